@@ -1,0 +1,22 @@
+"""The records that pass between the parts of the suite. No torch, no behaviour beyond reading."""
+
+from oom_suite.records.law import Contract, Law, Polynomial
+from oom_suite.records.result import Blame, BudgetFit, Result, Verdict
+from oom_suite.records.trace import Allocation, Event, Frame, Launch, Peak, Trace, Unseen
+
+__all__ = [
+    "Allocation",
+    "Blame",
+    "BudgetFit",
+    "Contract",
+    "Event",
+    "Frame",
+    "Launch",
+    "Law",
+    "Peak",
+    "Polynomial",
+    "Result",
+    "Trace",
+    "Unseen",
+    "Verdict",
+]

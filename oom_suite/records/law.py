@@ -1,0 +1,151 @@
+"""A law: peak bytes as a maximum of polynomials in the axes; and the contract it is held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import comb, prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Monomial = tuple[str, ...]
+"""The axes of one term, sorted, repeated for powers: ``("num_tokens", "swa_topk")``."""
+
+
+def _number(value: Fraction) -> str:
+    return str(value.numerator) if value.denominator == 1 else f"{float(value):g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial:
+    """Bytes as an exact polynomial in the axes. Zero coefficients are not kept."""
+
+    terms: Mapping[Monomial, Fraction]
+
+    @classmethod
+    def of(cls, terms: Mapping[Monomial, int | Fraction]) -> Polynomial:
+        """The polynomial with these terms; equal monomials in any axis order are merged."""
+        merged: dict[Monomial, Fraction] = {}
+        for axes, coefficient in terms.items():
+            key = tuple(sorted(axes))
+            merged[key] = merged.get(key, Fraction(0)) + Fraction(coefficient)
+        return cls({axes: c for axes, c in merged.items() if c})
+
+    def __call__(self, sizes: Mapping[str, int]) -> Fraction:
+        """Its value at these sizes, exactly."""
+        return sum(
+            (c * prod(sizes[axis] for axis in axes) for axes, c in self.terms.items()),
+            Fraction(0),
+        )
+
+    def __sub__(self, other: Polynomial) -> Polynomial:
+        """The difference, term by term."""
+        terms = dict(self.terms)
+        for axes, coefficient in other.terms.items():
+            terms[axes] = terms.get(axes, Fraction(0)) - coefficient
+        return Polynomial.of(terms)
+
+    @property
+    def axes(self) -> frozenset[str]:
+        """Every axis that some term depends on."""
+        return frozenset(axis for axes in self.terms for axis in axes)
+
+    def shifted(self, lower: Mapping[str, int]) -> Polynomial:
+        """The same polynomial in ``axis - lower[axis]``, so that its variables start at zero."""
+        terms: dict[Monomial, Fraction] = {}
+        for axes, coefficient in self.terms.items():
+            expansion: dict[Monomial, Fraction] = {(): coefficient}
+            for axis in sorted(set(axes)):
+                power, low = axes.count(axis), lower.get(axis, 0)
+                expansion = {
+                    done + (axis,) * k: c * comb(power, k) * low ** (power - k)
+                    for done, c in expansion.items()
+                    for k in range(power + 1)
+                }
+            for done, c in expansion.items():
+                terms[done] = terms.get(done, Fraction(0)) + c
+        return Polynomial.of(terms)
+
+    def at_most(self, other: Polynomial, lower: Mapping[str, int]) -> bool:
+        """Whether it is provably no larger than `other` wherever every axis is at its lower bound.
+
+        Decided term by term after shifting to the lower bounds: sufficient, not necessary.
+        """
+        return all(c >= 0 for c in (other - self).shifted(lower).terms.values())
+
+    def __str__(self) -> str:
+        """The terms, highest degree last, as ``65536*swa_num_blocks + 8*num_tokens``."""
+        if not self.terms:
+            return "0"
+        text = ""
+        for axes, coefficient in sorted(self.terms.items(), key=lambda t: (-len(t[0]), t[0])):
+            factors = [
+                axis if axes.count(axis) == 1 else f"{axis}**{axes.count(axis)}"
+                for axis in sorted(set(axes))
+            ]
+            size = abs(coefficient)
+            if size != 1 or not factors:
+                factors.insert(0, _number(size))
+            sign = "-" if coefficient < 0 else "+"
+            text += f" {sign} " + "*".join(factors)
+        return text.removeprefix(" + ").removeprefix(" ")
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """Peak requested bytes as a maximum of polynomials, no one of which covers another.
+
+    Attributes:
+        regimes: the polynomials; the law is their maximum.
+        sizes: where it was found; the first regime is the one that wins there.
+        held: axes that were not varied; the law speaks for these values of them alone.
+        num_runs: exact runs it was fitted to and checked on.
+        notes: what the reader must know besides (a branch, an irregular axis), one clause each.
+    """
+
+    regimes: tuple[Polynomial, ...]
+    sizes: Mapping[str, int]
+    held: Mapping[str, int] = field(default_factory=dict)
+    num_runs: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __call__(self, sizes: Mapping[str, int]) -> int:
+        """Peak requested bytes at these sizes."""
+        return int(max(regime(sizes) for regime in self.regimes))
+
+    @property
+    def here(self) -> Polynomial:
+        """The polynomial that is the peak at the scenario."""
+        return self.regimes[0]
+
+    @property
+    def axes(self) -> frozenset[str]:
+        """Every axis that some regime depends on."""
+        return frozenset().union(*(regime.axes for regime in self.regimes))
+
+    def growing(self, axes: Iterable[str]) -> tuple[Polynomial, ...]:
+        """The regimes that depend on any of these axes, the scenario's own first."""
+        wanted = frozenset(axes)
+        return tuple(regime for regime in self.regimes if regime.axes & wanted)
+
+    def __str__(self) -> str:
+        """``polynomial`` or ``max(polynomial, ...)``."""
+        texts = [str(regime) for regime in self.regimes]
+        return texts[0] if len(texts) == 1 else f"max({', '.join(texts)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a workload promises about its peak.
+
+    Attributes:
+        independent_of: axes that the peak must not depend on.
+        at_most: a bound in the axes that no regime may exceed; None for no bound.
+        lower: the smallest value of each axis, used to decide the bound.
+    """
+
+    independent_of: tuple[str, ...] = ()
+    at_most: Polynomial | None = None
+    lower: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,174 @@
+"""A result: the verdict on one subject and workload, with everything a reader needs to act."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oom_suite.records.law import Law
+    from oom_suite.records.trace import Unseen
+
+
+class Verdict(enum.Enum):
+    """The outcome of judging a subject. Only `PASS` is green."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A source line whose allocation is alive at the peak and grows with a forbidden axis.
+
+    Attributes:
+        file: path relative to the subject's root.
+        line: line number, from 1.
+        function: the function that the line stands in.
+        bytes: what it holds at the scenario, at the peak.
+        axis: the forbidden axis it grows with.
+        bytes_per_unit: how much one more of that axis adds to it at the scenario.
+    """
+
+    file: str
+    line: int
+    function: str
+    bytes: int
+    axis: str
+    bytes_per_unit: float
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetFit:
+    """A device's free bytes and whether the scenario's peak fits in them."""
+
+    name: str
+    free_bytes: int
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The verdict on one subject, workload, lane and scenario.
+
+    Attributes:
+        subject: its spelling, as the user wrote it.
+        workload: the workload's name, for example ``"decode"``.
+        lane: the lane that ran it.
+        scenario: the scenario's name.
+        sizes: the axes' values.
+        verdict: the outcome.
+        expected: the outcome that this subject is known for; `Verdict.PASS` unless it is a
+            built-in that reproduces a bug.
+        reason: one line: why this verdict.
+        law: the law, when one was found.
+        peak_requested_bytes: largest live sum of requests at the scenario; None when not run.
+        peak_allocated_bytes: the same after the allocator's rounding.
+        largest_request_bytes: largest single request at the scenario.
+        budget: the device's budget, when one was given.
+        blame: the guilty lines, largest first.
+        unseen: operators with scratch that the trace cannot see.
+        notes: what the reader must know besides, one clause each.
+        process: what the operating system said (measure lane only), in bytes.
+        next_command: what to run next; empty when nothing is wrong.
+    """
+
+    subject: str
+    workload: str
+    lane: str
+    scenario: str
+    sizes: Mapping[str, int]
+    verdict: Verdict
+    reason: str
+    expected: Verdict = Verdict.PASS
+    law: Law | None = None
+    peak_requested_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
+    largest_request_bytes: int | None = None
+    budget: BudgetFit | None = None
+    blame: tuple[Blame, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    notes: tuple[str, ...] = ()
+    process: Mapping[str, int] = field(default_factory=dict)
+    next_command: str = ""
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the one that this subject is known for."""
+        return self.verdict is self.expected
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON values, in the layout that `check --json` documents."""
+        return {
+            "subject": self.subject,
+            "workload": self.workload,
+            "lane": self.lane,
+            "scenario": self.scenario,
+            "sizes": dict(self.sizes),
+            "verdict": self.verdict.value,
+            "expected": self.expected.value,
+            "reason": self.reason,
+            "law": None if self.law is None else _law_to_json(self.law),
+            "peak_requested_bytes": self.peak_requested_bytes,
+            "peak_allocated_bytes": self.peak_allocated_bytes,
+            "largest_request_bytes": self.largest_request_bytes,
+            "budget": None
+            if self.budget is None
+            else {
+                "name": self.budget.name,
+                "free_bytes": self.budget.free_bytes,
+                "fits": self.budget.fits,
+            },
+            "blame": [
+                {
+                    "file": b.file,
+                    "line": b.line,
+                    "function": b.function,
+                    "bytes": b.bytes,
+                    "axis": b.axis,
+                    "bytes_per_unit": b.bytes_per_unit,
+                }
+                for b in self.blame
+            ],
+            "unseen": [
+                {
+                    "op": u.op,
+                    "where": [str(frame) for frame in u.stack],
+                    "input_bytes": u.input_bytes,
+                    "reason": u.reason,
+                }
+                for u in self.unseen
+            ],
+            "notes": list(self.notes),
+            "process": dict(self.process),
+            "next_command": self.next_command,
+        }
+
+
+def _number(value: object) -> float | int:
+    exact = float(value)  # type: ignore[arg-type]  # a Fraction: a real number to float()
+    return int(exact) if exact.is_integer() else exact
+
+
+def _law_to_json(law: Law) -> dict[str, Any]:
+    regimes = [
+        {
+            "text": str(regime),
+            "terms": [
+                {"axes": list(axes), "coefficient": _number(c)} for axes, c in regime.terms.items()
+            ],
+        }
+        for regime in law.regimes
+    ]
+    return {
+        "text": str(law.here),
+        "terms": regimes[0]["terms"],
+        "regimes": regimes,
+        "held": dict(law.held),
+        "num_runs": law.num_runs,
+        "notes": list(law.notes),
+    }

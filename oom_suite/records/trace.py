@@ -1,0 +1,203 @@
+"""A trace: the allocate and free events of one call, as every lane writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of the code under test.
+
+    Attributes:
+        file: path relative to the subject's root where it lies under it.
+        line: line number, from 1.
+        function: name of the function the line stands in.
+    """
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        """``file:line (function)``, as terminals make it clickable."""
+        return f"{self.file}:{self.line} ({self.function})"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """One request to the allocator.
+
+    Attributes:
+        requested_bytes: the bytes asked for, before any rounding.
+        op: the operator that asked, for example ``aten.empty.memory_format``.
+        stack: lines of the code under test, innermost first; empty when none is on the stack.
+    """
+
+    requested_bytes: int
+    op: str
+    stack: tuple[Frame, ...]
+
+    @property
+    def site(self) -> tuple[str, tuple[Frame, ...]]:
+        """What identifies the place in the code, whatever the sizes."""
+        return self.op, self.stack
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of the allocator's life.
+
+    Attributes:
+        kind: ``"alloc"`` or ``"free"``.
+        allocation: index into `Trace.allocations`.
+    """
+
+    kind: str
+    allocation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """An operator whose kernel may take scratch memory that dispatch cannot see.
+
+    Attributes:
+        op: the operator's name.
+        stack: where it was called, innermost first.
+        input_bytes: bytes of its tensor inputs; scratch is taken to grow with these.
+        reason: what the kernel allocates inside, in one clause.
+    """
+
+    op: str
+    stack: tuple[Frame, ...]
+    input_bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A GPU kernel launch that a fake lane recorded by name and did not run."""
+
+    kernel: str
+    stack: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The largest sum of live requests, and what was live then.
+
+    Attributes:
+        num_bytes: the sum at the peak.
+        event: index into `Trace.events` of the allocation that reached it; -1 when none.
+        live: indices into `Trace.allocations`, in order of allocation.
+    """
+
+    num_bytes: int
+    event: int
+    live: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one call asked of the allocator, inputs excluded.
+
+    Attributes:
+        lane: ``"shadow"`` or ``"measure"``.
+        sizes: the axes' values that the call was built with.
+        allocations: every request, in order.
+        events: allocate and free events, in order.
+        input_bytes: bytes of the inputs that were alive when the call began.
+        unseen: operators with scratch that dispatch cannot see.
+        launches: kernels recorded and not run.
+        host_reads: lines that read a tensor's value on the host (a sync on a GPU).
+        process: what the operating system said beside it (measure lane only), in bytes.
+    """
+
+    lane: str
+    sizes: Mapping[str, int]
+    allocations: tuple[Allocation, ...]
+    events: tuple[Event, ...]
+    input_bytes: int = 0
+    unseen: tuple[Unseen, ...] = ()
+    launches: tuple[Launch, ...] = ()
+    host_reads: tuple[Frame, ...] = ()
+    process: Mapping[str, int] = field(default_factory=dict)
+
+    def peak(self, size_of: Callable[[int], int] = int) -> Peak:
+        """The largest live sum, each request passed through `size_of` first.
+
+        Args:
+            size_of: what one request of so many bytes takes; the identity gives
+                ``requested``, `oom_suite.allocator.round_request` gives ``allocated``.
+        """
+        sizes = [size_of(allocation.requested_bytes) for allocation in self.allocations]
+        live_bytes = best_bytes = 0
+        best_event = -1
+        for index, event in enumerate(self.events):
+            if event.kind == "free":
+                live_bytes -= sizes[event.allocation]
+                continue
+            live_bytes += sizes[event.allocation]
+            if live_bytes > best_bytes:
+                best_bytes, best_event = live_bytes, index
+        return Peak(best_bytes, best_event, self.live_after(best_event))
+
+    def live_after(self, event_index: int) -> tuple[int, ...]:
+        """Indices of the allocations alive just after that event, in order of allocation."""
+        live: dict[int, None] = {}
+        for event in self.events[: event_index + 1]:
+            if event.kind == "alloc":
+                live[event.allocation] = None
+            else:
+                del live[event.allocation]
+        return tuple(live)
+
+    @property
+    def largest_request_bytes(self) -> int:
+        """The largest single request of the call, in bytes; 0 when it made none."""
+        return max((a.requested_bytes for a in self.allocations), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The trace as JSON values; stacks are stored once and referred to by number."""
+        stacks: dict[tuple[Frame, ...], int] = {}
+
+        def number(stack: tuple[Frame, ...]) -> int:
+            return stacks.setdefault(stack, len(stacks))
+
+        body: dict[str, Any] = {
+            "lane": self.lane,
+            "sizes": dict(self.sizes),
+            "input_bytes": self.input_bytes,
+            "allocations": [
+                [a.requested_bytes, a.op, number(a.stack)] for a in self.allocations
+            ],
+            "events": [[e.kind, e.allocation] for e in self.events],
+            "unseen": [[u.op, number(u.stack), u.input_bytes, u.reason] for u in self.unseen],
+            "launches": [[launch.kernel, number(launch.stack)] for launch in self.launches],
+            "host_reads": [[f.file, f.line, f.function] for f in self.host_reads],
+            "process": dict(self.process),
+        }
+        body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
+        return body
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Trace:
+        """The trace that `to_json` wrote."""
+        stacks = [tuple(Frame(*frame) for frame in stack) for stack in body["stacks"]]
+        return cls(
+            lane=body["lane"],
+            sizes=body["sizes"],
+            allocations=tuple(
+                Allocation(size, op, stacks[s]) for size, op, s in body["allocations"]
+            ),
+            events=tuple(Event(kind, allocation) for kind, allocation in body["events"]),
+            input_bytes=body["input_bytes"],
+            unseen=tuple(Unseen(op, stacks[s], n, why) for op, s, n, why in body["unseen"]),
+            launches=tuple(Launch(kernel, stacks[s]) for kernel, s in body["launches"]),
+            host_reads=tuple(Frame(*frame) for frame in body["host_reads"]),
+            process=body["process"],
+        )
