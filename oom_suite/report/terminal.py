@@ -1,0 +1,141 @@
+"""Results for a person at a terminal, or for a log when the output is piped."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from oom_suite.records import Verdict
+from oom_suite.report.failure import INDENT, LABEL_WIDTH, failure_text
+from oom_suite.report.wording import (
+    budget_text,
+    closing_line,
+    failure_rows,
+    headline,
+    law_lines,
+    needs_block,
+    num_bytes_text,
+    printable,
+    verdict_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from oom_suite.records import Result
+
+MIN_PIPED_WIDTH = 100
+# At 100 columns: 14 subject, 15 verdict, 28 law, 10 peak, 10 largest, 13 budget, 10 between them.
+_VERDICT_WIDTH = 15
+_LAW_WIDTH = 28
+_WIDEST_LAW = 56
+
+
+def render(results: Sequence[Result], console: Console, *, quiet: bool = False) -> None:
+    """Print a table of the results, an explanation of each that needs one, and the counts.
+
+    Args:
+        results: in the order to show them.
+        console: where to; its width is respected at a terminal, and is at least 100 when piped.
+        quiet: only the headlines and reasons of what is not as expected, and the counts.
+    """
+    with _wide_when_piped(console):
+        if quiet:
+            for result in results:
+                if not result.as_expected:
+                    _print(console, f"{headline(result)}: {printable(result.reason)}")
+        else:
+            if results:
+                _print_table(results, console)
+            for result in results:
+                if needs_block(result):
+                    _print_block(result, console)
+        _print(console, closing_line(results))
+
+
+@contextmanager
+def _wide_when_piped(console: Console) -> Iterator[None]:
+    if console.is_terminal or console.width >= MIN_PIPED_WIDTH:
+        yield
+        return
+    width, console.width = console.width, MIN_PIPED_WIDTH
+    try:
+        yield
+    finally:
+        console.width = width
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True, highlight=False)
+
+
+def _style(result: Result) -> str:
+    if result.verdict is Verdict.INCONCLUSIVE:
+        return "yellow"
+    if not result.as_expected:
+        return "bold red"
+    return "green" if result.verdict is Verdict.PASS else "dim"
+
+
+def _table(results: Sequence[Result], width: int) -> Table:
+    law_width = min(_WIDEST_LAW, max(_LAW_WIDTH, width - MIN_PIPED_WIDTH + _LAW_WIDTH))
+    with_budget = any(result.budget is not None for result in results)
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+        header_style="bold",
+    )
+    table.add_column("subject", overflow="fold")
+    table.add_column("verdict", width=_VERDICT_WIDTH)
+    table.add_column("law at the scenario", overflow="fold", width=law_width)
+    table.add_column("peak", justify="right", no_wrap=True)
+    table.add_column("largest", justify="right", no_wrap=True)
+    if with_budget:
+        table.add_column("budget", overflow="fold")
+    for result in results:
+        law = "-" if result.law is None else "\n".join(law_lines(result.law.here, law_width))
+        cells = [
+            Text(printable(result.subject)),
+            Text(verdict_text(result), style=_style(result)),
+            Text(law),
+            Text(num_bytes_text(result.peak_requested_bytes)),
+            Text(num_bytes_text(result.largest_request_bytes)),
+        ]
+        table.add_row(*cells, *([Text(budget_text(result.budget))] if with_budget else []))
+    return table
+
+
+def _print_table(results: Sequence[Result], console: Console) -> None:
+    table = _table(results, console.width)
+    if console.is_terminal:
+        console.print(table)
+        console.print()
+        return
+    with console.capture() as capture:
+        console.print(table)
+    _print(console, "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+
+
+def _print_block(result: Result, console: Console) -> None:
+    if not console.is_terminal:
+        _print(console, failure_text(result) + "\n")
+        return
+    console.print(Text(headline(result), style=_style(result)), highlight=False)
+    alarm = "red" if not result.as_expected else "dim"
+    grid = Table.grid(padding=0)
+    grid.add_column(width=len(INDENT) + LABEL_WIDTH)
+    grid.add_column(overflow="fold")
+    for row in failure_rows(result):
+        for index, line in enumerate(row.lines):
+            label = Text(INDENT + row.label if index == 0 else "", style="dim")
+            grid.add_row(label, Text(line.text, style=alarm if line.guilty else ""))
+    console.print(grid)
+    console.print()

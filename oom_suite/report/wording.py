@@ -1,0 +1,214 @@
+"""What a result says in words: the one source of wording for every report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oom_suite.records import Verdict
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from oom_suite.records import Blame, BudgetFit, Polynomial, Result
+
+_REPRODUCES = "reproduces "
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a failure.
+
+    Attributes:
+        text: printable characters only.
+        guilty: whether it names what broke the contract.
+    """
+
+    text: str
+    guilty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label and the lines beside it."""
+
+    label: str
+    lines: tuple[Line, ...]
+
+
+def printable(text: str) -> str:
+    """The text on one line, control characters replaced: paths and messages come from outside."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def verdict_text(result: Result) -> str:
+    """``PASS``, or what was found and what was expected, ``FAIL (expected: reproduces #41962)``."""
+    verdict = result.verdict.value
+    if not result.as_expected:
+        wanted = result.expected
+        return verdict if wanted is Verdict.PASS else f"{verdict} (expected: {wanted.value})"
+    if result.verdict is Verdict.PASS:
+        return verdict
+    known = next((note for note in result.notes if note.startswith(_REPRODUCES)), "")
+    return f"{verdict} (expected: {printable(known)})" if known else f"{verdict} (expected)"
+
+
+def num_bytes_text(num_bytes: int | None) -> str:
+    """The amount in binary units; ``-`` when it is not known."""
+    return "-" if num_bytes is None else format_bytes(num_bytes)
+
+
+def exact_bytes_text(num_bytes: int) -> str:
+    """The amount in binary units and to the byte: ``13.54 GiB (14,538,440,704 bytes)``."""
+    short = format_bytes(num_bytes)
+    return short if short.endswith(" B") else f"{short} ({num_bytes:,} bytes)"
+
+
+def law_lines(polynomial: Polynomial, width: int) -> tuple[str, ...]:
+    """The law's text broken before `` + ``, so that no term is split.
+
+    Args:
+        polynomial: the law at the scenario.
+        width: characters that a line should not exceed; one long term may.
+    """
+    lines: list[str] = []
+    for term in str(polynomial).replace(" - ", " + - ").split(" + "):
+        text = term if not lines else f"+ {term}".replace("+ - ", "- ")
+        if lines and len(lines[-1]) + 1 + len(text) <= width:
+            lines[-1] += f" {text}"
+        else:
+            lines.append(text)
+    return tuple(lines)
+
+
+def budget_text(budget: BudgetFit | None) -> str:
+    """``fits 12.74GiB``, ``over MI325X``, or ``-`` without a budget."""
+    if budget is None:
+        return "-"
+    return f"{'fits' if budget.fits else 'over'} {printable(budget.name)}"
+
+
+def headline(result: Result) -> str:
+    """Verdict, subject, workload, lane and scenario, on one line."""
+    return (
+        f"{verdict_text(result)}  {printable(result.subject)}: workload {result.workload}, "
+        f"lane {result.lane}, scenario {result.scenario}"
+    )
+
+
+def _term_lines(result: Result, polynomial: Polynomial) -> Iterator[Line]:
+    """The terms, guilty ones marked, each with its bytes at the scenario, largest first."""
+    forbidden = {blame.axis for blame in result.blame}
+    rows = []
+    for axes, coefficient in polynomial.terms.items():
+        term = type(polynomial)({axes: coefficient})
+        known = all(axis in result.sizes for axis in axes)
+        num_bytes = int(term(result.sizes)) if known else None
+        rows.append((str(term), num_bytes, bool(forbidden & set(axes))))
+    width = max((len(text) for text, _, _ in rows), default=0)
+    for text, num_bytes, guilty in sorted(rows, key=lambda row: (-(row[1] or 0), row[0])):
+        amount = num_bytes_text(num_bytes)
+        yield Line(f"{'>' if guilty else ' '} {text:<{width}}  {amount:>10}", guilty)
+
+
+def _law_row(result: Result) -> Iterator[Row]:
+    if result.law is None:
+        return
+    here = result.law.here
+    lines = list(_term_lines(result, here)) or [Line("0")]
+    others = len(result.law.regimes) - 1
+    if others:
+        lines.append(Line(f"the maximum of this and {others} more; this one wins at the scenario"))
+    lines.extend(Line(printable(note)) for note in result.law.notes)
+    yield Row("law", tuple(lines))
+
+
+def _blame_lines(blame: Blame) -> tuple[Line, Line]:
+    where = printable(f"{blame.file}:{blame.line} ({blame.function})")
+    each = (
+        f"{blame.bytes_per_unit:,.0f}"
+        if float(blame.bytes_per_unit).is_integer()
+        else f"{blame.bytes_per_unit:,.2f}"
+    )
+    held = format_bytes(blame.bytes)
+    detail = f"  {held} at the scenario, {each} bytes per {blame.axis}"
+    return Line(where, guilty=True), Line(detail)
+
+
+def _budget_row(result: Result) -> Iterator[Row]:
+    fit = result.budget
+    if fit is None:
+        return
+    name, free = printable(fit.name), format_bytes(fit.free_bytes)
+    peak = result.peak_allocated_bytes or result.peak_requested_bytes
+    if fit.fits:
+        text = f"fits {name}: {num_bytes_text(peak)} of {free}"
+    elif peak is not None and peak > fit.free_bytes:
+        over = format_bytes(peak - fit.free_bytes)
+        text = f"over {name} by {over}: {format_bytes(peak)} of {free}"
+    else:
+        text = f"does not fit {name} ({free})"
+    yield Row("budget", (Line(text, guilty=not fit.fits),))
+
+
+def failure_rows(result: Result) -> tuple[Row, ...]:
+    """What a reader needs to act on a result, one row for each kind of fact, facts only.
+
+    The first says why; the last what to run next.
+    """
+    rows = [Row("why", (Line(printable(result.reason)),))] if result.reason else []
+    if result.peak_requested_bytes is not None:
+        text = f"{exact_bytes_text(result.peak_requested_bytes)} requested"
+        if result.peak_allocated_bytes is not None:
+            text += f", {format_bytes(result.peak_allocated_bytes)} allocated"
+        rows.append(Row("peak", (Line(text),)))
+    rows.extend(_law_row(result))
+    if result.blame:
+        lines = tuple(line for blame in result.blame for line in _blame_lines(blame))
+        rows.append(Row("blame", lines))
+    if result.largest_request_bytes is not None:
+        text = f"{exact_bytes_text(result.largest_request_bytes)} in one request"
+        rows.append(Row("largest", (Line(text),)))
+    rows.extend(_budget_row(result))
+    unseen = tuple(
+        Line(
+            printable(
+                f"{u.op}{f' at {u.stack[0]}' if u.stack else ''}: {u.reason} "
+                f"(inputs {format_bytes(u.input_bytes)})"
+            )
+        )
+        for u in result.unseen
+    )
+    if unseen:
+        rows.append(Row("unseen", unseen))
+    notes = tuple(Line(printable(n)) for n in result.notes if not n.startswith(_REPRODUCES))
+    if notes:
+        rows.append(Row("note", notes))
+    if result.process:
+        facts = (f"{k} {format_bytes(v)}" for k, v in sorted(result.process.items()))
+        rows.append(Row("process", (Line(printable(", ".join(facts))),)))
+    if result.next_command:
+        rows.append(Row("next", (Line(printable(result.next_command)),)))
+    return tuple(rows)
+
+
+def needs_block(result: Result) -> bool:
+    """Whether a result is to be explained: it did not pass, or passed against expectation."""
+    return result.verdict is not Verdict.PASS or not result.as_expected
+
+
+def _outcome(result: Result) -> str:
+    if result.verdict is Verdict.INCONCLUSIVE:
+        return "inconclusive"
+    if result.verdict is Verdict.PASS:
+        return "passed" if result.as_expected else "passed unexpectedly"
+    return "failed as expected" if result.as_expected else "failed"
+
+
+def closing_line(results: Sequence[Result]) -> str:
+    """The counts: ``3 passed, 1 failed as expected``."""
+    counts = Counter(_outcome(result) for result in results)
+    order = ("passed", "passed unexpectedly", "failed as expected", "failed", "inconclusive")
+    return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "nothing judged"
