@@ -3,9 +3,11 @@
 from oom_suite.records.law import Contract, Law, Polynomial
 from oom_suite.records.result import Blame, BudgetFit, Result, Verdict
 from oom_suite.records.trace import Allocation, Event, Frame, Launch, Peak, Trace, Unseen
+from oom_suite.records.workload import Axis, Workload
 
 __all__ = [
     "Allocation",
+    "Axis",
     "Blame",
     "BudgetFit",
     "Contract",
@@ -19,4 +21,5 @@ __all__ = [
     "Trace",
     "Unseen",
     "Verdict",
+    "Workload",
 ]

@@ -20,18 +20,26 @@ def _number(value: Fraction) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Polynomial:
-    """Bytes as an exact polynomial in the axes. Zero coefficients are not kept."""
+    """Bytes as an exact polynomial in the axes. Zero coefficients are not kept.
+
+    Attributes:
+        terms: coefficient of each monomial.
+        order: the axes in the order that the text names them; alphabetical when empty.
+    """
 
     terms: Mapping[Monomial, Fraction]
+    order: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def of(cls, terms: Mapping[Monomial, int | Fraction]) -> Polynomial:
+    def of(
+        cls, terms: Mapping[Monomial, int | Fraction], order: Iterable[str] = ()
+    ) -> Polynomial:
         """The polynomial with these terms; equal monomials in any axis order are merged."""
         merged: dict[Monomial, Fraction] = {}
         for axes, coefficient in terms.items():
             key = tuple(sorted(axes))
             merged[key] = merged.get(key, Fraction(0)) + Fraction(coefficient)
-        return cls({axes: c for axes, c in merged.items() if c})
+        return cls({axes: c for axes, c in merged.items() if c}, tuple(order))
 
     def __call__(self, sizes: Mapping[str, int]) -> Fraction:
         """Its value at these sizes, exactly."""
@@ -45,12 +53,39 @@ class Polynomial:
         terms = dict(self.terms)
         for axes, coefficient in other.terms.items():
             terms[axes] = terms.get(axes, Fraction(0)) - coefficient
-        return Polynomial.of(terms)
+        return Polynomial.of(terms, self.order)
 
     @property
     def axes(self) -> frozenset[str]:
         """Every axis that some term depends on."""
         return frozenset(axis for axes in self.terms for axis in axes)
+
+    @property
+    def parts(self) -> tuple[Polynomial, ...]:
+        """Its terms as polynomials of one term each, lowest degree first, then in axis order."""
+        rank = {axis: position for position, axis in enumerate(self.order)}
+
+        def key(item: tuple[Monomial, Fraction]) -> tuple[object, ...]:
+            axes = item[0]
+            places = sorted(rank.get(axis, len(rank)) for axis in axes)
+            return (len(axes) or len(self.terms) + len(rank), places, axes)
+
+        return tuple(
+            Polynomial({axes: c}, self.order) for axes, c in sorted(self.terms.items(), key=key)
+        )
+
+    def at(self, held: Mapping[str, int]) -> Polynomial:
+        """The polynomial in the other axes, with these held at their values."""
+        terms: dict[Monomial, Fraction] = {}
+        for axes, coefficient in self.terms.items():
+            rest = tuple(axis for axis in axes if axis not in held)
+            factor = prod(held[axis] for axis in axes if axis in held)
+            terms[rest] = terms.get(rest, Fraction(0)) + coefficient * factor
+        return Polynomial.of(terms, self.order)
+
+    def slope(self, axis: str, sizes: Mapping[str, int]) -> Fraction:
+        """How many bytes one more of that axis adds at these sizes."""
+        return self({**sizes, axis: sizes[axis] + 1}) - self(sizes)
 
     def shifted(self, lower: Mapping[str, int]) -> Polynomial:
         """The same polynomial in ``axis - lower[axis]``, so that its variables start at zero."""
@@ -66,7 +101,7 @@ class Polynomial:
                 }
             for done, c in expansion.items():
                 terms[done] = terms.get(done, Fraction(0)) + c
-        return Polynomial.of(terms)
+        return Polynomial.of(terms, self.order)
 
     def at_most(self, other: Polynomial, lower: Mapping[str, int]) -> bool:
         """Whether it is provably no larger than `other` wherever every axis is at its lower bound.
@@ -76,21 +111,24 @@ class Polynomial:
         return all(c >= 0 for c in (other - self).shifted(lower).terms.values())
 
     def __str__(self) -> str:
-        """The terms, highest degree last, as ``65536*swa_num_blocks + 8*num_tokens``."""
+        """``65536*swa_num_blocks + 8*num_tokens``: lowest degree first, a constant last."""
         if not self.terms:
             return "0"
-        text = ""
-        for axes, coefficient in sorted(self.terms.items(), key=lambda t: (-len(t[0]), t[0])):
-            factors = [
-                axis if axes.count(axis) == 1 else f"{axis}**{axes.count(axis)}"
-                for axis in sorted(set(axes))
-            ]
-            size = abs(coefficient)
-            if size != 1 or not factors:
-                factors.insert(0, _number(size))
-            sign = "-" if coefficient < 0 else "+"
-            text += f" {sign} " + "*".join(factors)
+        text = "".join(part._term() for part in self.parts)  # noqa: SLF001 - its own class
         return text.removeprefix(" + ").removeprefix(" ")
+
+    def _term(self) -> str:
+        """The text of a one-term polynomial, with its sign before it."""
+        ((axes, coefficient),) = self.terms.items()
+        rank = {axis: position for position, axis in enumerate(self.order)}
+        factors = [
+            axis if axes.count(axis) == 1 else f"{axis}**{axes.count(axis)}"
+            for axis in sorted(set(axes), key=lambda axis: (rank.get(axis, len(rank)), axis))
+        ]
+        size = abs(coefficient)
+        if size != 1 or not factors:
+            factors.insert(0, _number(size))
+        return f" {'-' if coefficient < 0 else '+'} " + "*".join(factors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+"""Finds the lines of the code under test that are on the stack, leaving torch's own out."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from oom_suite.records import Frame
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+_SITE_PACKAGES = "site-packages"
+_LIBRARIES = (
+    str(Path(torch.__file__).parent) + "/",
+    f"/{_SITE_PACKAGES}/triton/",
+    str(Path(__file__).parent) + "/",
+)
+_STDLIB = sysconfig.get_path("stdlib") + "/"
+
+
+class SourceLines:
+    """Reads stacks as tuples of `Frame`, innermost first, from the call under test inwards.
+
+    Args:
+        root: folder that file names are shown relative to where they lie under it.
+        anchor: the code object whose frame ends the walk: the lane's own calling function.
+    """
+
+    def __init__(self, root: Path, anchor: CodeType) -> None:
+        """Prepare the caches: a run asks for the same few lines again and again."""
+        self._roots = [f"{root.resolve()}/", f"{Path.cwd()}/"]
+        self._anchor = anchor
+        self._names: dict[str, str | None] = {}
+        self._frames: dict[tuple[CodeType, int], Frame] = {}
+
+    def stack(self) -> tuple[Frame, ...]:
+        """The lines on the stack now."""
+        frames: list[Frame] = []
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack is 100x slower
+        while frame is not None and frame.f_code is not self._anchor:
+            shown = self._frame(frame)
+            if shown is not None:
+                frames.append(shown)
+            frame = frame.f_back
+        return tuple(frames)
+
+    def _frame(self, frame: FrameType) -> Frame | None:
+        code, line = frame.f_code, frame.f_lineno
+        name = self._name(code.co_filename)
+        if name is None:
+            return None
+        key = (code, line)
+        if key not in self._frames:
+            self._frames[key] = Frame(name, line, code.co_name)
+        return self._frames[key]
+
+    def _name(self, filename: str) -> str | None:
+        if filename not in self._names:
+            self._names[filename] = self._shown(filename)
+        return self._names[filename]
+
+    def _shown(self, filename: str) -> str | None:
+        """The name to show, or None for a library's file."""
+        if filename.startswith("<") or any(part in filename for part in _LIBRARIES):
+            return None
+        if filename.startswith(_STDLIB) and _SITE_PACKAGES not in filename:
+            return None
+        resolved = str(Path(filename).resolve())
+        for root in self._roots:
+            if resolved.startswith(root):
+                return resolved[len(root) :]
+        head, found, tail = resolved.rpartition(f"/{_SITE_PACKAGES}/")
+        return tail if found and head else resolved

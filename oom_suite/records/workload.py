@@ -1,0 +1,55 @@
+"""A workload: the axes a call is built from, its builder, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from oom_suite.records.law import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A named size.
+
+    Attributes:
+        name: its name, everywhere the same.
+        step: distance between the sizes that its polynomial is fitted to.
+        far: sizes well away from any scenario, small and large, that a law is checked on.
+        lower: smallest value with a meaning.
+        unit: what one of it is called in a sentence, for example ``"block"``.
+    """
+
+    name: str
+    step: int
+    far: tuple[int, ...]
+    lower: int = 1
+    unit: str = "unit"
+
+
+def _always(_: Mapping[str, int]) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is run, whoever runs it.
+
+    Attributes:
+        name: its name on the command line.
+        axes: the sizes that a law is found over; others of a scenario are held.
+        builder: ``"module:function"``; ``function(sizes, device)`` gives the keyword
+            arguments of the call.
+        contract: what every subject promises.
+        is_valid: whether a combination of sizes can be built.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    builder: str
+    contract: Contract
+    is_valid: Callable[[Mapping[str, int]], bool] = field(default=_always)
+
+    def unit_of(self, axis: str) -> str:
+        """What one of that axis is called in a sentence."""
+        return next((a.unit for a in self.axes if a.name == axis), "unit")
