@@ -62,13 +62,13 @@ class Polynomial:
 
     @property
     def parts(self) -> tuple[Polynomial, ...]:
-        """Its terms as polynomials of one term each, lowest degree first, then in axis order."""
+        """Its terms as polynomials of one term each: by degree, then axis order; a constant last."""
         rank = {axis: position for position, axis in enumerate(self.order)}
 
         def key(item: tuple[Monomial, Fraction]) -> tuple[object, ...]:
             axes = item[0]
             places = sorted(rank.get(axis, len(rank)) for axis in axes)
-            return (len(axes) or len(self.terms) + len(rank), places, axes)
+            return (not axes, len(axes), places, axes)
 
         return tuple(
             Polynomial({axes: c}, self.order) for axes, c in sorted(self.terms.items(), key=key)
@@ -115,7 +115,7 @@ class Polynomial:
         if not self.terms:
             return "0"
         text = "".join(part._term() for part in self.parts)  # noqa: SLF001 - its own class
-        return text.removeprefix(" + ").removeprefix(" ")
+        return f"-{text[3:]}" if text.startswith(" - ") else text.removeprefix(" + ")
 
     def _term(self) -> str:
         """The text of a one-term polynomial, with its sign before it."""

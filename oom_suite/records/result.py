@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from fractions import Fraction
 
     from oom_suite.records.law import Law
     from oom_suite.records.trace import Unseen
@@ -149,9 +150,8 @@ class Result:
         }
 
 
-def _number(value: object) -> float | int:
-    exact = float(value)  # type: ignore[arg-type]  # a Fraction: a real number to float()
-    return int(exact) if exact.is_integer() else exact
+def _number(value: Fraction) -> float | int:
+    return value.numerator if value.denominator == 1 else float(value)
 
 
 def _law_to_json(law: Law) -> dict[str, Any]:

@@ -102,11 +102,9 @@ def _term_lines(result: Result, polynomial: Polynomial) -> Iterator[Line]:
     """The terms, guilty ones marked, each with its bytes at the scenario, largest first."""
     forbidden = {blame.axis for blame in result.blame}
     rows = []
-    for axes, coefficient in polynomial.terms.items():
-        term = type(polynomial)({axes: coefficient})
-        known = all(axis in result.sizes for axis in axes)
-        num_bytes = int(term(result.sizes)) if known else None
-        rows.append((str(term), num_bytes, bool(forbidden & set(axes))))
+    for term in polynomial.parts:
+        num_bytes = int(term(result.sizes)) if term.axes <= set(result.sizes) else None
+        rows.append((str(term), num_bytes, bool(forbidden & term.axes)))
     width = max((len(text) for text, _, _ in rows), default=0)
     for text, num_bytes, guilty in sorted(rows, key=lambda row: (-(row[1] or 0), row[0])):
         amount = num_bytes_text(num_bytes)
