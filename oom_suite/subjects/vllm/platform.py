@@ -58,7 +58,7 @@ class Platform:
         return self._arch == "gfx942"
 
     def fp8_dtype(self) -> torch.dtype:
-        """torch's dtype for fp8 with four exponent bits.
+        """The dtype that torch has for fp8 with four exponent bits.
 
         Source: vLLM 0.21.0 `vllm/platforms/rocm.py:810`, unchanged in 0.33.0 (:1264).
         """
@@ -68,7 +68,7 @@ class Platform:
         """Everything else, as a stub."""
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        return Stub(f"vllm.platforms.current_platform.{attribute}", self._log)
+        return getattr(Stub("vllm.platforms.current_platform", self._log), attribute)
 
 
 def rocm_names(arch: str) -> dict[str, Any]:

@@ -137,14 +137,26 @@ class Stub:
 
 
 def _computed(self: Stub, *_operands: object) -> Stub:
-    return self._more(self._name)  # noqa: SLF001 - a method of the class
+    return self._more(self._name)
 
 
 def _refused(self: Stub, *_operands: object) -> NoReturn:
-    self._log.refuse(self._name)  # noqa: SLF001 - a method of the class
+    self._log.refuse(self._name)
 
 
-_ARITHMETIC = "add sub mul matmul truediv floordiv mod pow lshift rshift and xor or".split()
+_ARITHMETIC = (
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "and",
+    "xor",
+    "or",
+)
 _COMPUTING = (
     "__getitem__",
     "__neg__",
@@ -154,10 +166,27 @@ _COMPUTING = (
     *(f"__{side}{name}__" for name in _ARITHMETIC for side in ("", "r")),
 )
 _DECIDING = (
-    "__bool__ __len__ __iter__ __next__ __contains__ __int__ __float__ __index__ __str__ "
-    "__format__ __lt__ __le__ __gt__ __ge__ __enter__ __exit__ __await__ __setitem__ "
-    "__delitem__ __delattr__"
-).split()
+    "__bool__",
+    "__len__",
+    "__iter__",
+    "__next__",
+    "__contains__",
+    "__int__",
+    "__float__",
+    "__index__",
+    "__str__",
+    "__format__",
+    "__lt__",
+    "__le__",
+    "__gt__",
+    "__ge__",
+    "__enter__",
+    "__exit__",
+    "__await__",
+    "__setitem__",
+    "__delitem__",
+    "__delattr__",
+)
 for _method in _COMPUTING:
     setattr(Stub, _method, _computed)
 for _method in _DECIDING:

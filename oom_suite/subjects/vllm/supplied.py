@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.subjects.vllm.platform import Platform, rocm_names
+from oom_suite.subjects.vllm.stubs import Stub
 from oom_suite.subjects.vllm.triton_placeholder import TritonPlaceholder
 
 if TYPE_CHECKING:
@@ -76,5 +77,5 @@ def _triton(log: StubLog) -> dict[str, Any]:
         language: Any = importlib.import_module("triton.language")
     except ImportError:
         triton = TritonPlaceholder(log)
-        return {"triton": triton, "tl": triton.language, "HAS_TRITON": False}
+        return {"triton": triton, "tl": Stub("triton.language", log), "HAS_TRITON": False}
     return {"triton": triton, "tl": language, "HAS_TRITON": True}

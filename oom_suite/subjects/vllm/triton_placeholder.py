@@ -20,7 +20,7 @@ def set_on_launch(hook: Callable[[str], None] | None) -> Callable[[str], None] |
     Args:
         hook: called for each launch, which does nothing else; None makes launches errors.
     """
-    global _on_launch  # noqa: PLW0603 - Triton itself is one per process
+    global _on_launch
     before, _on_launch = _on_launch, hook
     return before
 
@@ -89,7 +89,7 @@ class TritonPlaceholder:
     heuristics = autotune
 
     def cdiv(self, x: int, y: int) -> int:
-        """x / y, rounded up."""
+        """The quotient, rounded up."""
         return -(-x // y)
 
     def next_power_of_2(self, n: int) -> int:
@@ -103,7 +103,7 @@ class TritonPlaceholder:
         """Everything else, `language` too, as a stub."""
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        return Stub(f"triton.{attribute}", self._log)
+        return getattr(Stub("triton", self._log), attribute)
 
     def _decorated(self, fn: Any) -> Kernel:
         return fn if isinstance(fn, Kernel) else Kernel(fn, self._log)
