@@ -10,6 +10,8 @@ from oom_suite.errors import UsageError
 
 _LARGEST = {torch.float8_e4m3fn: 448.0, torch.float8_e4m3fnuz: 240.0}
 _BIAS = {torch.float8_e4m3fn: 7, torch.float8_e4m3fnuz: 8}
+_SIGN_BIT = 0x80
+_ALL_BUT_SIGN = 0x7F
 
 
 def largest_value(fp8_dtype: torch.dtype) -> float:
@@ -43,11 +45,11 @@ def decode_table(fp8_dtype: torch.dtype) -> torch.Tensor:
 
 
 def _decode(byte: int, fp8_dtype: torch.dtype) -> float:
-    sign = -1.0 if byte & 0x80 else 1.0
+    sign = -1.0 if byte & _SIGN_BIT else 1.0
     exponent, mantissa = (byte >> 3) & 0xF, byte & 0x7
-    if byte == 0x80 and fp8_dtype == torch.float8_e4m3fnuz:
+    if byte == _SIGN_BIT and fp8_dtype == torch.float8_e4m3fnuz:
         return math.nan
-    if byte & 0x7F == 0x7F and fp8_dtype == torch.float8_e4m3fn:
+    if byte & _ALL_BUT_SIGN == _ALL_BUT_SIGN and fp8_dtype == torch.float8_e4m3fn:
         return math.nan
     bias = _BIAS[fp8_dtype]
     if exponent == 0:

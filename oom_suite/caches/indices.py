@@ -100,7 +100,7 @@ LENS = ("full", "short", "zero", "mixed")
 PADDING = ("none", "tail", "anywhere", "rows")
 
 
-def index_pattern(
+def index_pattern(  # noqa: PLR0913 - all but the name by keyword
     name: str,
     *,
     num_tokens: int,
@@ -157,7 +157,7 @@ def referenced_blocks(indices: torch.Tensor, lens: torch.Tensor, block_size: int
     return blocks
 
 
-def spread_indices(
+def spread_indices(  # noqa: PLR0913, PLR0917 - the axes, in their order
     num_tokens: int,
     topk: int,
     num_blocks: int,

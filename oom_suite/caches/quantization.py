@@ -22,9 +22,10 @@ SMALLEST_MAX = 1e-4
 Source: vLLM 0.21.0 `v1/attention/ops/deepseek_v4_ops/cache_utils.py:98`.
 """
 
+_HALF = 0.5
 _UE8M0_BIAS = 127
-_UE8M0_LARGEST = 254
-"""255 encodes NaN. Source: OCP Microscaling Formats (MX) v1.0, section 5.4.1."""
+_UE8M0_NAN = 255
+"""Source: OCP Microscaling Formats (MX) v1.0, section 5.4.1."""
 
 
 def quantize(
@@ -46,7 +47,7 @@ def quantize(
     Raises:
         UsageError: the keys' shape does not fit the layout, or the dtype is not an e4m3.
     """
-    if keys.dim() != 3 or keys.shape[-1] != layout.head_dim:
+    if keys.dim() != 3 or keys.shape[-1] != layout.head_dim:  # noqa: PLR2004 - ranks
         msg = (
             f"keys have shape {list(keys.shape)}: "
             f"{layout.name} takes [num_blocks, block_size, {layout.head_dim}]"
@@ -88,7 +89,7 @@ def dequantize(
         UsageError: the blocks are too short for the layout, or the dtype is not an e4m3.
     """
     used_bytes = layout.block_bytes(block_size)
-    if blocks.dtype != torch.uint8 or blocks.dim() != 2 or blocks.shape[1] < used_bytes:
+    if blocks.dtype != torch.uint8 or blocks.dim() != 2 or blocks.shape[1] < used_bytes:  # noqa: PLR2004 - rank
         msg = (
             f"blocks are {blocks.dtype} of shape {list(blocks.shape)}: {layout.name} takes "
             f"torch.uint8 of [num_blocks, at least {used_bytes}]"
@@ -119,8 +120,9 @@ def _quantize_nope(
     needed = groups.abs().amax(-1).clamp_min(SMALLEST_MAX) / limit
     if layout.scale_item_bytes == 1:
         mantissa, exponent = torch.frexp(needed)
-        exponent = exponent - (mantissa == 0.5).to(exponent.dtype)
-        code = (exponent + _UE8M0_BIAS).clamp(0, _UE8M0_LARGEST)
+        # A mantissa of exactly one half is a power of two, which needs no rounding up.
+        exponent = exponent - (mantissa <= _HALF).to(exponent.dtype)
+        code = (exponent + _UE8M0_BIAS).clamp(0, _UE8M0_NAN - 1)
         scales = torch.ldexp(torch.ones_like(needed), code - _UE8M0_BIAS)
         scale_bytes = code.to(torch.uint8)
     else:
@@ -152,7 +154,7 @@ def _decode_scales(data: torch.Tensor, layout: Layout) -> torch.Tensor:
     if layout.scale_item_bytes == 1:
         ones = torch.ones_like(data, dtype=torch.float64)
         scales = torch.ldexp(ones, data.to(torch.int32) - _UE8M0_BIAS)
-        return scales.masked_fill(data == 255, torch.nan)
+        return scales.masked_fill(data == _UE8M0_NAN, torch.nan)
     quads = data.to(torch.int32).reshape(*data.shape[:-1], data.shape[-1] // 4, 4)
     bits = quads[..., 0] | (quads[..., 1] << 8) | (quads[..., 2] << 16) | (quads[..., 3] << 24)
     return bits.view(torch.float32).to(torch.float64)

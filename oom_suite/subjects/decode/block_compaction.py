@@ -1,0 +1,56 @@
+"""The cure of vLLM #42248: decode only the distinct blocks that the indices name.
+
+The named blocks are made unique, copied together, decoded, and the indices pointed at the copy.
+Memory law: about `1622*block_size` bytes for each referenced block while they are decoded
+(584 as stored, 1024 decoded, 14 of scales a token), then 1024 a token and about 3 KiB for each
+index entry. No pool size occurs. `torch.unique` gives as many blocks as there are, so that the
+host waits for the device and the step cannot be captured in a graph.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from oom_suite.subjects.decode.attention import RunningAttention
+from oom_suite.subjects.decode.fp8_rows import Fp8Rows
+from oom_suite.subjects.decode.pool_reads import pool_reads
+from oom_suite.subjects.decode.slots import locate
+
+
+def block_compaction_decode(  # noqa: PLR0913, PLR0917 - the signature is vLLM's
+    q: torch.Tensor,
+    kv_cache: torch.Tensor | None,
+    swa_k_cache: torch.Tensor,
+    swa_only: bool,  # noqa: FBT001
+    topk_indices: torch.Tensor | None,
+    topk_lens: torch.Tensor | None,
+    swa_indices: torch.Tensor,
+    swa_lens: torch.Tensor,
+    attn_sink: torch.Tensor | None,
+    scale: float,
+    head_dim: int,  # noqa: ARG001 - part of the signature
+    nope_head_dim: int,
+    rope_head_dim: int,
+    output: torch.Tensor,
+    fp8_dtype: torch.dtype = torch.float8_e4m3fn,
+) -> None:
+    """Decode the referenced blocks alone, then attend to the entries named.
+
+    The arguments are those of `oom_suite.subjects.decode`.
+
+    Raises:
+        UsageError: a layer that is not `swa_only` lacks its pool, indices or lens.
+    """
+    parts = pool_reads(
+        swa_k_cache, swa_indices, swa_lens, swa_only, kv_cache, topk_indices, topk_lens
+    )
+    attention = RunningAttention(q, scale)
+    for part in parts:
+        pool = Fp8Rows.of_pool(part.pool, nope_head_dim, rope_head_dim, fp8_dtype)
+        slots = locate(part.indices, part.lens, part.pool.shape[1])
+        blocks, compact = torch.unique(slots.block, return_inverse=True)
+        values = pool.at(blocks).decode(torch.bfloat16)
+        keys = values[compact, slots.offset].to(torch.float32)
+        attention.add(keys, slots.counts)
+        del values, keys
+    attention.finish(attn_sink, output)

@@ -1,0 +1,54 @@
+"""The bug of vLLM #41962: decode the whole of both pools, then read a few tokens.
+
+Every byte of each pool becomes bf16 on every step, whether a request refers to it or not, and
+both results are alive at once. Memory law: `65536*swa_num_blocks + 65536*extra_num_blocks` bytes
+at 64 tokens a block, plus 896 bytes (the scales) for each block of the pool decoded last, or
+about 4 KiB for each index entry, whichever is the greater. One request is the whole pool: at
+221,839 blocks, 13.54 GiB.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from oom_suite.subjects.decode.attention import RunningAttention
+from oom_suite.subjects.decode.fp8_rows import Fp8Rows
+from oom_suite.subjects.decode.pool_reads import pool_reads
+from oom_suite.subjects.decode.slots import locate
+
+
+def full_dequant_decode(  # noqa: PLR0913, PLR0917 - the signature is vLLM's
+    q: torch.Tensor,
+    kv_cache: torch.Tensor | None,
+    swa_k_cache: torch.Tensor,
+    swa_only: bool,  # noqa: FBT001
+    topk_indices: torch.Tensor | None,
+    topk_lens: torch.Tensor | None,
+    swa_indices: torch.Tensor,
+    swa_lens: torch.Tensor,
+    attn_sink: torch.Tensor | None,
+    scale: float,
+    head_dim: int,  # noqa: ARG001 - part of the signature
+    nope_head_dim: int,
+    rope_head_dim: int,
+    output: torch.Tensor,
+    fp8_dtype: torch.dtype = torch.float8_e4m3fn,
+) -> None:
+    """Decode both pools entirely, then attend to the entries named.
+
+    The arguments are those of `oom_suite.subjects.decode`.
+
+    Raises:
+        UsageError: a layer that is not `swa_only` lacks its pool, indices or lens.
+    """
+    parts = pool_reads(
+        swa_k_cache, swa_indices, swa_lens, swa_only, kv_cache, topk_indices, topk_lens
+    )
+    dims = (nope_head_dim, rope_head_dim, fp8_dtype)
+    decoded = [Fp8Rows.of_pool(part.pool, *dims).decode(torch.bfloat16) for part in parts]
+    attention = RunningAttention(q, scale)
+    for values, part in zip(decoded, parts, strict=True):
+        slots = locate(part.indices, part.lens, part.pool.shape[1])
+        keys = values[slots.block, slots.offset].to(torch.float32)
+        attention.add(keys, slots.counts)
+    attention.finish(attn_sink, output)
