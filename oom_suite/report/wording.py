@@ -123,16 +123,18 @@ def _law_row(result: Result) -> Iterator[Row]:
     yield Row("law", tuple(lines))
 
 
-def _blame_lines(blame: Blame) -> tuple[Line, Line]:
-    where = printable(f"{blame.file}:{blame.line} ({blame.function})")
-    each = (
-        f"{blame.bytes_per_unit:,.0f}"
-        if float(blame.bytes_per_unit).is_integer()
-        else f"{blame.bytes_per_unit:,.2f}"
-    )
-    held = format_bytes(blame.bytes)
-    detail = f"  {held} at the scenario, {each} bytes per {blame.axis}"
-    return Line(where, guilty=True), Line(detail)
+def _blame_lines(blames: Sequence[Blame]) -> Iterator[Line]:
+    """Each guilty line once, and under it what it holds for each forbidden axis."""
+    places: dict[str, list[Blame]] = {}
+    for blame in blames:
+        where = printable(f"{blame.file}:{blame.line} ({blame.function})")
+        places.setdefault(where, []).append(blame)
+    for where, held in places.items():
+        yield Line(where, guilty=True)
+        for blame in held:
+            each = f"{blame.bytes_per_unit:,.2f}".removesuffix(".00")
+            amount = format_bytes(blame.bytes)
+            yield Line(f"  {amount} at the scenario, {each} bytes per {blame.axis}")
 
 
 def _budget_row(result: Result) -> Iterator[Row]:
@@ -164,8 +166,7 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
         rows.append(Row("peak", (Line(text),)))
     rows.extend(_law_row(result))
     if result.blame:
-        lines = tuple(line for blame in result.blame for line in _blame_lines(blame))
-        rows.append(Row("blame", lines))
+        rows.append(Row("blame", tuple(_blame_lines(result.blame))))
     if result.largest_request_bytes is not None:
         text = f"{exact_bytes_text(result.largest_request_bytes)} in one request"
         rows.append(Row("largest", (Line(text),)))

@@ -45,7 +45,9 @@ def test_an_amount_is_a_budget_of_that_name():
     assert (found.name, found.free_bytes) == ("12.74GiB", 13_679_470_837)
 
 
-@pytest.mark.parametrize("text", ["", "MI999X", "-3GiB", "GiB", "12.74GB", "1 2", "0", "0.0GiB", ".5"])
+@pytest.mark.parametrize(
+    "text", ["", "MI999X", "-3GiB", "GiB", "12.74GB", "1 2", "0", "0.0GiB", ".5"]
+)
 def test_what_is_no_budget_is_refused_in_one_line_with_the_names_and_an_example(text):
     with pytest.raises(UsageError) as caught:
         budget(text)

@@ -1,0 +1,77 @@
+"""Results as a JSON file: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib import metadata
+
+import pytest
+
+from oom_suite.errors import UsageError
+from oom_suite.records import Result, Verdict
+from oom_suite.report import json_file, write_json
+
+RESULT = Result("streaming", "decode", "shadow", "small", {"pool": 1}, Verdict.PASS, "ok")
+
+
+def test_the_file_holds_the_results_and_where_they_were_made(tmp_path):
+    write_json([RESULT], tmp_path / "out.json")
+    body = json.loads((tmp_path / "out.json").read_text())
+    assert body["results"] == [RESULT.to_json()]
+    assert body["environment"]["python"] == platform.python_version()
+    assert body["environment"]["torch"] == metadata.version("torch")
+    assert set(body["environment"]) == {"python", "torch", "oom_suite", "platform"}
+
+
+def test_a_distribution_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(json_file.metadata, "version", _missing)
+    assert json_file.environment()["torch"] is None
+
+
+def _missing(name):
+    raise metadata.PackageNotFoundError(name)
+
+
+def test_an_existing_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    (tmp_path / "out.json").write_text("old")
+    write_json([], str(tmp_path / "out.json"))
+    assert json.loads((tmp_path / "out.json").read_text())["results"] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    write_json([], tmp_path / "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").exists()
+
+
+def test_a_device_is_written_to_and_not_replaced():
+    write_json([], os.devnull)
+    assert not os.path.isfile(os.devnull)  # noqa: PTH113 - a device, not a path of ours
+
+
+@pytest.mark.parametrize("name", ["missing/out.json", "folder", "file/out.json"])
+def test_a_file_that_cannot_be_written_is_one_clear_line_and_leaves_nothing(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=r"cannot write '.*'.*: ") as caught:
+        write_json([RESULT], tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_a_write_that_breaks_off_keeps_the_old_file(tmp_path, monkeypatch):
+    (tmp_path / "out.json").write_text("old")
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write_json([RESULT], tmp_path / "out.json")
+    assert (tmp_path / "out.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
