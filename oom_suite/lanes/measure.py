@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from oom_suite.errors import LaneError
 from oom_suite.lanes import process_memory
 from oom_suite.lanes.recorder import Recorder
 
@@ -31,9 +32,16 @@ class MeasureLane:
     name = "measure"
 
     def __init__(self, root: Path, device: str) -> None:
-        """Show source files relative to `root`; run on `device` (HIP devices are ``cuda``)."""
+        """Show source files relative to `root`; run on `device` (HIP devices are ``cuda``).
+
+        Raises:
+            LaneError: there is no such device.
+        """
         self._root = root
         self._device = torch.device(device)
+        if self._device.type == "cuda" and not torch.cuda.is_available():
+            msg = f"device {device!r} was asked for, and torch {torch.__version__} sees no GPU here"
+            raise LaneError(msg)
 
     def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
         """The trace of one warmed-up call of ``build(sizes, device)``."""

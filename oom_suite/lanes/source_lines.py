@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 _SITE_PACKAGES = "site-packages"
-_LIBRARIES = (
-    str(Path(torch.__file__).parent) + "/",
-    f"/{_SITE_PACKAGES}/triton/",
-    str(Path(__file__).parent) + "/",
-)
+_LIBRARIES = (str(Path(torch.__file__).parent) + "/", f"/{_SITE_PACKAGES}/triton/")
+_SUITE = Path(__file__).parent.parent
+_UNDER_TEST = f"{_SUITE}/subjects/decode/"
+"""The one folder of the suite that holds code under test; the rest is harness."""
 _STDLIB = sysconfig.get_path("stdlib") + "/"
 
 
@@ -67,6 +66,8 @@ class SourceLines:
     def _shown(self, filename: str) -> str | None:
         """The name to show, or None for a library's file."""
         if filename.startswith("<") or any(part in filename for part in _LIBRARIES):
+            return None
+        if filename.startswith(f"{_SUITE}/") and not filename.startswith(_UNDER_TEST):
             return None
         if filename.startswith(_STDLIB) and _SITE_PACKAGES not in filename:
             return None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from oom_suite.laws.fit import Fit, Grid, Regime, fit
 from oom_suite.laws.survey import Survey
-from oom_suite.records import Axis, Law, Polynomial
+from oom_suite.records import Law, Polynomial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.laws.sites import Place
-    from oom_suite.records import Trace
+    from oom_suite.records import Trace, Workload
 
 _NUM_MIXED_CHECKS = 4
 _SEED = 41962
@@ -28,6 +28,7 @@ class Change:
     Attributes:
         axis: the axis that was moved.
         value: where to.
+        sizes: all sizes there.
         predicted_bytes: what the law says; -1 where it says no whole number.
         actual_bytes: what the exact run gave.
         law: the law found there, around that size.
@@ -35,6 +36,7 @@ class Change:
 
     axis: str
     value: int
+    sizes: Mapping[str, int]
     predicted_bytes: int
     actual_bytes: int
     law: Law
@@ -64,10 +66,7 @@ class Derivation:
 
 
 def derive(
-    run: Callable[[Mapping[str, int]], Trace],
-    axes: Sequence[Axis],
-    sizes: Mapping[str, int],
-    is_valid: Callable[[Mapping[str, int]], bool],
+    run: Callable[[Mapping[str, int]], Trace], workload: Workload, sizes: Mapping[str, int]
 ) -> Derivation:
     """The law of what `run` runs.
 
@@ -76,17 +75,16 @@ def derive(
     values. Where a far run disagrees, the law around that size is found too.
 
     Args:
-        run: gives the exact trace at any valid sizes.
-        axes: the axes to vary.
+        run: gives the exact trace at any sizes that the workload can be built with.
+        workload: its axes are varied.
         sizes: the scenario.
-        is_valid: whether a combination of sizes can be built.
     """
     survey = Survey(run, sizes)
-    grid = Grid(axes, sizes, is_valid)
+    grid = Grid(workload, sizes)
     found = fit(survey, grid)
-    mismatch = _check_nearby(survey, grid, found)
-    law, regimes = _law(found, axes, grid, survey)
-    elsewhere = _elsewhere(survey, grid, found, axes)
+    mismatch = _check_nearby(survey, grid, found, workload)
+    law, regimes = _law(found, workload, grid, survey)
+    elsewhere = _elsewhere(survey, found, workload)
     return Derivation(
         law=replace(law, num_runs=survey.num_runs),
         regimes=regimes,
@@ -99,28 +97,32 @@ def derive(
 
 
 def _elsewhere(
-    survey: Survey, grid: Grid, found: Fit, axes: Sequence[Axis]
+    survey: Survey, found: Fit, workload: Workload
 ) -> tuple[tuple[Change, tuple[Regime, ...]], ...]:
     """The laws around far sizes that the law near the scenario does not predict."""
     laws: list[tuple[Change, tuple[Regime, ...]]] = []
-    for axis, value in _far_points(axes, survey.sizes, grid.is_valid):
-        actual_bytes = survey.at({axis.name: value}).peak().num_bytes
-        predicted_bytes = found.peak({**survey.sizes, axis.name: value})
-        if predicted_bytes == actual_bytes and axis.name not in found.irregular:
+    for axis, value in [(axis.name, value) for axis in workload.axes for value in axis.far]:
+        sizes = workload.settle({**survey.sizes, axis: value})
+        if sizes is None or sizes == survey.sizes:
             continue
-        there = survey.moved({axis.name: value})
-        others = Grid(axes, there.sizes, grid.is_valid)
-        law, regimes = _law(fit(there, others), axes, others, there)
-        laws.append((Change(axis.name, value, predicted_bytes, actual_bytes, law), regimes))
+        actual_bytes = survey.at(sizes).peak().num_bytes
+        predicted_bytes = found.peak(sizes)
+        if predicted_bytes == actual_bytes and axis not in found.irregular:
+            continue
+        there = survey.moved(sizes)
+        grid = Grid(workload, there.sizes)
+        law, regimes = _law(fit(there, grid), workload, grid, there)
+        change = Change(axis, value, there.sizes, predicted_bytes, actual_bytes, law)
+        laws.append((change, regimes))
         if len(laws) == _MAX_ELSEWHERE:
             break
     return tuple(laws)
 
 
 def _law(
-    found: Fit, axes: Sequence[Axis], grid: Grid, survey: Survey
+    found: Fit, workload: Workload, grid: Grid, survey: Survey
 ) -> tuple[Law, tuple[Regime, ...]]:
-    lower = {axis.name: axis.lower for axis in axes}
+    lower = {axis.name: axis.lower for axis in workload.axes}
     kept = _undominated(found.regimes, lower)
     kept = tuple(sorted(kept, key=lambda regime: -regime.polynomial(grid.sizes)))
     notes = tuple(
@@ -151,13 +153,13 @@ def _undominated(regimes: Sequence[Regime], lower: Mapping[str, int]) -> tuple[R
     return tuple(kept)
 
 
-def _check_nearby(survey: Survey, grid: Grid, found: Fit) -> str:
+def _check_nearby(survey: Survey, grid: Grid, found: Fit, workload: Workload) -> str:
     """Compare the law with runs at mixed sizes nearby; say where it fails, if it does."""
     chance = random.Random(_SEED)  # noqa: S311 - sizes to try, nothing secret
     for _ in range(_NUM_MIXED_CHECKS):
         index = tuple((axis, chance.randint(1, 3)) for axis in grid.steps)
         point = grid.point(index)
-        if not grid.is_valid({**grid.sizes, **point}):
+        if not workload.is_valid({**grid.sizes, **point}):
             continue
         predicted_bytes = found.peak({**grid.sizes, **point})
         actual_bytes = survey.at(point).peak().num_bytes
@@ -165,19 +167,6 @@ def _check_nearby(survey: Survey, grid: Grid, found: Fit) -> str:
             at = ", ".join(f"{axis}={value}" for axis, value in point.items())
             return f"at {at} it says {predicted_bytes:,} bytes, the run {actual_bytes:,}"
     return ""
-
-
-def _far_points(
-    axes: Sequence[Axis],
-    sizes: Mapping[str, int],
-    is_valid: Callable[[Mapping[str, int]], bool],
-) -> list[tuple[Axis, int]]:
-    return [
-        (axis, value)
-        for axis in axes
-        for value in axis.far
-        if value != sizes[axis.name] and is_valid({**sizes, axis.name: value})
-    ]
 
 
 def _unseen_growth(survey: Survey, grid: Grid) -> dict[str, tuple[Place, ...]]:

@@ -11,12 +11,12 @@ from oom_suite.laws.sites import site_names
 from oom_suite.records import Polynomial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from oom_suite.laws.differences import Index
     from oom_suite.laws.sites import Sheet, Site
     from oom_suite.laws.survey import Survey
-    from oom_suite.records import Axis
+    from oom_suite.records import Workload
 
 _MAX_DEGREE = 2
 """Highest power of one axis that a law may have; a higher one makes the axis irregular."""
@@ -59,27 +59,20 @@ class Grid:
     """The sizes that a law is fitted to: a few steps from the scenario along each axis.
 
     Args:
-        axes: the axes to vary.
+        workload: its axes are varied; one steps downwards where it cannot step upwards, and is
+            left out where it can do neither.
         sizes: the scenario's sizes.
-        is_valid: whether a combination can be built; an axis steps downwards where it cannot
-            step upwards, and is left out where it can do neither.
     """
 
-    def __init__(
-        self,
-        axes: Sequence[Axis],
-        sizes: Mapping[str, int],
-        is_valid: Callable[[Mapping[str, int]], bool],
-    ) -> None:
+    def __init__(self, workload: Workload, sizes: Mapping[str, int]) -> None:
         """Choose a step for every axis."""
         self.sizes = dict(sizes)
-        self.is_valid = is_valid
         self.steps: dict[str, int] = {}
         self.fixed: list[str] = []
-        for axis in axes:
+        for axis in workload.axes:
             for step in (axis.step, -axis.step, 1, -1):
                 reach = {**sizes, axis.name: sizes[axis.name] + (_MAX_DEGREE + 1) * step}
-                if reach[axis.name] >= axis.lower and is_valid(reach):
+                if reach[axis.name] >= axis.lower and workload.is_valid(reach):
                     self.steps[axis.name] = step
                     break
             else:

@@ -62,7 +62,7 @@ def _growth(derivation: Derivation, workload: Workload) -> Judgement | None:
         regime = here[0]
     else:
         change, regime = there[0]
-        sizes[change.axis] = change.value
+        sizes = dict(change.sizes)
         where = f" at {change.axis}={change.value}"
     slopes = {
         axis: float(regime.polynomial.slope(axis, sizes))

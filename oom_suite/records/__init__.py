@@ -1,5 +1,6 @@
 """The records that pass between the parts of the suite. No torch, no behaviour beyond reading."""
 
+from oom_suite.records.job import Job
 from oom_suite.records.law import Contract, Law, Polynomial
 from oom_suite.records.result import Blame, BudgetFit, Result, Verdict
 from oom_suite.records.trace import Allocation, Event, Frame, Launch, Peak, Trace, Unseen
@@ -13,6 +14,7 @@ __all__ = [
     "Contract",
     "Event",
     "Frame",
+    "Job",
     "Launch",
     "Law",
     "Peak",

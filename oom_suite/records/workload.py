@@ -27,8 +27,8 @@ class Axis:
     unit: str = "unit"
 
 
-def _always(_: Mapping[str, int]) -> bool:
-    return True
+def _as_they_are(sizes: Mapping[str, int]) -> Mapping[str, int]:
+    return dict(sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,19 @@ class Workload:
         builder: ``"module:function"``; ``function(sizes, device)`` gives the keyword
             arguments of the call.
         contract: what every subject promises.
-        is_valid: whether a combination of sizes can be built.
+        settle: the nearest sizes that can be built, a dependent axis following the others;
+            None when there are none.
     """
 
     name: str
     axes: tuple[Axis, ...]
     builder: str
     contract: Contract
-    is_valid: Callable[[Mapping[str, int]], bool] = field(default=_always)
+    settle: Callable[[Mapping[str, int]], Mapping[str, int] | None] = field(default=_as_they_are)
+
+    def is_valid(self, sizes: Mapping[str, int]) -> bool:
+        """Whether these very sizes can be built."""
+        return self.settle(sizes) == dict(sizes)
 
     def unit_of(self, axis: str) -> str:
         """What one of that axis is called in a sentence."""

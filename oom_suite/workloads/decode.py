@@ -81,6 +81,21 @@ def build(sizes: Mapping[str, int], device: torch.device | str) -> dict[str, Any
     }
 
 
+def build_swa_only(sizes: Mapping[str, int], device: torch.device | str) -> dict[str, Any]:
+    """The same call for a layer that has a sliding-window cache alone.
+
+    Args:
+        sizes: as for `build`; the extra pool's are not used.
+        device: where everything lies.
+
+    Raises:
+        UsageError: as `build`.
+    """
+    step = build(sizes, device)
+    nothing = {"kv_cache": None, "topk_indices": None, "topk_lens": None}
+    return {**step, **nothing, "swa_only": True}
+
+
 @dataclass(frozen=True, slots=True)
 class StepOptions:
     """What a random step is like.

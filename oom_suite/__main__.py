@@ -1,0 +1,6 @@
+"""Lets ``python -m oom_suite`` do what ``oom-suite`` does."""
+
+from oom_suite.cli import main
+
+if __name__ == "__main__":
+    main()

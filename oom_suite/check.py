@@ -1,0 +1,262 @@
+"""The main job: take a subject, find its law, give the verdict. A subject never makes it raise."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from oom_suite.allocator import round_request
+from oom_suite.errors import OomSuiteError, SubjectError
+from oom_suite.lanes.isolation import Child, ChildError, Outcome
+from oom_suite.laws.derive import Derivation, derive
+from oom_suite.laws.judge import Judgement, judge
+from oom_suite.records import BudgetFit, Job, Result, Trace, Verdict
+from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
+from oom_suite.subjects.vllm.releases import obtain
+from oom_suite.units import format_bytes
+from oom_suite.workloads.catalog import DECODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from oom_suite.budgets import Budget
+    from oom_suite.records import Workload
+
+    OnProgress = Callable[[str, str], None]
+
+KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
+"""Built-ins that are expected to fail, and what they are for."""
+
+DEFAULT_TIME_LIMIT_S = 120.0
+_PRELOAD = ("oom_suite.worker",)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How subjects are checked.
+
+    Attributes:
+        scenario: the scenario's name.
+        sizes: the axes' values.
+        workload: what is run.
+        lane: ``"shadow"``, or ``"measure"`` for shadow's law and real tensors beside it.
+        device: the device of the measure lane.
+        arch: the GPU architecture that the code under test is told it runs on.
+        budget: what the peak has to fit in; None for no budget.
+        time_limit_s: seconds that one run may take.
+        memory_limit_bytes: address space that one child may add; None for no limit.
+    """
+
+    scenario: str
+    sizes: Mapping[str, int]
+    workload: Workload = field(default=DECODE)
+    lane: str = "shadow"
+    device: str = "cpu"
+    arch: str = "generic"
+    budget: Budget | None = None
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    memory_limit_bytes: int | None = None
+
+
+def _silent(subject: str, message: str) -> None:
+    """Progress for nobody."""
+
+
+def check_all(
+    subjects: Sequence[str],
+    settings: Settings,
+    on_progress: OnProgress = _silent,
+    on_result: Callable[[Result], None] = lambda _: None,
+) -> list[Result]:
+    """The results of these subjects, in their order; several run at once, each in its own child.
+
+    Raises:
+        UsageError: a spelling cannot be read. Nothing was run then.
+    """
+    specs = [parse(subject) for subject in subjects]
+
+    def one(spec: SubjectSpec) -> Result:
+        result = check(spec, settings, on_progress)
+        on_result(result)
+        return result
+
+    with ThreadPoolExecutor(max_workers=max(1, min(len(specs), os.cpu_count() or 1))) as pool:
+        return list(pool.map(one, specs))
+
+
+def check(
+    spec: SubjectSpec, settings: Settings, on_progress: OnProgress = _silent
+) -> Result:
+    """The verdict on one subject. What goes wrong on the way is an INCONCLUSIVE result."""
+    try:
+        root = _root(spec, on_progress)
+        with _child(spec, root, settings, "shadow") as child:
+            run = _counted(child, spec, on_progress)
+            derivation = derive(run, settings.workload, settings.sizes)
+        measured = None
+        if settings.lane == "measure":
+            with _child(spec, root, settings, "measure") as child:
+                on_progress(spec.text, f"measuring on {settings.device}")
+                measured = child.ask(settings.sizes)
+    except ChildError as error:
+        return _inconclusive(spec, settings, _explained(error))
+    except OomSuiteError as error:
+        return _inconclusive(spec, settings, str(error))
+    judgement = judge(derivation, settings.workload)
+    return _result(spec, settings, derivation, judgement, measured)
+
+
+def _root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
+    """Where the release lies on this machine, fetched when it is not there yet."""
+    if spec.kind is not SubjectKind.VLLM_RELEASE:
+        return None
+    if spec.version is None:
+        msg = f"{spec.text} names no version"
+        raise SubjectError(msg)
+
+    def fetched(done_bytes: int, total_bytes: int) -> None:
+        shown = f"{format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
+        on_progress(spec.text, f"fetching {shown}")
+
+    return str(obtain(spec.version, on_progress=fetched))
+
+
+def _child(spec: SubjectSpec, root: str | None, settings: Settings, lane: str) -> Child:
+    job = Job(
+        subject=spec.text,
+        root=root,
+        builder=settings.workload.builder,
+        lane=lane,
+        device=settings.device,
+        arch=settings.arch,
+    )
+    return Child(
+        "oom_suite.worker:make_handler",
+        (job,),
+        time_limit_s=settings.time_limit_s,
+        memory_limit_bytes=settings.memory_limit_bytes,
+        preload=_PRELOAD,
+    )
+
+
+def _counted(
+    child: Child, spec: SubjectSpec, on_progress: OnProgress
+) -> Callable[[Mapping[str, int]], Trace]:
+    num_runs = 0
+
+    def run(sizes: Mapping[str, int]) -> Trace:
+        nonlocal num_runs
+        num_runs += 1
+        on_progress(spec.text, f"shadow run {num_runs}")
+        trace = child.ask(dict(sizes))
+        if not isinstance(trace, Trace):
+            msg = f"the child answered {type(trace).__name__} for a trace"
+            raise SubjectError(msg)
+        return trace
+
+    return run
+
+
+def _explained(error: ChildError) -> str:
+    if error.outcome in {Outcome.NOT_APPLICABLE, Outcome.REFUSED}:
+        prefix = "not applicable: " if error.outcome is Outcome.NOT_APPLICABLE else ""
+        return f"{prefix}{error}"
+    return f"{error.outcome.value}: {error}"
+
+
+def _inconclusive(spec: SubjectSpec, settings: Settings, reason: str) -> Result:
+    return Result(
+        subject=spec.text,
+        workload=settings.workload.name,
+        lane=settings.lane,
+        scenario=settings.scenario,
+        sizes=settings.sizes,
+        verdict=Verdict.INCONCLUSIVE,
+        expected=_expected(spec),
+        reason=reason,
+    )
+
+
+def _expected(spec: SubjectSpec) -> Verdict:
+    known = spec.kind is SubjectKind.BUILTIN and spec.text in KNOWN_BUGS
+    return Verdict.FAIL if known else Verdict.PASS
+
+
+def _result(
+    spec: SubjectSpec,
+    settings: Settings,
+    derivation: Derivation,
+    judgement: Judgement,
+    measured: Trace | None,
+) -> Result:
+    trace = measured or derivation.trace
+    allocated_bytes = trace.peak(round_request).num_bytes
+    fit = _fit(settings.budget, allocated_bytes)
+    verdict, reason = _with_measure(judgement, derivation, measured)
+    if fit is not None and not fit.fits:
+        over = f"{format_bytes(allocated_bytes)} do not fit {fit.name}"
+        reason = f"{reason}; {over}" if verdict is Verdict.FAIL else over
+        verdict = Verdict.FAIL
+    known = (KNOWN_BUGS[spec.text],) if _expected(spec) is Verdict.FAIL else ()
+    return Result(
+        subject=spec.text,
+        workload=settings.workload.name,
+        lane=settings.lane,
+        scenario=settings.scenario,
+        sizes=settings.sizes,
+        verdict=verdict,
+        expected=_expected(spec),
+        reason=reason,
+        law=derivation.law,
+        peak_requested_bytes=trace.peak().num_bytes,
+        peak_allocated_bytes=allocated_bytes,
+        largest_request_bytes=trace.largest_request_bytes,
+        budget=fit,
+        blame=judgement.blame,
+        unseen=trace.unseen,
+        notes=(*known, *judgement.notes),
+        process=trace.process,
+        next_command=_next_command(spec, verdict),
+    )
+
+
+def _with_measure(
+    judgement: Judgement, derivation: Derivation, measured: Trace | None
+) -> tuple[Verdict, str]:
+    """The verdict, kept from being green where the machine disagrees with the prediction."""
+    if measured is None:
+        return judgement.verdict, judgement.reason
+    # A GPU's own counter sees what kernels allocate inside; dispatch alone does on a CPU.
+    actual_bytes = measured.process.get("peak_requested_bytes", measured.peak().num_bytes)
+    unexplained_bytes = actual_bytes - derivation.trace.peak().num_bytes
+    if unexplained_bytes == 0:
+        return judgement.verdict, f"{judgement.reason}; measured to the byte"
+    reason = f"{unexplained_bytes:+,} bytes measured that the shadow lane does not explain"
+    if judgement.verdict is Verdict.PASS:
+        return Verdict.INCONCLUSIVE, reason
+    return judgement.verdict, f"{judgement.reason}; {reason}"
+
+
+def _fit(budget: Budget | None, allocated_bytes: int) -> BudgetFit | None:
+    if budget is None:
+        return None
+    return BudgetFit(budget.name, budget.free_bytes, allocated_bytes <= budget.free_bytes)
+
+
+def _next_command(spec: SubjectSpec, verdict: Verdict) -> str:
+    if verdict is not Verdict.FAIL or spec.text in BUILTIN_NAMES:
+        return ""
+    if spec.kind is SubjectKind.VLLM_RELEASE:
+        return f"oom-suite bisect --bad {spec.text}"
+    return f"git bisect run oom-suite probe {spec.text}"
+
+
+def exit_code(results: Sequence[Result]) -> int:
+    """0 when all are as expected, 1 when a contract is broken, 3 when one is inconclusive."""
+    if any(r.verdict is not Verdict.INCONCLUSIVE and not r.as_expected for r in results):
+        return 1
+    return 3 if any(r.verdict is Verdict.INCONCLUSIVE for r in results) else 0
+
+

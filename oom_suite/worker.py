@@ -1,0 +1,48 @@
+"""What runs in a child process: one subject, in one lane, at whatever sizes it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oom_suite.errors import UsageError
+from oom_suite.lanes.measure import MeasureLane
+from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.subjects.load import load
+from oom_suite.subjects.spec import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import torch
+
+    from oom_suite.lanes.protocol import Lane
+    from oom_suite.records import Job, Trace
+
+
+def make_handler(job: Job) -> Callable[[Mapping[str, int]], Trace]:
+    """The function that answers sizes with the trace of one call at them."""
+    root = None if job.root is None else Path(job.root)
+    subject = load(parse(job.subject), root=root, arch=job.arch)
+    module, _, function = job.builder.partition(":")
+    inputs = getattr(importlib.import_module(module), function)
+    lane = _lane(job, subject.root)
+
+    def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], Any]:
+        return functools.partial(subject.call, **inputs(sizes, device))
+
+    def run(sizes: Mapping[str, int]) -> Trace:
+        return lane.run(build, sizes)
+
+    return run
+
+
+def _lane(job: Job, root: Path) -> Lane:
+    if job.lane == "shadow":
+        return ShadowLane(root)
+    if job.lane == "measure":
+        return MeasureLane(root, job.device)
+    msg = f"unknown lane {job.lane!r}: choose shadow or measure"
+    raise UsageError(msg)

@@ -1,0 +1,95 @@
+"""The workloads: their axes, builders and contracts. No torch: builders are named, not imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oom_suite.errors import unknown
+from oom_suite.geometry.scenarios import referenced_blocks_limit
+from oom_suite.records import Axis, Contract, Polynomial, Workload
+from oom_suite.units import KIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_SLOT = 2**31 - 1
+
+DECODE_BOUND = Polynomial.of(
+    {
+        ("block_size", "referenced_blocks"): 4 * KIB,
+        ("num_tokens", "swa_topk"): 16 * KIB,
+        ("num_tokens", "extra_topk"): 16 * KIB,
+        ("num_heads", "num_tokens", "swa_topk"): 16,
+        ("num_heads", "num_tokens", "extra_topk"): 16,
+        ("num_heads", "num_tokens"): 16 * KIB,
+        (): 64 * MIB,
+    },
+    order=(
+        "referenced_blocks",
+        "block_size",
+        "num_tokens",
+        "num_heads",
+        "swa_topk",
+        "extra_topk",
+    ),
+)
+"""What a decode step may take: generous in every referenced thing, and in nothing else.
+
+Per slot of a referenced block 4 KiB (two float32 copies of 512 values); per gathered slot
+16 KiB (eight); per query, head and slot 16 bytes (four float32 scores); per query and head
+16 KiB (eight float32 rows); and 64 MiB for workspaces of constant size.
+"""
+
+
+def _settle_decode(sizes: Mapping[str, int]) -> Mapping[str, int] | None:
+    """The same sizes with `referenced_blocks` lowered to what the pools and indices can name."""
+    largest_pool = max(sizes["swa_num_blocks"], sizes["extra_num_blocks"])
+    if largest_pool * sizes["block_size"] > _MAX_SLOT:
+        return None
+    limit = referenced_blocks_limit(sizes)
+    return {**sizes, "referenced_blocks": min(sizes["referenced_blocks"], limit)}
+
+
+# Pools step by 64 so that one bit per block is a whole number of bytes per step.
+_SWA_POOL = Axis("swa_num_blocks", step=64, far=(64, 4096, 1 << 20), unit="block")
+_EXTRA_POOL = Axis("extra_num_blocks", step=64, far=(64, 4096, 1 << 20), unit="block")
+_STEP_AXES = (
+    Axis("num_tokens", step=1, far=(1, 128), unit="token"),
+    Axis("num_heads", step=8, far=(8, 128), unit="head"),
+    Axis("swa_topk", step=32, far=(32, 1024), unit="slot"),
+)
+_EXTRA_TOPK = Axis("extra_topk", step=32, far=(64, 2048), unit="slot")
+_REFERENCED = Axis("referenced_blocks", step=4, far=(1, 512), unit="block")
+
+DECODE = Workload(
+    name="decode",
+    axes=(_SWA_POOL, _EXTRA_POOL, *_STEP_AXES, _EXTRA_TOPK, _REFERENCED),
+    builder="oom_suite.workloads.decode:build",
+    contract=Contract(
+        independent_of=("swa_num_blocks", "extra_num_blocks"), at_most=DECODE_BOUND
+    ),
+    settle=_settle_decode,
+)
+"""One decode step of a layer with a sliding-window cache and a compressed one (C4A, C128A)."""
+
+DECODE_SWA = Workload(
+    name="decode-swa",
+    axes=(_SWA_POOL, *_STEP_AXES, _REFERENCED),
+    builder="oom_suite.workloads.decode:build_swa_only",
+    contract=Contract(independent_of=("swa_num_blocks",), at_most=DECODE_BOUND),
+    settle=_settle_decode,
+)
+"""One decode step of a layer with a sliding-window cache alone."""
+
+WORKLOADS: dict[str, Workload] = {known.name: known for known in (DECODE, DECODE_SWA)}
+
+
+def workload(name: str) -> Workload:
+    """The workload of this name.
+
+    Raises:
+        UsageError: no such workload; the message names the nearest.
+    """
+    if name not in WORKLOADS:
+        raise unknown("workload", name, WORKLOADS)
+    return WORKLOADS[name]
