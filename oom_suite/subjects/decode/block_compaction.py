@@ -1,10 +1,14 @@
 """The cure of vLLM #42248: decode only the distinct blocks that the indices name.
 
 The named blocks are made unique, copied together, decoded, and the indices pointed at the copy.
-Memory law: about `1622*block_size` bytes for each referenced block while they are decoded
-(584 as stored, 1024 decoded, 14 of scales a token), then 1024 a token and about 3 KiB for each
-index entry. No pool size occurs. `torch.unique` gives as many blocks as there are, so that the
-host waits for the device and the step cannot be captured in a graph.
+`torch.unique` gives as many blocks as there are, so that the host waits for the device and the
+step cannot be captured in a graph.
+
+Memory law, in bytes, for the pool that takes more: the greater of
+``(1622*block_size + 8)*referenced_blocks + 25*num_tokens*topk`` (decoding: 584 a token as stored,
+1024 decoded, 14 of scales) and
+``(1024*block_size + 8)*referenced_blocks + 3097*num_tokens*topk`` (gathering), each plus
+``4104*num_tokens*num_heads``. No pool size occurs. What `torch.unique` takes inside is its own.
 """
 
 from __future__ import annotations
@@ -49,8 +53,10 @@ def block_compaction_decode(  # noqa: PLR0913, PLR0917 - the signature is vLLM's
         pool = Fp8Rows.of_pool(part.pool, nope_head_dim, rope_head_dim, fp8_dtype)
         slots = locate(part.indices, part.lens, part.pool.shape[1])
         blocks, compact = torch.unique(slots.block, return_inverse=True)
+        # On a GPU unique's result keeps storage for every entry; the copy has only the blocks.
+        blocks = blocks.clone()
         values = pool.at(blocks).decode(torch.bfloat16)
         keys = values[compact, slots.offset].to(torch.float32)
         attention.add(keys, slots.counts)
-        del values, keys
+        del slots, blocks, compact, values, keys
     attention.finish(attn_sink, output)

@@ -1,10 +1,12 @@
 """The bug of vLLM #41962: decode the whole of both pools, then read a few tokens.
 
 Every byte of each pool becomes bf16 on every step, whether a request refers to it or not, and
-both results are alive at once. Memory law: `65536*swa_num_blocks + 65536*extra_num_blocks` bytes
-at 64 tokens a block, plus 896 bytes (the scales) for each block of the pool decoded last, or
-about 4 KiB for each index entry, whichever is the greater. One request is the whole pool: at
-221,839 blocks, 13.54 GiB.
+both results are alive at once. One request is a whole pool: at 221,839 blocks, 13.54 GiB.
+
+Memory law, in bytes, at 64 tokens a block: the greater of
+``65536*swa_num_blocks + 66432*extra_num_blocks`` (decoding the second pool, with its scales) and
+``65536*(swa_num_blocks + extra_num_blocks) + 3089*num_tokens*topk + 4104*num_tokens*num_heads``
+(attending to the pool with the larger top-k).
 """
 
 from __future__ import annotations
@@ -51,4 +53,5 @@ def full_dequant_decode(  # noqa: PLR0913, PLR0917 - the signature is vLLM's
         slots = locate(part.indices, part.lens, part.pool.shape[1])
         keys = values[slots.block, slots.offset].to(torch.float32)
         attention.add(keys, slots.counts)
+        del keys, slots
     attention.finish(attn_sink, output)

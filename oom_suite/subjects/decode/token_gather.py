@@ -1,9 +1,11 @@
 """The cure of vLLM #42576: gather the bytes of the tokens named, and decode only these.
 
 An entry named twice is gathered twice; in return nothing is made unique, the host reads nothing
-and the step can be captured in a graph. Memory law: about 2.7 KiB for each index entry of the
-wider pool (584 bytes as stored, 2048 decoded to float32, 28 of scales, 17 of index arithmetic)
-plus 8 bytes a head. No pool size and no block occurs.
+and the step can be captured in a graph.
+
+Memory law, in bytes, up to 152 heads: ``2677*num_tokens*topk + 4104*num_tokens*num_heads`` for
+the pool with the larger top-k (an entry: 584 as stored, 2048 decoded to float32, 28 of scales,
+17 of index arithmetic). No pool size and no block occurs.
 """
 
 from __future__ import annotations

@@ -57,17 +57,27 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live_bytes -= num_bytes
 
 
+def _peak(subject: Callable[..., None], sizes: Mapping[str, int]) -> int:
+    step = build(sizes, "cpu")
+    counter = LiveBytes(step)
+    with counter:
+        subject(**step)
+    return counter.peak_bytes
+
+
+@pytest.fixture
+def real_peak() -> Callable[[Callable[..., None], Mapping[str, int]], int]:
+    """A function that gives a subject's peak of live bytes at these sizes, inputs excluded."""
+    return _peak
+
+
 @pytest.fixture
 def live_peak() -> Callable[[Callable[..., None], Mapping[str, int]], int]:
-    """A function that gives a subject's peak of live bytes at these sizes, inputs excluded."""
+    """The same without data, at any size."""
 
     def peak(subject: Callable[..., None], sizes: Mapping[str, int]) -> int:
         with FakeTensorMode():
-            step = build(sizes, "cpu")
-            counter = LiveBytes(step)
-            with counter:
-                subject(**step)
-        return counter.peak_bytes
+            return _peak(subject, sizes)
 
     return peak
 

@@ -53,6 +53,50 @@ def test_full_dequant_holds_both_pools_in_bf16(live_peak: LivePeak) -> None:
     assert live_peak(full_dequant_decode, ISSUE) == 221_839 * (65536 + 65536 + 896)
 
 
+def test_full_dequant_keeps_its_law_on_a_small_pool(live_peak: LivePeak) -> None:
+    """Where the pool is small, gathering decides: 3089 bytes an entry beside both pools."""
+    expected = 64 * 2 * 65536 + 3089 * 4 * 512 + 4104 * 4 * 8
+    assert expected == live_peak(full_dequant_decode, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "entries"),
+    [({}, 4 * 512), ({"num_tokens": 64}, 64 * 512), ({"swa_topk": 1024}, 4 * 1024)],
+    ids=["small", "64-tokens", "wide-window"],
+)
+def test_token_gather_keeps_its_law(
+    changes: dict[str, int], entries: int, live_peak: LivePeak
+) -> None:
+    """2677 bytes for each entry of the wider pool, 4104 for each head of a token."""
+    sizes = resize(SMALL, changes)
+    expected = 2677 * entries + 4104 * sizes["num_tokens"] * 8
+    assert expected == live_peak(token_gather_decode, sizes)
+
+
+def test_streaming_keeps_its_law(live_peak: LivePeak) -> None:
+    """2677 bytes for each of a chunk's 64 entries, 4104 for each head of a token."""
+    assert 2677 * 64 * 4 + 4104 * 4 * 8 == live_peak(streaming_decode, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "per_block", "per_entry"),
+    [({}, 1024 * 64 + 8, 3097), ({"referenced_blocks": 64, "num_tokens": 1}, 1622 * 64 + 8, 25)],
+    ids=["gathering", "decoding"],
+)
+def test_block_compaction_keeps_its_law(
+    changes: dict[str, int], per_block: int, per_entry: int, real_peak: LivePeak
+) -> None:
+    """1024 bytes a referenced token while gathering, 1622 while decoding, whichever is more."""
+    sizes = resize(SMALL, changes)
+    num_tokens = sizes["num_tokens"]
+    expected = (
+        per_block * sizes["referenced_blocks"]
+        + per_entry * num_tokens * 512
+        + 4104 * num_tokens * 8
+    )
+    assert expected == real_peak(BUILTINS["block_compaction"], sizes)
+
+
 @pytest.mark.parametrize("name", ["token_gather", "streaming"])
 def test_the_pool_does_not_matter(name: str, live_peak: LivePeak) -> None:
     """The peak is the same at 64, 512 and 221,839 blocks."""
