@@ -153,27 +153,24 @@ def random_step(options: StepOptions, device: torch.device | str = "cpu") -> dic
     q = torch.randn(shape, generator=generator).to(torch.bfloat16)
     sink = torch.randn(options.num_heads, generator=generator)
     swa_cache, swa = _random_pool(options, options.swa_topk, options.block_size, generator, device)
-    step: dict[str, Any] = {
+    extra_cache, extra = None, None
+    if options.layer_kind != "swa_only":
+        block_size = C128A_BLOCK_SIZE if options.layer_kind == "c128a" else options.block_size
+        topk = options.extra_topk
+        extra_cache, extra = _random_pool(options, topk, block_size, generator, device)
+    return {
         "q": q.to(device),
-        "kv_cache": None,
+        "kv_cache": extra_cache,
         "swa_k_cache": swa_cache,
-        "swa_only": options.layer_kind == "swa_only",
-        "topk_indices": None,
-        "topk_lens": None,
+        "swa_only": extra is None,
+        "topk_indices": None if extra is None else extra.slots.unsqueeze(1),
+        "topk_lens": None if extra is None else extra.lens,
         "swa_indices": swa.slots,
         "swa_lens": swa.lens,
         "attn_sink": sink.to(device) if options.sink else None,
         **_constants(),
         "output": torch.full(shape, torch.nan, dtype=torch.bfloat16, device=device),
     }
-    if options.layer_kind != "swa_only":
-        c128a = options.layer_kind == "c128a"
-        block_size = C128A_BLOCK_SIZE if c128a else options.block_size
-        pool, extra = _random_pool(options, options.extra_topk, block_size, generator, device)
-        step["kv_cache"] = pool
-        step["topk_indices"] = extra.slots.unsqueeze(1)
-        step["topk_lens"] = extra.lens
-    return step
 
 
 def oracle(step: Mapping[str, Any], fp8_dtype: torch.dtype = torch.float8_e4m3fn) -> torch.Tensor:
@@ -191,9 +188,9 @@ def oracle(step: Mapping[str, Any], fp8_dtype: torch.dtype = torch.float8_e4m3fn
     """
     q = step["q"].to("cpu", torch.float64)
     sink = step["attn_sink"]
-    keys = [_named_keys(step, token, fp8_dtype) for token in range(q.shape[0])]
     result = torch.zeros_like(q)
-    for token, named in enumerate(keys):
+    for token in range(q.shape[0]):
+        named = _named_keys(step, token, fp8_dtype)
         if not len(named):
             continue
         logits = q[token] @ named.T * step["scale"]
