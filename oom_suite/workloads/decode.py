@@ -191,14 +191,11 @@ def oracle(step: Mapping[str, Any], fp8_dtype: torch.dtype = torch.float8_e4m3fn
     result = torch.zeros_like(q)
     for token in range(q.shape[0]):
         named = _named_keys(step, token, fp8_dtype)
-        if not len(named):
-            continue
         logits = q[token] @ named.T * step["scale"]
         if sink is not None:
             column = sink[: q.shape[1]].to("cpu", torch.float64)[:, None]
             logits = torch.cat([logits, column], dim=1)
-        weights = logits.softmax(dim=1)[:, : len(named)]
-        result[token] = weights @ named
+        result[token] = logits.softmax(dim=1)[:, : len(named)] @ named
     return result
 
 
