@@ -35,8 +35,10 @@ class _Progress:
     report: Callable[[int, int], None] | None
     total_bytes: int = 0
     done_bytes: int = 0
+    started: bool = False
 
     def __enter__(self) -> Self:
+        self.started = True
         return self
 
     def __exit__(
@@ -95,23 +97,24 @@ def download(
         try:
             client.download_package(package, archive, progress=started, timeout=_TIMEOUT_S)
         except pypi_simple.DigestMismatchError as error:
-            raise _damaged(package, progress) from error
+            if progress.done_bytes < progress.total_bytes:
+                raise _cut_short(package, progress) from error
+            raise FetchError(
+                f"{package.filename} is not the file that {_index()} vouches for: its sha256 "
+                "differs; run the command again, and if it happens again use another index "
+                f"({INDEX_VARIABLE})"
+            ) from error
         except requests.RequestException as error:
-            if 0 < progress.done_bytes < progress.total_bytes:
-                raise _damaged(package, progress) from error
+            if progress.started:
+                raise _cut_short(package, progress) from error
             raise
     return archive, digest
 
 
-def _damaged(package: DistributionPackage, progress: _Progress) -> FetchError:
-    if progress.done_bytes < progress.total_bytes:
-        return FetchError(
-            f"the download of {package.filename} was cut short: {progress.done_bytes} of "
-            f"{progress.total_bytes} bytes came; run the command again"
-        )
+def _cut_short(package: DistributionPackage, progress: _Progress) -> FetchError:
     return FetchError(
-        f"{package.filename} is not the file that {_index()} vouches for: its sha256 differs; "
-        f"run the command again, and if it happens again use another index ({INDEX_VARIABLE})"
+        f"the download of {package.filename} was cut short, at {progress.done_bytes} or a little "
+        f"more of its {progress.total_bytes} bytes; run the command again"
     )
 
 

@@ -11,6 +11,8 @@ from oom_suite.errors import StubUsedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_TRITON = "triton."
+
 
 @dataclass(slots=True)
 class StubLog:
@@ -39,6 +41,11 @@ class StubLog:
 
 def stub_used(name: str) -> StubUsedError:
     """The error for code under test that used a stubbed name."""
+    if name.startswith(_TRITON):
+        return StubUsedError(
+            f"the code under test uses `{name}`, and Triton is not installed in this Python: "
+            "install it (pip install 'oom-suite[triton]')"
+        )
     return StubUsedError(
         f"the code under test uses `{name}`, which the suite only stubs: a result would not be "
         "about vLLM's own code; supply the real one in a subject of your own (PATH.py:FUNCTION)"

@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 
     from oom_suite.subjects.vllm.stubs import StubLog
 
-_on_launch: Callable[[str], None] | None = None
+    LaunchHook = Callable[[str, list[object]], None]
+
+_on_launch: LaunchHook | None = None
 
 
-def set_on_launch(hook: Callable[[str], None] | None) -> Callable[[str], None] | None:
-    """The hook that was set before; from now on launches call this one, with the kernel's name.
+def set_on_launch(hook: LaunchHook | None) -> LaunchHook | None:
+    """The hook that was set before; from now on launches call this one.
 
     Args:
-        hook: called for each launch, which does nothing else; None makes launches errors.
+        hook: called with the kernel's name and its arguments' values at each launch, which does
+            nothing else; None makes launches errors.
     """
     global _on_launch
     before, _on_launch = _on_launch, hook
@@ -50,10 +53,9 @@ class Kernel:
         Raises:
             StubUsedError: no hook is set.
         """
-        del args, kwargs
         if _on_launch is None:
-            self._log.refuse(f"triton kernel {self.__name__}")
-        _on_launch(self.__name__)
+            self._log.refuse(f"triton.jit({self.__name__})")
+        _on_launch(self.__name__, [*args, *kwargs.values()])
 
     def __call__(self, *args: object, **kwargs: object) -> None:
         """Refused: a kernel is launched on a grid.
@@ -62,7 +64,7 @@ class Kernel:
             StubUsedError: always.
         """
         del args, kwargs
-        self._log.refuse(f"triton kernel {self.__name__}")
+        self._log.refuse(f"triton.jit({self.__name__})")
 
 
 class TritonPlaceholder:
