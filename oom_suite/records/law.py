@@ -31,9 +31,7 @@ class Polynomial:
     order: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def of(
-        cls, terms: Mapping[Monomial, int | Fraction], order: Iterable[str] = ()
-    ) -> Polynomial:
+    def of(cls, terms: Mapping[Monomial, int | Fraction], order: Iterable[str] = ()) -> Polynomial:
         """The polynomial with these terms; equal monomials in any axis order are merged."""
         merged: dict[Monomial, Fraction] = {}
         for axes, coefficient in terms.items():
@@ -62,7 +60,7 @@ class Polynomial:
 
     @property
     def parts(self) -> tuple[Polynomial, ...]:
-        """Its terms as polynomials of one term each: by degree, then axis order; a constant last."""
+        """Its terms, a polynomial each: by degree, then in axis order; a constant last."""
         rank = {axis: position for position, axis in enumerate(self.order)}
 
         def key(item: tuple[Monomial, Fraction]) -> tuple[object, ...]:
