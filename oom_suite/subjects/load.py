@@ -197,6 +197,11 @@ def _forgetting(folder: Path) -> Iterator[None]:
         yield
     finally:
         for name in set(sys.modules) - before:
-            file = getattr(sys.modules.get(name), "__file__", None)
-            if file and Path(file).parent == folder:
+            file = Path(getattr(sys.modules.get(name), "__file__", None) or "/")
+            top = name.partition(".")[0]
+            # Not all that lies below: a virtual environment may, and torch cannot come twice.
+            if file.is_relative_to(folder) and file.relative_to(folder).parts[0] in {
+                f"{top}.py",
+                top,
+            }:
                 del sys.modules[name]

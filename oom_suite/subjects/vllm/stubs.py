@@ -132,10 +132,14 @@ class Stub:
     ) -> NoReturn:
         """Refused: torch was given a stub where it takes a tensor."""
         del function, types
-        for value in (*args, *(kwargs or {}).values()):
-            if isinstance(value, cls):
+        waiting: list[object] = [*args, *(kwargs or {}).values()]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list | tuple):
+                waiting.extend(value)
+            elif type(value) is cls:
                 value._log.refuse(value._name)  # noqa: SLF001 - its own class
-        raise stub_used("a name inside a list of tensors")
+        raise stub_used("a stub that torch was given")
 
     def _more(self, name: str) -> Stub:
         if not self._log.importing:
