@@ -30,7 +30,7 @@ KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
 """Built-ins that are expected to fail, and what they are for."""
 
 DEFAULT_TIME_LIMIT_S = 120.0
-_PRELOAD = ("oom_suite.worker",)
+_PRELOAD = ("oom_suite.worker", "oom_suite.lanes.warm")
 
 
 @dataclass(frozen=True, slots=True)

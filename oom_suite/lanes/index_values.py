@@ -17,9 +17,10 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
 )
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_flatten, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from oom_suite.errors import LaneError
+from oom_suite.lanes.operands import DEVICE_QUERY, device_type, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +63,9 @@ class IndexValues(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401 - whatever the operator returns
         """Run the operator on the fakes and, where all its values are known, on those too."""
         kwargs = dict(kwargs or {})
-        leaves = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
+        if func is DEVICE_QUERY:
+            return func(*args)
+        leaves = list(tensors((args, kwargs)))
         schema = func._schema  # noqa: SLF001 - no public accessor
         if schema.name == "aten::_local_scalar_dense":
             return self._read(args[0])
@@ -84,12 +87,12 @@ class IndexValues(TorchDispatchMode):
             if schema.is_mutable:
                 self._forget_written(func, args, kwargs)
             return result
-        outputs = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
+        outputs = list(tensors(result))
         if schema.is_mutable:
             self._run_real(func, args, kwargs)
         elif outputs and all(_is_kept(output) for output in outputs):
-            real = tree_flatten(self._run_real(func, args, kwargs))[0]
-            for fake_leaf, real_leaf in zip(outputs, real, strict=True):
+            real = self._run_real(func, args, kwargs)
+            for fake_leaf, real_leaf in zip(outputs, tensors(real), strict=True):
                 self._keep(fake_leaf, real_leaf)
         return result
 
@@ -105,7 +108,7 @@ class IndexValues(TorchDispatchMode):
 
     def _known(self, tensor: torch.Tensor) -> bool:
         if not isinstance(tensor, FakeTensor):
-            return tensor.device.type == "cpu"
+            return device_type(tensor) == "cpu"
         return tensor.untyped_storage()._cdata in self._real  # noqa: SLF001
 
     def _value(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -177,7 +180,7 @@ class IndexValues(TorchDispatchMode):
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
             written = kwargs.get(argument.name, args[position] if position < len(args) else None)
-            for leaf in tree_flatten(written)[0]:
+            for leaf in tensors(written):
                 if isinstance(leaf, FakeTensor):
                     self.forget(leaf)
 

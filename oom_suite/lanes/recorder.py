@@ -10,11 +10,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from oom_suite.lanes import scratch
+from oom_suite.lanes.operands import DEVICE_QUERY, device_type, tensors
 from oom_suite.lanes.source_lines import SourceLines
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _NOT_RECORDED = -1
@@ -101,12 +102,14 @@ class Recorder(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401 - whatever the operator returns
         """Run the operator and note what it allocated."""
         kwargs = kwargs or {}
+        if func is DEVICE_QUERY:
+            return func(*args)
         composition = scratch.COMPOSED.get(func.name())
         if composition is not None:
             with self:
                 return func._op_dk(composition, *args, **kwargs)  # noqa: SLF001 - no public way
         result = func(*args, **kwargs)
-        for tensor in _tensors(result):
+        for tensor in tensors(result):
             self._observe(func, tensor, args)
         if self._recording:
             self._note(func, args, kwargs)
@@ -115,7 +118,7 @@ class Recorder(TorchDispatchMode):
     def _observe(
         self, func: torch._ops.OpOverload, tensor: torch.Tensor, args: tuple[Any, ...]
     ) -> None:
-        if tensor.device.type != self._device_type:
+        if device_type(tensor) != self._device_type:
             return
         storage = tensor.untyped_storage()
         key = storage._cdata  # noqa: SLF001 - the storage's only identity
@@ -157,7 +160,7 @@ class Recorder(TorchDispatchMode):
             return True
         return any(
             tensor.untyped_storage()._cdata == key  # noqa: SLF001
-            for tensor in _tensors(args)
+            for tensor in tensors(args)
         )
 
     def _note(
@@ -171,7 +174,7 @@ class Recorder(TorchDispatchMode):
         reason = scratch.unseen_reason(func, args)
         if reason is not None:
             stack = self._lines.stack()
-            input_bytes = sum(t.numel() * t.element_size() for t in _tensors(args))
+            input_bytes = sum(t.numel() * t.element_size() for t in tensors(args))
             before = self._unseen.get((name, stack))
             largest = max(input_bytes, before.input_bytes if before else 0)
             self._unseen[name, stack] = Unseen(name, stack, largest, reason)
@@ -180,11 +183,3 @@ class Recorder(TorchDispatchMode):
 def _enter_code_under_test(call: Callable[[], object]) -> None:
     """The frame at which stacks end: everything further in is the code under test."""
     call()
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 - any operator's arguments
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)

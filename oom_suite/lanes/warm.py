@@ -1,0 +1,27 @@
+"""Importing this runs a tiny fake call, so that torch has loaded all that it loads lazily.
+
+Children forked from a process that has imported it start to work at once: torch takes two
+seconds to load its symbolic mathematics and its compiler when the first fake tensor is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from oom_suite.lanes.shadow import ShadowLane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
+    numbers = torch.arange(sizes["n"], device=device)
+    return lambda: torch.unique(numbers).to(torch.float32).logsumexp(0)
+
+
+# The children compute on small index tensors alone; a second thread would only wait in a loop.
+torch.set_num_threads(1)
+ShadowLane(Path.cwd()).run(_build, {"n": 2})
