@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from oom_suite.bisect.releases import bisect_releases
 from oom_suite.budgets import budget as find_budget
 from oom_suite.check import (
     DEFAULT_TIME_LIMIT_S,
@@ -21,7 +22,8 @@ from oom_suite.errors import OomSuiteError, UsageError, unknown
 from oom_suite.geometry.scenarios import resize, scenario
 from oom_suite.progress import Progress
 from oom_suite.records import Verdict
-from oom_suite.report.json_file import write
+from oom_suite.report.bisection import render_bisection
+from oom_suite.report.json_file import write as write_json
 from oom_suite.report.terminal import render
 from oom_suite.subjects.spec import BUILTIN_NAMES, parse
 from oom_suite.units import parse_bytes
@@ -111,7 +113,7 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
         )
     render(results, Console(), quiet=quiet)
     if json is not None:
-        write(results, json)
+        write_json(results, json)
     raise typer.Exit(exit_code(results))
 
 
@@ -137,6 +139,33 @@ def probe_command(  # noqa: PLR0913 - one parameter for each option
     typer.echo(f"{result.verdict.value} {result.subject}: {result.reason}")
     codes = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: EXIT_CANNOT_JUDGE}
     raise typer.Exit(codes[result.verdict])
+
+
+@app.command("bisect")
+def bisect_command(  # noqa: PLR0913 - one parameter for each option
+    *,
+    bad: Annotated[str, typer.Option("--bad", help="a release that fails, vllm==VERSION")],
+    good: Annotated[
+        str | None,
+        typer.Option("--good", help="one that passes, older or newer; the newest by default"),
+    ] = None,
+    scenario: Scenario = "issue-41962",
+    sizes: Set = None,
+    workload: WorkloadName = "decode",
+    arch: Arch = "generic",
+    budget: BudgetText = None,
+    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+    json: Json = None,
+) -> None:
+    """Find the release between a good and a bad one at which the verdict changes."""
+    settings = read_settings(
+        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
+    )
+    with Progress() as progress:
+        found = bisect_releases(good, bad, settings, progress.update, progress.finish)
+    render_bisection(found, Console())
+    if json is not None:
+        write_json(found.tried, json)
 
 
 def read_settings(  # noqa: PLR0913 - the options, once, in the order of the command line

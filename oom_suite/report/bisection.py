@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from oom_suite.report.terminal import print_table
 from oom_suite.report.wording import boundary_lines
-from oom_suite.report.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,4 +18,5 @@ if TYPE_CHECKING:
 def render_bisection(bisection: Bisection, console: Console) -> None:
     """Print every result as one table, and below it the boundary with the change of the law."""
     print_table(bisection.tried, console)
-    print_lines(boundary_lines(bisection), console)
+    for line in boundary_lines(bisection):
+        console.print(Text(line), soft_wrap=True, highlight=False)

@@ -52,7 +52,7 @@ def render(results: Sequence[Result], console: Console, *, quiet: bool = False) 
                     _print(console, f"{headline(result)}: {printable(result.reason)}")
         else:
             if results:
-                _print_table(results, console)
+                _print_rows(results, console)
             for result in results:
                 if needs_block(result):
                     _print_block(result, console)
@@ -113,7 +113,13 @@ def _table(results: Sequence[Result], width: int) -> Table:
     return table
 
 
-def _print_table(results: Sequence[Result], console: Console) -> None:
+def print_table(results: Sequence[Result], console: Console) -> None:
+    """Print one row for each result, at least 100 columns wide where nobody watches."""
+    with _wide_when_piped(console):
+        _print_rows(results, console)
+
+
+def _print_rows(results: Sequence[Result], console: Console) -> None:
     table = _table(results, console.width)
     if console.is_terminal:
         console.print(table)
