@@ -153,6 +153,18 @@ def _budget_row(result: Result) -> Iterator[Row]:
     yield Row("budget", (Line(text, guilty=not fit.fits),))
 
 
+def _unseen_lines(result: Result) -> tuple[Line, ...]:
+    """One line for each operator and source line, however many calls lead there."""
+    largest: dict[tuple[str, str, str], int] = {}
+    for unseen in result.unseen:
+        key = (unseen.op, f" at {unseen.stack[0]}" if unseen.stack else "", unseen.reason)
+        largest[key] = max(largest.get(key, 0), unseen.input_bytes)
+    return tuple(
+        Line(printable(f"{op}{where}: {reason} (inputs {format_bytes(num_bytes)})"))
+        for (op, where, reason), num_bytes in largest.items()
+    )
+
+
 def failure_rows(result: Result) -> tuple[Row, ...]:
     """What a reader needs to act on a result, one row for each kind of fact, facts only.
 
@@ -171,15 +183,7 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
         text = f"{exact_bytes_text(result.largest_request_bytes)} in one request"
         rows.append(Row("largest", (Line(text),)))
     rows.extend(_budget_row(result))
-    unseen = tuple(
-        Line(
-            printable(
-                f"{u.op}{f' at {u.stack[0]}' if u.stack else ''}: {u.reason} "
-                f"(inputs {format_bytes(u.input_bytes)})"
-            )
-        )
-        for u in result.unseen
-    )
+    unseen = _unseen_lines(result)
     if unseen:
         rows.append(Row("unseen", unseen))
     notes = tuple(Line(printable(n)) for n in result.notes if not n.startswith(_REPRODUCES))

@@ -21,7 +21,7 @@ DECODE_BOUND = Polynomial.of(
         ("num_tokens", "extra_topk"): 16 * KIB,
         ("num_heads", "num_tokens", "swa_topk"): 16,
         ("num_heads", "num_tokens", "extra_topk"): 16,
-        ("num_heads", "num_tokens"): 16 * KIB,
+        ("num_heads", "num_tokens"): 72 * KIB,
         ("num_tokens",): 256 * KIB,
         (): 64 * MIB,
     },
@@ -38,7 +38,7 @@ DECODE_BOUND = Polynomial.of(
 
 Per slot of a referenced block 4 KiB (two float32 copies of 512 values); per gathered slot
 16 KiB (eight); per query, head and slot 16 bytes (four float32 scores); per query and head
-16 KiB (eight float32 rows); per query 256 KiB (two float32 copies of a tile of 64 slots); and
+72 KiB (36 float32 rows: the partial results of 32 splits, and four more); per query 256 KiB (two float32 copies of a tile of 64 slots); and
 64 MiB for workspaces of constant size.
 """
 

@@ -1,0 +1,137 @@
+"""Every code block of the README and the docs is run, and prints what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"(?P<mark><!--[^\n]*-->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.DOTALL)
+TOX = {"pip install tox && tox -e check": "oom-suite check"}
+"""What a documented tox command runs, checked against tox.ini below."""
+
+NOT_RUN = {
+    "pip install tox && tox": "it is this very test run",
+    "tox -e rocm": "needs an AMD GPU",
+    "docker run": "needs an AMD GPU and a container engine",
+    "git bisect run": "run on a made-up repository in test_bisect.py",
+}
+"""Documented commands that cannot be run here, by how they begin, each with why."""
+
+OMITTED = "..."
+
+
+@dataclass(frozen=True)
+class Command:
+    """A documented command and the output that the page shows for it."""
+
+    page: str
+    text: str
+    shown: str
+    needs_registry: bool
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text}"
+
+
+def blocks(page):
+    return [
+        (m["mark"] or "", m["kind"], m["body"]) for m in BLOCK.finditer(page.read_text("utf-8"))
+    ]
+
+
+def commands():
+    for page in PAGES:
+        for mark, kind, body in blocks(page):
+            if kind != "console":
+                continue
+            for chunk in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+                text, _, shown = re.sub(r"\\\n\s*", "", chunk).partition("\n")
+                yield Command(page.name, text, shown.strip("\n"), "registry" in mark)
+
+
+def files_shown():
+    """The Python files that the pages show, by the name in their first line."""
+    for page in PAGES:
+        for _, kind, body in blocks(page):
+            match = re.match(r"# (\S+\.py)\n", body)
+            if kind == "python" and match:
+                yield match[1], body
+
+
+def is_run(command):
+    return not any(
+        command.text == start if start.startswith("pip") else command.text.startswith(start)
+        for start in NOT_RUN
+    )
+
+
+def agrees(shown, printed):
+    """Whether the output is as shown; a line of dots stands for any lines."""
+    parts = [re.escape(part.strip("\n")) for part in shown.split(OMITTED)]
+    return re.fullmatch(r"\n*.*?\n*".join(parts), printed.strip("\n"), re.DOTALL) is not None
+
+
+PARAMETERS = [
+    pytest.param(c, marks=[pytest.mark.oom_registry] if c.needs_registry else [], id=str(c))
+    for c in commands()
+    if is_run(c)
+]
+
+
+@pytest.mark.parametrize("command", PARAMETERS)
+def test_documented_command_prints_what_is_shown(command, tmp_path):
+    """A command of the documentation prints, to the letter, the output shown for it."""
+    for name, body in files_shown():
+        (tmp_path / name).write_text(body, encoding="utf-8")
+    words = shlex.split(TOX.get(command.text, command.text))
+    assert words[0] in {"oom-suite", "pytest"}, f"do not know how to run {command.text!r}"
+    module = {"oom-suite": "oom_suite", "pytest": "pytest"}[words[0]]
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words[1:]],
+        cwd=ROOT if module == "pytest" else tmp_path,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode in {0, 1}, done.stderr
+    if command.shown:
+        assert agrees(command.shown, done.stdout), f"printed:\n{done.stdout}\n{done.stderr}"
+
+
+def test_comparison_of_outputs_can_fail():
+    """Output that differs in one figure from what is shown is told apart."""
+    shown = "peak 1\n...\nlast"
+    assert agrees(shown, "peak 1\nmore\nlast\n")
+    assert not agrees(shown, "peak 2\nmore\nlast\n")
+    assert not agrees(shown, "peak 1\nmore\nlast line\n")
+
+
+def test_tox_runs_what_the_readme_says():
+    """The check environment of tox runs the suite's main job, and nothing else."""
+    section = (ROOT / "tox.ini").read_text("utf-8").split("[testenv:check]")[1].split("[")[0]
+    assert "commands = oom-suite check {posargs}" in section
+
+
+def test_readme_is_short():
+    """A newcomer finishes the README in two minutes: it stays under 150 lines."""
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Every relative link of a page names a file or folder that is there."""
+    text = page.read_text("utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert [] == missing

@@ -1,0 +1,64 @@
+"""The shadow lane's predictions against what a GPU's allocator counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from oom_suite.allocator import round_request
+from oom_suite.geometry.scenarios import SMALL, resize
+from oom_suite.lanes.isolation import Child
+from oom_suite.records import Job
+from oom_suite.subjects.vllm.releases import obtain
+from oom_suite.units import GIB
+
+MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
+AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
+
+pytestmark = pytest.mark.oom_registry
+
+
+def name(row):
+    return f"{row['vllm']}-{row['num_blocks']}x{row['block_size']}-t{row['num_tokens']}" + (
+        f"-h{row['num_heads']}-k{row['swa_topk']}+{row['extra_topk']}"
+    )
+
+
+@pytest.fixture(scope="module")
+def children():
+    """One child for each release, started when first asked for."""
+    started: dict[str, Child] = {}
+
+    def child(version):
+        if version not in started:
+            root = str(obtain(version))
+            builder = "oom_suite.workloads.decode:build"
+            job = Job(f"vllm=={version}", root, builder, "shadow", "cpu", "generic")
+            started[version] = Child("oom_suite.worker:make_handler", (job,), time_limit_s=120)
+        return started[version]
+
+    yield child
+    for each in started.values():
+        each.close()
+
+
+@pytest.fixture
+def trace(children, row):
+    sizes = {"num_blocks": row["num_blocks"], **{axis: row[axis] for axis in AXES}}
+    return children(row["vllm"]).ask(resize(SMALL.sizes, sizes))
+
+
+@pytest.mark.parametrize("row", MEASURED["rows"], ids=name)
+def test_shadow_peak_equals_what_the_gpu_counted(row, trace):
+    """The predicted peak of requested bytes is the H200's, to the byte."""
+    assert row["requested"] == trace.peak().num_bytes
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in MEASURED["rows"] if row["requested"] < GIB], ids=name
+)
+def test_rounded_requests_equal_what_the_gpu_allocated(row, trace):
+    """Each request rounded to 512 bytes gives the H200's allocated peak, below 1 GiB."""
+    assert row["allocated"] == trace.peak(round_request).num_bytes
