@@ -1,0 +1,122 @@
+"""The pytest plugin: options, markers, the fixture `oom_check`, and what the run says at the end.
+
+Importing it does not import torch, so that pytest starts as fast as without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from oom_suite import hookspecs
+from oom_suite.errors import ContractError
+from oom_suite.plugin.judging import OomCheck
+from oom_suite.plugin.options import Options, declare, missing_gpu, resolve
+from oom_suite.plugin.reporting import Reporter, attach, properties, word
+from oom_suite.records import Result
+from oom_suite.report.wording import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from _pytest._code.code import TerminalRepr
+
+__all__ = ["OPTIONS", "OomCheck", "Options", "oom_check"]
+
+OPTIONS = pytest.StashKey[Options]()
+"""Where `pytest.Config.stash` keeps what the options ask for."""
+
+_CHECK = pytest.StashKey[OomCheck]()
+_MARKERS = (
+    "oom_device: needs a GPU; where there is none it is skipped, and the summary says so",
+    "oom_registry: needs the package registry (fetches releases)",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    declare(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options, before anything is collected.
+
+    Raises:
+        pytest.UsageError: a value cannot be used.
+    """
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    config.stash[OPTIONS] = options = resolve(config)
+    config.stash[_CHECK] = OomCheck(options)
+    # In a worker of pytest-xdist the run is reported elsewhere: where it was started.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Reporter(config, options), "oom_suite_reporter")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say what would be judged, and how."""
+    options = config.stash[OPTIONS]
+    lanes = ", ".join(options.lanes) + (f" on {options.device}" if options.device else "")
+    budget = f"; budget {options.budget.name}" if options.budget else ""
+    return (
+        f"oom_suite: subjects {', '.join(options.subjects)}; scenario {options.scenario.name}; "
+        f"lanes {lanes}{budget}"
+    )
+
+
+@pytest.fixture(scope="session")
+def oom_check(pytestconfig: pytest.Config) -> OomCheck:
+    """A function that fails the test unless a subject keeps its contract; its result if it does.
+
+    `OomCheck.judge` gives the result either way. Each subject, workload and lane is judged once
+    a session (once a worker under pytest-xdist).
+    """
+    return pytestconfig.stash[_CHECK]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what needs a GPU where there is none, with the reason."""
+    if item.get_closest_marker("oom_device") and (reason := missing_gpu()):
+        pytest.skip(f"needs a GPU: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the results that the test asked for; show a broken contract in the suite's words."""
+    asked = item.config.stash[_CHECK].take_asked()
+    item.user_properties += properties(asked)
+    report = yield
+    if asked:
+        attach(report, asked)
+    if call.excinfo is not None and isinstance(call.excinfo.value, ContractError):
+        report.longrepr = _in_our_words(call.excinfo, call.excinfo.value)
+    return report
+
+
+def _in_our_words(
+    excinfo: pytest.ExceptionInfo[BaseException], error: ContractError
+) -> TerminalRepr:
+    """The error's text alone: frames of the suite say nothing about the code under test."""
+    shown = excinfo.getrepr(style="value")
+    if isinstance(error.result, Result) and shown.reprcrash is not None:
+        # What pytest repeats in its short summary and JUnit as the message.
+        shown.reprcrash.message = f"{error.result.verdict.value}: {printable(error.result.reason)}"
+    return shown
+
+
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, str] | None:
+    """Say in verbose output that a gate test passed because a known bug was found again."""
+    added = word(report)
+    if report.when == "call" and report.outcome == "passed" and added:
+        return "passed", ".", f"PASSED ({added})"
+    return None
