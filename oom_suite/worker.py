@@ -7,16 +7,17 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from oom_suite.errors import UsageError
 from oom_suite.lanes.measure import MeasureLane
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import parse
+from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import torch
 
     from oom_suite.lanes.protocol import Lane
     from oom_suite.records import Job, Trace
@@ -31,7 +32,10 @@ def make_handler(job: Job) -> Callable[[Mapping[str, int]], Trace]:
     lane = _lane(job, subject.root)
 
     def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], Any]:
-        return functools.partial(subject.call, **inputs(sizes, device))
+        # A server decodes without gradients; the lanes themselves leave that to the code.
+        with torch.no_grad():
+            step = functools.partial(subject.call, **inputs(sizes, device))
+        return torch.no_grad()(step)
 
     def run(sizes: Mapping[str, int]) -> Trace:
         return lane.run(build, sizes)
@@ -41,7 +45,10 @@ def make_handler(job: Job) -> Callable[[Mapping[str, int]], Trace]:
 
 def _lane(job: Job, root: Path) -> Lane:
     if job.lane == "shadow":
-        return ShadowLane(root)
+        shadow = ShadowLane(root)
+        # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
+        set_on_launch(shadow.launched)
+        return shadow
     if job.lane == "measure":
         return MeasureLane(root, job.device)
     msg = f"unknown lane {job.lane!r}: choose shadow or measure"

@@ -1,13 +1,12 @@
-"""Keeps the real values of small index tensors beside the fake ones.
+"""Computes index data for real while everything else stays fake.
 
 A fake tensor has sizes and no values. Code that reads a value on the host (`.item()`), or
 whose sizes depend on values (`torch.unique`), still runs when those values come from index
-data: that is small, so it is computed for real on the CPU while everything else stays fake.
+data: that is small, so it is computed for real on the CPU beside the fake run.
 """
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,34 +19,47 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_map_only
 
 from oom_suite.errors import LaneError
-from oom_suite.lanes.operands import DEVICE_QUERY, device_type, tensors
+from oom_suite.lanes.operands import (
+    DEVICE_QUERY,
+    is_foreign,
+    operator,
+    tensors,
+    written_tensors,
+)
+from oom_suite.lanes.real_values import RealValues, holds_index_data, is_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-MAX_VALUE_BYTES = 128 * 1024 * 1024
-"""Largest tensor whose values are kept: index data is far smaller, pools far larger."""
+_READ = "aten::_local_scalar_dense"
+_LIFT = "aten::lift_fresh"
+_FACTORIES_OF_GARBAGE = frozenset(
+    {"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"}
+)
 
-_INDEX_DTYPES = frozenset({torch.bool, torch.int16, torch.int32, torch.int64})
-_FACTORIES_OF_GARBAGE = frozenset({"aten::empty", "aten::empty_strided", "aten::empty_like"})
+# What a CPU cannot compute is unknown, no more; a wrong index is an IndexError and is told.
+_NO_CPU_KERNEL = (RuntimeError, NotImplementedError)
 
 
 class IndexValues(TorchDispatchMode):
-    """A dispatch mode, to be entered above a `FakeTensorMode`, that tracks integer values.
+    """A dispatch mode, to be entered above a `FakeTensorMode`, that tracks small values.
 
-    Real values are kept per fake storage, so views and in-place writes need no special care.
-    A value is known while everything it was computed from is known; a kernel launch makes
-    its arguments unknown (`forget`).
+    A value is known while everything it was computed from is known. Uninitialised index data
+    reads as zeros, so that two runs agree.
+
+    Args:
+        where: the line of the code under test that runs now, as `` at file:line (function)``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, where: Callable[[], str]) -> None:
         """Start with no values known."""
-        super().__init__()
-        self._real: dict[int, tuple[weakref.ref[Any], torch.UntypedStorage]] = {}
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._values = RealValues()
+        self._where = where
 
-    def forget(self, tensor: torch.Tensor) -> None:
-        """Treat the tensor's values as unknown from now on."""
-        self._real.pop(tensor.untyped_storage()._cdata, None)  # noqa: SLF001
+    def forget(self, written: Sequence[torch.Tensor]) -> None:
+        """Treat these tensors' values as unknown from now on: a kernel may have written them."""
+        self._values.forget(written)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -57,137 +69,108 @@ class IndexValues(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: torch._ops.OpOverload,
-        types: Sequence[type],  # noqa: ARG002 - torch's signature
+        types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever the operator returns
+    ) -> Any:
         """Run the operator on the fakes and, where all its values are known, on those too."""
-        kwargs = dict(kwargs or {})
         if func is DEVICE_QUERY:
             return func(*args)
-        leaves = list(tensors((args, kwargs)))
-        schema = func._schema  # noqa: SLF001 - no public accessor
-        if schema.name == "aten::_local_scalar_dense":
+        if is_foreign(types):
+            return NotImplemented
+        kwargs = kwargs or {}
+        facts = operator(func)
+        if facts.family == _READ:
             return self._read(args[0])
-        returns_alias = any(r.alias_info is not None for r in schema.returns)
-        if returns_alias and not schema.is_mutable and schema.name != "aten::lift_fresh":
+        if facts.returns_alias and not facts.is_mutable and facts.family != _LIFT:
             return func(*args, **kwargs)
-        known = all(self._known(leaf) for leaf in leaves)
+        known = all(self._values.are_known(leaf) for leaf in tensors((args, kwargs)))
         try:
             result = func(*args, **kwargs)
         except (DynamicOutputShapeException, DataDependentOutputException) as error:
             if not known:
-                msg = (
-                    f"{schema.name} needs values that exist only on a device: its input does "
-                    "not come from index data; run it in the measure lane"
-                )
-                raise LaneError(msg) from error
-            return self._shaped_by_values(func, args, kwargs, leaves)
-        if not known:
-            if schema.is_mutable:
-                self._forget_written(func, args, kwargs)
-            return result
-        outputs = list(tensors(result))
-        if schema.is_mutable:
-            self._run_real(func, args, kwargs)
-        elif outputs and all(_is_kept(output) for output in outputs):
-            real = self._run_real(func, args, kwargs)
-            for fake_leaf, real_leaf in zip(outputs, tensors(real), strict=True):
-                self._keep(fake_leaf, real_leaf)
+                raise self._refusal(f"{facts.family} has a result that depends on") from error
+            return self._shaped_by_values(func, args, kwargs)
+        if known:
+            self._follow(func, args, kwargs, result)
+        elif facts.is_mutable:
+            self._values.forget(written_tensors(facts, args, kwargs))
         return result
 
-    def _read(self, tensor: torch.Tensor) -> Any:  # noqa: ANN401 - a Python number
-        if not self._known(tensor):
-            msg = (
-                "the code reads a tensor's value on the host (.item(), int(), bool()), and the "
-                "value does not come from index data; run it in the measure lane"
+    def _follow(
+        self,
+        func: torch._ops.OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        result: Any,
+    ) -> None:
+        """Do for real what was just done on the fakes, where the result is worth it."""
+        facts = operator(func)
+        outputs = list(tensors(result))
+        if facts.is_mutable:
+            try:
+                self._run_real(func, args, kwargs)
+            except _NO_CPU_KERNEL:
+                self._values.forget(written_tensors(facts, args, kwargs))
+            return
+        if facts.family == _LIFT:
+            # torch would go on computing with its own copy of a literal, wherever it is moved.
+            result.constant = None
+        if not outputs or not all(is_kept(output) for output in outputs):
+            return
+        if facts.family in _FACTORIES_OF_GARBAGE and not holds_index_data(outputs[0]):
+            return
+        try:
+            real = self._run_real(func, args, kwargs)
+        except _NO_CPU_KERNEL:
+            return
+        for fake_leaf, real_leaf in zip(outputs, tensors(real), strict=True):
+            self._values.keep(fake_leaf, real_leaf)
+
+    def _read(self, tensor: torch.Tensor) -> Any:
+        if not self._values.are_known(tensor):
+            raise self._refusal(
+                "aten::_local_scalar_dense (.item(), int(), bool(), .tolist()) reads"
             )
-            raise LaneError(msg)
         with _disable_current_modes():
-            return self._value(tensor).item()
+            return self._values.of(tensor).item()
 
-    def _known(self, tensor: torch.Tensor) -> bool:
-        if not isinstance(tensor, FakeTensor):
-            return device_type(tensor) == "cpu"
-        return tensor.untyped_storage()._cdata in self._real  # noqa: SLF001
-
-    def _value(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The real tensor beside this one, sharing memory with what its views share."""
-        if not isinstance(tensor, FakeTensor):
-            return tensor
-        storage = self._real[tensor.untyped_storage()._cdata][1]  # noqa: SLF001
-        base = torch.empty(0, dtype=tensor.dtype)
-        return base.set_(  # type: ignore[no-untyped-call]  # torch does not annotate set_
-            storage, tensor.storage_offset(), tensor.size(), tensor.stride()
+    def _refusal(self, what: str) -> LaneError:
+        return LaneError(
+            f"{what} a value that exists only on a device{self._where()}: it does not come from "
+            "index data alone; run it in the measure lane"
         )
 
     def _run_real(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:  # noqa: ANN401
-        if kwargs.get("device") is not None:
-            kwargs = {**kwargs, "device": torch.device("cpu")}
-        kwargs.pop("pin_memory", None)
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        changed = dict(kwargs)
+        changed.pop("pin_memory", None)
+        if changed.get("device") is not None:
+            changed["device"] = torch.device("cpu")
         with _disable_current_modes():
-            real_args, real_kwargs = tree_map_only(torch.Tensor, self._value, (args, kwargs))
+            real_args, real_kwargs = tree_map_only(torch.Tensor, self._values.of, (args, changed))
             result = func(*real_args, **real_kwargs)
-            if func._schema.name in _FACTORIES_OF_GARBAGE:  # noqa: SLF001
-                # Uninitialised memory would make two runs differ.
+            if operator(func).family in _FACTORIES_OF_GARBAGE:
                 result.zero_()
             return result
 
     def _shaped_by_values(
-        self,
-        func: torch._ops.OpOverload,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        leaves: list[torch.Tensor],
-    ) -> Any:  # noqa: ANN401
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
         """The fake result of an operator whose shape the real values decide."""
         real = self._run_real(func, args, kwargs)
-        device = leaves[0].device
+        if operator(func).is_mutable:
+            msg = f"{operator(func).name} resizes its out= by values{self._where()}: not supported"
+            raise LaneError(msg)
+        first = next(tensors((args, kwargs)))
+        device = first.fake_device if isinstance(first, FakeTensor) else first.device
 
         def fake(value: torch.Tensor) -> torch.Tensor:
             made = torch.empty_strided(
                 value.size(), value.stride(), dtype=value.dtype, device=device
             )
-            self._keep(made, value)
+            self._values.keep(made, value)
             return made
 
         return tree_map_only(torch.Tensor, fake, real)
-
-    def _keep(self, fake: torch.Tensor, real: torch.Tensor) -> None:
-        if not _is_kept(fake):
-            return
-        with _disable_current_modes():
-            if real.stride() != fake.stride() or real.storage_offset() != fake.storage_offset():
-                laid_out = torch.empty_strided(fake.size(), fake.stride(), dtype=real.dtype)
-                real = laid_out.copy_(real)
-        storage = fake.untyped_storage()
-        key = storage._cdata  # noqa: SLF001
-
-        def died(reference: weakref.ref[Any]) -> None:
-            entry = self._real.get(key)
-            if entry is not None and entry[0] is reference:
-                del self._real[key]
-
-        self._real[key] = (weakref.ref(storage, died), real.untyped_storage())
-
-    def _forget_written(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        """An unknown value was written: what it was written to is unknown too."""
-        for position, argument in enumerate(func._schema.arguments):  # noqa: SLF001
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            written = kwargs.get(argument.name, args[position] if position < len(args) else None)
-            for leaf in tensors(written):
-                if isinstance(leaf, FakeTensor):
-                    self.forget(leaf)
-
-
-def _is_kept(tensor: torch.Tensor) -> bool:
-    """Whether the tensor is of an index type (uint8 is cache bytes) and small enough."""
-    return (
-        tensor.dtype in _INDEX_DTYPES
-        and tensor.numel() * tensor.element_size() <= MAX_VALUE_BYTES
-    )

@@ -7,42 +7,30 @@ milliseconds, and still shares nothing with its siblings or with us.
 from __future__ import annotations
 
 import contextlib
-import enum
-import gc
-import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
-import resource
 import signal
-import sys
 import tempfile
-import traceback
+import threading
+from multiprocessing import spawn
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from unittest import mock
 
-from oom_suite.errors import LaneError, NotApplicableError, OomSuiteError
-from oom_suite.units import format_bytes
+from oom_suite.errors import LaneError
+from oom_suite.lanes.child_main import CHILD_NAME, Outcome, serve, start_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
     from types import TracebackType
 
+__all__ = ["Child", "ChildError", "Outcome"]
+
 _context = multiprocessing.get_context("forkserver")
-_LOG_TAIL_BYTES = 2000
-
-
-class Outcome(enum.Enum):
-    """How a child failed to answer."""
-
-    RAISED = "raised"
-    REFUSED = "refused"
-    NOT_APPLICABLE = "not applicable"
-    OUT_OF_MEMORY = "out of memory"
-    TIMED_OUT = "timed out"
-    KILLED = "killed"
-    CRASHED = "crashed"
-    EXITED = "exited"
+_starting = threading.Lock()
+_LOG_TAIL_BYTES = 4000
+_KILLS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 class ChildError(LaneError):
@@ -68,6 +56,9 @@ class Child:
         memory_limit_bytes: address space that the child may add after start-up; None for no
             limit.
         preload: modules that the server imports once for all children.
+
+    Raises:
+        ChildError: no process could be started.
     """
 
     def __init__(
@@ -80,22 +71,29 @@ class Child:
         preload: tuple[str, ...] = (),
     ) -> None:
         """Start the child; its own first failure shows in the first `ask`."""
-        _context.set_forkserver_preload(list(preload))
         self._time_limit_s = time_limit_s
-        self._memory_limit_bytes = memory_limit_bytes
+        self._end: ChildError | None = None
+        self._is_closed = False
         handle, name = tempfile.mkstemp(prefix="oom-suite-", suffix=".log")
         os.close(handle)
         self._log = Path(name)
         self._connection, theirs = _context.Pipe()
         self._process = _context.Process(
-            target=_serve,
-            args=(theirs, name, make_handler, args, memory_limit_bytes, os.getcwd()),
+            name=CHILD_NAME,
+            target=serve,
+            args=(theirs, name, make_handler, args, memory_limit_bytes),
             daemon=True,
         )
-        self._process.start()
-        theirs.close()
+        try:
+            with theirs:
+                _start(self._process, preload)
+        except (OSError, EOFError) as error:
+            self._connection.close()
+            self._log.unlink(missing_ok=True)
+            msg = f"no process could be started: {type(error).__name__}: {error}"
+            raise ChildError(Outcome.CRASHED, msg) from error
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         """The child itself."""
         return self
 
@@ -109,122 +107,97 @@ class Child:
         self.close()
 
     def close(self) -> None:
-        """End the child, whatever it is doing, and remove its log."""
+        """End the child and what it started, whatever they are doing, and remove its log."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._connection.close()
-        if self._process.is_alive():
-            self._process.kill()
+        self._kill()
         self._process.join()
+        self._process.close()
         self._log.unlink(missing_ok=True)
 
-    def ask(self, request: object) -> Any:  # noqa: ANN401 - whatever the handler returns
+    def ask(self, request: object) -> Any:
         """The handler's answer.
 
         Raises:
-            ChildError: the handler raised, or the child hung, was killed, crashed or ended.
+            ChildError: the handler raised, or the child hung, was killed, crashed or ended; once
+                the child is gone, every further request raises the same.
         """
+        if self._end is not None:
+            raise self._end
         try:
             self._connection.send(request)
-        except OSError:
-            raise self._ended() from None
-        if not self._connection.poll(self._time_limit_s):
-            self._process.kill()
-            msg = f"no answer within {self._time_limit_s:g} s (raise it with --time-limit)"
-            raise ChildError(Outcome.TIMED_OUT, msg)
-        try:
+            self._wait()
             failure, answer = self._connection.recv()
         except (EOFError, OSError):
             raise self._ended() from None
+        except ChildError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ChildError(Outcome.RAISED, f"its answer cannot be read: {what}") from error
         if failure is not None:
             raise ChildError(failure, answer)
         return answer
 
+    def _wait(self) -> None:
+        """Return when there is an answer; the process too, as others may hold its connection."""
+        waiting: list[Any] = [self._connection, self._process.sentinel]
+        ready = multiprocessing.connection.wait(waiting, self._time_limit_s)
+        if not ready:
+            self._kill()
+            msg = f"no answer within {self._time_limit_s:g} s (raise it with --time-limit)"
+            self._end = ChildError(Outcome.TIMED_OUT, msg)
+            raise self._end
+        if self._connection not in ready and not self._connection.poll():
+            raise self._ended()
+
+    def _kill(self) -> None:
+        # The child leads a process group; before it does, and after it is gone, there is none.
+        if self._process.pid is not None and self._process.is_alive():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+
     def _ended(self) -> ChildError:
         self._process.join(self._time_limit_s)
-        code = self._process.exitcode
+        self._end = self._explained(self._process.exitcode)
+        return self._end
+
+    def _explained(self, code: int | None) -> ChildError:
         if code is None or code >= 0:
-            said = self._last_words()
-            return ChildError(
-                Outcome.EXITED, f"the process ended by itself with exit code {code}{said}"
-            )
-        name = signal.Signals(-code).name
-        if -code in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+            msg = f"the process ended by itself with exit code {code}{self._last_words()}"
+            return ChildError(Outcome.EXITED, msg)
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        if -code in _KILLS:
             hint = " (the system's out-of-memory killer sends it)" if name == "SIGKILL" else ""
             return ChildError(Outcome.KILLED, f"the process was killed by {name}{hint}")
         return ChildError(Outcome.CRASHED, f"the process crashed with {name}{self._last_words()}")
 
     def _last_words(self) -> str:
-        lines = self._log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").split("\n")
+        try:
+            with self._log.open("rb") as log:
+                log.seek(max(0, self._log.stat().st_size - _LOG_TAIL_BYTES))
+                lines = log.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
         last = [line.strip() for line in lines if line.strip()]
         return f": {last[-1]}" if last else ""
 
 
-def _serve(  # noqa: PLR0913 - one call, in this file
-    connection: Connection,
-    log: str,
-    make_handler: str,
-    args: tuple[Any, ...],
-    memory_limit_bytes: int | None,
-    folder: str,
-) -> None:
-    """The child's main function: one answer for every request, whatever happens."""
-    with Path(log).open("ab") as sink:
-        os.dup2(sink.fileno(), sys.stdout.fileno())
-        os.dup2(sink.fileno(), sys.stderr.fileno())
-    os.chdir(folder)
-    handler: Callable[[Any], Any] | None = None
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        try:
-            if handler is None:
-                module, _, function = make_handler.partition(":")
-                handler = getattr(importlib.import_module(module), function)(*args)
-                _limit_memory(memory_limit_bytes)
-                # What was imported is no garbage: keep collections from walking all of it.
-                gc.freeze()
-            answer = (None, handler(request))
-        except KeyboardInterrupt:
-            return
-        except BaseException as error:  # noqa: BLE001 - SystemExit in code under test, too
-            answer = classify(error, memory_limit_bytes)
-        with contextlib.suppress(BrokenPipeError):
-            connection.send(answer)
+def _start(process: BaseProcess, preload: tuple[str, ...]) -> None:
+    """Start the process without running the caller's own script in it a second time."""
+    # multiprocessing sends a child to import the parent's __main__, guard or not: the code
+    # under test does not need it, and a script without a guard would start children itself.
+    original = spawn.get_preparation_data
 
+    def data(name: str) -> dict[str, Any]:
+        return start_data() if name == CHILD_NAME else original(name)
 
-def classify(error: BaseException, memory_limit_bytes: int | None) -> tuple[Outcome, str]:
-    """The outcome's class and one line about it."""
-    if isinstance(error, NotApplicableError):
-        return Outcome.NOT_APPLICABLE, str(error)
-    if isinstance(error, OomSuiteError):
-        return Outcome.REFUSED, str(error)
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    said = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
-    line = f"{said}{_where(error)}"
-    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if out_of_memory or "can't allocate memory" in line or "out of memory" in line:
-        limit = ""
-        if memory_limit_bytes is not None:
-            limit = f" (limited to {format_bytes(memory_limit_bytes)})"
-        return Outcome.OUT_OF_MEMORY, line + limit
-    return Outcome.RAISED, line
-
-
-def _where(error: BaseException) -> str:
-    """The innermost line outside installed libraries, as `` at file:line (function)``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and "/lib/python" not in f.filename]
-    outside = [f for f in own if "/oom_suite/lanes/" not in f.filename]
-    if not outside:
-        return ""
-    last = outside[-1]
-    return f" at {last.filename}:{last.lineno} ({last.name})"
-
-
-def _limit_memory(limit_bytes: int | None) -> None:
-    if limit_bytes is None:
-        return
-    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    ceiling = num_pages * resource.getpagesize() + limit_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
+    with _starting, mock.patch.object(spawn, "get_preparation_data", data):
+        _context.set_forkserver_preload(list(preload))
+        process.start()

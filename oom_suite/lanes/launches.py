@@ -16,21 +16,36 @@ def recorded_launches(on_launch: Callable[[str, list[object]], None]) -> Iterato
 
     Without Triton installed there is nothing to intercept, and nothing is done.
     """
+
+    def run(kernel: Any, *args: object, **kwargs: object) -> None:
+        # A warm-up only compiles.
+        if not kwargs.get("warmup", False):
+            on_launch(_kernel_name(kernel), [*args, *kwargs.values()])
+
+    with contextlib.ExitStack() as patches:
+        for launcher in _launchers():
+            patches.enter_context(mock.patch.object(launcher, "run", run))
+        yield
+
+
+def _launchers() -> list[type]:
+    """The classes whose ``run`` launches; what wraps them in `Heuristics` ends in theirs."""
     try:
         from triton.runtime.autotuner import Autotuner  # noqa: PLC0415 - Triton is optional
         from triton.runtime.jit import JITFunction  # noqa: PLC0415
     except ImportError:
-        yield
-        return
+        return []
+    found: list[type] = [JITFunction, Autotuner]
+    # What TRITON_INTERPRET=1 makes of a kernel would run it, on the host and on fake tensors.
+    with contextlib.suppress(ImportError, AttributeError):
+        from triton.runtime.interpreter import InterpretedFunction  # noqa: PLC0415
 
-    def run(kernel: Any, *args: object, **kwargs: object) -> None:  # noqa: ANN401 - Triton's own
-        on_launch(_kernel_name(kernel), [*args, *kwargs.values()])
-
-    with mock.patch.object(JITFunction, "run", run), mock.patch.object(Autotuner, "run", run):
-        yield
+        if hasattr(InterpretedFunction, "run"):
+            found.append(InterpretedFunction)
+    return found
 
 
-def _kernel_name(kernel: Any) -> str:  # noqa: ANN401 - JITFunction, Autotuner or Heuristics
+def _kernel_name(kernel: Any) -> str:
     """The name of the Python function at the bottom of Triton's wrappers."""
     while hasattr(kernel, "fn"):
         kernel = kernel.fn

@@ -8,7 +8,7 @@ import torch
 
 from oom_suite.errors import LaneError
 from oom_suite.lanes import process_memory
-from oom_suite.lanes.recorder import Recorder
+from oom_suite.lanes.recorder import Recorder, lines_under_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,27 +37,42 @@ class MeasureLane:
         Raises:
             LaneError: there is no such device.
         """
-        self._root = root
-        self._device = torch.device(device)
-        if self._device.type == "cuda" and not torch.cuda.is_available():
-            msg = f"device {device!r} was asked for, and torch {torch.__version__} sees no GPU here"
-            raise LaneError(msg)
+        self._lines = lines_under_test(root)
+        self._device = _device(device)
 
     def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
         """The trace of one warmed-up call of ``build(sizes, device)``."""
-        with torch.no_grad():
-            build(sizes, self._device)()
-            recorder = Recorder(self._device.type, self._root)
-            with recorder:
-                call = build(sizes, self._device)
-            if self._device.type == "cpu":
-                process = _beside_on_cpu(recorder, call)
-            else:
-                process = _beside_on_gpu(recorder, call, self._device)
+        build(sizes, self._device)()
+        recorder = Recorder(self._device.type, self._lines)
+        with recorder:
+            call = build(sizes, self._device)
+        if self._device.type == "cpu":
+            process = _beside_on_cpu(recorder, call)
+        else:
+            process = _beside_on_gpu(recorder, call, self._device)
         return recorder.trace(self.name, sizes, process)
 
 
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        msg = f"device {text!r} is not one that torch {torch.__version__} knows: try cpu or cuda"
+        raise LaneError(msg) from None
+    if device.type not in {"cpu", "cuda"}:
+        msg = f"device {text!r} cannot be measured: choose cpu or cuda (HIP devices are cuda)"
+        raise LaneError(msg)
+    num_gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and num_gpus <= (device.index or 0):
+        seen = f"{num_gpus} GPUs" if num_gpus else "no GPU"
+        msg = f"device {text!r} was asked for, and torch {torch.__version__} sees {seen} here"
+        raise LaneError(msg)
+    return device
+
+
 def _beside_on_cpu(recorder: Recorder, call: Callable[[], object]) -> dict[str, int]:
+    # What the warm-up left to the C library would hide as much of the call's own memory.
+    process_memory.give_back()
     before_bytes = process_memory.resident_bytes()
     has_reset = process_memory.reset_peak()
     _record(recorder, call)
@@ -67,7 +82,9 @@ def _beside_on_cpu(recorder: Recorder, call: Callable[[], object]) -> dict[str, 
     return {"peak_resident_bytes": max(0, peak_bytes - before_bytes)}
 
 
-def _beside_on_gpu(recorder: Recorder, call: Callable[[], object], device: torch.device) -> dict[str, int]:
+def _beside_on_gpu(
+    recorder: Recorder, call: Callable[[], object], device: torch.device
+) -> dict[str, int]:
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)

@@ -1,19 +1,59 @@
-"""The tensors among an operator's arguments or results, without the cost of a general pytree."""
+"""What dispatch hands to a mode: the tensors of a call, and the fixed facts of its operator."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 DEVICE_QUERY = torch.ops.prim.device.default
 """What ``tensor.device`` becomes on a fake tensor: an operator call that makes nothing."""
 
 
-def tensors(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 - any operator's arguments
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What an operator's schema says, read once: a run asks it thousands of times.
+
+    Attributes:
+        name: with its overload, as in ``aten::add.Tensor``.
+        family: without its overload.
+        is_mutable: whether it writes to an argument.
+        returns_alias: whether a result may share an argument's storage.
+        written: positions and names of the arguments that it writes to.
+    """
+
+    name: str
+    family: str
+    is_mutable: bool
+    returns_alias: bool
+    written: tuple[tuple[int, str], ...]
+
+
+@functools.cache
+def operator(func: torch._ops.OpOverload) -> Operator:
+    """The facts of an operator."""
+    schema = func._schema  # noqa: SLF001 - no public accessor
+    overload = f".{schema.overload_name}" if schema.overload_name else ""
+    return Operator(
+        name=schema.name + overload,
+        family=schema.name,
+        is_mutable=schema.is_mutable,
+        returns_alias=any(returned.alias_info is not None for returned in schema.returns),
+        written=tuple(
+            (position, argument.name)
+            for position, argument in enumerate(schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ),
+    )
+
+
+def tensors(value: Any) -> Iterator[torch.Tensor]:
     """Every tensor in a value: itself, or inside tuples, lists and the values of a dict."""
     if isinstance(value, torch.Tensor):
         yield value
@@ -25,8 +65,22 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 - any operato
             yield from tensors(item)
 
 
-def device_type(tensor: torch.Tensor) -> str:
-    """The type of the device that a tensor, fake or real, is on."""
-    fake_device = getattr(tensor, "fake_device", None)
-    device: torch.device = tensor.device if fake_device is None else fake_device
-    return device.type
+def written_tensors(
+    facts: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Iterator[torch.Tensor]:
+    """Every tensor that a call of this operator writes to."""
+    for position, name in facts.written:
+        if name in kwargs:
+            yield from tensors(kwargs[name])
+        elif position < len(args):
+            yield from tensors(args[position])
+
+
+def is_foreign(types: Sequence[type]) -> bool:
+    """Whether a call has tensor subclasses that must first take themselves apart."""
+    return any(not issubclass(kind, FakeTensor) for kind in types if kind is not torch.Tensor)
+
+
+def device_of(tensor: torch.Tensor) -> torch.device:
+    """The device that a tensor, fake or real, is on; asking a fake one costs an operator call."""
+    return tensor.fake_device if isinstance(tensor, FakeTensor) else tensor.device

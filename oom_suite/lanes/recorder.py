@@ -6,11 +6,11 @@ import gc
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from oom_suite.lanes import scratch
-from oom_suite.lanes.operands import DEVICE_QUERY, device_type, tensors
+from oom_suite.lanes.compositions import COMPOSITIONS
+from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.lanes.source_lines import SourceLines
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import torch
+
+    from oom_suite.lanes.operands import Operator
+
 _NOT_RECORDED = -1
+_LIFT = "aten::lift_fresh"
+_COPY = "aten::_to_copy"
 
 
 class Recorder(TorchDispatchMode):
@@ -30,17 +36,18 @@ class Recorder(TorchDispatchMode):
 
     Args:
         device_type: only storages on this type of device are recorded (``"cpu"``, ``"cuda"``).
-        root: folder that source files are shown relative to.
+        lines: reads the stack, from `lines_under_test`.
 
     Does not prove: that a kernel allocates nothing inside. `oom_suite.lanes.scratch` lists the
-    operators known to; their calls are in `Trace.unseen`.
+    operators known to; their calls are in `Trace.unseen`. Nor who allocates in a backward pass
+    that autograd runs on a thread of its own: there is no line of Python on that stack.
     """
 
-    def __init__(self, device_type: str, root: Path) -> None:
+    def __init__(self, device_type: str, lines: SourceLines) -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._device_type = device_type
-        self._lines = SourceLines(root, _enter_code_under_test.__code__)
+        self._lines = lines
         self._recording = False
         self._storages: dict[int, tuple[weakref.ref[Any], int, int]] = {}
         self._allocations: list[Allocation] = []
@@ -49,6 +56,7 @@ class Recorder(TorchDispatchMode):
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._input_bytes = 0
+        self._literal: weakref.ref[Any] | None = None
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
@@ -96,50 +104,93 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: torch._ops.OpOverload,
-        types: Sequence[type],  # noqa: ARG002 - torch's signature
+        types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever the operator returns
+    ) -> Any:
         """Run the operator and note what it allocated."""
-        kwargs = kwargs or {}
         if func is DEVICE_QUERY:
-            return func(*args)
-        composition = scratch.COMPOSED.get(func.name())
-        if composition is not None:
+            return device_of(args[0])
+        if is_foreign(types):
+            # A subclass runs operators of its own; those come back here one by one.
+            return NotImplemented
+        kwargs = kwargs or {}
+        name = operator(func).name
+        compose = COMPOSITIONS.get(name)
+        if compose is not None and self._recording:
+            if name == "aten::_safe_softmax":
+                self._flag(func, args, kwargs)
             with self:
-                return func._op_dk(composition, *args, **kwargs)  # noqa: SLF001 - no public way
+                result = compose(func, args, kwargs)
+            if result is not NotImplemented:
+                return result
         result = func(*args, **kwargs)
         for tensor in tensors(result):
-            self._observe(func, tensor, args)
+            self._observe(func, tensor, args, kwargs)
         if self._recording:
             self._note(func, args, kwargs)
         return result
 
     def _observe(
-        self, func: torch._ops.OpOverload, tensor: torch.Tensor, args: tuple[Any, ...]
+        self,
+        func: torch._ops.OpOverload,
+        tensor: torch.Tensor,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
     ) -> None:
-        if device_type(tensor) != self._device_type:
+        facts = operator(func)
+        if device_of(tensor).type != self._device_type:
+            if facts.family == _LIFT:
+                self._literal = weakref.ref(tensor)
             return
-        storage = tensor.untyped_storage()
+        try:
+            storage = tensor.untyped_storage()
+        except NotImplementedError:
+            # Sparse layouts: their parts are tensors of their own.
+            return
         key = storage._cdata  # noqa: SLF001 - the storage's only identity
         num_bytes = storage.nbytes()
         known = self._storages.get(key)
         if known is not None:
             _, allocation, had_bytes = known
-            if num_bytes == had_bytes or not self._recording:
+            if num_bytes == had_bytes:
                 return
             # An out= argument was resized: the old block is freed, a new one requested.
             self._freed(allocation)
             self._storages.pop(key)
-        is_input = not self._recording or (known is None and self._is_argument(func, key, args))
         allocation = _NOT_RECORDED
-        if not is_input and num_bytes > 0:
-            allocation = len(self._allocations)
-            self._allocations.append(Allocation(num_bytes, func.name(), self._lines.stack()))
-            self._events.append(Event("alloc", allocation))
+        if self._recording and num_bytes > 0:
+            is_new = known is not None or self._is_new(facts, storage, args, kwargs)
+            if is_new:
+                allocation = len(self._allocations)
+                name = self._request_name(facts, args)
+                self._allocations.append(Allocation(num_bytes, name, self._lines.stack()))
+                self._events.append(Event("alloc", allocation))
         self._watch(storage, key, allocation, num_bytes)
 
-    def _watch(self, storage: Any, key: int, allocation: int, num_bytes: int) -> None:  # noqa: ANN401
+    def _is_new(
+        self, facts: Operator, storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bool:
+        """Whether an unknown storage was made by this operator, and was not there before."""
+        if facts.family == _LIFT:
+            # A literal was made where no mode looks. What wraps NumPy's memory cannot be resized.
+            return bool(storage.resizable())
+        if facts.returns_alias:
+            return False
+        key = storage._cdata  # noqa: SLF001 - the storage's only identity
+        return all(
+            tensor.untyped_storage()._cdata != key  # noqa: SLF001
+            for tensor in tensors((args, kwargs))
+            if not tensor.is_sparse
+        )
+
+    def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
+        """The operator that asked; a literal's way through the host is torch's, not the code's."""
+        if facts.family == _COPY and self._literal is not None and self._literal() is args[0]:
+            return _LIFT
+        return facts.name
+
+    def _watch(self, storage: Any, key: int, allocation: int, num_bytes: int) -> None:
         def died(reference: weakref.ref[Any]) -> None:
             entry = self._storages.get(key)
             if entry is not None and entry[0] is reference:
@@ -152,32 +203,37 @@ class Recorder(TorchDispatchMode):
         if self._recording and allocation != _NOT_RECORDED:
             self._events.append(Event("free", allocation))
 
-    def _is_argument(
-        self, func: torch._ops.OpOverload, key: int, args: tuple[Any, ...]
-    ) -> bool:
-        """Whether an unknown storage was there before: an argument, or a view of one."""
-        if any(returned.alias_info is not None for returned in func._schema.returns):  # noqa: SLF001
-            return True
-        return any(
-            tensor.untyped_storage()._cdata == key  # noqa: SLF001
-            for tensor in tensors(args)
-        )
-
     def _note(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        name = func._schema.name  # noqa: SLF001
-        to_host = name == "aten::_to_copy" and str(kwargs.get("device", "")) == "cpu"
+        name = operator(func).family
+        to_host = name == _COPY and str(kwargs.get("device", "")) == "cpu"
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
         if reads or (to_host and self._device_type != "cpu"):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
-        reason = scratch.unseen_reason(func, args)
-        if reason is not None:
-            stack = self._lines.stack()
-            input_bytes = sum(t.numel() * t.element_size() for t in tensors(args))
-            before = self._unseen.get((name, stack))
-            largest = max(input_bytes, before.input_bytes if before else 0)
-            self._unseen[name, stack] = Unseen(name, stack, largest, reason)
+        self._flag(func, args, kwargs)
+
+    def _flag(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        reason = scratch.unseen_reason(func, args, kwargs)
+        if reason is None:
+            return
+        name, stack = operator(func).family, self._lines.stack()
+        inputs = tensors((args, kwargs))
+        input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
+        before = self._unseen.get((name, stack))
+        largest = max(input_bytes, before.input_bytes if before else 0)
+        self._unseen[name, stack] = Unseen(name, stack, largest, reason)
+
+
+def lines_under_test(root: Path) -> SourceLines:
+    """Reads stacks up to where a recorder calls the code under test.
+
+    Args:
+        root: folder that source files are shown relative to.
+    """
+    return SourceLines(root, _enter_code_under_test.__code__)
 
 
 def _enter_code_under_test(call: Callable[[], object]) -> None:

@@ -1,56 +1,36 @@
 """What operators allocate inside their kernels, where dispatch cannot see it.
 
-Three answers, per operator: its kernel is a composition of visible operators (then the
-recorder looks inside, and the scratch is in the trace to the byte); its amount is not defined
-by the sizes alone (then every call is flagged `Unseen`); or, for all others, there is none.
+Three answers, per operator: its kernel is a composition of visible operators (then
+`oom_suite.lanes.compositions` looks inside, and the scratch is in the trace to the byte); its
+amount is not defined by the sizes alone (then every call is flagged `Unseen`); or, for all
+others, there is none.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 
-_COMPOSED_NAMES = (
-    # A float temporary as large as the input: (self - max).exp_().
-    "aten::logsumexp",
-    "aten::logsumexp.out",
-    "aten::_safe_softmax",
-    "aten::binary_cross_entropy_with_logits",
-    "aten::dist",
-    "aten::isinf",
-)
-_COMPOSITE_KEYS = ("CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional")
+from oom_suite.lanes.operands import operator
 
-
-def _composed() -> dict[str, torch._C.DispatchKey]:
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001 - no public name
-    return {
-        name: getattr(torch._C.DispatchKey, key)  # noqa: SLF001
-        for name in _COMPOSED_NAMES
-        for key in _COMPOSITE_KEYS
-        if has_kernel(name, key) and not has_kernel(name, "CPU")
-    }
-
-
-COMPOSED = _composed()
-"""Operators without a kernel of their own on CPU, CUDA or HIP: composed of visible ones.
-
-The value is the dispatch key that holds the composition. Only what this torch really composes
-is listed: calling a kernel that is not there would crash the process.
-
-Source: PyTorch 2.13 ``native_functions.yaml`` and ``aten/src/ATen/native/ReduceOps.cpp``,
-``logsumexp_out_impl``.
-"""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SORTS = "sorts with device-wide scratch: keys, indices and a radix-sort workspace"
+_UNIQUES = (
+    "sorts with device-wide scratch, and on a GPU its results keep storage for every input entry"
+)
+_LOSSES = "computes the loss of every element before it reduces them"
 _SCANS = "scans with a workspace of the size that CUB or rocPRIM asks for"
 _LIBRARY = "a library kernel with a workspace of its own choosing"
 
 UNSEEN: dict[str, str] = {
-    "aten::_unique": _SORTS,
-    "aten::_unique2": _SORTS,
-    "aten::unique_dim": _SORTS,
-    "aten::unique_consecutive": _SCANS,
-    "aten::unique_dim_consecutive": _SCANS,
+    "aten::_unique": _UNIQUES,
+    "aten::_unique2": _UNIQUES,
+    "aten::unique_dim": _UNIQUES,
+    "aten::unique_consecutive": _UNIQUES,
+    "aten::unique_dim_consecutive": _UNIQUES,
     "aten::sort": _SORTS,
     "aten::argsort": _SORTS,
     "aten::msort": _SORTS,
@@ -67,6 +47,7 @@ UNSEEN: dict[str, str] = {
     "aten::cummax": _SCANS,
     "aten::cummin": _SCANS,
     "aten::_embedding_bag": _SORTS,
+    "aten::_embedding_bag_forward_only": _SORTS,
     "aten::embedding_dense_backward": _SORTS,
     "aten::convolution": _LIBRARY,
     "aten::convolution_backward": _LIBRARY,
@@ -91,21 +72,52 @@ Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/`` (``Unique.cu``, ``Sort.cpp``
 ``Nonzero.cu``, ``ScanKernels.cpp``, ``Embedding.cu``).
 """
 
+_SOFTMAXES = frozenset({"aten::_softmax", "aten::_log_softmax"})
+_PUTS = frozenset({"aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
+_REDUCED_LOSSES = {
+    "aten::mse_loss": 2,
+    "aten::smooth_l1_loss": 2,
+    "aten::huber_loss": 2,
+    "aten::soft_margin_loss": 2,
+}
+"""Losses that reduce, and the position of ``reduction`` (0 is none) in their schemas.
+
+Source: PyTorch 2.13 ``aten/src/ATen/native/Loss.cpp``.
+"""
 _NON_CONTIGUOUS_SOFTMAX = "copies a non-contiguous input before it normalises"
+_UNKNOWN_MASK = "lists the true entries of a mask whose values are unknown here"
+_FUSED_ATTENTION = (
+    "the scores in full, as scaled_dot_product_attention takes them where it has no fused kernel; "
+    "a GPU that has one takes a workspace of its own choosing instead"
+)
 
 
-def unseen_reason(func: torch._ops.OpOverload, args: tuple[object, ...]) -> str | None:
+def unseen_reason(
+    func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> str | None:
     """Why this call may take scratch that the trace does not show; None when it takes none."""
-    name = func._schema.name  # noqa: SLF001 - the schema has no public accessor
+    name = operator(func).family
     reason = UNSEEN.get(name)
-    if reason is None and name in {"aten::_softmax", "aten::_log_softmax"}:
-        first = args[0]
-        if isinstance(first, torch.Tensor) and not first.is_contiguous():
-            return _NON_CONTIGUOUS_SOFTMAX
-    if reason is None and name in {"aten::index_put_", "aten::_index_put_impl_"}:
-        accumulate = len(args) > 3 and bool(args[3])  # noqa: PLR2004 - position in the schema
-        return _SORTS if accumulate else None
-    return reason
+    if reason is not None:
+        return reason
+    if name in _SOFTMAXES:
+        return None if args[0].is_contiguous() else _NON_CONTIGUOUS_SOFTMAX
+    if name in _PUTS:
+        return _unseen_put(args, kwargs)
+    if name in _REDUCED_LOSSES:
+        position = _REDUCED_LOSSES[name]
+        reduction = kwargs.get("reduction", args[position] if len(args) > position else 1)
+        return _LOSSES if reduction else None
+    return _FUSED_ATTENTION if name == "aten::_safe_softmax" else None
+
+
+def _unseen_put(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)  # noqa: PLR2004
+    if accumulate:
+        return _SORTS
+    # Those with known values arrive here as positions: `compositions` has replaced them.
+    masked = any(index is not None and index.dtype is torch.bool for index in args[1])
+    return _UNKNOWN_MASK if masked and args[2].dim() > 0 else None
 
 
 HOST_READS = frozenset({"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"})

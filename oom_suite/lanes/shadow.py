@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from oom_suite.lanes.index_values import IndexValues
 from oom_suite.lanes.launches import recorded_launches
-from oom_suite.lanes.recorder import Recorder
-from oom_suite.lanes.shadow_device import HostLiterals, shadow_device
+from oom_suite.lanes.operands import tensors
+from oom_suite.lanes.recorder import Recorder, lines_under_test
+from oom_suite.lanes.shadow_device import literals_through_the_host, shadow_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,11 @@ class ShadowLane:
 
     def __init__(self, root: Path) -> None:
         """Show source files relative to `root`."""
-        self._root = root
-        self._active: tuple[Recorder, IndexValues] | None = None
+        self._lines = lines_under_test(root)
+        # One for all runs: what the code keeps in a global must fit its next call's tensors.
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._values = IndexValues(self._lines.here)
+        self._recorder: Recorder | None = None
 
     def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
         """The trace of one call of ``build(sizes, device)``.
@@ -43,29 +46,23 @@ class ShadowLane:
             LaneError: the code needs a value that exists only on a device.
         """
         device = shadow_device()
-        recorder = Recorder(device.type, self._root)
-        values = IndexValues()
-        self._active = (recorder, values)
+        recorder = self._recorder = Recorder(device.type, self._lines)
         try:
             with (
-                torch.no_grad(),
                 recorded_launches(self.launched),
-                HostLiterals(),
-                FakeTensorMode(allow_non_fake_inputs=True),
-                values,
+                literals_through_the_host(),
+                self._fake,
+                self._values,
                 recorder,
             ):
                 recorder.record(build(sizes, device))
         finally:
-            self._active = None
+            self._recorder = None
         return recorder.trace(self.name, sizes)
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""
-        if self._active is None:
+        if self._recorder is None:
             return
-        recorder, values = self._active
-        recorder.launched(kernel)
-        for argument in arguments:
-            if isinstance(argument, torch.Tensor):
-                values.forget(argument)
+        self._recorder.launched(kernel)
+        self._values.forget(list(tensors(arguments)))

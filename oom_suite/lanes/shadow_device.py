@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator
 
 _NAME = "shadow"
 _UNNAMED = "privateuseone"
@@ -32,23 +32,16 @@ def shadow_device() -> torch.device:
     return torch.device(name, 0)
 
 
-class HostLiterals(TorchFunctionMode):
-    """Lets ``torch.tensor([...], device=shadow)`` work: made on the CPU, then moved.
+@contextlib.contextmanager
+def literals_through_the_host() -> Iterator[None]:
+    """Lets ``torch.tensor([...], device=shadow)`` work: made on the CPU, then moved by dispatch.
 
-    That is what a real device does; a Python-only one has no kernel to make it in place.
+    torch would otherwise move it where no mode looks, and a Python-only device has no kernel for
+    that. It does the same for its own fake tensors where a machine has no accelerator.
     """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],  # noqa: ARG002 - torch's signature
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever the function returns
-        """Run the function, literals by way of the CPU."""
-        kwargs = dict(kwargs or {})
-        if func in {torch.tensor, torch.as_tensor, torch.asarray}:
-            device = kwargs.pop("device", None)
-            made = func(*args, **kwargs)
-            return made if device is None else made.to(device)
-        return func(*args, **kwargs)
+    before = torch._C._only_lift_cpu_tensors()  # noqa: SLF001 - no public way
+    torch._C._set_only_lift_cpu_tensors(True)  # noqa: SLF001, FBT003 - its only parameter
+    try:
+        yield
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)  # noqa: SLF001

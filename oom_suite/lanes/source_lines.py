@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import sysconfig
 from pathlib import Path
@@ -32,7 +33,10 @@ class SourceLines:
 
     def __init__(self, root: Path, anchor: CodeType) -> None:
         """Prepare the caches: a run asks for the same few lines again and again."""
-        self._roots = [f"{root.resolve()}/", f"{Path.cwd()}/"]
+        self._roots = [f"{root.resolve()}/"]
+        # The current folder may have been removed.
+        with contextlib.suppress(FileNotFoundError):
+            self._roots.append(f"{Path.cwd()}/")
         self._anchor = anchor
         self._names: dict[str, str | None] = {}
         self._frames: dict[tuple[CodeType, int], Frame] = {}
@@ -47,6 +51,11 @@ class SourceLines:
                 frames.append(shown)
             frame = frame.f_back
         return tuple(frames)
+
+    def here(self) -> str:
+        """The line of the code under test that runs now, as `` at file:line (function)``."""
+        frames = self.stack()
+        return f" at {frames[0]}" if frames else ""
 
     def _frame(self, frame: FrameType) -> Frame | None:
         code, line = frame.f_code, frame.f_lineno
