@@ -1,0 +1,1 @@
+"""From traces to a law, and from a law to a verdict. No torch: judging takes milliseconds."""

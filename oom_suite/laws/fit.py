@@ -7,19 +7,16 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from oom_suite.laws.differences import below, difference, polynomial
-from oom_suite.laws.sites import site_names
-from oom_suite.records import Polynomial
+from oom_suite.laws.grid import MAX_DEGREE
+from oom_suite.laws.sites import ALL, alive_with, counts, merged_places, sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from oom_suite.laws.differences import Index
+    from oom_suite.laws.grid import Grid
     from oom_suite.laws.sites import Sheet, Site
-    from oom_suite.laws.survey import Survey
-    from oom_suite.records import Workload
-
-_MAX_DEGREE = 2
-"""Highest power of one axis that a law may have; a higher one makes the axis irregular."""
+    from oom_suite.records import Polynomial, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class Regime:
     Attributes:
         polynomial: the live sum, in bytes.
         site: the allocation that reaches it.
-        live: the sites alive then, each with its own request as a polynomial.
+        live: the sites alive then, each with the bytes it holds as a polynomial.
     """
 
     polynomial: Polynomial
@@ -37,164 +34,128 @@ class Regime:
     live: tuple[tuple[Site, Polynomial], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Fit:
-    """What the grid gave.
+    """What the grid gave: for every site of the scenario, its live sum as a polynomial.
 
-    Attributes:
-        regimes: one for every site, none left out yet.
-        irregular: axes along which no polynomial of low degree fits, each with why.
-    """
+    Only axes that meet in one request (or in what a loop keeps) can multiply, so mixed runs
+    are made for those combinations alone. A mixed run that cannot be made, or that takes
+    another branch, gives no term; the checks of `derive` tell whether one is missing.
 
-    regimes: tuple[Regime, ...]
-    irregular: Mapping[str, str]
-
-    def peak(self, sizes: Mapping[str, int]) -> int:
-        """The peak that the regimes predict; -1 where it is not a whole number of bytes."""
-        value = max((regime.polynomial(sizes) for regime in self.regimes), default=0)
-        return int(value) if value == int(value) else -1
-
-
-class Grid:
-    """The sizes that a law is fitted to: a few steps from the scenario along each axis.
+    Cost: the grid's own runs, and one for each combination of axes and steps that meets.
+    Source: Newton's interpolation on lower sets of multi-indices (de Boor and Ron, "On
+    multivariate polynomial interpolation", 1990); see docs/decisions/0003.
 
     Args:
-        workload: its axes are varied; one steps downwards where it cannot step upwards, and is
-            left out where it can do neither.
-        sizes: the scenario's sizes.
+        grid: where to run; its steps are chosen.
     """
 
-    def __init__(self, workload: Workload, sizes: Mapping[str, int]) -> None:
-        """Choose a step for every axis."""
-        self.sizes = dict(sizes)
-        self.steps: dict[str, int] = {}
-        self.fixed: list[str] = []
-        for axis in workload.axes:
-            for step in (axis.step, -axis.step, 1, -1):
-                reach = {**sizes, axis.name: sizes[axis.name] + (_MAX_DEGREE + 1) * step}
-                if reach[axis.name] >= axis.lower and workload.is_valid(reach):
-                    self.steps[axis.name] = step
-                    break
-            else:
-                self.fixed.append(axis.name)
+    def __init__(self, grid: Grid) -> None:
+        """Make the mixed runs and solve."""
+        self._grid = grid
+        lines = [index for axis in grid.steps for index in grid.line(axis)]
+        self._traces = _traces(grid, [(), *lines])
+        merged = merged_places(self._traces.values())
+        table = {index: sheet(trace, merged) for index, trace in self._traces.items()}
+        self._indices = self._usable(_indices(table, list(grid.steps)))
+        # Mixed runs can show a place to be a loop that the lines alone do not.
+        self._merged = merged_places(self._traces.values())
+        self._places = counts(self._traces[()])
+        table = {index: sheet(trace, self._merged) for index, trace in self._traces.items()}
+        self.live: dict[Site, Polynomial] = {
+            site: self._solve({index: table[index].live[site] for index in self._traces})
+            for site in table[()].live
+        }
 
-    def without(self, axes: Iterable[str]) -> None:
-        """Leave these axes at the scenario's value."""
-        for axis in axes:
-            del self.steps[axis]
-            self.fixed.append(axis)
+    def peak(self, sizes: Mapping[str, int]) -> int:
+        """The peak that the polynomials say; -1 where it is not a whole number of bytes."""
+        value = max((live(sizes) for live in self.live.values()), default=0)
+        return int(value) if value == int(value) else -1
 
-    def point(self, index: Index) -> dict[str, int]:
-        """The sizes that a grid point changes."""
-        return {axis: self.sizes[axis] + k * self.steps[axis] for axis, k in index}
+    def tells_peak(self, sizes: Mapping[str, int], trace: Trace) -> bool:
+        """Whether the polynomials say this run's peak, to the byte."""
+        return self.peak(sizes) == trace.peak().num_bytes
 
+    def tells_all(self, sizes: Mapping[str, int], trace: Trace) -> bool:
+        """Whether they say every live sum of this run, also those below its peak."""
+        tally = counts(trace)
+        if tally.keys() != self._places.keys():
+            return False
+        if any(tally[p] != n for p, n in self._places.items() if p not in self._merged):
+            return False
+        live = sheet(trace, self._merged).live
+        return all(live[site] == said(sizes) for site, said in self.live.items())
 
-def fit(survey: Survey, grid: Grid) -> Fit:
-    """Every site's live sum as an exact polynomial in the grid's axes.
+    def regimes(self, lower: Mapping[str, int]) -> tuple[Regime, ...]:
+        """The polynomials that no other one covers for all sizes; of equal ones, the first.
 
-    One run for each axis and step finds which sites depend on which axes. Only axes that meet
-    in one request can multiply, so mixed runs are made for those combinations alone.
+        Args:
+            lower: the smallest value of each axis.
+        """
+        distinct: dict[frozenset[object], Site] = {}
+        for site, live in self.live.items():
+            distinct.setdefault(frozenset(live.terms.items()), site)
+        kept = list(distinct.values())
+        for site in list(kept):
+            others = (self.live[other] for other in kept if other != site)
+            if any(self.live[site].at_most(other, lower) for other in others):
+                kept.remove(site)
+        return tuple(Regime(self.live[site], site, self._alive(site)) for site in kept)
 
-    Cost: ``1 + 3 * axes`` runs and one for each combination of axes that meets in a request.
-    """
-    lines: dict[str, list[Index]] = {
-        axis: [((axis, k),) for k in range(1, _MAX_DEGREE + 2)] for axis in grid.steps
-    }
-    points: list[Index] = [(), *(index for line in lines.values() for index in line)]
-    table, _ = _tabulate(survey, grid, points)
-    irregular = {axis: why for axis in grid.steps if (why := _irregular(table, axis))}
-    grid.without(irregular)
-
-    degrees = {axis: _degree(table, axis) for axis in grid.steps}
-    indices = _indices(table, degrees)
-    points = [(), *dict.fromkeys(point for index in indices for point in below(index))]
-    table, merged = _tabulate(survey, grid, list(dict.fromkeys(points)))
-    common = [
-        site for site in table[()].live if all(site in row.live for row in table.values())
-    ]
-
-    def solve(values: Mapping[Index, int]) -> Polynomial:
-        return polynomial(values, [(), *indices], grid.sizes, grid.steps)
-
-    own = {site: solve({p: row.own[site] for p, row in table.items()}) for site in common}
-    trace = survey.at({})
-    names = site_names(trace, merged)
-    reached = _where_reached(survey, names)
-    return Fit(
-        regimes=tuple(
-            Regime(
-                polynomial=solve({p: row.live[site] for p, row in table.items()}),
-                site=site,
-                live=tuple((names[i], own[names[i]]) for i in reached[site] if names[i] in own),
-            )
-            for site in common
-        ),
-        irregular=irregular,
-    )
-
-
-def _tabulate(
-    survey: Survey, grid: Grid, points: Sequence[Index]
-) -> tuple[dict[Index, Sheet], set[tuple[str, tuple[object, ...]]]]:
-    sheets, merged = survey.sheets(grid.point(index) for index in points)
-    return dict(zip(points, sheets, strict=True)), merged  # type: ignore[return-value]
-
-
-def _values(table: Mapping[Index, Sheet], axis: str) -> Iterable[dict[Index, int]]:
-    """For every site, its live sums and then its requests along one axis."""
-    line: list[Index] = [(), *(((axis, k),) for k in range(1, _MAX_DEGREE + 2))]
-    for site in table[()].live:
-        if all(site in table[index].live for index in line):
-            yield {index: table[index].live[site] for index in line}
-            yield {index: table[index].own[site] for index in line}
-
-
-def _irregular(table: Mapping[Index, Sheet], axis: str) -> str:
-    """Why no polynomial fits along this axis; empty when one does."""
-    cubic: Index = ((axis, _MAX_DEGREE + 1),)
-    if any(difference(values, cubic) for values in _values(table, axis)):
-        return "its bytes are no polynomial of it"
-    return ""
-
-
-def _degree(table: Mapping[Index, Sheet], axis: str) -> int:
-    for degree in range(_MAX_DEGREE, 0, -1):
-        index: Index = ((axis, degree),)
-        if any(difference(values, index) for values in _values(table, axis)):
-            return degree
-    return 0
-
-
-def _indices(table: Mapping[Index, Sheet], degrees: Mapping[str, int]) -> list[Index]:
-    """Every term a live sum can have: products of the axes that one request depends on."""
-    wanted: set[Index] = set()
-    for site, size in table[()].own.items():
-        active = sorted(
-            axis
-            for axis in degrees
-            if any(table[((axis, k),)].own.get(site, size) != size for k in (1, _MAX_DEGREE))
+    def _alive(self, site: Site) -> tuple[tuple[Site, Polynomial], ...]:
+        """What every site holds where this one reaches its largest live sum."""
+        table = {i: alive_with(trace, self._merged, site) for i, trace in self._traces.items()}
+        names = dict.fromkeys(name for alive in table.values() for name in alive)
+        return tuple(
+            (name, self._solve({index: alive[name] for index, alive in table.items()}))
+            for name in names
         )
+
+    def _solve(self, values: Mapping[Index, int]) -> Polynomial:
+        return polynomial(values, [(), *self._indices], self._grid.sizes, self._grid.steps)
+
+    def _usable(self, wanted: Sequence[Index]) -> list[Index]:
+        """The terms whose runs can all be made and take the scenario's branches."""
+        places = counts(self._traces[()]).keys()
+        bad: set[Index] = set()
+        for index in sorted({point for term in wanted for point in below(term)}, key=len):
+            if index in self._traces:
+                continue
+            trace = self._grid.trace(index)
+            if trace is None or counts(trace).keys() != places:
+                bad.add(index)
+            else:
+                self._traces[index] = trace
+        return [index for index in wanted if bad.isdisjoint(below(index))]
+
+
+def _traces(grid: Grid, points: Sequence[Index]) -> dict[Index, Trace]:
+    """The runs at these grid points, all of which are known to run."""
+    found = {index: grid.trace(index) for index in dict.fromkeys(points)}
+    return {index: trace for index, trace in found.items() if trace is not None}
+
+
+def _indices(table: Mapping[Index, Sheet], axes: Sequence[str]) -> list[Index]:
+    """Every term that a live sum can have: products of the axes that meet in one site."""
+    wanted: set[Index] = set()
+    for site in table[()].own:
+        degrees = {axis: _degree(table, site, axis) for axis in axes}
+        active = sorted(axis for axis, degree in degrees.items() if degree)
         for length in range(1, len(active) + 1):
             for chosen in combinations(active, length):
                 highest: Index = tuple((axis, degrees[axis]) for axis in chosen)
                 wanted.update(point for point in below(highest) if point)
-    # Live sums of merged sites can depend on an axis that no single request of them does.
-    wanted.update(((axis, k),) for axis, top in degrees.items() for k in range(1, top + 1))
+    # Live sums of loops can depend on an axis that nothing they hold does.
+    wanted.update(((axis, k),) for axis in axes for k in range(1, MAX_DEGREE + 1))
     return sorted(wanted, key=lambda index: (len(index), index))
 
 
-def _where_reached(survey: Survey, names: Sequence[Site]) -> dict[Site, tuple[int, ...]]:
-    """For every site, the allocations alive where it reaches its largest live sum."""
-    trace = survey.at({})
-    best: dict[Site, tuple[int, int]] = {}
-    live_bytes = 0
-    for position, event in enumerate(trace.events):
-        size = trace.allocations[event.allocation].requested_bytes
-        if event.kind == "free":
-            live_bytes -= size
-            continue
-        live_bytes += size
-        name = names[event.allocation]
-        if name not in best or live_bytes > best[name][0]:
-            best[name] = (live_bytes, position)
-    return {name: trace.live_after(position) for name, (_, position) in best.items()}
+def _degree(table: Mapping[Index, Sheet], site: Site, axis: str) -> int:
+    """The power of an axis in what one site asks for or holds."""
+    columns = [{i: row.held[site] for i, row in table.items()}]
+    if site[1] == ALL:
+        columns.append({i: row.own[site] for i, row in table.items()})
+    for degree in range(MAX_DEGREE, 0, -1):
+        index: Index = ((axis, degree),)
+        if any(difference(column, index) for column in columns):
+            return degree
+    return 0

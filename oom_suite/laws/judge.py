@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import product
 from typing import TYPE_CHECKING
 
+from oom_suite.laws.blame import blame_dependence, blame_regime, blame_run, crossing, steepest
+from oom_suite.laws.wording import grouped, join, listed, moved_from, notes_on
 from oom_suite.records import Blame, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from oom_suite.laws.derive import Derivation
+    from oom_suite.laws.derivation import Derivation, Violation
+    from oom_suite.laws.evidence import Dependence
     from oom_suite.laws.fit import Regime
-    from oom_suite.records import Polynomial, Workload
-
-_MAX_BOUND_TRIES = 20_000
+    from oom_suite.records import Law, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,156 +29,173 @@ class Judgement:
 
 
 def judge(derivation: Derivation, workload: Workload) -> Judgement:
-    """Decide the contract of a workload from a subject's law.
+    """Decide the contract of a workload from a subject's law and runs.
 
     A broken promise that was shown is a FAIL, whatever else is unclear; anything that keeps
-    the promise from being shown is INCONCLUSIVE.
+    the promise from being shown is INCONCLUSIVE. A law that holds around some sizes only is
+    no such thing, as long as the forbidden axes change nothing wherever they were moved: the
+    bound is then checked at every run made, and a note says that it is not proved.
     """
-    notes = _notes(derivation)
-    for decide in (_growth, _jump, _undecided, _bound):
+    notes = notes_on(derivation, workload)
+    for decide in (_growth, _unsteady, _dependence, _undecided, _over_bound, _unproved):
         judgement = decide(derivation, workload)
         if judgement is not None:
             return Judgement(judgement.verdict, judgement.reason, judgement.blame, notes)
-    axes = _and(workload.contract.independent_of)
-    within = "" if workload.contract.at_most is None else ", within its bound"
-    return Judgement(Verdict.PASS, f"independent of {axes}{within}", notes=notes)
+    kept = []
+    if workload.contract.independent_of:
+        kept.append(f"independent of {join(workload.contract.independent_of)}")
+    if workload.contract.at_most is not None:
+        kept.append("within its bound" if derivation.is_global else "within its bound at every run")
+    return Judgement(Verdict.PASS, ", ".join(kept) or "nothing is promised", notes=notes)
 
 
 def _growth(derivation: Derivation, workload: Workload) -> Judgement | None:
     """Some regime, at the scenario or far from it, has a forbidden axis in it."""
     forbidden = frozenset(workload.contract.independent_of)
-    here = [r for r in derivation.regimes if r.polynomial.axes & forbidden]
-    there = [
-        (change, regime)
-        for change, regimes in derivation.elsewhere
-        for regime in regimes
-        if regime.polynomial.axes & forbidden
+    laws: list[tuple[Law, tuple[Regime, ...], Mapping[str, int]]] = [
+        (derivation.law, derivation.regimes, {}),
+        *((change.law, change.regimes, change.moved) for change in derivation.elsewhere),
     ]
-    if not here and not there:
-        return None
-    sizes = dict(derivation.law.sizes)
-    where = ""
-    if here:
-        regime = here[0]
-    else:
-        change, regime = there[0]
-        sizes = dict(change.sizes)
-        where = f" at {change.axis}={change.value}"
-    slopes = {
-        axis: float(regime.polynomial.slope(axis, sizes))
-        for axis in workload.contract.independent_of
-        if axis in regime.polynomial.axes
-    }
-    grows = _and(
-        f"{axis} ({slope:,.10g} bytes per {workload.unit_of(axis)})"
-        for axis, slope in slopes.items()
-    )
-    blame = _blame(regime, slopes, sizes)
-    return Judgement(Verdict.FAIL, f"peak grows with {grows}{where}", blame)
-
-
-def _jump(derivation: Derivation, workload: Workload) -> Judgement | None:
-    """Along a forbidden axis the peak differs, though no polynomial says how."""
-    for axis in workload.contract.independent_of:
-        if axis in derivation.irregular:
-            reason = f"peak depends on {axis}: {derivation.irregular[axis]}"
-            return Judgement(Verdict.FAIL, reason)
-        for change, _ in derivation.elsewhere:
-            if change.axis == axis and change.predicted_bytes != change.actual_bytes:
-                reason = (
-                    f"peak depends on {axis}: {change.actual_bytes:,} bytes at "
-                    f"{axis}={change.value:,}, {derivation.trace.peak().num_bytes:,} at "
-                    f"{derivation.law.sizes[axis]:,}"
-                )
-                return Judgement(Verdict.FAIL, reason)
+    for law, regimes, moved in laws:
+        guilty = next((r for r in regimes if r.polynomial.axes & forbidden), None)
+        if guilty is None:
+            continue
+        slopes = {
+            axis: guilty.polynomial.slope(axis, law.sizes)
+            for axis in workload.contract.independent_of
+            if axis in guilty.polynomial.axes
+        }
+        grows = join(
+            f"{axis} ({grouped(slope)} {'byte' if slope == 1 else 'bytes'} "
+            f"per {workload.unit_of(axis)})"
+            for axis, slope in slopes.items()
+        )
+        where = f" at {listed(moved)}" if moved else ""
+        hidden = "" if guilty is regimes[0] else _hidden(law, guilty, next(iter(slopes)))
+        blame = blame_regime(guilty, slopes, law.sizes)
+        return Judgement(Verdict.FAIL, f"peak grows with {grows}{where}{hidden}", blame)
     return None
 
 
+def _hidden(law: Law, guilty: Regime, axis: str) -> str:
+    """From where on a regime is the peak that another one hides at the law's own sizes."""
+    start = crossing(law, guilty.polynomial, axis)
+    if start is None:
+        return ", where no other allocation hides it"
+    return f", hidden by other allocations until {axis}={start:,}"
+
+
+def _unsteady(derivation: Derivation, workload: Workload) -> Judgement | None:
+    """Runs that depend on the runs before them cannot be compared."""
+    del workload
+    if not derivation.unsteady:
+        return None
+    reason = f"the code keeps state between calls: {derivation.unsteady}"
+    return Judgement(Verdict.INCONCLUSIVE, reason)
+
+
+def _dependence(derivation: Derivation, workload: Workload) -> Judgement | None:
+    """Along a forbidden axis allocations differ, though no polynomial says how."""
+    del workload
+    if not derivation.dependences:
+        return None
+    shown = derivation.dependences[0]
+    axes = join(shown.axes)
+    blame = blame_dependence(shown)
+    if shown.reaches_peak:
+        reason = f"peak depends on {axes}: {_before_after(derivation, shown)}"
+        return Judgement(Verdict.FAIL, reason, blame)
+    held = max(shown.sites, key=lambda site: abs(site[2] - site[1]), default=None)
+    if held is None:
+        reason = f"the order of allocations depends on {axes}, and with other sizes the peak may"
+        return Judgement(Verdict.INCONCLUSIVE, reason, blame)
+    amounts = (
+        f"{held[1]:,} bytes at {_at(shown.axes, shown.before)}, "
+        f"{held[2]:,} at {_at(shown.axes, shown.after)}"
+    )
+    if shown.num_rises > 1:
+        # It rose more than once: nothing says where it would stop.
+        reason = f"an allocation below the peak keeps growing with {axes}: {amounts}"
+        return Judgement(Verdict.FAIL, reason, blame)
+    reason = f"an allocation below the peak depends on {axes}: {amounts}"
+    return Judgement(Verdict.INCONCLUSIVE, reason, blame)
+
+
+def _before_after(derivation: Derivation, shown: Dependence) -> str:
+    others = moved_from(derivation.law.sizes, shown.before, without=shown.axes)
+    where = f" (with {listed(others)})" if others else ""
+    return (
+        f"{shown.before_bytes:,} bytes at {_at(shown.axes, shown.before)}, "
+        f"{shown.after_bytes:,} at {_at(shown.axes, shown.after)}{where}"
+    )
+
+
+def _at(axes: tuple[str, ...], sizes: Mapping[str, int]) -> str:
+    return listed({axis: sizes[axis] for axis in axes})
+
+
 def _undecided(derivation: Derivation, workload: Workload) -> Judgement | None:
-    """Something kept the promise from being shown."""
+    """Something kept the independence from being shown."""
     for axis in workload.contract.independent_of:
-        if axis in derivation.law.held:
-            reason = f"{axis} could not be varied from {derivation.law.held[axis]}"
+        if len(derivation.compared.get(axis, ())) < 2:  # noqa: PLR2004 - two make a comparison
+            why = derivation.fixed.get(axis, "")
+            value = derivation.law.sizes.get(axis)
+            reason = f"{axis} could not be varied from {value}{': ' if why else ''}{why}"
             return Judgement(Verdict.INCONCLUSIVE, reason)
         if axis in derivation.unseen:
             op, stack = derivation.unseen[axis][0]
             at = f" at {stack[0]}" if stack else ""
             reason = f"{op}{at} takes unseen scratch and is given more bytes as {axis} grows"
             return Judgement(Verdict.INCONCLUSIVE, reason)
-    if derivation.mismatch:
-        return Judgement(Verdict.INCONCLUSIVE, f"no exact law: {derivation.mismatch}")
     return None
 
 
-def _bound(derivation: Derivation, workload: Workload) -> Judgement | None:
-    """Some regime exceeds the contract's bound, or cannot be shown not to."""
-    bound = workload.contract.at_most
-    if bound is None:
+def _over_bound(derivation: Derivation, workload: Workload) -> Judgement | None:
+    """Some run, or an exact law at sizes too large to run, exceeds the contract's bound."""
+    if derivation.violations:
+        worst = derivation.violations[0]
+        reason = _exceeds(worst.peak_bytes, worst.limit_bytes, _sizes_of(worst, workload))
+        return Judgement(Verdict.FAIL, reason, blame_run(worst, derivation))
+    if not derivation.is_global:
         return None
-    lower = {axis.name: axis.lower for axis in workload.axes}
-    far = [regime for _, regimes in derivation.elsewhere for regime in regimes]
-    for regime in (*derivation.regimes, *far):
-        limit = bound.at(derivation.law.held)
-        if regime.polynomial.at_most(limit, lower):
+    for over in derivation.excesses:
+        sizes, polynomial = over.sizes, over.regime.polynomial
+        if sizes is None or over.runnable:
             continue
-        broken = _where_broken(regime.polynomial, limit, workload, derivation.law.sizes)
-        if broken is None:
-            reason = f"cannot show {regime.polynomial} <= {limit}"
-            return Judgement(Verdict.INCONCLUSIVE, reason)
-        at = ", ".join(f"{axis}={broken[axis]:,}" for axis in sorted(regime.polynomial.axes))
-        reason = (
-            f"peak exceeds what is referenced: {int(regime.polynomial(broken)):,} bytes at {at}, "
-            f"allowed {int(limit(broken)):,}"
+        there = {axis: sizes[axis] for axis in sorted(polynomial.axes)}
+        reason = _exceeds(int(polynomial(sizes)), int(over.limit(sizes)), there)
+        slopes = steepest(polynomial, sizes)
+        return Judgement(
+            Verdict.FAIL, reason, blame_regime(over.regime, slopes, derivation.law.sizes)
         )
-        axis = max(regime.polynomial.axes, key=lambda a: regime.polynomial.slope(a, broken))
-        slopes = {axis: float(regime.polynomial.slope(axis, broken))}
-        return Judgement(Verdict.FAIL, reason, _blame(regime, slopes, derivation.law.sizes))
     return None
 
 
-def _where_broken(
-    polynomial: Polynomial, limit: Polynomial, workload: Workload, sizes: Mapping[str, int]
-) -> dict[str, int] | None:
-    """Sizes, among the scenario's and the far ones, at which the bound is exceeded."""
-    axes = [axis for axis in workload.axes if axis.name in polynomial.axes | limit.axes]
-    values = [sorted({sizes[axis.name], *axis.far}) for axis in axes]
-    for tries, chosen in enumerate(product(*values)):
-        if tries == _MAX_BOUND_TRIES:
-            return None
-        point = {**sizes, **{a.name: v for a, v in zip(axes, chosen, strict=True)}}
-        if workload.is_valid(point) and polynomial(point) > limit(point):
-            return point
-    return None
-
-
-def _blame(
-    regime: Regime, slopes: Mapping[str, float], sizes: Mapping[str, int]
-) -> tuple[Blame, ...]:
-    """The lines alive in that regime whose requests grow with those axes, largest first."""
-    found: dict[tuple[str, int, str, str], list[float]] = {}
-    for (place, _), size in regime.live:
-        stack = place[1]
-        for axis in slopes:
-            if axis not in size.axes or not stack:
-                continue
-            key = (stack[0].file, stack[0].line, stack[0].function, axis)
-            held = found.setdefault(key, [0.0, 0.0])
-            held[0] += float(size(sizes))
-            held[1] += float(size.slope(axis, sizes))
-    lines = [
-        Blame(file, line, function, int(total), axis, each)
-        for (file, line, function, axis), (total, each) in found.items()
-    ]
-    return tuple(sorted(lines, key=lambda blame: -blame.bytes))
-
-
-def _notes(derivation: Derivation) -> tuple[str, ...]:
-    return tuple(
-        f"another law holds at {change.axis}={change.value:,}: {change.law.here}"
-        for change, _ in derivation.elsewhere
+def _exceeds(peak_bytes: int, limit_bytes: int, sizes: Mapping[str, int]) -> str:
+    return (
+        f"peak exceeds what is referenced: {peak_bytes:,} bytes at {listed(sizes)}, "
+        f"allowed {limit_bytes:,}"
     )
 
 
-def _and(words: Iterable[str]) -> str:
-    listed = list(words)
-    return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
+def _sizes_of(violation: Violation, workload: Workload) -> dict[str, int]:
+    """The sizes that the bound speaks of."""
+    bound = workload.contract.at_most
+    axes = frozenset() if bound is None else bound.axes
+    return {axis: size for axis, size in violation.sizes.items() if axis in axes}
+
+
+def _unproved(derivation: Derivation, workload: Workload) -> Judgement | None:
+    """The bound is neither proved, nor broken, nor checked where it might be."""
+    del workload
+    for over in derivation.excesses:
+        if derivation.is_global:
+            reason = f"cannot show {over.regime.polynomial} <= {over.limit}"
+            return Judgement(Verdict.INCONCLUSIVE, reason)
+        if over.sizes is not None and not over.runnable:
+            reason = (
+                f"the bound may break: around {listed(derivation.law.sizes)} the law is "
+                f"{over.regime.polynomial}, over {over.limit} from {listed(over.sizes)} on"
+            )
+            return Judgement(Verdict.INCONCLUSIVE, reason)
+    return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from oom_suite.records import Frame, Trace
 
@@ -26,20 +26,27 @@ class Sheet:
 
     Attributes:
         own: the site's request (the largest, where the site stands for several).
+        held: the most that the site had alive at once; its request, where it is one allocation.
         live: the live sum just after it (the largest likewise).
         peak: the run's peak.
-        input_of_unseen: bytes given to each operator with scratch that the trace cannot see.
     """
 
     own: Mapping[Site, int]
+    held: Mapping[Site, int]
     live: Mapping[Site, int]
     peak: int
-    input_of_unseen: Mapping[Place, int]
 
 
 def counts(trace: Trace) -> Counter[Place]:
     """How many allocations each place made."""
     return Counter(allocation.site for allocation in trace.allocations)
+
+
+def merged_places(traces: Iterable[Trace]) -> frozenset[Place]:
+    """The places whose number of allocations is not the same in all these traces."""
+    tallies = [counts(trace) for trace in traces]
+    places = set().union(*tallies)
+    return frozenset(place for place in places if len({tally[place] for tally in tallies}) > 1)
 
 
 def site_names(trace: Trace, merged: Collection[Place]) -> list[Site]:
@@ -61,20 +68,46 @@ def sheet(trace: Trace, merged: Collection[Place] = ()) -> Sheet:
     """
     names = site_names(trace, merged)
     own: dict[Site, int] = {}
+    held: dict[Site, int] = {}
     live: dict[Site, int] = {}
+    held_now: Counter[Site] = Counter()
     live_bytes = 0
     for event in trace.events:
         size = trace.allocations[event.allocation].requested_bytes
+        name = names[event.allocation]
         if event.kind == "free":
             live_bytes -= size
+            held_now[name] -= size
             continue
         live_bytes += size
-        name = names[event.allocation]
+        held_now[name] += size
         own[name] = max(own.get(name, 0), size)
+        held[name] = max(held.get(name, 0), held_now[name])
         live[name] = max(live.get(name, 0), live_bytes)
-    return Sheet(
-        own=own,
-        live=live,
-        peak=max(live.values(), default=0),
-        input_of_unseen={(u.op, u.stack): u.input_bytes for u in trace.unseen},
-    )
+    return Sheet(own=own, held=held, live=live, peak=max(live.values(), default=0))
+
+
+def alive_with(trace: Trace, merged: Collection[Place], site: Site) -> Counter[Site]:
+    """The bytes that every site holds when `site` reaches its largest live sum, itself included."""
+    names = site_names(trace, merged)
+    now: Counter[Site] = Counter()
+    best: Counter[Site] = Counter()
+    live_bytes, best_bytes = 0, -1
+    for event in trace.events:
+        size = trace.allocations[event.allocation].requested_bytes
+        name = names[event.allocation]
+        sign = -1 if event.kind == "free" else 1
+        live_bytes += sign * size
+        now[name] += sign * size
+        if sign > 0 and name == site and live_bytes > best_bytes:
+            best_bytes, best = live_bytes, now.copy()
+    return +best
+
+
+def unseen_inputs(trace: Trace) -> dict[Place, int]:
+    """The most bytes given at once to each operator with scratch that the trace cannot see."""
+    largest: dict[Place, int] = {}
+    for unseen in trace.unseen:
+        place = (unseen.op, unseen.stack)
+        largest[place] = max(largest.get(place, 0), unseen.input_bytes)
+    return largest

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from oom_suite.laws.sites import Place, Sheet, counts, sheet
+from oom_suite.errors import OomSuiteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from oom_suite.records import Trace
+
+    Key = tuple[tuple[str, int], ...]
 
 
 class Survey:
     """Runs a call at sizes around a scenario and far from it.
+
+    A run that fails at a probe is kept as a refusal, with its message, and nothing that was
+    measured is lost; only the scenario itself must run.
 
     Args:
         run: gives the trace of one call at these sizes.
@@ -25,34 +29,64 @@ class Survey:
         """Nothing is run yet."""
         self._run = run
         self.sizes = dict(sizes)
-        self._traces: dict[tuple[tuple[str, int], ...], Trace] = {}
+        self._traces: dict[Key, Trace] = {}
+        self._refusals: dict[Key, OomSuiteError] = {}
 
     @property
     def num_runs(self) -> int:
-        """How many runs were made."""
+        """How many runs gave a trace."""
         return len(self._traces)
 
-    def moved(self, changes: Mapping[str, int]) -> Survey:
-        """A survey of the same call that starts from other sizes."""
-        return Survey(self._run, {**self.sizes, **changes})
+    @property
+    def runs(self) -> Iterator[tuple[dict[str, int], Trace]]:
+        """Every run made so far: its sizes and its trace."""
+        return ((dict(key), trace) for key, trace in self._traces.items())
 
     @property
-    def traces(self) -> Iterable[Trace]:
-        """Every run made so far."""
-        return self._traces.values()
+    def refusals(self) -> list[tuple[dict[str, int], str]]:
+        """Every probe that could not be run: its sizes and why."""
+        return [(dict(key), str(error)) for key, error in self._refusals.items()]
+
+    def moved(self, sizes: Mapping[str, int]) -> Survey:
+        """A survey of the same call that starts from other sizes and knows the same runs."""
+        survey = Survey(self._run, {**self.sizes, **sizes})
+        survey._traces = self._traces
+        survey._refusals = self._refusals
+        return survey
 
     def at(self, changes: Mapping[str, int]) -> Trace:
-        """The trace at the scenario's sizes with these changed."""
+        """The trace at the scenario's sizes with these changed.
+
+        Raises:
+            OomSuiteError: the call cannot be run there.
+        """
         sizes = {**self.sizes, **changes}
         key = tuple(sorted(sizes.items()))
+        if key in self._refusals:
+            raise self._refusals[key]
         if key not in self._traces:
-            self._traces[key] = self._run(sizes)
+            try:
+                self._traces[key] = self._run(sizes)
+            except OomSuiteError as error:
+                self._refusals[key] = error
+                raise
         return self._traces[key]
 
-    def sheets(self, points: Iterable[Mapping[str, int]]) -> tuple[list[Sheet], set[Place]]:
-        """The sheets of these runs, and the places that had to be merged to compare them."""
-        traces = [self.at(point) for point in points]
-        tallies: list[Counter[Place]] = [counts(trace) for trace in traces]
-        places = set().union(*tallies)
-        merged = {place for place in places if len({tally[place] for tally in tallies}) > 1}
-        return [sheet(trace, merged) for trace in traces], merged
+    def try_at(self, changes: Mapping[str, int]) -> Trace | None:
+        """The trace at the scenario's sizes with these changed; None where it cannot be run."""
+        try:
+            return self.at(changes)
+        except OomSuiteError:
+            return None
+
+    def why_refused(self, changes: Mapping[str, int]) -> str:
+        """Why the call cannot be run there; empty where it can or was not tried."""
+        key = tuple(sorted({**self.sizes, **changes}.items()))
+        return str(self._refusals.get(key, ""))
+
+    def again(self) -> Trace | None:
+        """A second run at the scenario, after all the others; None where it now fails."""
+        try:
+            return self._run(dict(self.sizes))
+        except OomSuiteError:
+            return None

@@ -15,7 +15,11 @@ Monomial = tuple[str, ...]
 
 
 def _number(value: Fraction) -> str:
-    return str(value.numerator) if value.denominator == 1 else f"{float(value):g}"
+    """Every digit where there is an end to them, else the fraction."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    shown = f"{float(value):.15g}"
+    return shown if Fraction(shown) == value else f"{value.numerator}/{value.denominator}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +183,7 @@ class Contract:
     Attributes:
         independent_of: axes that the peak must not depend on.
         at_most: a bound in the axes that no regime may exceed; None for no bound.
-        lower: the smallest value of each axis, used to decide the bound.
     """
 
     independent_of: tuple[str, ...] = ()
     at_most: Polynomial | None = None
-    lower: Mapping[str, int] = field(default_factory=dict)

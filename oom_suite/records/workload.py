@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from oom_suite.records.law import Contract
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from oom_suite.records.law import Contract
 
 
 @dataclass(frozen=True, slots=True)

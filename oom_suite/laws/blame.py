@@ -1,0 +1,110 @@
+"""The source lines that hold the bytes a verdict speaks of, largest first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from oom_suite.laws.sites import alive_with
+from oom_suite.records import Blame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from fractions import Fraction
+
+    from oom_suite.laws.derivation import Derivation, Violation
+    from oom_suite.laws.evidence import Dependence
+    from oom_suite.laws.fit import Regime
+    from oom_suite.laws.sites import Site
+    from oom_suite.records import Law, Polynomial
+
+    Row = tuple[Site, str, float, float]
+
+_MAX_DOUBLINGS = 60
+
+
+def blame_regime(
+    regime: Regime, slopes: Mapping[str, Fraction], sizes: Mapping[str, int]
+) -> tuple[Blame, ...]:
+    """The lines alive in that regime whose bytes grow with those axes."""
+    return _lines(
+        (site, axis, float(held(sizes)), float(held.slope(axis, sizes)))
+        for site, held in regime.live
+        for axis in slopes
+        if axis in held.axes
+    )
+
+
+def blame_dependence(shown: Dependence) -> tuple[Blame, ...]:
+    """The lines that hold different bytes in two runs, with the mean slope between them."""
+    axis = shown.axes[0]
+    distance = shown.after[axis] - shown.before[axis]
+    return _lines(
+        (site, axis, max(before, after), (after - before) / distance)
+        for site, before, after in shown.sites
+    )
+
+
+def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]:
+    """The lines alive at the peak of a run over its bound, by the axis that brought it there.
+
+    The axis is the one in which the law grows most on the way to those sizes; where no law
+    says, the one moved furthest.
+    """
+    sizes, start = violation.sizes, derivation.law.sizes
+    regimes = (*derivation.regimes, *(r for c in derivation.elsewhere for r in c.regimes))
+    exact = [r for r in regimes if r.polynomial(sizes) == violation.peak_bytes]
+    if exact and exact[0].polynomial.axes:
+        return blame_regime(exact[0], steepest(exact[0].polynomial, sizes), sizes)
+    axis = max(sizes, key=lambda a: sizes[a] / start[a])
+    peak = violation.trace.peak()
+    last = violation.trace.events[peak.event].allocation
+    reached = (violation.trace.allocations[last].site, -1)
+    merged = frozenset(a.site for a in violation.trace.allocations)
+    alive = alive_with(violation.trace, merged, reached)
+    return _lines((site, axis, held, held / sizes[axis]) for site, held in alive.items())
+
+
+def steepest(polynomial: Polynomial, sizes: Mapping[str, int]) -> dict[str, Fraction]:
+    """The axis that most of a polynomial's bytes come from, and its slope there."""
+    slopes = {axis: polynomial.slope(axis, sizes) for axis in sorted(polynomial.axes)}
+    axis = max(slopes, key=lambda each: slopes[each] * sizes[each])
+    return {axis: slopes[axis]}
+
+
+def crossing(law: Law, guilty: Polynomial, axis: str) -> int | None:
+    """The smallest size of an axis from which that regime is the law; None where never."""
+
+    def wins(size: int) -> bool:
+        sizes = {**law.sizes, axis: size}
+        return guilty(sizes) >= max(regime(sizes) for regime in law.regimes)
+
+    low, high = 0, 1
+    for _ in range(_MAX_DOUBLINGS):
+        if wins(high):
+            break
+        low, high = high, high * 2
+    else:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if wins(middle) else (middle, high)
+    return high
+
+
+def _lines(rows: Iterable[Row]) -> tuple[Blame, ...]:
+    """The rows by source line and axis; what no line of the code under test made is left out."""
+    total: Counter[tuple[str, int, str, str]] = Counter()
+    each: dict[tuple[str, int, str, str], float] = {}
+    for ((_, stack), _), axis, num_bytes, per_unit in rows:
+        if not stack:
+            continue
+        key = (stack[0].file, stack[0].line, stack[0].function, axis)
+        total[key] += int(num_bytes)
+        each[key] = each.get(key, 0.0) + per_unit
+    lines = [
+        Blame(file, line, function, total[key], axis, per_unit)
+        for key, per_unit in each.items()
+        for file, line, function, axis in (key,)
+    ]
+    return tuple(sorted(lines, key=lambda blame: -blame.bytes))

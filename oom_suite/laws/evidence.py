@@ -1,0 +1,138 @@
+"""What runs that differ in a forbidden axis alone show, whatever polynomials say or cannot say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from oom_suite.laws.sites import merged_places, sheet, unseen_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from oom_suite.laws.sites import Place, Site
+    from oom_suite.records import Trace
+
+    Run = tuple[Mapping[str, int], Trace]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """Two runs that differ in forbidden axes alone and do not allocate alike.
+
+    Attributes:
+        axes: the axes that differ.
+        before: sizes of the one run.
+        after: sizes of the other, larger in those axes.
+        before_bytes: peak of the one.
+        after_bytes: peak of the other.
+        sites: the sites that hold different bytes, with how many before and after.
+        num_rises: how often some site's bytes rise from one value of the axis to the next.
+    """
+
+    axes: tuple[str, ...]
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+    before_bytes: int
+    after_bytes: int
+    sites: tuple[tuple[Site, int, int], ...]
+    num_rises: int
+
+    @property
+    def reaches_peak(self) -> bool:
+        """Whether the peak itself differs."""
+        return self.before_bytes != self.after_bytes
+
+
+def dependences(runs: Iterable[Run], forbidden: Sequence[str]) -> tuple[Dependence, ...]:
+    """Every series of runs along a forbidden axis that do not all allocate alike.
+
+    Those whose peak differs come first, then those that rise most often.
+
+    Cost: linear in the runs' events.
+    """
+    listed = list(runs)
+    found = [
+        shown
+        for axis in forbidden
+        for series in _series(listed, axis)
+        if (shown := _compare((axis,), series)) is not None
+    ]
+    if not found:
+        # Code can look at the smaller of two pools: then only moving both together shows it.
+        for group in _groups(listed, forbidden):
+            series = sorted(group, key=lambda run: [run[0][axis] for axis in forbidden])
+            first, last = series[0][0], series[-1][0]
+            axes = tuple(axis for axis in forbidden if first[axis] != last[axis])
+            if axes and (shown := _compare(axes, series)) is not None:
+                found.append(shown)
+    return tuple(sorted(found, key=lambda shown: (not shown.reaches_peak, -shown.num_rises)))
+
+
+def compared(runs: Iterable[Run], axis: str) -> tuple[int, ...]:
+    """The values of an axis that runs were compared at, all else the same."""
+    values = {sizes[axis] for series in _series(list(runs), axis) for sizes, _ in series}
+    return tuple(sorted(values))
+
+
+def unseen_growth(runs: Iterable[Run], axis: str) -> tuple[Place, ...]:
+    """The operators with unseen scratch that are given other bytes along this axis alone."""
+    places: dict[Place, None] = {}
+    for series in _series(list(runs), axis):
+        inputs = [unseen_inputs(trace) for _, trace in series]
+        for place in dict.fromkeys(place for given in inputs for place in given):
+            if len({given.get(place, 0) for given in inputs}) > 1:
+                places[place] = None
+    return tuple(places)
+
+
+def allocate_alike(one: Trace, other: Trace) -> bool:
+    """Whether two runs have the same sites with the same bytes."""
+    merged = merged_places([one, other])
+    return sheet(one, merged) == sheet(other, merged)
+
+
+def _groups(runs: Sequence[Run], axes: Sequence[str]) -> Iterator[list[Run]]:
+    """Runs that differ in these axes alone, where there are at least two."""
+    groups: dict[tuple[tuple[str, int], ...], list[Run]] = defaultdict(list)
+    for sizes, trace in runs:
+        rest = tuple(sorted(item for item in sizes.items() if item[0] not in axes))
+        groups[rest].append((sizes, trace))
+    return (group for group in groups.values() if len(group) > 1)
+
+
+def _series(runs: Sequence[Run], axis: str) -> Iterator[list[Run]]:
+    for group in _groups(runs, (axis,)):
+        yield sorted(group, key=lambda run: run[0][axis])
+
+
+def _compare(axes: tuple[str, ...], series: Sequence[Run]) -> Dependence | None:
+    """What changes along a series; None where nothing does."""
+    merged = merged_places([trace for _, trace in series])
+    sheets = [sheet(trace, merged) for _, trace in series]
+    if all(each == sheets[0] for each in sheets):
+        return None
+    sites = dict.fromkeys(site for each in sheets for site in each.held)
+    num_rises = max(
+        sum(low.held.get(site, 0) < high.held.get(site, 0) for low, high in pairwise(sheets))
+        for site in sites
+    )
+    one = 0
+    # The run that differs most from the first, in its peak or else below it.
+    other = max(
+        range(len(series)),
+        key=lambda i: (
+            abs(sheets[i].peak - sheets[one].peak),
+            sum(abs(sheets[i].held.get(s, 0) - sheets[one].held.get(s, 0)) for s in sites),
+            sum(abs(sheets[i].live.get(s, 0) - sheets[one].live.get(s, 0)) for s in sites),
+        ),
+    )
+    changed = tuple(
+        (site, sheets[one].held.get(site, 0), sheets[other].held.get(site, 0))
+        for site in sites
+        if sheets[one].held.get(site, 0) != sheets[other].held.get(site, 0)
+    )
+    before, after = series[one][0], series[other][0]
+    return Dependence(axes, before, after, sheets[one].peak, sheets[other].peak, changed, num_rises)
