@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
+    FakeTensorMode,
 )
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map_only
@@ -22,6 +23,7 @@ from oom_suite.errors import LaneError
 from oom_suite.lanes.operands import (
     DEVICE_QUERY,
     is_foreign,
+    is_real,
     operator,
     tensors,
     written_tensors,
@@ -48,13 +50,15 @@ class IndexValues(TorchDispatchMode):
     reads as zeros, so that two runs agree.
 
     Args:
+        fake: the mode below.
         where: the line of the code under test that runs now, as `` at file:line (function)``.
     """
 
-    def __init__(self, where: Callable[[], str]) -> None:
+    def __init__(self, fake: FakeTensorMode, where: Callable[[], str]) -> None:
         """Start with no values known."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._values = RealValues()
+        self._fake = fake
         self._where = where
 
     def forget(self, written: Sequence[torch.Tensor]) -> None:
@@ -82,6 +86,8 @@ class IndexValues(TorchDispatchMode):
         facts = operator(func)
         if facts.family == _READ:
             return self._read(args[0])
+        if facts.family != _LIFT and any(is_real(leaf) for leaf in tensors((args, kwargs))):
+            args, kwargs = tree_map_only(torch.Tensor, self._faked, (args, kwargs))
         if facts.returns_alias and not facts.is_mutable and facts.family != _LIFT:
             return func(*args, **kwargs)
         known = all(self._values.are_known(leaf) for leaf in tensors((args, kwargs)))
@@ -96,6 +102,16 @@ class IndexValues(TorchDispatchMode):
         elif facts.is_mutable:
             self._values.forget(written_tensors(facts, args, kwargs))
         return result
+
+    def _faked(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor from before the call, a constant of a module say, as a fake with its values."""
+        if not is_real(tensor):
+            return tensor
+        fake = self._fake.from_tensor(tensor)
+        fake.constant = None
+        if not self._values.are_known(fake):
+            self._values.keep(fake, tensor)
+        return fake
 
     def _follow(
         self,

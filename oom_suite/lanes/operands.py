@@ -81,6 +81,11 @@ def is_foreign(types: Sequence[type]) -> bool:
     return any(not issubclass(kind, FakeTensor) for kind in types if kind is not torch.Tensor)
 
 
+def is_real(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has memory behind it."""
+    return not isinstance(tensor, FakeTensor)
+
+
 def device_of(tensor: torch.Tensor) -> torch.device:
     """The device that a tensor, fake or real, is on; asking a fake one costs an operator call."""
     return tensor.fake_device if isinstance(tensor, FakeTensor) else tensor.device

@@ -36,7 +36,7 @@ class ShadowLane:
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
-        self._values = IndexValues(self._lines.here)
+        self._values = IndexValues(self._fake, self._lines.here)
         self._recorder: Recorder | None = None
 
     def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
