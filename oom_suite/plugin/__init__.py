@@ -80,6 +80,8 @@ def oom_check(pytestconfig: pytest.Config) -> OomCheck:
     return pytestconfig.stash[_CHECK]
 
 
+# First: no fixture is to meet a device that is not there.
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what needs a GPU where there is none, with the reason."""
     if item.get_closest_marker("oom_device") and (reason := missing_gpu()):

@@ -55,16 +55,19 @@ class OomCheck:
         Raises:
             pytest.UsageError: the subject, workload or lane cannot be read.
         """
-        key = (subject, workload, lane)
-        if key not in self._judged:
-            self._judged[key] = self._judge(*key)
-        self._asked.append(self._judged[key])
-        return self._judged[key]
+        result = self._once((subject, workload, lane))
+        self._asked.append(result)
+        return result
 
     def take_asked(self) -> list[Result]:
         """The results asked for since this was last called."""
         taken, self._asked = self._asked, []
         return taken
+
+    def _once(self, key: Key) -> Result:
+        if key not in self._judged:
+            self._judged[key] = self._judge(*key)
+        return self._judged[key]
 
     def _judge(self, subject: str, workload: str, lane: str) -> Result:
         # These read release indices and start children: only who judges waits for them.
@@ -91,7 +94,7 @@ class OomCheck:
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
         if lane == "measure" and settings.device == "cpu":
-            predicted = self.judge(subject, workload=workload, lane="shadow")
+            predicted = self._once((subject, workload, "shadow"))
             refused = _too_large_for_this_machine(predicted)
             if refused is not None:
                 return refused

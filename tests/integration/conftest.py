@@ -1,0 +1,99 @@
+"""Runs pytest as another repository would, with the plugin that the package installs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+# Kept loaded between the runs that these tests make inside this process: one import, one server.
+import oom_suite.check  # noqa: F401
+from oom_suite.lanes.isolation import Child
+
+ROOT = Path(__file__).parents[2]
+GATE = ROOT / "tests" / "gate"
+
+# Other plugins take longer to start and stop than these runs do.
+QUICK = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-p", "no:cacheprovider")
+
+SEEN = """
+import json
+from oom_suite.plugin import OPTIONS
+
+def test_seen(pytestconfig):
+    options = pytestconfig.stash[OPTIONS]
+    seen = {
+        "subjects": options.subjects,
+        "scenario": options.scenario.name,
+        "sizes": dict(options.scenario.sizes),
+        "device": options.device,
+        "budget_free_bytes": options.budget and options.budget.free_bytes,
+        "arch": options.arch,
+        "time_limit_s": options.time_limit_s,
+        "json": options.json and options.json.name,
+        "lanes": options.lanes,
+    }
+    with open("seen.json", "w") as sink:
+        json.dump(seen, sink)
+"""
+
+
+@pytest.fixture
+def oom_seen(pytester):
+    """`oom_seen(*arguments, ini="")`: the options as a test of such a run sees them."""
+
+    def seen(*arguments, ini=""):
+        pytester.makeini(f"[pytest]\n{ini}\n")
+        pytester.makepyfile(test_seen=SEEN)
+        pytester.runpytest(*QUICK, *arguments).assert_outcomes(passed=1)
+        return json.loads((pytester.path / "seen.json").read_text())
+
+    return seen
+
+
+@pytest.fixture
+def oom_refusal(pytester):
+    """`oom_refusal(*arguments, ini="")`: the one line with which such a run refuses to start."""
+
+    def refusal(*arguments, ini=""):
+        pytester.makeini(f"[pytest]\n{ini}\n")
+        pytester.makepyfile(test_never="raise SystemExit('collected')")
+        done = pytester.runpytest(*QUICK, *arguments)
+        assert pytest.ExitCode.USAGE_ERROR == done.ret
+        assert "collected" not in str(done.stdout)
+        (line,) = [line for line in done.errlines if line]
+        return line.removeprefix("ERROR: ")
+
+    return refusal
+
+
+@pytest.fixture
+def oom_run(pytester):
+    """`oom_run(*arguments)`: a run of the test files that the test made."""
+
+    def run(*arguments):
+        return pytester.runpytest(*QUICK, *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def warm_children():
+    """Nothing; torch is imported for the children already, so that a short time limit is fair."""
+    preload = ("oom_suite.worker", "oom_suite.lanes.warm")
+    with Child("operator:itemgetter", (0,), time_limit_s=120.0, preload=preload) as child:
+        assert child.ask(["ready"]) == "ready"
+
+
+@pytest.fixture
+def oom_gate(pytester, warm_children):
+    """`oom_gate(*arguments)`: a run of this repository's gate, and its results as JSON."""
+
+    def gate(*arguments, subjects):
+        named = [f"--oom-subject={subject}" for subject in subjects]
+        small = ("--oom-scenario=small", "--oom-json=results.json")
+        done = pytester.runpytest(str(GATE), *QUICK, *small, *named, *arguments)
+        return done, json.loads((pytester.path / "results.json").read_text())["results"]
+
+    return gate
