@@ -1,0 +1,219 @@
+"""The command line as its users meet it: outcomes, exit codes, one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SUBJECTS = '''
+import os, signal, time
+import torch
+
+
+def good(q, **step):
+    torch.empty_like(q)
+
+
+def grows(q, swa_k_cache, **step):
+    torch.empty(swa_k_cache.shape[0], 7, dtype=torch.uint8, device=q.device)
+
+
+def raises(q, **step):
+    raise ValueError("no [such] thing")
+
+
+def killed(q, **step):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crashes(q, **step):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hangs(q, **step):
+    time.sleep(3600)
+
+
+def greedy(q, **step):
+    bytearray(1 << 42)
+
+
+def incomplete(q, kv_cache):
+    pass
+
+
+def reads(q, **step):
+    float(q.sum())
+'''
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "s.py").write_text(SUBJECTS, encoding="utf-8")
+
+    def suite(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "oom_suite", *words],
+            cwd=tmp_path, env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True,
+            check=False,
+        )
+
+    return suite
+
+
+@pytest.fixture
+def judged(run, tmp_path):
+    """Runs check with JSON and gives the finished process and the results by subject."""
+
+    def check(*words):
+        file = tmp_path / "out.json"
+        done = run("check", *words, "--scenario", "small", "--json", str(file))
+        results = json.loads(file.read_text("utf-8"))["results"]
+        return done, {result["subject"]: result for result in results}
+
+    return check
+
+
+def test_builtins_are_as_expected_without_a_subject(judged):
+    """The built-ins are judged by default: the bug fails as expected, and the exit code is 0."""
+    done, results = judged()
+    assert 0 == done.returncode
+    verdicts = {name: (r["verdict"], r["expected"]) for name, r in results.items()}
+    assert verdicts == {
+        "full_dequant": ("FAIL", "FAIL"),
+        "block_compaction": ("PASS", "PASS"),
+        "token_gather": ("PASS", "PASS"),
+        "streaming": ("PASS", "PASS"),
+    }
+    assert "FAIL (expected: reproduces #41962)" in done.stdout
+
+
+def test_growth_and_its_healthy_twin(judged):
+    """Seven bytes per block fail with the line that allocates them; the twin beside it passes."""
+    done, results = judged("s.py:grows", "s.py:good")
+    assert 1 == done.returncode
+    assert "PASS" == results["s.py:good"]["verdict"]
+    bad = results["s.py:grows"]
+    assert "FAIL" == bad["verdict"]
+    assert [{"axes": ["swa_num_blocks"], "coefficient": 7}] == bad["law"]["terms"]
+    (blame,) = bad["blame"]
+    assert ("s.py", 11, "grows", "swa_num_blocks", 7) == (
+        blame["file"], blame["line"], blame["function"], blame["axis"], blame["bytes_per_unit"]
+    )
+
+
+BROKEN = {
+    "s.py:raises": "raised: ValueError: no [such] thing at ",
+    "s.py:killed": "killed: the process was killed by SIGKILL",
+    "s.py:crashes": "crashed: the process crashed with SIGSEGV",
+    "s.py:greedy": "out of memory: MemoryError",
+    "s.py:incomplete": "s.py:incomplete does not take `swa_k_cache`",
+    "s.py:reads": "reads a tensor's value on the host",
+    "s.py:absent": "s.py has no function 'absent'",
+    "none.py:f": "none.py does not exist",
+    "no_such_module:f": "no_such_module",
+}
+
+
+def test_whatever_a_subject_does_the_others_go_on(judged):
+    """Each broken subject is inconclusive with one line saying how; the healthy one passes."""
+    done, results = judged(*BROKEN, "s.py:good")
+    assert 3 == done.returncode
+    assert "PASS" == results["s.py:good"]["verdict"]
+    for subject, said in BROKEN.items():
+        assert "INCONCLUSIVE" == results[subject]["verdict"]
+        assert said in results[subject]["reason"]
+        assert "\n" not in results[subject]["reason"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_hanging_subject_is_ended_at_the_time_limit(judged):
+    """A subject that never answers is inconclusive after the time limit, and named so."""
+    done, results = judged("s.py:hangs", "--time-limit", "8")
+    assert 3 == done.returncode
+    assert "timed out: no answer within 8 s" in results["s.py:hangs"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--budget", "12.74GB"], "unknown unit 'GB'"),
+        (["--budget", "MI999"], "unknown budget 'MI999'"),
+        (["ful_dequant"], "did you mean 'full_dequant'?"),
+        (["vllm>=0.21"], "vllm==0.21"),
+        (["--scenario", "prodution"], "did you mean 'production'?"),
+        (["--set", "num_block=4"], "did you mean 'num_blocks'?"),
+        (["--set", "num_blocks"], "is not AXIS=VALUE"),
+        (["--set", "num_tokens=0"], "num_tokens is 0"),
+        (["--set", "num_tokens=many"], "'many' is not a whole number"),
+        (["--set", "num_tokens=1", "--set", "referenced_blocks=999"], "at most 128"),
+        (["--lane", "gpu"], "unknown lane 'gpu'"),
+        (["--workload", "decod"], "did you mean 'decode'?"),
+        (["--arch", "gfx94"], "did you mean 'gfx942'?"),
+        (["--memory-limit", "2 gigs"], "unknown unit 'gigs'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_usage_is_one_line_and_exit_code_2(run, words, said):
+    """What cannot be understood is refused before anything runs, in one line."""
+    done = run("check", *words)
+    assert 2 == done.returncode
+    assert 1 == len(done.stderr.splitlines())
+    assert said in done.stderr
+
+
+def test_json_that_cannot_be_written_loses_no_output(run):
+    """The table is printed first; then one line says why the file could not be written."""
+    done = run("check", "token_gather", "--scenario", "small", "--json", "no/such/folder/x.json")
+    assert 2 == done.returncode
+    assert "token_gather  PASS" in done.stdout
+    assert "cannot write 'no/such/folder/x.json'" in done.stderr
+
+
+def test_budget_is_met_at_the_exact_byte(judged):
+    """A peak that fits to the byte passes; with one byte less the verdict is FAIL."""
+    _, results = judged("token_gather")
+    peak_bytes = results["token_gather"]["peak_allocated_bytes"]
+    done, _ = judged("token_gather", "--budget", f"{peak_bytes}B")
+    assert 0 == done.returncode
+    done, results = judged("token_gather", "--budget", f"{peak_bytes - 1}B")
+    assert 1 == done.returncode
+    assert results["token_gather"]["budget"]["fits"] is False
+
+
+def test_measure_lane_agrees_with_shadow_to_the_byte(judged):
+    """Real tensors on the CPU ask for exactly what the shadow lane predicted."""
+    done, results = judged("full_dequant", "token_gather", "streaming", "--lane", "measure")
+    assert 0 == done.returncode, done.stdout
+    for result in results.values():
+        assert result["reason"].endswith("measured to the byte")
+        assert result["process"]["peak_resident_bytes"] > 0
+
+
+def test_measure_on_a_missing_gpu_is_one_line(judged):
+    """A device that is not there makes the result inconclusive, and says so."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU: nothing is missing")
+    done, results = judged("token_gather", "--lane", "measure", "--device", "cuda")
+    assert 3 == done.returncode
+    assert "sees no GPU here" in results["token_gather"]["reason"]
+
+
+def test_production_pool_costs_no_memory(tmp_path):
+    """The whole check of a 221,839-block pool stays under 2 GiB of resident memory."""
+    script = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run([sys.executable, '-m', 'oom_suite', 'check', 'full_dequant'], check=True,"
+        " stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) * 1024 < 2 * 2**30
