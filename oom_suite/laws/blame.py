@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MAX_DOUBLINGS = 60
 
+_SHARE = 8
+"""A line is blamed for a broken bound when it holds this part of the peak or more."""
+
 
 def blame_regime(
     regime: Regime, slopes: Mapping[str, Fraction], sizes: Mapping[str, int]
@@ -45,29 +48,46 @@ def blame_dependence(shown: Dependence) -> tuple[Blame, ...]:
     )
 
 
-def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]:
-    """The lines alive at the peak of a run over its bound, by the axis that brought it there.
+def blame_excess(regime: Regime, sizes: Mapping[str, int]) -> tuple[Blame, ...]:
+    """The lines that hold the most where a regime is over its bound, each by its own main axis."""
+    whole = regime.polynomial(sizes)
+    common = next(iter(steepest(regime.polynomial, sizes)), "")
+    rows: list[Row] = []
+    for site, held in regime.live:
+        if held(sizes) * _SHARE >= whole:
+            axis, slope = next(iter(steepest(held, sizes).items()), (common, 0))
+            rows.append((site, axis, float(held(sizes)), float(slope)))
+    return _lines(rows)
 
-    The axis is the one in which the law grows most on the way to those sizes; where no law
-    says, the one moved furthest.
+
+def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]:
+    """The lines that hold the most at the peak of a run over its bound.
+
+    Where no law says which axis a line grows with, it is the one moved furthest.
     """
     sizes, start = violation.sizes, derivation.law.sizes
     regimes = (*derivation.regimes, *(r for c in derivation.elsewhere for r in c.regimes))
     exact = [r for r in regimes if r.polynomial(sizes) == violation.peak_bytes]
-    if exact and exact[0].polynomial.axes:
-        return blame_regime(exact[0], steepest(exact[0].polynomial, sizes), sizes)
+    if exact:
+        return blame_excess(exact[0], sizes)
     axis = max(sizes, key=lambda a: sizes[a] / start[a])
     peak = violation.trace.peak()
     last = violation.trace.events[peak.event].allocation
     reached = (violation.trace.allocations[last].site, -1)
     merged = frozenset(a.site for a in violation.trace.allocations)
     alive = alive_with(violation.trace, merged, reached)
-    return _lines((site, axis, held, held / sizes[axis]) for site, held in alive.items())
+    return _lines(
+        (site, axis, held, held / sizes[axis])
+        for site, held in alive.items()
+        if held * _SHARE >= peak.num_bytes
+    )
 
 
 def steepest(polynomial: Polynomial, sizes: Mapping[str, int]) -> dict[str, Fraction]:
-    """The axis that most of a polynomial's bytes come from, and its slope there."""
+    """The axis that most of a polynomial's bytes come from, and its slope; none of a constant."""
     slopes = {axis: polynomial.slope(axis, sizes) for axis in sorted(polynomial.axes)}
+    if not slopes:
+        return {}
     axis = max(slopes, key=lambda each: slopes[each] * sizes[each])
     return {axis: slopes[axis]}
 

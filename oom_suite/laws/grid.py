@@ -79,7 +79,7 @@ class Grid:
         ran: set[int] = set()
         for step in self._reachable(axis):
             values = [self.sizes[axis.name] + k * step for k in range(MAX_DEGREE + 2)]
-            if why and (-step in ran or abs(step) < axis.step) and step != -axis.step:
+            if -step in ran and step != -axis.step or why and abs(step) < axis.step:
                 # It ran the other way: as many runs this way would tell little more.
                 continue
             traces, message = self._along(axis.name, values)
@@ -100,17 +100,23 @@ class Grid:
     def _reachable(self, axis: Axis) -> Iterator[int]:
         """The steps to try whose three points can be built, nearest first."""
         tried: set[int] = set()
-        for step in (
-            *(sign * multiple * axis.step for multiple in _MULTIPLES for sign in (1, -1)),
-            *(1, -1),
-        ):
-            ends = [self.sizes[axis.name] + k * step for k in range(1, MAX_DEGREE + 2)]
-            if step not in tried and all(
-                end >= axis.lower and self._workload.is_valid({**self.sizes, axis.name: end})
-                for end in ends
-            ):
+        steps = [sign * multiple * axis.step for multiple in _MULTIPLES for sign in (1, -1)]
+        if self._can_reach(axis, axis.step):
+            # What is flat just below and jumps just above is a padding: larger steps tell more.
+            steps.remove(-axis.step)
+            steps.append(-axis.step)
+        for step in (*steps, 1, -1):
+            if step not in tried and self._can_reach(axis, step):
                 yield step
             tried.add(step)
+
+    def _can_reach(self, axis: Axis, step: int) -> bool:
+        """Whether the three points of a step can be built."""
+        ends = [self.sizes[axis.name] + k * step for k in range(1, MAX_DEGREE + 2)]
+        return all(
+            end >= axis.lower and self._workload.is_valid({**self.sizes, axis.name: end})
+            for end in ends
+        )
 
     def _along(self, axis: str, values: Sequence[int]) -> tuple[list[Trace], str]:
         """The runs at these values of an axis; or none of them, and why one cannot be had."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oom_suite.laws.blame import blame_dependence, blame_regime, blame_run, crossing, steepest
+from oom_suite.laws.blame import blame_dependence, blame_excess, blame_regime, blame_run, crossing
 from oom_suite.laws.wording import grouped, join, listed, moved_from, notes_on
 from oom_suite.records import Blame, Verdict
 
@@ -164,10 +164,7 @@ def _over_bound(derivation: Derivation, workload: Workload) -> Judgement | None:
             continue
         there = {axis: sizes[axis] for axis in sorted(polynomial.axes)}
         reason = _exceeds(int(polynomial(sizes)), int(over.limit(sizes)), there)
-        slopes = steepest(polynomial, sizes)
-        return Judgement(
-            Verdict.FAIL, reason, blame_regime(over.regime, slopes, derivation.law.sizes)
-        )
+        return Judgement(Verdict.FAIL, reason, blame_excess(over.regime, sizes))
     return None
 
 

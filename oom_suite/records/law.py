@@ -45,10 +45,15 @@ class Polynomial:
 
     def __call__(self, sizes: Mapping[str, int]) -> Fraction:
         """Its value at these sizes, exactly."""
-        return sum(
-            (c * prod(sizes[axis] for axis in axes) for axes, c in self.terms.items()),
-            Fraction(0),
-        )
+        whole, broken = 0, Fraction(0)
+        for axes, coefficient in self.terms.items():
+            factor = prod(sizes[axis] for axis in axes)
+            # Almost every coefficient is whole, and integers are ten times as fast.
+            if coefficient.denominator == 1:
+                whole += coefficient.numerator * factor
+            else:
+                broken += coefficient * factor
+        return whole + broken
 
     def __sub__(self, other: Polynomial) -> Polynomial:
         """The difference, term by term."""
