@@ -1,0 +1,97 @@
+"""What recording costs: the recorder beside a mode that does nothing and torch's MemTracker.
+
+Run it with ``pytest benchmarks/bench_recorder.py -s``; each row is the same real work on the CPU,
+many small operators, in the same process. The last test prints the ratios.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from oom_suite.lanes.recorder import Recorder, lines_under_test
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+_LINES = lines_under_test(Path(__file__).parent)
+_seconds: dict[str, float] = {}
+
+
+class NoOp(TorchDispatchMode):
+    """A dispatch mode that only passes on."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        """Run the operator."""
+        return func(*args, **(kwargs or {}))
+
+
+def work() -> torch.Tensor:
+    """A thousand small operators: what a decode step's host code is made of."""
+    x = torch.ones(64, 64)
+    total = torch.zeros(64)
+    for _ in range(125):
+        y = (x * 2).transpose(0, 1)
+        scores = (y @ x).softmax(-1)
+        total = total + scores[:, :32].contiguous().sum(-1)
+    return total
+
+
+def plain() -> None:
+    """The work alone."""
+    work()
+
+
+def no_op() -> None:
+    """The work under a mode that does nothing."""
+    with NoOp():
+        work()
+
+
+def recorder() -> None:
+    """The work under our recorder."""
+    mode = Recorder("cpu", _LINES)
+    with mode:
+        mode.record(work)
+
+
+def mem_tracker() -> None:
+    """The work under torch's own memory tracker."""
+    from torch.distributed._tools.mem_tracker import MemTracker  # noqa: PLC0415 - slow to import
+
+    with MemTracker():
+        work()
+
+
+@pytest.mark.parametrize("run", [plain, no_op, recorder, mem_tracker], ids=lambda f: f.__name__)
+def test_work(benchmark: BenchmarkFixture, run: Callable[[], None]) -> None:
+    """One kind of watching the work."""
+    if run is mem_tracker:
+        pytest.importorskip("torch.distributed._tools.mem_tracker")
+    with contextlib.suppress(RuntimeError):
+        torch.set_num_threads(1)
+    benchmark.pedantic(run, rounds=15, warmup_rounds=3)
+    _seconds[run.__name__] = benchmark.stats.stats.min
+
+
+def test_ratios() -> None:
+    """The figures in words: times over the plain work, and overheads over each other."""
+    base = _seconds["plain"]
+    for name, seconds in _seconds.items():
+        print(f"{name:12} {seconds * 1e3:8.2f} ms  {seconds / base:5.2f} times plain")
+    ours = _seconds["recorder"]
+    print(f"recorder / no-op mode                {ours / _seconds['no_op']:5.2f}")
+    if "mem_tracker" in _seconds:
+        theirs = _seconds["mem_tracker"] - base
+        print(f"recorder's overhead / MemTracker's   {(ours - base) / theirs:5.2f}")
