@@ -23,7 +23,8 @@ def rocm_forward_decode_fallback(
     output.copy_(rows.float().mean())
 """
 FAULTY = HEALTHY.replace(
-    "    rows =", "    seen = torch.zeros(swa_k_cache.shape[0], dtype=torch.bool, device=q.device)\n    rows ="
+    "    rows =",
+    "    seen = torch.zeros(swa_k_cache.shape[0], dtype=torch.bool, device=q.device)\n    rows =",
 )
 BROKEN = "import torch\nraise RuntimeError('half a commit')\n"
 
@@ -32,7 +33,11 @@ def git(folder, *words):
     env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     done = subprocess.run(
         ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words],
-        cwd=folder, env=env, capture_output=True, text=True, check=True,
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout
 
@@ -40,7 +45,10 @@ def git(folder, *words):
 def suite(folder, *words):
     return subprocess.run(
         [sys.executable, "-m", "oom_suite", *words],
-        cwd=folder, env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
         check=False,
     )
 
@@ -65,8 +73,16 @@ def test_git_bisect_run_finds_the_planted_commit(history):
     """`git bisect run oom-suite probe vllm@.` names the commit that planted the growth."""
     git(history, "bisect", "start", "HEAD", "HEAD~6")
     said = git(
-        history, "bisect", "run", sys.executable, "-m", "oom_suite", "probe", "vllm@.",
-        "--scenario", "small",
+        history,
+        "bisect",
+        "run",
+        sys.executable,
+        "-m",
+        "oom_suite",
+        "probe",
+        "vllm@.",
+        "--scenario",
+        "small",
     )
     planted = git(history, "rev-parse", ":/commit 4").strip()
     assert f"{planted} is the first bad commit" in said

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-SUBJECTS = '''
+SUBJECTS = """
 import os, signal, time
 import torch
 
@@ -48,7 +48,7 @@ def incomplete(q, kv_cache):
 
 def reads(q, **step):
     float(q.sum())
-'''
+"""
 
 
 @pytest.fixture
@@ -58,7 +58,10 @@ def run(tmp_path):
     def suite(*words):
         return subprocess.run(
             [sys.executable, "-m", "oom_suite", *words],
-            cwd=tmp_path, env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True,
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "100"},
+            capture_output=True,
+            text=True,
             check=False,
         )
 
@@ -102,7 +105,11 @@ def test_growth_and_its_healthy_twin(judged):
     assert [{"axes": ["swa_num_blocks"], "coefficient": 7}] == bad["law"]["terms"]
     (blame,) = bad["blame"]
     assert ("s.py", 11, "grows", "swa_num_blocks", 7) == (
-        blame["file"], blame["line"], blame["function"], blame["axis"], blame["bytes_per_unit"]
+        blame["file"],
+        blame["line"],
+        blame["function"],
+        blame["axis"],
+        blame["bytes_per_unit"],
     )
 
 

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.oom_registry
 
 
 def name(row):
-    return f"{row['vllm']}-{row['num_blocks']}x{row['block_size']}-t{row['num_tokens']}" + (
-        f"-h{row['num_heads']}-k{row['swa_topk']}+{row['extra_topk']}"
-    )
+    blocks = f"{row['num_blocks']}x{row['block_size']}"
+    widths = f"k{row['swa_topk']}+{row['extra_topk']}"
+    return f"{row['vllm']}-{blocks}-t{row['num_tokens']}-h{row['num_heads']}-{widths}"
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,7 @@ def test_unjudged_versions_are_passed_over_and_named(num_versions, data):
     """Versions that cannot be judged never end a search, and are named where they matter."""
     first_new = data.draw(st.integers(1, num_versions - 1))
     skipped = data.draw(st.sets(st.integers(1, num_versions - 2)))
-    found = search(
-        range(num_versions), lambda v: None if v in skipped else v >= first_new
-    )
+    found = search(range(num_versions), lambda v: None if v in skipped else v >= first_new)
     assert found.before < first_new <= found.after
     assert tuple(range(found.before + 1, found.after)) == found.unjudged
     assert set(found.unjudged) <= skipped
