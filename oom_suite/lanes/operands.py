@@ -16,6 +16,9 @@ DEVICE_QUERY = torch.ops.prim.device.default
 """What ``tensor.device`` becomes on a fake tensor: an operator call that makes nothing."""
 
 
+_PASSING = frozenset({"aten::_to_copy", "aten::lift", "aten::_reshape_alias"})
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """What an operator's schema says, read once: a run asks it thousands of times.
@@ -25,6 +28,8 @@ class Operator:
         family: without its overload.
         is_mutable: whether it writes to an argument.
         returns_alias: whether a result may share an argument's storage.
+        may_return_argument: whether a result may be an argument though the schema does not say:
+            what is not torch's own does so.
         written: positions and names of the arguments that it writes to.
     """
 
@@ -32,6 +37,7 @@ class Operator:
     family: str
     is_mutable: bool
     returns_alias: bool
+    may_return_argument: bool
     written: tuple[tuple[int, str], ...]
 
 
@@ -45,6 +51,7 @@ def operator(func: torch._ops.OpOverload) -> Operator:
         family=schema.name,
         is_mutable=schema.is_mutable,
         returns_alias=any(returned.alias_info is not None for returned in schema.returns),
+        may_return_argument=not schema.name.startswith("aten::") or schema.name in _PASSING,
         written=tuple(
             (position, argument.name)
             for position, argument in enumerate(schema.arguments)

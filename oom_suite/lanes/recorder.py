@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from oom_suite.lanes import scratch
@@ -18,13 +21,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    import torch
-
+    from oom_suite.lanes.compositions import Composition
     from oom_suite.lanes.operands import Operator
 
 _NOT_RECORDED = -1
 _LIFT = "aten::lift_fresh"
 _COPY = "aten::_to_copy"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the recorder does with an operator, decided once."""
+
+    facts: Operator
+    compose: Composition | None
+    is_noted: bool
+
+
+@functools.cache
+def _plan(func: torch._ops.OpOverload) -> _Plan:
+    facts = operator(func)
+    reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
+    is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(facts.family)
+    return _Plan(facts, COMPOSITIONS.get(facts.name), is_noted)
 
 
 class Recorder(TorchDispatchMode):
@@ -50,8 +69,9 @@ class Recorder(TorchDispatchMode):
         self._lines = lines
         self._recording = False
         self._storages: dict[int, tuple[weakref.ref[Any], int, int]] = {}
-        self._allocations: list[Allocation] = []
-        self._events: list[Event] = []
+        # Plain tuples: making records costs more than all else that a request takes.
+        self._requests: list[tuple[int, str, tuple[Frame, ...]]] = []
+        self._events: list[tuple[str, int]] = []
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
@@ -87,8 +107,8 @@ class Recorder(TorchDispatchMode):
         return Trace(
             lane=lane,
             sizes=dict(sizes),
-            allocations=tuple(self._allocations),
-            events=tuple(self._events),
+            allocations=tuple(Allocation(*request) for request in self._requests),
+            events=tuple(Event(*event) for event in self._events),
             input_bytes=self._input_bytes,
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
@@ -111,34 +131,35 @@ class Recorder(TorchDispatchMode):
         """Run the operator and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
-        if is_foreign(types):
+        if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
         kwargs = kwargs or {}
-        name = operator(func).name
-        compose = COMPOSITIONS.get(name)
-        if compose is not None and self._recording:
-            if name == "aten::_safe_softmax":
+        plan = _plan(func)
+        if plan.compose is not None and self._recording:
+            if plan.facts.name == "aten::_safe_softmax":
                 self._flag(func, args, kwargs)
             with self:
-                result = compose(func, args, kwargs)
+                result = plan.compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
-        for tensor in tensors(result):
-            self._observe(func, tensor, args, kwargs)
-        if self._recording:
+        if isinstance(result, torch.Tensor):
+            self._observe(plan.facts, result, args, kwargs)
+        else:
+            for tensor in tensors(result):
+                self._observe(plan.facts, tensor, args, kwargs)
+        if plan.is_noted and self._recording:
             self._note(func, args, kwargs)
         return result
 
     def _observe(
         self,
-        func: torch._ops.OpOverload,
+        facts: Operator,
         tensor: torch.Tensor,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        facts = operator(func)
         if device_of(tensor).type != self._device_type:
             if facts.family == _LIFT:
                 self._literal = weakref.ref(tensor)
@@ -159,14 +180,12 @@ class Recorder(TorchDispatchMode):
             self._freed(allocation)
             self._storages.pop(key)
         allocation = _NOT_RECORDED
-        if self._recording and num_bytes > 0:
-            is_new = known is not None or self._is_new(facts, storage, args, kwargs)
-            if is_new:
-                allocation = len(self._allocations)
-                name = self._request_name(facts, args)
-                self._allocations.append(Allocation(num_bytes, name, self._lines.stack()))
-                self._events.append(Event("alloc", allocation))
-        self._watch(storage, key, allocation, num_bytes)
+        is_request = self._recording and num_bytes > 0
+        if is_request and (known is not None or self._is_new(facts, storage, args, kwargs)):
+            allocation = len(self._requests)
+            self._requests.append((num_bytes, self._request_name(facts, args), self._lines.stack()))
+            self._events.append(("alloc", allocation))
+        self._storages[key] = (weakref.ref(storage, self._died(key)), allocation, num_bytes)
 
     def _is_new(
         self, facts: Operator, storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -177,11 +196,13 @@ class Recorder(TorchDispatchMode):
             return bool(storage.resizable())
         if facts.returns_alias:
             return False
+        if not facts.may_return_argument:
+            return True
         key = storage._cdata  # noqa: SLF001 - the storage's only identity
         return all(
             tensor.untyped_storage()._cdata != key  # noqa: SLF001
             for tensor in tensors((args, kwargs))
-            if not tensor.is_sparse
+            if tensor.layout is torch.strided
         )
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
@@ -190,18 +211,20 @@ class Recorder(TorchDispatchMode):
             return _LIFT
         return facts.name
 
-    def _watch(self, storage: Any, key: int, allocation: int, num_bytes: int) -> None:
+    def _died(self, key: int) -> Callable[[weakref.ref[Any]], None]:
+        storages = self._storages
+
         def died(reference: weakref.ref[Any]) -> None:
-            entry = self._storages.get(key)
+            entry = storages.get(key)
             if entry is not None and entry[0] is reference:
-                del self._storages[key]
+                del storages[key]
                 self._freed(entry[1])
 
-        self._storages[key] = (weakref.ref(storage, died), allocation, num_bytes)
+        return died
 
     def _freed(self, allocation: int) -> None:
         if self._recording and allocation != _NOT_RECORDED:
-            self._events.append(Event("free", allocation))
+            self._events.append(("free", allocation))
 
     def _note(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -92,6 +92,12 @@ _FUSED_ATTENTION = (
 )
 
 
+def may_be_unseen(family: str) -> bool:
+    """Whether some call of this operator, named without its overload, takes unseen scratch."""
+    flagged = family in UNSEEN or family in _SOFTMAXES or family in _PUTS
+    return flagged or family in _REDUCED_LOSSES or family == "aten::_safe_softmax"
+
+
 def unseen_reason(
     func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> str | None:

@@ -23,6 +23,9 @@ _UNDER_TEST = f"{_SUITE}/subjects/decode/"
 _STDLIB = sysconfig.get_path("stdlib") + "/"
 
 
+_UNREAD = Frame("", 0, "")
+
+
 class SourceLines:
     """Reads stacks as tuples of `Frame`, innermost first, from the call under test inwards.
 
@@ -39,14 +42,23 @@ class SourceLines:
             self._roots.append(f"{Path.cwd()}/")
         self._anchor = anchor
         self._names: dict[str, str | None] = {}
-        self._frames: dict[tuple[CodeType, int], Frame] = {}
+        self._frames: dict[tuple[int, int], Frame | None] = {}
+        self._codes: list[CodeType] = []
 
     def stack(self) -> tuple[Frame, ...]:
         """The lines on the stack now."""
         frames: list[Frame] = []
+        known, anchor = self._frames, self._anchor
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack is 100x slower
-        while frame is not None and frame.f_code is not self._anchor:
-            shown = self._frame(frame)
+        while frame is not None:
+            code = frame.f_code
+            if code is anchor:
+                break
+            # By identity: a code object's hash walks all its constants.
+            key = (id(code), frame.f_lineno)
+            shown = known.get(key, _UNREAD)
+            if shown is _UNREAD:
+                shown = known[key] = self._read(code, frame.f_lineno)
             if shown is not None:
                 frames.append(shown)
             frame = frame.f_back
@@ -57,15 +69,11 @@ class SourceLines:
         frames = self.stack()
         return f" at {frames[0]}" if frames else ""
 
-    def _frame(self, frame: FrameType) -> Frame | None:
-        code, line = frame.f_code, frame.f_lineno
+    def _read(self, code: CodeType, line: int) -> Frame | None:
+        # Kept alive: an id is a name only as long as its object lives.
+        self._codes.append(code)
         name = self._name(code.co_filename)
-        if name is None:
-            return None
-        key = (code, line)
-        if key not in self._frames:
-            self._frames[key] = Frame(name, line, code.co_name)
-        return self._frames[key]
+        return None if name is None else Frame(name, line, code.co_name)
 
     def _name(self, filename: str) -> str | None:
         if filename not in self._names:

@@ -149,7 +149,7 @@ def test_a_child_that_is_gone_says_the_same_again():
     """After a time limit, the next request tells of the time limit, not of a kill."""
     with act("hang", time_limit_s=0.5) as child:
         for _ in range(2):
-            with pytest.raises(ChildError, match="no answer within 0.5 s") as caught:
+            with pytest.raises(ChildError, match=r"no answer within 0\.5 s") as caught:
                 child.ask(None)
             assert Outcome.TIMED_OUT is caught.value.outcome
 
@@ -158,7 +158,9 @@ def test_a_handler_that_cannot_be_made_is_told():
     """A loader's own failure is the first answer."""
     with (
         Child("oom_actions:broken", (), time_limit_s=60) as child,
-        pytest.raises(ChildError, match="ImportError: nothing here at .*oom_actions.py") as caught,
+        pytest.raises(
+            ChildError, match=r"ImportError: nothing here at .*oom_actions\.py"
+        ) as caught,
     ):
         child.ask(None)
     assert Outcome.RAISED is caught.value.outcome
