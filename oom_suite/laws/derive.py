@@ -175,7 +175,10 @@ class Atlas:
 
 
 def _excesses(atlas: Atlas, workload: Workload) -> tuple[Excess, ...]:
-    """The regimes not provably within the bound that no forbidden axis is in; each is run where it should be over it."""
+    """The regimes not provably within the bound, each run where it should be over it.
+
+    Those that a forbidden axis is in are left out: they break the contract anyway.
+    """
     found: list[Excess] = []
     forbidden = frozenset(workload.contract.independent_of)
     laws = [(atlas.law, atlas.regimes), *((c.law, c.regimes) for c in atlas.elsewhere)]

@@ -79,7 +79,7 @@ class Grid:
         ran: set[int] = set()
         for step in self._reachable(axis):
             values = [self.sizes[axis.name] + k * step for k in range(MAX_DEGREE + 2)]
-            if -step in ran and step != -axis.step or why and abs(step) < axis.step:
+            if (-step in ran and step != -axis.step) or (why and abs(step) < axis.step):
                 # It ran the other way: as many runs this way would tell little more.
                 continue
             traces, message = self._along(axis.name, values)

@@ -139,8 +139,8 @@ def _undecided(derivation: Derivation, workload: Workload) -> Judgement | None:
     for axis in workload.contract.independent_of:
         if len(derivation.compared.get(axis, ())) < 2:  # noqa: PLR2004 - two make a comparison
             why = derivation.fixed.get(axis, "")
-            value = derivation.law.sizes.get(axis)
-            reason = f"{axis} could not be varied from {value}{': ' if why else ''}{why}"
+            value = derivation.law.sizes[axis]
+            reason = f"{axis} could not be varied from {value:,}{': ' if why else ''}{why}"
             return Judgement(Verdict.INCONCLUSIVE, reason)
         if axis in derivation.unseen:
             op, stack = derivation.unseen[axis][0]
@@ -190,9 +190,10 @@ def _unproved(derivation: Derivation, workload: Workload) -> Judgement | None:
             reason = f"cannot show {over.regime.polynomial} <= {over.limit}"
             return Judgement(Verdict.INCONCLUSIVE, reason)
         if over.sizes is not None and not over.runnable:
+            there = {axis: over.sizes[axis] for axis in sorted(over.regime.polynomial.axes)}
             reason = (
-                f"the bound may break: around {listed(derivation.law.sizes)} the law is "
-                f"{over.regime.polynomial}, over {over.limit} from {listed(over.sizes)} on"
+                f"the bound may break at {listed(there)}, too large to run: the law found at "
+                f"smaller sizes, {over.regime.polynomial}, says so there and may not hold"
             )
             return Judgement(Verdict.INCONCLUSIVE, reason)
     return None

@@ -35,7 +35,7 @@ def moved_from(
 ) -> dict[str, int]:
     """The sizes that differ from where one started."""
     left_out = frozenset(without)
-    return {a: v for a, v in sizes.items() if a not in left_out and v != start.get(a)}
+    return {a: sizes[a] for a in start if a not in left_out and sizes[a] != start[a]}
 
 
 def notes_on(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
@@ -47,8 +47,9 @@ def notes_on(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
         more_sizes = f"{number} more {'size' if number == 1 else 'sizes'}"
         notes.append(f"the peak is not the law's at {more_sizes}, the first {listed(first)}")
     if derivation.refused:
-        sizes, why = derivation.refused[0]
-        at = listed(moved_from(derivation.law.sizes, sizes)) or "the scenario"
+        start = derivation.law.sizes
+        sizes, why = min(derivation.refused, key=lambda each: len(moved_from(start, each[0])))
+        at = listed(moved_from(start, sizes)) or "the scenario"
         more = len(derivation.refused) - 1
         others = f" (and at {more} more)" if more else ""
         notes.append(f"could not be run at {at}: {why}{others}")

@@ -182,9 +182,9 @@ def test_a_loop_over_the_pool_that_keeps_what_it_takes_fails():
     """The line in the loop is blamed with what all its turns hold together."""
     judgement = verdict_on(over_pool_blocks(keeps=True), at=SMALL_FAR)
     assert judgement.verdict is Verdict.FAIL
-    assert judgement.reason == "peak grows with swa_num_blocks (64 bytes per block)"
+    assert judgement.reason == "peak grows with swa_num_blocks (4 bytes per block)"
     (blame,) = judgement.blame
-    assert ("chunk", 4096 * 64, 64.0) == (blame.function, blame.bytes, blame.bytes_per_unit)
+    assert ("chunk", 4 * 4096, 4.0) == (blame.function, blame.bytes, blame.bytes_per_unit)
 
 
 def streaming(chunk):
