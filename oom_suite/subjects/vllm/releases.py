@@ -16,7 +16,6 @@ from oom_suite.subjects.vllm.cache import (
     workplace,
     write_marker,
 )
-from oom_suite.subjects.vllm.registry import download, index_versions
 from oom_suite.subjects.vllm.tree import NEEDED
 
 if TYPE_CHECKING:
@@ -33,6 +32,9 @@ def versions(*, prereleases: bool = False) -> tuple[Version, ...]:
     Raises:
         FetchError: the index cannot be reached or read.
     """
+    # The index client takes half a second to import, and a cached release needs none.
+    from oom_suite.subjects.vllm.registry import index_versions  # noqa: PLC0415
+
     return index_versions(prereleases=prereleases)
 
 
@@ -63,6 +65,8 @@ def obtain(
     tree = entry(folder, wanted)
     if is_whole(tree):
         return tree
+    from oom_suite.subjects.vllm.registry import download  # noqa: PLC0415 - as above
+
     with workplace(folder, tree.name) as work:
         if is_whole(tree):  # another process fetched it while this one waited
             return tree
