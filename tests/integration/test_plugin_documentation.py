@@ -1,0 +1,29 @@
+"""The example of `docs/pytest.md`, followed in a repository of one's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "pytest.md"
+
+
+def test_the_example_fails_with_the_text_that_the_page_shows(pytester, oom_run, warm_children):
+    """To the letter, and without a traceback."""
+    text = PAGE.read_text("utf-8")
+    for body in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        name = body.split(maxsplit=2)[1]
+        (pytester.path / name).write_text(body, encoding="utf-8")
+    done = oom_run("test_my_decode.py", "--oom-budget", "12.74GiB")
+    done.assert_outcomes(failed=1)
+    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    done.stdout.fnmatch_lines(shown.replace("[", "[[]").splitlines(), consecutive=True)
+    assert "Traceback" not in str(done.stdout)
+
+
+def test_every_option_is_on_the_page():
+    """And every option on the page is one."""
+    from oom_suite.plugin.options import SPELLINGS
+
+    named = re.findall(r"^\| `(--oom-[a-z-]+)", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert [option.flag for option in SPELLINGS] == named
