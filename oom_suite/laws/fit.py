@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.laws.differences import below, difference, polynomial
 from oom_suite.laws.grid import MAX_DEGREE
-from oom_suite.laws.sites import ALL, alive_with, counts, merged_places, sheet
+from oom_suite.laws.sites import ALL, alive_with, counts, merged_places, sheet, without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +38,8 @@ class Fit:
     """What the grid gave: for every site of the scenario, its live sum as a polynomial.
 
     Only axes that meet in one request (or in what a loop keeps) can multiply, so mixed runs
-    are made for those combinations alone. A mixed run that cannot be made, or that takes
-    another branch, gives no term; the checks of `derive` tell whether one is missing.
+    are made for those combinations alone. A mixed run that cannot be made, or that lacks a
+    site, gives no term; the checks of `derive` tell whether one is missing.
 
     Cost: the grid's own runs, and one for each combination of axes and steps that meets.
     Source: Newton's interpolation on lower sets of multi-indices (de Boor and Ron, "On
@@ -114,17 +114,18 @@ class Fit:
         return polynomial(values, [(), *self._indices], self._grid.sizes, self._grid.steps)
 
     def _usable(self, wanted: Sequence[Index]) -> list[Index]:
-        """The terms whose runs can all be made and take the scenario's branches."""
+        """The terms whose runs can all be made and have every site of the scenario."""
         places = counts(self._traces[()]).keys()
         bad: set[Index] = set()
         for index in sorted({point for term in wanted for point in below(term)}, key=len):
             if index in self._traces:
                 continue
             trace = self._grid.trace(index)
-            if trace is None or counts(trace).keys() != places:
+            if trace is None or not places <= counts(trace).keys():
                 bad.add(index)
             else:
-                self._traces[index] = trace
+                # A branch that only this corner opens is no part of the scenario's law.
+                self._traces[index] = without(trace, counts(trace).keys() - places)
         return [index for index in wanted if bad.isdisjoint(below(index))]
 
 

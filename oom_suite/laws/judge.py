@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oom_suite.laws.blame import blame_dependence, blame_excess, blame_regime, blame_run, crossing
-from oom_suite.laws.wording import grouped, join, listed, moved_from, notes_on
+from oom_suite.laws.wording import grouped, join, listed, moved_from, note_on_bound, notes_on
 from oom_suite.records import Blame, Verdict
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def judge(derivation: Derivation, workload: Workload) -> Judgement:
     no such thing, as long as the forbidden axes change nothing wherever they were moved: the
     bound is then checked at every run made, and a note says that it is not proved.
     """
-    notes = notes_on(derivation, workload)
+    notes = notes_on(derivation)
     for decide in (_growth, _unsteady, _dependence, _undecided, _over_bound, _unproved):
         judgement = decide(derivation, workload)
         if judgement is not None:
@@ -46,7 +46,11 @@ def judge(derivation: Derivation, workload: Workload) -> Judgement:
         kept.append(f"independent of {join(workload.contract.independent_of)}")
     if workload.contract.at_most is not None:
         kept.append("within its bound" if derivation.is_global else "within its bound at every run")
-    return Judgement(Verdict.PASS, ", ".join(kept) or "nothing is promised", notes=notes)
+    return Judgement(
+        Verdict.PASS,
+        ", ".join(kept) or "nothing is promised",
+        notes=(*notes, *note_on_bound(derivation, workload)),
+    )
 
 
 def _growth(derivation: Derivation, workload: Workload) -> Judgement | None:

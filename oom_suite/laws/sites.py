@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +58,17 @@ def site_names(trace: Trace, merged: Collection[Place]) -> list[Site]:
         names.append((place, ALL) if place in merged else (place, seen[place]))
         seen[place] += 1
     return names
+
+
+def without(trace: Trace, places: Collection[Place]) -> Trace:
+    """The same run as if these places had allocated nothing."""
+    if not places:
+        return trace
+    allocations = tuple(
+        replace(each, requested_bytes=0) if each.site in places else each
+        for each in trace.allocations
+    )
+    return replace(trace, allocations=allocations)
 
 
 def sheet(trace: Trace, merged: Collection[Place] = ()) -> Sheet:

@@ -38,7 +38,7 @@ def moved_from(
     return {a: sizes[a] for a in start if a not in left_out and sizes[a] != start[a]}
 
 
-def notes_on(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
+def notes_on(derivation: Derivation) -> tuple[str, ...]:
     """What the reader must know besides the verdict, one clause each."""
     notes = [_elsewhere(change) for change in derivation.elsewhere]
     if derivation.exceptions:
@@ -53,6 +53,11 @@ def notes_on(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
         more = len(derivation.refused) - 1
         others = f" (and at {more} more)" if more else ""
         notes.append(f"could not be run at {at}: {why}{others}")
+    return tuple(notes)
+
+
+def note_on_bound(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
+    """In which axes the bound was checked and not proved; nothing where it is proved."""
     if workload.contract.at_most is not None and not derivation.is_global:
         axes = dict.fromkeys(derivation.irregular)
         axes.update(dict.fromkeys(a for change in derivation.elsewhere for a in change.moved))
@@ -65,8 +70,8 @@ def notes_on(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
         )
         over = [axis for axis in axes if axis not in workload.contract.independent_of]
         where = f", not proved in {join(over)}" if over else ", not proved"
-        notes.append(f"bound checked at {derivation.law.num_runs} sizes{where}")
-    return tuple(notes)
+        return (f"bound checked at {derivation.law.num_runs} sizes{where}",)
+    return ()
 
 
 def _elsewhere(change: Change) -> str:

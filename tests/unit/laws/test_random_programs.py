@@ -147,3 +147,83 @@ def test_the_worst_request_multiplies_every_axis():
     law = law_of(code([(request, 0)]), workload=FREE, at=SIZES).law
     assert prod((3, 2, 3, 5, 7)) == law({"pool": 2, "tokens": 3, "heads": 5, "topk": 7})
     assert law.num_runs < 100
+
+
+def power_of_two(value):
+    return 1 << (value - 1).bit_length()
+
+
+IRREGULAR = (
+    lambda s: power_of_two(s.topk) * 512,
+    lambda s: -(-s.tokens // 16) * 16 * s.heads * 64,
+    lambda s: -(-s.tokens * s.topk // 128) * 128 * 32,
+    lambda s: max(1, 304 // (s.tokens * s.heads)) * s.tokens * 64,
+    lambda s: min(s.tokens, 8) * s.topk * 1024,
+    lambda s: max(s.heads, s.topk) * 256,
+    lambda s: s.tokens * s.topk * 1024 * (s.tokens > 4),
+    lambda s: 1024 * s.heads * (s.heads == 8 or s.tokens == 1),
+    lambda s: -(-s.topk // 100) * 4096,
+)
+CONDITIONS = {
+    "always": lambda s: True,
+    "at one token": lambda s: s.tokens == 1,
+    "with many tokens": lambda s: s.tokens > 100,
+    "with few heads": lambda s: s.heads <= 8,
+    "with many heads": lambda s: s.heads > 64,
+    "with a long top-k": lambda s: s.topk > 1000,
+    "with a large pool": lambda s: s.pool > 100_000,
+    "with a small pool": lambda s: s.pool < 100,
+}
+
+
+@st.composite
+def irregular_programs(draw):
+    """Healthy code of irregular temporaries, some in loops that keep or free each turn."""
+    parts = draw(st.lists(st.tuples(st.sampled_from(IRREGULAR), st.integers(0, 3)), max_size=4))
+
+    def program(heap, s):
+        kept = []
+        for number, (num_bytes, kind) in enumerate(parts):
+            turns = {0: 1, 1: 1, 2: -(-s.topk // 48), 3: s.tokens}[kind]
+            for _ in range(turns if num_bytes(s) else 0):
+                handle = heap.alloc(f"line_{number}", num_bytes(s))
+                if kind in {0, 3}:
+                    kept.append(handle)
+                else:
+                    heap.free(handle)
+        heap.free(*kept)
+
+    return program
+
+
+@FAST
+@given(irregular_programs())
+def test_irregular_code_without_the_pool_is_never_an_alarm(program):
+    """Paddings, splits, branches and loops that leave the pool alone pass."""
+    derivation = law_of(program, workload=FREE, at=SIZES)
+    assert judge(derivation, FREE).verdict is Verdict.PASS
+    assert derivation.trace.peak().num_bytes == derivation.law(SIZES)
+
+
+@FAST
+@given(
+    irregular_programs(),
+    st.sampled_from(list(CONDITIONS)),
+    st.sampled_from([1, 8, 64, 4096]),
+    st.booleans(),
+)
+def test_growth_in_irregular_code_is_never_green(program, condition, blocks_per_byte, first):
+    """One byte per 1 to 4,096 blocks, under any condition and in any company, is a FAIL."""
+
+    def fault(heap, s):
+        if CONDITIONS[condition](s):
+            heap.passing("fault", -(-s.pool // blocks_per_byte))
+
+    programs = (fault, program) if first else (program, fault)
+    judgement = judge(law_of(*programs, workload=FREE, at=SIZES), FREE)
+    if condition == "with a small pool" and blocks_per_byte > 1:
+        # Bytes that stay below 100 whatever the pool: no growth, but no independence either.
+        assert judgement.verdict is not Verdict.PASS
+    else:
+        assert judgement.verdict is Verdict.FAIL, judgement.reason
+        assert {blame.function for blame in judgement.blame} == {"fault"}
