@@ -36,11 +36,9 @@ READS = {
     "unique": lambda x: torch.unique(x).tolist(),
     "unique with inverse": lambda x: torch.unique(x, return_inverse=True)[1].tolist(),
     "unique with counts": lambda x: torch.unique(x, return_counts=True)[1].tolist(),
-    "unique with all": lambda x: torch.unique(
-        x, return_inverse=True, return_counts=True
-    )[1].tolist(),
-        t.tolist() for t in torch.unique(x, return_inverse=True, return_counts=True)
-    ],
+    "unique with all": lambda x: torch.unique(x, return_inverse=True, return_counts=True)[
+        1
+    ].tolist(),
     "unique rows": lambda x: torch.unique(x.view(2, 2), dim=0).tolist(),
     "unique_consecutive": lambda x: torch.unique_consecutive(x).tolist(),
     "nonzero": lambda x: torch.nonzero(x == 3).tolist(),
