@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from oom_suite.records import Workload
 
     OnProgress = Callable[[str, str], None]
+    OnLaw = Callable[[str, Derivation, Callable[[Mapping[str, int]], Trace]], None]
 
 KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
 """Built-ins that are expected to fail, and what they are for."""
@@ -64,13 +65,27 @@ def _silent(subject: str, message: str) -> None:
     """Progress for nobody."""
 
 
+def _unread(
+    subject: str, derivation: Derivation, run: Callable[[Mapping[str, int]], Trace]
+) -> None:
+    """A derivation that nobody wants but the judge."""
+
+
 def check_all(
     subjects: Sequence[str],
     settings: Settings,
     on_progress: OnProgress = _silent,
     on_result: Callable[[Result], None] = lambda _: None,
+    on_law: OnLaw = _unread,
 ) -> list[Result]:
     """The results of these subjects, in their order; several run at once, each in its own child.
+
+    Args:
+        subjects: their spellings.
+        settings: how they are checked.
+        on_progress: told what each is doing.
+        on_result: given each result, on the thread that found it.
+        on_law: given each subject's derivation and what runs it at other sizes, while it can.
 
     Raises:
         UsageError: a spelling cannot be read. Nothing was run then.
@@ -78,7 +93,7 @@ def check_all(
     specs = [parse(subject) for subject in subjects]
 
     def one(spec: SubjectSpec) -> Result:
-        result = check(spec, settings, on_progress)
+        result = check(spec, settings, on_progress, on_law)
         on_result(result)
         return result
 
@@ -87,7 +102,10 @@ def check_all(
 
 
 def check(
-    spec: SubjectSpec, settings: Settings, on_progress: OnProgress = _silent
+    spec: SubjectSpec,
+    settings: Settings,
+    on_progress: OnProgress = _silent,
+    on_law: OnLaw = _unread,
 ) -> Result:
     """The verdict on one subject. What goes wrong on the way is an INCONCLUSIVE result."""
     try:
@@ -95,6 +113,7 @@ def check(
         with _child(spec, root, settings, "shadow") as child:
             run = _counted(child, spec, on_progress)
             derivation = derive(run, settings.workload, settings.sizes)
+            on_law(spec.text, derivation, run)
         measured = None
         if settings.lane == "measure":
             with _child(spec, root, settings, "measure") as child:
@@ -258,5 +277,3 @@ def exit_code(results: Sequence[Result]) -> int:
     if any(r.verdict is not Verdict.INCONCLUSIVE and not r.as_expected for r in results):
         return 1
     return 3 if any(r.verdict is Verdict.INCONCLUSIVE for r in results) else 0
-
-

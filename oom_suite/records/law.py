@@ -188,7 +188,10 @@ class Contract:
     Attributes:
         independent_of: axes that the peak must not depend on.
         at_most: a bound in the axes that no regime may exceed; None for no bound.
+        linear_in: axes that the peak may grow at most linearly with, all of them together: no
+            term holds a power of one of them, or a product of two.
     """
 
     independent_of: tuple[str, ...] = ()
     at_most: Polynomial | None = None
+    linear_in: tuple[str, ...] = ()
