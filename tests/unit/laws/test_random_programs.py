@@ -72,7 +72,7 @@ def live_sums(lives):
     return sums
 
 
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 ANYWHERE = st.fixed_dictionaries({axis: st.integers(1, 10**7) for axis in AXES})
 
 
@@ -213,7 +213,7 @@ def test_irregular_code_without_the_pool_is_never_an_alarm(program):
     st.booleans(),
 )
 def test_growth_in_irregular_code_is_never_green(program, condition, blocks_per_byte, first):
-    """One byte per 1 to 4,096 blocks, under any condition and in any company, is a FAIL."""
+    """One byte per 1 to 4,096 blocks, in any company and under any condition, is a FAIL."""
 
     def fault(heap, s):
         if CONDITIONS[condition](s):
@@ -221,8 +221,8 @@ def test_growth_in_irregular_code_is_never_green(program, condition, blocks_per_
 
     programs = (fault, program) if first else (program, fault)
     judgement = judge(law_of(*programs, workload=FREE, at=SIZES), FREE)
-    if condition == "with a small pool" and blocks_per_byte > 1:
-        # Bytes that stay below 100 whatever the pool: no growth, but no independence either.
+    if condition == "with a small pool":
+        # At most 100 bytes whatever the pool: below the peak that is neither growth nor nothing.
         assert judgement.verdict is not Verdict.PASS
     else:
         assert judgement.verdict is Verdict.FAIL, judgement.reason
