@@ -31,7 +31,7 @@ KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
 """Built-ins that are expected to fail, and what they are for."""
 
 DEFAULT_TIME_LIMIT_S = 120.0
-_PRELOAD = ("oom_suite.worker", "oom_suite.lanes.warm")
+PRELOAD = ("oom_suite.worker", "oom_suite.lanes.warm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,8 @@ def _child(spec: SubjectSpec, root: str | None, settings: Settings, lane: str) -
         (job,),
         time_limit_s=settings.time_limit_s,
         memory_limit_bytes=settings.memory_limit_bytes,
-        preload=_PRELOAD,
+        preload=PRELOAD,
+        needs_gpu=lane == "measure" and settings.device != "cpu",
     )
 
 

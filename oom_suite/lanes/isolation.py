@@ -1,7 +1,8 @@
 """Runs code under test in a child process, so that whatever happens there is a result.
 
 Children are forked from one server process that has imported torch already: a child costs
-milliseconds, and still shares nothing with its siblings or with us.
+milliseconds, and still shares nothing with its siblings or with us. That server is kept from
+the GPU, which a forked process could not use; a child that needs it is started afresh.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "ChildError", "Outcome"]
 
-_context = multiprocessing.get_context("forkserver")
+_forked = multiprocessing.get_context("forkserver")
+_fresh = multiprocessing.get_context("spawn")
 _starting = threading.Lock()
 _LOG_TAIL_BYTES = 4000
 _KILLS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -56,6 +58,7 @@ class Child:
         memory_limit_bytes: address space that the child may add after start-up; None for no
             limit.
         preload: modules that the server imports once for all children.
+        needs_gpu: whether to start the process afresh, with the GPUs in its sight.
 
     Raises:
         ChildError: no process could be started.
@@ -69,6 +72,7 @@ class Child:
         time_limit_s: float,
         memory_limit_bytes: int | None = None,
         preload: tuple[str, ...] = (),
+        needs_gpu: bool = False,
     ) -> None:
         """Start the child; its own first failure shows in the first `ask`."""
         self._time_limit_s = time_limit_s
@@ -77,8 +81,9 @@ class Child:
         handle, name = tempfile.mkstemp(prefix="oom-suite-", suffix=".log")
         os.close(handle)
         self._log = Path(name)
-        self._connection, theirs = _context.Pipe()
-        self._process = _context.Process(
+        context = _fresh if needs_gpu else _forked
+        self._connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
             name=CHILD_NAME,
             target=serve,
             args=(theirs, name, make_handler, args, memory_limit_bytes),
@@ -199,5 +204,5 @@ def _start(process: BaseProcess, preload: tuple[str, ...]) -> None:
         return start_data() if name == CHILD_NAME else original(name)
 
     with _starting, mock.patch.object(spawn, "get_preparation_data", data):
-        _context.set_forkserver_preload(list(preload))
+        _forked.set_forkserver_preload(list(preload))
         process.start()

@@ -2,11 +2,15 @@
 
 Children forked from a process that has imported it start to work at once: torch takes two
 seconds to load its symbolic mathematics and its compiler when the first fake tensor is made.
+The process is kept from seeing a GPU: fake tensors would start the driver, which no forked
+child could use then, and code that asks for the device's properties would run differently
+from machine to machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +27,8 @@ def _build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], objec
     return lambda: torch.unique(numbers).to(torch.float32).logsumexp(0)
 
 
+# The driver reads these when it starts, which is after this.
+os.environ.update(CUDA_VISIBLE_DEVICES="", HIP_VISIBLE_DEVICES="")
 # The children compute on small index tensors alone; a second thread would only wait in a loop.
 torch.set_num_threads(1)
 # An error in the fork server would end it without a word; in a child, the same error is told.

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from oom_suite.check import PRELOAD
 from oom_suite.geometry.scenarios import SMALL, resize
 from oom_suite.lanes.isolation import Child
 from oom_suite.plugin import OPTIONS
@@ -56,7 +57,13 @@ def trace_of(oom_device):
                     device=str(oom_device),
                     arch="generic",
                 )
-                child = Child("oom_suite.worker:make_handler", (job,), time_limit_s=TIME_LIMIT_S)
+                child = Child(
+                    "oom_suite.worker:make_handler",
+                    (job,),
+                    time_limit_s=TIME_LIMIT_S,
+                    preload=PRELOAD,
+                    needs_gpu=lane == "measure",
+                )
                 children[key] = stack.enter_context(child)
             return children[key].ask(resize(SMALL.sizes, overrides))
 
