@@ -58,12 +58,7 @@ def derive(
     first = survey.at({})
     grid = Grid(survey, workload)
     atlas = Atlas(survey, workload, grid)
-    tried = list(survey.runs)
-    for choices in probes(workload, grid):
-        atlas.visit(*choices)
-    for made, _ in tried:
-        # A step that the grid gave up, or a mixed run that takes another branch.
-        atlas.visit(made)
+    atlas.explore()
     excesses = _excesses(atlas, workload)
     second = survey.again()
     forbidden = [a for a in workload.contract.independent_of if a in survey.sizes]
@@ -109,6 +104,15 @@ class Atlas:
         self.law, self.regimes = self._law(self._fits[0], grid)
         self.elsewhere: list[Change] = []
         self.exceptions: list[Mapping[str, int]] = []
+
+    def explore(self) -> None:
+        """Check the laws at every probe and at every run that fitting made."""
+        fitted = [sizes for sizes, _ in self._survey.runs]
+        for choices in probes(self._workload, self._grid):
+            self.visit(*choices)
+        for sizes in fitted:
+            # A step that the grid gave up, or a mixed run that takes another branch.
+            self.visit(sizes)
 
     def visit(self, *choices: Mapping[str, int]) -> None:
         """Check the laws at the first of these sizes that can be run; find another if need be."""
