@@ -1,0 +1,10 @@
+"""Results as pages that open in a browser, offline. Needs the extra ``report``.
+
+One module for each page (`check_page`), the chart's numbers (`curves`), the source lines
+(`excerpts`), and what pages share (`page`, ``templates/base.html``, ``page.css``).
+"""
+
+from oom_suite.report.html.check_page import render_check_page, write_check_page
+from oom_suite.report.html.excerpts import Sources, read_sources
+
+__all__ = ["Sources", "read_sources", "render_check_page", "write_check_page"]
