@@ -1,4 +1,4 @@
-"""The commands: check, probe, bisect."""
+"""The commands: check, probe, bisect; law and lock, which `commands` adds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from oom_suite.check import (
     check_all,
     exit_code,
 )
+from oom_suite.commands import law, lock, locked
+from oom_suite.commands.options import Locked, LockFile
 from oom_suite.errors import OomSuiteError, UsageError, unknown
 from oom_suite.geometry.scenarios import resize, scenario
+from oom_suite.lockfile import DEFAULT_FILE
 from oom_suite.progress import Progress
 from oom_suite.records import Verdict
+from oom_suite.records.lock import Difference
 from oom_suite.report.bisection import render_bisection
 from oom_suite.report.json_file import write as write_json
+from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render
 from oom_suite.subjects.spec import BUILTIN_NAMES, parse
 from oom_suite.units import parse_bytes
@@ -98,23 +103,33 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     memory_limit: MemoryLimit = None,
     json: Json = None,
     quiet: Quiet = False,
+    against_lock: Locked = False,
+    file: LockFile = DEFAULT_FILE,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
-    Exits 0 when all are as expected, 1 when a contract is broken, 2 on bad usage, 3 when a
-    subject cannot be judged.
+    Exits 0 when all are as expected, 1 when a contract is broken or a locked law grew, 2 on
+    bad usage, 3 when a subject cannot be judged or has no locked law.
     """
     settings = read_settings(
         scenario, sizes or [], workload, lane, device, arch, budget, time_limit, memory_limit
     )
+    differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
-        results = check_all(
-            subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
-        )
+        if against_lock:
+            results, differences = locked.check_locked(
+                subjects, settings, file, progress.update, progress.finish
+            )
+        else:
+            results = check_all(
+                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
+            )
     render(results, Console(), quiet=quiet)
+    if against_lock:
+        render_differences(differences, Console(), quiet=quiet)
     if json is not None:
         write_json(results, json)
-    raise typer.Exit(exit_code(results))
+    raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
 @app.command("probe")
@@ -212,6 +227,10 @@ def _override(text: str) -> tuple[str, int]:
     except ValueError:
         msg = f"--set {text!r}: {value!r} is not a whole number; write it like --set num_blocks=512"
         raise UsageError(msg) from None
+
+
+law.register(app, read_settings)
+lock.register(app, read_settings)
 
 
 def main() -> NoReturn:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oom_suite.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from oom_suite.records import Result
 
@@ -48,11 +48,24 @@ def write(results: Sequence[Result], path: str | Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    body = {
-        "results": [result.to_json() for result in results],
-        "environment": environment(),
-    }
-    text = json.dumps(body, indent=2) + "\n"
+    write_body({"results": [result.to_json() for result in results]}, path)
+
+
+def write_body(body: Mapping[str, Any], path: str | Path) -> None:
+    """Write JSON values and where they were made to a file, whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    write_text(json.dumps({**body, "environment": environment()}, indent=2) + "\n", path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file, whole or not at all; a device or a pipe is written to directly.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not target.is_file() and not target.is_dir():

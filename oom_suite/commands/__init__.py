@@ -1,0 +1,1 @@
+"""Commands that are more than a call: `law`, `lock`, and what `check --locked` does."""

@@ -1,0 +1,110 @@
+"""`oom-suite law SUBJECT`: the formula, what it assumes, its terms, its values, what fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from oom_suite.commands.limits import limits
+from oom_suite.commands.lines import lines_of
+from oom_suite.commands.options import Arch, BudgetText, Scenario, Set, TimeLimit, WorkloadName
+from oom_suite.commands.study import study_all
+from oom_suite.geometry.scenarios import SCENARIOS
+from oom_suite.progress import Progress
+from oom_suite.report.json_file import write_body
+from oom_suite.report.law_page import LawPage, TermRow, ValueRow, render_law
+from oom_suite.report.wording import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oom_suite.check import Settings
+    from oom_suite.commands.options import ReadSettings
+    from oom_suite.commands.study import Study
+    from oom_suite.laws.derivation import Derivation
+    from oom_suite.records import Law
+
+EXIT_NO_LAW = 3
+
+
+def register(app: typer.Typer, read_settings: ReadSettings) -> None:
+    """Add the command to the command line.
+
+    Args:
+        app: the command line.
+        read_settings: gives the settings that options spell.
+    """
+
+    @app.command("law")
+    def law_command(  # noqa: PLR0913 - one parameter for each option
+        subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
+        *,
+        scenario: Scenario = "issue-41962",
+        sizes: Set = None,
+        workload: WorkloadName = "decode",
+        arch: Arch = "generic",
+        budget: BudgetText = None,
+        time_limit: TimeLimit = 120.0,
+        json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
+    ) -> None:
+        """Show the law of a subject: formula, assumptions, terms and their lines, what fits.
+
+        Exits 0 when it has one, 2 on bad usage, 3 when none was found.
+        """
+        settings = read_settings(
+            scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
+        )
+        with Progress() as progress:
+            (study,) = study_all([subject], settings, progress.update, progress.finish)
+        page = law_page(study, settings)
+        if page is None:
+            reason = printable(study.result.reason)
+            typer.echo(f"INCONCLUSIVE {printable(subject)}: no law was found: {reason}")
+            raise typer.Exit(EXIT_NO_LAW)
+        render_law(page, Console())
+        if json is not None:
+            write_body({"law": page.to_json()}, json)
+
+
+def law_page(study: Study, settings: Settings) -> LawPage | None:
+    """What is shown of a study; None where no law was found."""
+    derivation = study.derivation
+    if derivation is None:
+        return None
+    law, budget = derivation.law, settings.budget
+    return LawPage(
+        subject=study.result.subject,
+        workload=settings.workload.name,
+        scenario=settings.scenario,
+        law=law,
+        elsewhere=tuple((change.moved, change.law) for change in derivation.elsewhere),
+        notes=study.result.notes,
+        terms=_terms(derivation),
+        values=tuple(_value(name, law, study, settings) for name in SCENARIOS),
+        budget="" if budget is None else budget.name,
+        limits=() if budget is None else limits(derivation, settings.workload, budget.free_bytes),
+    )
+
+
+def _terms(derivation: Derivation) -> tuple[TermRow, ...]:
+    if not derivation.regimes:
+        return ()
+    regime, sizes = derivation.regimes[0], derivation.law.sizes
+    rows = []
+    for term in regime.polynomial.parts:
+        (monomial,) = term.terms
+        rows.append(TermRow(term, int(term(sizes)), tuple(lines_of(monomial, regime))))
+    return tuple(sorted(rows, key=lambda row: -row.num_bytes))
+
+
+def _value(name: str, law: Law, study: Study, settings: Settings) -> ValueRow:
+    sizes: Mapping[str, int] | None = settings.workload.settle(SCENARIOS[name].sizes)
+    own = {axis.name for axis in settings.workload.axes} | {"block_size"}
+    speaks = sizes is not None and all(
+        sizes[axis] == size for axis, size in law.held.items() if axis in own
+    )
+    said = law(sizes) if speaks and sizes is not None else None
+    return ValueRow(name, said, study.scenario_bytes.get(name))

@@ -1,0 +1,206 @@
+"""Whether a law grew since it was locked: proved term by term, shown at sizes where it did."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from oom_suite.lockfile.points import points
+from oom_suite.records import Polynomial
+from oom_suite.records.lock import Change, Difference, GrownTerm, Growth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from oom_suite.records import Law, Workload
+    from oom_suite.records.lock import Entry
+
+
+def compare(
+    locked: Entry,
+    now: Entry,
+    workload: Workload,
+    scenarios: Sequence[Mapping[str, int]] = (),
+) -> Difference:
+    """How a law differs from the locked one that was found around the same sizes.
+
+    It grew where a formula of it is not provably at most a locked one for all sizes, and sizes
+    are found at which it is larger; or where an exact run at a named scenario takes a byte more.
+
+    **Does not prove:** that a law grew nowhere else than at the sizes shown.
+
+    Args:
+        locked: the promise.
+        now: the same subject's entry as it is now.
+        workload: its axes say how far sizes go.
+        scenarios: further sizes to look at.
+    """
+    growths: list[Growth] = []
+    open_questions: list[str] = []
+    for then, found in _pairs(locked, now):
+        grown, unknown = _grown(then, found, workload, scenarios)
+        growths.extend(grown)
+        open_questions.extend(unknown)
+    growths.extend(_moved(locked, now))
+    growths = _worst_first(growths)
+    over = "" if growths else _over_at_a_scenario(locked, now)
+    if growths or over:
+        return Difference(now.key, Change.GREW, over or _reason(growths[0]), tuple(growths))
+    open_questions.extend(_lost(locked, now))
+    if open_questions:
+        return Difference(now.key, Change.UNDECIDED, open_questions[0])
+    if _is_same(locked, now):
+        return Difference(now.key, Change.SAME, "the law is as locked")
+    return Difference(now.key, Change.SHRANK, _gain(locked, now))
+
+
+def _pairs(locked: Entry, now: Entry) -> list[tuple[Law, Law]]:
+    """The laws found around the same sizes, then and now."""
+    others = {_place(law): law for law in locked.elsewhere}
+    pairs = [(others[_place(law)], law) for law in now.elsewhere if _place(law) in others]
+    return [(locked.law, now.law), *pairs]
+
+
+def _place(law: Law) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(law.sizes.items()))
+
+
+def _grown(
+    locked: Law, now: Law, workload: Workload, scenarios: Sequence[Mapping[str, int]]
+) -> tuple[list[Growth], list[str]]:
+    """The formulas that grew, and those of which neither growth nor the opposite can be shown."""
+    lower = {axis.name: axis.lower for axis in workload.axes}
+    held = {**locked.held, **now.held}
+    locked_at = [regime.at(held) for regime in locked.regimes]
+    growths, unknown = [], []
+    for regime in now.regimes:
+        formula = regime.at(held)
+        if any(formula.at_most(other, lower) for other in locked_at):
+            continue
+        for sizes in points(formula, locked_at, workload, now.sizes, held, scenarios):
+            if formula(sizes) > max(other(sizes) for other in locked_at):
+                growths.append(_growth(regime, formula, locked, now, held, sizes))
+                break
+        else:
+            unknown.append(f"cannot show that {regime} is at most what is locked")
+    return growths, unknown
+
+
+def _growth(  # noqa: PLR0913, PLR0917 - one formula in its two laws, at sizes
+    regime: Polynomial,
+    formula: Polynomial,
+    locked: Law,
+    now: Law,
+    held: Mapping[str, int],
+    sizes: Mapping[str, int],
+) -> Growth:
+    """The growth of one formula, told against the locked one that it has most in common with."""
+
+    def distance(other: Polynomial) -> tuple[int, Fraction, int]:
+        more = _larger_terms(formula, other.at(held))
+        lost = len(other.terms.keys() - formula.terms.keys())
+        return (
+            len(more),
+            sum((Polynomial({m: c})(sizes) for m, c in more.items()), Fraction()),
+            lost,
+        )
+
+    nearest = min(locked.regimes, key=distance)
+    # Where neither is folded by held axes, the formulas are shown as they read in their laws.
+    shown = regime if _larger_terms(regime, nearest) else formula
+    base = nearest if shown is regime else nearest.at(held)
+    terms = tuple(
+        GrownTerm(
+            Polynomial({monomial: shown.terms[monomial]}, shown.order),
+            base.terms.get(monomial, Fraction(0)),
+            added,
+        )
+        for monomial, added in _larger_terms(shown, base).items()
+    )
+    return Growth(shown, base, terms, dict(sizes), now(sizes), locked(sizes))
+
+
+def _larger_terms(now: Polynomial, locked: Polynomial) -> dict[tuple[str, ...], Fraction]:
+    """By how much each coefficient is larger now; only those that are."""
+    return {monomial: c for monomial, c in (now - locked).terms.items() if c > 0}
+
+
+def _moved(locked: Entry, now: Entry) -> Iterable[Growth]:
+    """Sizes at which one of the two has a law of its own and the peak is larger than it was."""
+    then_places = {_place(law) for law in locked.elsewhere}
+    now_places = {_place(law) for law in now.elsewhere}
+    single = [(locked.law, law) for law in now.elsewhere if _place(law) not in then_places]
+    single += [(law, now.law) for law in locked.elsewhere if _place(law) not in now_places]
+    for then, found in single:
+        sizes = found.sizes if found is not now.law else then.sizes
+        if found(sizes) > then(sizes):
+            regime = max(found.regimes, key=lambda each: each(sizes))
+            yield _growth(regime, regime, then, found, {}, sizes)
+
+
+def _worst_first(growths: Sequence[Growth]) -> list[Growth]:
+    """Each formula once, new terms before grown ones, then by the bytes added where it is shown."""
+    once = {str(growth.now): growth for growth in reversed(growths)}
+    return sorted(
+        once.values(),
+        key=lambda g: (all(t.locked for t in g.terms), len(g.terms), g.locked_bytes - g.now_bytes),
+    )
+
+
+def _reason(growth: Growth) -> str:
+    """``grew in swa_num_blocks: new term 7*swa_num_blocks``."""
+    where = ", ".join(growth.axes) or "a constant"
+    what = [
+        f"{'the term' if each.locked else 'the new term'} {each.term}"
+        + (f" (locked: {_text(each.locked)})" if each.locked else "")
+        for each in growth.terms
+    ]
+    return f"grew in {where}: {', '.join(what) or growth.now}"
+
+
+def _text(coefficient: Fraction) -> str:
+    return str(Polynomial({(): coefficient}))
+
+
+def _over_at_a_scenario(locked: Entry, now: Entry) -> str:
+    """A named scenario at which an exact run takes more than it did; empty where there is none."""
+    for name, was in locked.scenario_bytes.items():
+        found = now.scenario_bytes.get(name)
+        if found is not None and found > was:
+            return f"grew at scenario {name}: {was:,} bytes locked, {found:,} now"
+    return ""
+
+
+def _lost(locked: Entry, now: Entry) -> Iterable[str]:
+    """What was known when it was locked and is not known now."""
+    for axis, value in now.law.held.items():
+        if axis not in locked.law.held:
+            note = next((n for n in now.law.notes if axis in n), "")
+            why = f" ({note})" if note else ""
+            yield f"{axis} is held at {value:,} now and was not when it was locked{why}"
+    for name in locked.scenario_bytes:
+        if name not in now.scenario_bytes:
+            yield f"it cannot be run at scenario {name} any more"
+
+
+def _is_same(locked: Entry, now: Entry) -> bool:
+    """Whether nothing that is promised has changed."""
+
+    def formulas(entry: Entry) -> set[tuple[object, ...]]:
+        return {
+            (_place(law), frozenset(law.held), frozenset(r.terms.items()))
+            for law in (entry.law, *entry.elsewhere)
+            for r in law.regimes
+        }
+
+    same_bytes = locked.scenario_bytes == now.scenario_bytes
+    return formulas(locked) == formulas(now) and same_bytes
+
+
+def _gain(locked: Entry, now: Entry) -> str:
+    """``shrank: 1.00 GiB locked, 2.00 MiB now``, at the scenario where most was gained."""
+    for name, was in locked.scenario_bytes.items():
+        found = now.scenario_bytes.get(name, was)
+        if found < was:
+            return f"shrank: at scenario {name} {was:,} bytes locked, {found:,} now"
+    return "shrank: no formula is larger than a locked one"

@@ -1,0 +1,246 @@
+"""The law of one subject as a page of text: formula, assumptions, terms, values, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from oom_suite.report.wording import exact_bytes_text, law_lines, printable
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from fractions import Fraction
+
+    from rich.console import Console
+
+    from oom_suite.records import Frame, Law, Polynomial
+
+_WIDTH = 84
+_MAX_LINES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class TermRow:
+    """A term of the scenario's formula.
+
+    Attributes:
+        term: the term.
+        num_bytes: its value at the scenario.
+        lines: the lines that make it, each with its part of the coefficient; None for what no
+            line of the code under test allocated.
+    """
+
+    term: Polynomial
+    num_bytes: int
+    lines: tuple[tuple[Frame | None, Fraction], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRow:
+    """The peak at a named scenario.
+
+    Attributes:
+        scenario: its name.
+        law_bytes: what the law says; None where it holds an axis at another value.
+        run_bytes: what an exact run took; None where it could not be run.
+    """
+
+    scenario: str
+    law_bytes: int | None
+    run_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """The largest size of one axis that fits a budget, all others as in the scenario.
+
+    Attributes:
+        axis: the axis, or ``num_blocks`` for both pools together.
+        largest: the largest that fits; 0 when none does; None when there is no limit.
+        reason: why there is no limit, or what else to know of it.
+        is_solved: whether the law could be asked at all; `reason` says why not.
+    """
+
+    axis: str
+    largest: int | None
+    reason: str = ""
+    is_solved: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LawPage:
+    """What `oom-suite law` shows.
+
+    Attributes:
+        subject: its spelling.
+        workload: the workload's name.
+        scenario: the sizes that the law was found around.
+        law: the law.
+        elsewhere: laws found where that one does not hold, with the sizes that differ there.
+        notes: what the reader must know besides, one clause each.
+        terms: of the scenario's formula, the largest first.
+        values: the peak at the named scenarios.
+        budget: the budget's name; empty without one.
+        limits: what fits the budget.
+    """
+
+    subject: str
+    workload: str
+    scenario: str
+    law: Law
+    elsewhere: tuple[tuple[Mapping[str, int], Law], ...]
+    notes: tuple[str, ...]
+    terms: tuple[TermRow, ...]
+    values: tuple[ValueRow, ...]
+    budget: str = ""
+    limits: tuple[LimitRow, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The page as JSON values."""
+        return {
+            "subject": self.subject,
+            "workload": self.workload,
+            "scenario": self.scenario,
+            "sizes": dict(self.law.sizes),
+            "law": _law_to_json(self.law),
+            "elsewhere": [
+                {"at": dict(moved), **_law_to_json(law)} for moved, law in self.elsewhere
+            ],
+            "notes": list(self.notes),
+            "terms": [
+                {
+                    "text": str(row.term),
+                    "bytes": row.num_bytes,
+                    "lines": [
+                        {"where": None if line is None else str(line), "coefficient": str(part)}
+                        for line, part in row.lines
+                    ],
+                }
+                for row in self.terms
+            ],
+            "scenarios": {
+                row.scenario: {"law_bytes": row.law_bytes, "run_bytes": row.run_bytes}
+                for row in self.values
+            },
+            "budget": self.budget or None,
+            "limits": {
+                row.axis: {
+                    "largest": row.largest,
+                    "is_solved": row.is_solved,
+                    "reason": row.reason,
+                }
+                for row in self.limits
+            },
+        }
+
+
+def _law_to_json(law: Law) -> dict[str, Any]:
+    return {
+        "text": str(law),
+        "regimes": [str(regime) for regime in law.regimes],
+        "held": dict(law.held),
+        "notes": list(law.notes),
+    }
+
+
+def render_law(page: LawPage, console: Console) -> None:
+    """Print the page."""
+    for line in page_lines(page):
+        console.print(Text(line), soft_wrap=True, highlight=False)
+
+
+def page_lines(page: LawPage) -> tuple[str, ...]:
+    """The page as lines of plain text."""
+    subject = printable(page.subject)
+    found = f"the law around scenario {page.scenario}, from {page.law.num_runs} exact runs"
+    lines = [f"{subject}: workload {page.workload}, {found}"]
+    sections = (
+        ("law", _law_section(page)),
+        ("assumes", _assumptions(page)),
+        ("terms", _term_section(page)),
+        ("values", _value_section(page)),
+        ("fits", _limit_section(page)),
+    )
+    for label, section in sections:
+        for index, text in enumerate(section):
+            lines.append(f"  {label if index == 0 else '':<9}{text}".rstrip())
+    return tuple(lines)
+
+
+def _law_section(page: LawPage) -> Iterator[str]:
+    """The formula, one regime a line; a long one goes on below, further in."""
+    law = page.law
+    axes = [axis for axis in law.sizes if axis not in law.held]
+    yield f"peak bytes over {', '.join(axes) or 'no axis'}"
+    if len(law.regimes) == 1:
+        yield from law_lines(law.here, _WIDTH)
+        return
+    yield "max("
+    for index, regime in enumerate(law.regimes):
+        first, *rest = law_lines(regime, _WIDTH)
+        comma = "," if index + 1 < len(law.regimes) else ""
+        here = "   # wins at the scenario" if index == 0 else ""
+        lines = [f"  {first}", *(f"      {line}" for line in rest)]
+        lines[-1] += comma + here
+        yield from lines
+    yield ")"
+
+
+def _assumptions(page: LawPage) -> Iterator[str]:
+    law = page.law
+    noted = " ".join(law.notes)
+    for axis, size in law.held.items():
+        if f"held at {axis}=" not in noted:
+            yield f"{axis} = {size:,}"
+    for note in dict.fromkeys((*law.notes, *page.notes)):
+        yield printable(note)
+    if not (law.held or law.notes or page.notes):
+        yield "nothing about the sizes"
+
+
+def _term_section(page: LawPage) -> Iterator[str]:
+    width = max((len(str(row.term)) for row in page.terms), default=0)
+    for row in page.terms:
+        yield f"{row.term!s:<{width}}  {format_bytes(row.num_bytes):>10}"
+        unit = "*".join(next(iter(row.term.terms))) or "call"
+        for line, part in row.lines[:_MAX_LINES]:
+            where = "no line of the code under test" if line is None else printable(str(line))
+            yield f"  {_number(part)} bytes per {unit}: {where}"
+        if len(row.lines) > _MAX_LINES:
+            yield f"  and {len(row.lines) - _MAX_LINES} more lines"
+
+
+def _value_section(page: LawPage) -> Iterator[str]:
+    width = max((len(row.scenario) for row in page.values), default=0)
+    for row in page.values:
+        run, law = row.run_bytes, row.law_bytes
+        if run is None and law is None:
+            text = "cannot be run, and the law does not speak of it"
+        elif run is None:
+            text = f"{exact_bytes_text(law or 0)}, by the law alone"
+        elif law is None or law == run:
+            text = exact_bytes_text(run) + ("" if law == run else ", by a run alone")
+        else:
+            text = f"{exact_bytes_text(run)}, where this law says {law:,}"
+        yield f"{row.scenario:<{width}}  {text}"
+
+
+def _limit_section(page: LawPage) -> Iterator[str]:
+    budget = printable(page.budget)
+    for row in page.limits:
+        if not row.is_solved:
+            yield f"{row.axis} is not solved for: {printable(row.reason)}"
+        elif row.largest is None:
+            yield f"{budget} sets no limit to {row.axis}: {printable(row.reason)}"
+        elif row.largest == 0:
+            yield f"{budget} does not take a single one of {row.axis}"
+        else:
+            also = f", {printable(row.reason)}" if row.reason else ""
+            yield f"{budget} takes at most {row.largest:,} {row.axis}{also}"
+
+
+def _number(value: Fraction) -> str:
+    return f"{value.numerator:,}" if value.denominator == 1 else f"{float(value):,.10g}"
