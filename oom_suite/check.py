@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from oom_suite.allocator import round_request
 from oom_suite.errors import OomSuiteError, SubjectError
 from oom_suite.lanes.isolation import Child, ChildError, Outcome
+from oom_suite.lanes.respawn import Respawning
 from oom_suite.laws.derive import Derivation, derive
 from oom_suite.laws.judge import Judgement, judge
 from oom_suite.records import BudgetFit, Job, Result, Trace, Verdict
@@ -110,7 +111,7 @@ def check(
     """The verdict on one subject. What goes wrong on the way is an INCONCLUSIVE result."""
     try:
         root = _root(spec, on_progress)
-        with _child(spec, root, settings, "shadow") as child:
+        with Respawning(lambda: _child(spec, root, settings, "shadow")) as child:
             run = _counted(child, spec, on_progress)
             derivation = derive(run, settings.workload, settings.sizes)
             on_law(spec.text, derivation, run)
@@ -162,7 +163,7 @@ def _child(spec: SubjectSpec, root: str | None, settings: Settings, lane: str) -
 
 
 def _counted(
-    child: Child, spec: SubjectSpec, on_progress: OnProgress
+    child: Respawning, spec: SubjectSpec, on_progress: OnProgress
 ) -> Callable[[Mapping[str, int]], Trace]:
     num_runs = 0
 

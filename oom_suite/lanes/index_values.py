@@ -43,6 +43,10 @@ _FACTORIES_OF_GARBAGE = frozenset(
 _NO_CPU_KERNEL = (RuntimeError, NotImplementedError)
 
 
+_KEEP_EVERY_ENTRY = frozenset({"aten::_unique", "aten::_unique2"})
+"""Operators whose first result, on a GPU, keeps the storage of everything that was sorted."""
+
+
 class IndexValues(TorchDispatchMode):
     """A dispatch mode, to be entered above a `FakeTensorMode`, that tracks small values.
 
@@ -182,11 +186,18 @@ class IndexValues(TorchDispatchMode):
         first = next(tensors((args, kwargs)))
         device = first.fake_device if isinstance(first, FakeTensor) else first.device
 
-        def fake(value: torch.Tensor) -> torch.Tensor:
-            made = torch.empty_strided(
-                value.size(), value.stride(), dtype=value.dtype, device=device
-            )
+        def fake(value: torch.Tensor, num_stored: int) -> torch.Tensor:
+            size, stride, dtype = value.size(), value.stride(), value.dtype
+            if num_stored > value.numel():
+                whole = torch.empty(num_stored, dtype=dtype, device=device)
+                made = whole.as_strided(size, stride)
+            else:
+                made = torch.empty_strided(size, stride, dtype=dtype, device=device)
             self._values.keep(made, value)
             return made
 
-        return tree_map_only(torch.Tensor, fake, real)
+        if operator(func).family in _KEEP_EVERY_ENTRY:
+            # Source: PyTorch 2.13 cuda/Unique.cu: what was sorted is resized, not copied.
+            values, *others = real
+            return fake(values, first.numel()), *(fake(other, 0) for other in others)
+        return tree_map_only(torch.Tensor, lambda value: fake(value, 0), real)

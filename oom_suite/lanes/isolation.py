@@ -64,7 +64,7 @@ class Child:
         ChildError: no process could be started.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what to run, two limits and how to start it
         self,
         make_handler: str,
         args: tuple[Any, ...],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from oom_suite.lanes.operands import Operator
 
 _NOT_RECORDED = -1
+_SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
 _COPY = "aten::_to_copy"
 
@@ -195,6 +196,10 @@ class Recorder(TorchDispatchMode):
             # A literal was made where no mode looks. What wraps NumPy's memory cannot be resized.
             return bool(storage.resizable())
         if facts.returns_alias:
+            return False
+        if facts.family == _SCALAR and self._device_type != "cpu" and self._lines.assigns_element():
+            # x[mask] = 0.0: on a GPU torch keeps the value on the host, where no mode looks.
+            # Source: PyTorch 2.13 python_variable_indexing.cpp, THPVariable_setitem.
             return False
         if not facts.may_return_argument:
             return True

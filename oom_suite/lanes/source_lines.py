@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import sys
 import sysconfig
 from pathlib import Path
@@ -24,6 +25,9 @@ _STDLIB = sysconfig.get_path("stdlib") + "/"
 
 
 _UNREAD = Frame("", 0, "")
+
+
+_STORE_ELEMENT = dis.opmap["STORE_SUBSCR"]
 
 
 class SourceLines:
@@ -68,6 +72,15 @@ class SourceLines:
         """The line of the code under test that runs now, as `` at file:line (function)``."""
         frames = self.stack()
         return f" at {frames[0]}" if frames else ""
+
+    def assigns_element(self) -> bool:
+        """Whether the code under test is executing ``tensor[index] = value`` right now."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as in stack
+        while frame is not None and frame.f_code is not self._anchor:
+            if self._name(frame.f_code.co_filename) is not None:
+                return frame.f_code.co_code[frame.f_lasti] == _STORE_ELEMENT
+            frame = frame.f_back
+        return False
 
     def _read(self, code: CodeType, line: int) -> Frame | None:
         # Kept alive: an id is a name only as long as its object lives.

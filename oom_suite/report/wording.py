@@ -83,6 +83,12 @@ def law_lines(polynomial: Polynomial, width: int) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def unit_of(term: Polynomial) -> str:
+    """What a one-term polynomial's coefficient is counted per: ``num_tokens*topk``; ``call``."""
+    (axes,) = term.terms
+    return str(type(term).of({axes: 1}, term.order)) if axes else "call"
+
+
 def budget_text(budget: BudgetFit | None) -> str:
     """``fits 12.74GiB``, ``over MI325X``, or ``-`` without a budget."""
     if budget is None:
