@@ -34,7 +34,8 @@ def limits(derivation: Derivation, workload: Workload, free_bytes: int) -> tuple
 def _limits(derivation: Derivation, workload: Workload, free_bytes: int) -> Iterator[LimitRow]:
     names = [axis.name for axis in workload.axes]
     pools = [name for name in names if name.endswith("_num_blocks")]
-    together = [("num_blocks (every pool)", pools)] if len(pools) > 1 else []
+    grow = len(derivation.law.axes & set(pools)) > 1
+    together = [("num_blocks (every pool)", pools)] if grow else []
     for shown, axes in [*together, *((name, [name]) for name in names)]:
         held = [axis for axis in axes if axis in derivation.law.held]
         if held:

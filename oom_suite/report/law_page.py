@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from oom_suite.report.wording import exact_bytes_text, law_lines, printable
+from oom_suite.report.wording import exact_bytes_text, law_lines, printable, unit_of
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def page_lines(page: LawPage) -> tuple[str, ...]:
     lines = [f"{subject}: workload {page.workload}, {found}"]
     sections = (
         ("law", _law_section(page)),
-        ("assumes", _assumptions(page)),
+        ("assumes", _assumptions(page.law)),
+        ("note", (printable(n) for n in page.notes if not n.startswith("reproduces "))),
         ("terms", _term_section(page)),
         ("values", _value_section(page)),
         ("fits", _limit_section(page)),
@@ -189,15 +190,13 @@ def _law_section(page: LawPage) -> Iterator[str]:
     yield ")"
 
 
-def _assumptions(page: LawPage) -> Iterator[str]:
-    law = page.law
+def _assumptions(law: Law) -> Iterator[str]:
     noted = " ".join(law.notes)
     for axis, size in law.held.items():
         if f"held at {axis}=" not in noted:
-            yield f"{axis} = {size:,}"
-    for note in dict.fromkeys((*law.notes, *page.notes)):
-        yield printable(note)
-    if not (law.held or law.notes or page.notes):
+            yield f"{axis} = {size:,} (not varied)"
+    yield from (printable(note) for note in law.notes)
+    if not (law.held or law.notes):
         yield "nothing about the sizes"
 
 
@@ -205,7 +204,7 @@ def _term_section(page: LawPage) -> Iterator[str]:
     width = max((len(str(row.term)) for row in page.terms), default=0)
     for row in page.terms:
         yield f"{row.term!s:<{width}}  {format_bytes(row.num_bytes):>10}"
-        unit = "*".join(next(iter(row.term.terms))) or "call"
+        unit = unit_of(row.term)
         for line, part in row.lines[:_MAX_LINES]:
             where = "no line of the code under test" if line is None else printable(str(line))
             yield f"  {_number(part)} bytes per {unit}: {where}"
@@ -230,16 +229,19 @@ def _value_section(page: LawPage) -> Iterator[str]:
 
 def _limit_section(page: LawPage) -> Iterator[str]:
     budget = printable(page.budget)
+    free: dict[str, list[str]] = {}
     for row in page.limits:
+        also = f", {printable(row.reason)}" if row.reason else ""
         if not row.is_solved:
-            yield f"{row.axis} is not solved for: {printable(row.reason)}"
+            yield f"{row.axis} is not solved for{also}"
         elif row.largest is None:
-            yield f"{budget} sets no limit to {row.axis}: {printable(row.reason)}"
+            free.setdefault(row.reason, []).append(row.axis)
         elif row.largest == 0:
             yield f"{budget} does not take a single one of {row.axis}"
         else:
-            also = f", {printable(row.reason)}" if row.reason else ""
             yield f"{budget} takes at most {row.largest:,} {row.axis}{also}"
+    for reason, axes in free.items():
+        yield f"{budget} sets no limit to {', '.join(axes)}: {printable(reason)}"
 
 
 def _number(value: Fraction) -> str:

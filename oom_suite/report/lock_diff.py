@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from oom_suite.records.lock import Change
-from oom_suite.report.wording import law_lines, printable
+from oom_suite.report.wording import law_lines, printable, unit_of
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def _growth_lines(growth: Growth) -> Iterator[str]:
     for term in growth.terms:
         yield f"{'larger' if term.locked else 'new':<9}> {_term(term, growth)}"
         for line, part in term.lines[:_MAX_LINES]:
-            unit = "*".join(next(iter(term.term.terms))) or "call"
-            yield f"{'':<11}{printable(str(line))}  {_number(part)} bytes per {unit}"
+            each = f"{_number(part)} bytes per {unit_of(term.term)}"
+            yield f"{'':<11}{printable(str(line))}  {each}"
         left = len(term.lines) - _MAX_LINES
         if left > 0:
             yield f"{'':<11}and {left} more {_plural('line', left)}"
