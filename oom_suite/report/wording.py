@@ -138,7 +138,7 @@ def _blame_lines(blames: Sequence[Blame]) -> Iterator[Line]:
     for where, held in places.items():
         yield Line(where, guilty=True)
         for blame in held:
-            each = f"{blame.bytes_per_unit:,.2f}".removesuffix(".00")
+            each = f"{blame.bytes_per_unit:,.10g}"
             amount = format_bytes(blame.bytes)
             yield Line(f"  {amount} at the scenario, {each} bytes per {blame.axis}")
 
