@@ -246,9 +246,11 @@ def test_the_peak_that_decides_the_budget_is_the_allocated_one():
     assert "over x by 1 B" in failure_text(replace(BUG, budget=exact))
 
 
-def test_a_fraction_of_a_byte_per_unit_is_shown():
-    blame = replace(BUG.blame[0], bytes_per_unit=0.5)
-    assert "0.50 bytes per extra_num_blocks" in failure_text(replace(BUG, blame=(blame,)))
+@pytest.mark.parametrize(("slope", "shown"), [(0.125, "0.125"), (2**-12, "0.000244140625")])
+def test_a_fraction_of_a_byte_per_unit_is_shown(slope, shown):
+    """One bit per block, and less, is never rounded away."""
+    blame = replace(BUG.blame[0], bytes_per_unit=slope)
+    assert f", {shown} bytes per extra_num_blocks" in failure_text(replace(BUG, blame=(blame,)))
 
 
 def test_what_the_operating_system_said_is_shown():
