@@ -27,10 +27,13 @@ from oom_suite.progress import Progress
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.bisection import render_bisection
+from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.json_file import write as write_json
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, parse
+from oom_suite.subjects.vllm.releases import obtain
+from oom_suite.subjects.vllm.tree import installed_root, open_tree
 from oom_suite.units import parse_bytes
 from oom_suite.workloads.catalog import workload as find_workload
 
@@ -85,6 +88,9 @@ MemoryLimit = Annotated[
     typer.Option("--memory-limit", help="address space a child may add, such as 2GiB"),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="write the results to this file")]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="write a page with the chart, to open in a browser")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]
 
 
@@ -102,6 +108,7 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     memory_limit: MemoryLimit = None,
     json: Json = None,
+    html: Html = None,
     quiet: Quiet = False,
     against_lock: Locked = False,
     file: LockFile = DEFAULT_FILE,
@@ -129,6 +136,8 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
         render_differences(differences, Console(), quiet=quiet)
     if json is not None:
         write_json(results, json)
+    if html is not None:
+        write_check_page(results, html, read_sources(results, source_folders))
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
@@ -215,6 +224,23 @@ def read_settings(  # noqa: PLR0913 - the options, once, in the order of the com
         time_limit_s=time_limit_s,
         memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
     )
+
+
+def source_folders(subject: str) -> tuple[Path, ...]:
+    """The folders that the source paths of a subject's result may be relative to."""
+    spec = parse(subject)
+    try:
+        if spec.kind is SubjectKind.VLLM_RELEASE:
+            return (obtain(str(spec.version)),)
+        if spec.kind is SubjectKind.VLLM_TREE:
+            return (open_tree(str(spec.path)),)
+        if spec.kind is SubjectKind.VLLM_INSTALLED:
+            return (installed_root(),)
+    except OomSuiteError:  # the tree is gone since it was judged
+        return ()
+    if spec.kind is SubjectKind.BUILTIN:
+        return (Path(__file__).parents[1],)
+    return (Path.cwd(), Path(spec.path or ".").expanduser().parent)
 
 
 def _override(text: str) -> tuple[str, int]:

@@ -22,6 +22,7 @@ from oom_suite.report.wording import (
     printable,
     verdict_text,
 )
+from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,6 +131,7 @@ def render_check_page(results: Sequence[Result], sources: Sources = _NO_SOURCES)
     versions = {key: value for key, value in environment().items() if value is not None}
     context = {
         "title": verdict_sentence(results),
+        "lead": _lead(results),
         "counts": closing_line(results),
         "setting": _setting(results),
         "subjects": subjects,
@@ -161,6 +163,29 @@ def verdict_sentence(results: Sequence[Result]) -> str:
     if len(results) == 1:
         return f"{printable(results[0].subject)} is as expected: {printable(results[0].reason)}"
     return f"All {len(results)} subjects are as expected"
+
+
+def _lead(results: Sequence[Result]) -> dict[str, str] | None:
+    """What the reader of a failure must know first: how much, over what, where, what next."""
+    failed = [r for r in results if r.verdict is Verdict.FAIL and not r.as_expected]
+    if not failed or failed[0].peak_requested_bytes is None:
+        return None
+    result = failed[0]
+    text = f"Its peak is {exact_bytes_text(failed[0].peak_requested_bytes)} at this scenario"
+    if len(failed) > 1:
+        text = text.replace("Its", f"{printable(result.subject)}'s", 1)
+    if result.largest_request_bytes is not None:
+        text += f", with {num_bytes_text(result.largest_request_bytes)} in one request"
+    fit, allocated = result.budget, result.peak_allocated_bytes
+    if fit is not None and allocated is not None and allocated > fit.free_bytes:
+        text += f", {format_bytes(allocated - fit.free_bytes)} over {printable(fit.name)}"
+    first = next(iter(result.blame), None)
+    where = "" if first is None else f"{first.file}:{first.line} ({first.function})"
+    return {
+        "text": f"{text}.",
+        "where": printable(where),
+        "next": printable(result.next_command),
+    }
 
 
 def _setting(results: Sequence[Result]) -> tuple[tuple[str, str], ...]:

@@ -110,7 +110,7 @@ def _excerpt(group: list[Blame], source: Sequence[str] | None) -> Excerpt:
     first = group[0]
     holds: dict[int, list[str]] = {}
     for blame in group:
-        each = f"{blame.bytes_per_unit:,.2f}".removesuffix(".00")
+        each = f"{blame.bytes_per_unit:,.10g}"
         held = f"{format_bytes(blame.bytes)} here: {each} bytes per {printable(blame.axis)}"
         holds.setdefault(blame.line, []).append(held)
     is_source = source is not None and all(1 <= line <= len(source) for line in holds)

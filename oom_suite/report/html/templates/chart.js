@@ -69,9 +69,9 @@
       return {
         type: "scatter", mode: "lines+markers", name: plain(curve.name),
         x: chart.pools, y: curve.peaks, visible: !hidden.has(index), meta: index,
-        line: { color: paint, width: curve.is_loud ? 4 : 2, dash: curve.dash },
+        line: { color: paint, width: curve.is_loud ? 5.5 : 2, dash: curve.dash },
         marker: {
-          size: of(curve.is_loud ? 12 : 8, curve.is_loud ? 9 : 7, 0), opacity: 1,
+          size: of(curve.is_loud ? 14 : 8, curve.is_loud ? 9 : 7, 0), opacity: 1,
           color: of(paint, colour("paper"), paint),
           line: { color: paint, width: of(0, 2, 0) },
         },
@@ -80,8 +80,8 @@
                       font: { color: colour("ink"), size: 12 }, align: "left" },
       };
     });
-    // Last is on top: what matters most is drawn last, and says so in its place.
-    return drawn.sort((a, b) => chart.curves[a.meta].is_loud - chart.curves[b.meta].is_loud);
+    // The wide line goes below: one that runs along it stays visible on top.
+    return drawn.sort((a, b) => chart.curves[b.meta].is_loud - chart.curves[a.meta].is_loud);
   }
 
   function extent() {
@@ -138,21 +138,34 @@
       const at = (axisValue(pool) - low) / (high - low);
       return {
         text: plain(short(`${axes || chart.scenario}: ${count(pool)} blocks`, 44)), showarrow: false,
-        xref: "paper", x: at, xanchor: at > 0.5 ? "right" : "left", xshift: at > 0.5 ? -5 : 5,
-        yref: "paper", y: 0.02 + 0.05 * index, yanchor: "bottom", visible: at >= 0 && at <= 1,
+        xref: "paper", x: at, xanchor: at > 0.7 ? "right" : at < 0.3 ? "left" : "center",
+        yref: "paper", y: 1, yanchor: "bottom", yshift: 14 * index, visible: at >= 0 && at <= 1,
         font: { size: 11, color: colour("soft") },
       };
     });
   }
 
+  // With one loud curve there is room to say where its law changes.
+  function ringLabels(ranges) {
+    const loud = chart.curves.filter((curve, i) => curve.is_loud && !hidden.has(i));
+    if (box.clientWidth < 600 || loud.length !== 1 || loud[0].changes.length > 3) return [];
+    const [curve] = loud;
+    return curve.changes.map((point) => ({
+      text: plain(`from ${count(chart.pools[point])} blocks\nanother formula wins`).replace("\n", "<br>"),
+      x: axisValue(chart.pools[point]), y: axisValue(curve.peaks[point]), xref: "x", yref: "y",
+      ax: 0, ay: -46, arrowcolor: colour("soft"), arrowwidth: 1, arrowhead: 0, standoff: 7,
+      font: { size: 11, color: colour("soft") },
+    })).filter(({ x }) => kind === "log" && x >= ranges.x[0] && x <= ranges.x[1]);
+  }
+
   function lines() {
     const budgets = chart.budgets.map((budget) => ({
       type: "line", xref: "paper", x0: 0, x1: 1, yref: "y", y0: budget.bytes, y1: budget.bytes,
-      layer: "below", line: { color: colour(budget.is_asked ? "ink" : "soft"),
+      layer: "between", line: { color: colour(budget.is_asked ? "ink" : "soft"),
                               width: budget.is_asked ? 1.5 : 1, dash: budget.is_asked ? "solid" : "dot" },
     }));
     const marks = chart.marks.map(([pool]) => ({
-      type: "line", yref: "paper", y0: 0, y1: 1, xref: "x", x0: pool, x1: pool, layer: "below",
+      type: "line", yref: "paper", y0: 0, y1: 1, xref: "x", x0: pool, x1: pool, layer: "between",
       line: { color: colour("soft"), width: 1, dash: "dash" },
     }));
     return [...budgets, ...marks];
@@ -162,7 +175,9 @@
     const height = Math.max(120, box.clientHeight - 80);
     return {
       ticks: byteTicks(ranges.y, height / 42),
-      annotations: [...budgetLabels(ranges.y, height), ...markLabels(ranges.x)],
+      annotations: [
+        ...budgetLabels(ranges.y, height), ...markLabels(ranges.x), ...ringLabels(ranges),
+      ],
     };
   }
 
@@ -175,7 +190,7 @@
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
       font: { family: "system-ui, sans-serif", color: colour("ink"), size: 13 },
-      margin: { l: narrow ? 62 : 78, r: 12, t: 28, b: 52 }, hovermode: "closest", hoverdistance: 30,
+      margin: { l: narrow ? 62 : 78, r: 12, t: 10 + 16 * chart.marks.length, b: 48 }, hovermode: "closest", hoverdistance: 30,
       dragmode: axis.fixedrange ? false : "zoom", shapes: lines(), annotations,
       xaxis: { ...axis, range: ranges.x, title: { text: plain(chart.axes.length > 1
         ? "blocks in each pool" : chart.axes[0]), font: { size: 12 } },
@@ -186,8 +201,7 @@
 
   async function draw() {
     await Plotly.newPlot(box, traces(), layout(), {
-      displaylogo: false, responsive: true, typesetMath: false, scrollZoom: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      displaylogo: false, displayModeBar: false, responsive: true, typesetMath: false,
     });
     box.on("plotly_relayout", redress);
   }
