@@ -11,6 +11,7 @@ import torch
 
 from oom_suite.errors import UsageError
 from oom_suite.lanes.measure import MeasureLane
+from oom_suite.lanes.prove import ProveLane
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import parse
@@ -19,12 +20,14 @@ from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from oom_suite.lanes.protocol import Lane
-    from oom_suite.records import Job, Trace
+    from oom_suite.records import Job
 
 
-def make_handler(job: Job) -> Callable[[Mapping[str, int]], Trace]:
-    """The function that answers sizes with the trace of one call at them."""
+def make_handler(job: Job) -> Callable[[Any], Any]:
+    """The function that answers sizes with the trace of one call at them.
+
+    In the prove lane it answers `Hints` with a `SymbolicTrace`.
+    """
     root = None if job.root is None else Path(job.root)
     subject = load(parse(job.subject), root=root, arch=job.arch)
     module, _, function = job.builder.partition(":")
@@ -37,19 +40,23 @@ def make_handler(job: Job) -> Callable[[Mapping[str, int]], Trace]:
             step = functools.partial(subject.call, **inputs(sizes, device))
         return torch.no_grad()(step)
 
-    def run(sizes: Mapping[str, int]) -> Trace:
-        return lane.run(build, sizes)
+    def run(request: Any) -> Any:
+        return lane.run(build, request)
 
     return run
 
 
-def _lane(job: Job, root: Path) -> Lane:
+def _lane(job: Job, root: Path) -> ShadowLane | MeasureLane | ProveLane:
     if job.lane == "shadow":
         shadow = ShadowLane(root)
         # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
         set_on_launch(shadow.launched)
         return shadow
+    if job.lane == "prove":
+        prove = ProveLane(root)
+        set_on_launch(prove.launched)
+        return prove
     if job.lane == "measure":
         return MeasureLane(root, job.device)
-    msg = f"unknown lane {job.lane!r}: choose shadow or measure"
+    msg = f"unknown lane {job.lane!r}: choose shadow, measure or prove"
     raise UsageError(msg)

@@ -15,6 +15,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from oom_suite.errors import LaneError
 from oom_suite.lanes import scratch
 from oom_suite.lanes.index_ranges import IndexRanges
+from oom_suite.lanes.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.lanes.launches import recorded_launches
 from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.lanes.powers import symbolic_powers
@@ -134,6 +135,7 @@ class _SymbolicRecorder(Recorder):
         super().__init__(device_type, lines)
         self._symbols = symbols
         self.ranges = IndexRanges(symbols.expression)
+        self._keeps_every_entry = False
         self._given: dict[tuple[str, tuple[Frame, ...]], tuple[Any, str]] = {}
 
     def __torch_dispatch__(
@@ -151,6 +153,7 @@ class _SymbolicRecorder(Recorder):
             self._flag(func, args, kwargs or {})
             with self:
                 return compose(*args, **(kwargs or {}))
+        self._keeps_every_entry = operator(func).family in KEEP_EVERY_ENTRY
         result = super().__torch_dispatch__(func, types, args, kwargs)
         if func is DEVICE_QUERY or result is NotImplemented or is_foreign(types):
             return result
@@ -181,10 +184,14 @@ class _SymbolicRecorder(Recorder):
             return
         key = storage._cdata  # noqa: SLF001 - the storage's only identity
         num_bytes: Any = self._symbols.expression(storage.nbytes())
+        if self._keeps_every_entry:
+            # The first result alone: on a GPU it keeps the storage of all that was sorted.
+            self._keeps_every_entry = False
+            num_bytes = self._symbols.expression(args[0].numel()) * tensor.element_size()
         known = self._storages.get(key)
         if known is not None:
             _, allocation, had_bytes = known
-            if num_bytes == had_bytes:
+            if self._symbols.are_same(num_bytes, had_bytes):
                 return
             self._freed(allocation)
             self._storages.pop(key)

@@ -198,6 +198,10 @@ class Symbols:
             return cast("sympy.Expr", value.node.expr)
         return cast("sympy.Expr", sympy.sympify(value))
 
+    def are_same(self, one: Any, other: Any) -> bool:
+        """Whether two expressions are one, by all that is known by now. Adds no guard."""
+        return one == other or self.env.replace(one) == self.env.replace(other)
+
     def is_axis(self, symbol: sympy.Symbol) -> bool:
         """Whether a symbol is an axis."""
         return symbol in self._axes

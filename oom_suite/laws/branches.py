@@ -1,0 +1,92 @@
+"""Sizes for symbolic runs: hints that meet no branch by accident, and the other sides of guards."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from oom_suite.records import Workload
+    from oom_suite.records.symbolic import Guard
+
+_MAX_DOUBLINGS = 12
+
+
+def distinct_hints(workload: Workload, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes near the scenario's, each its axis's step times a prime of its own.
+
+    Sizes that are equal, or products of others, would make torch believe an equality that is an
+    accident of the scenario. What `sizes` has beyond the workload's axes stays as it is.
+    """
+    used: set[int] = set()
+    hints = dict(sizes)
+    for axis in workload.axes:
+        prime = _prime(max(3, sizes[axis.name] // axis.step), used)
+        used.add(prime)
+        hints[axis.name] = axis.step * prime
+    settled = workload.settle(hints)
+    return dict(settled) if settled is not None else hints
+
+
+def other_side(
+    guards: Iterable[Guard], workload: Workload, start: Mapping[str, int]
+) -> dict[str, int] | None:
+    """The nearest sizes tried at which one of these guards is false; None where none was found.
+
+    Args:
+        guards: conditions on axes alone.
+        workload: its axes are moved, to sizes that it can be built with.
+        start: sizes at which the guards hold.
+    """
+    wanted = list(guards)
+    names = frozenset().union(*(guard.formula.names for guard in wanted))
+    for sizes in _moved(workload, start, names):
+        if any(not holds(guard, sizes) for guard in wanted):
+            return sizes
+    return None
+
+
+def holds(guard: Guard, values: Mapping[str, int]) -> bool:
+    """Whether a guard is true of these sizes; one that cannot be evaluated there is not."""
+    try:
+        return bool(guard.formula(values))
+    except (KeyError, ZeroDivisionError, ValueError, TypeError):
+        return False
+
+
+def _moved(
+    workload: Workload, start: Mapping[str, int], names: frozenset[str]
+) -> Iterator[dict[str, int]]:
+    """One axis moved, then two: to their least values, far ones, and ever further out."""
+    axes = [axis for axis in workload.axes if axis.name in names]
+    values = {
+        axis.name: dict.fromkeys([
+            axis.lower,
+            start[axis.name] + 1,
+            *axis.far,
+            *(start[axis.name] << k for k in range(1, _MAX_DOUBLINGS)),
+        ])
+        for axis in axes
+    }
+    for axis in axes:
+        for value in values[axis.name]:
+            yield from _built(workload, {**start, axis.name: value})
+    for one, other in combinations(axes, 2):
+        for first in values[one.name]:
+            for second in values[other.name]:
+                yield from _built(workload, {**start, one.name: first, other.name: second})
+
+
+def _built(workload: Workload, wish: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    settled = workload.settle(wish)
+    if settled is not None:
+        yield dict(settled)
+
+
+def _prime(start: int, used: set[int]) -> int:
+    number = start
+    while number in used or any(number % d == 0 for d in range(2, int(number**0.5) + 1)):
+        number += 1
+    return number
