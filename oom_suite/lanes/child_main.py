@@ -66,6 +66,10 @@ def _current_folder() -> str | None:
         return None
 
 
+READY = b"ready"
+"""What a child says once, when it can take requests."""
+
+
 def serve(
     connection: Connection,
     log: str,
@@ -75,6 +79,12 @@ def serve(
 ) -> None:
     """The child's main function: one answer for every request, whatever happens."""
     _detach(log)
+    # Torch is imported here, before the clock of the first request starts. Whatever is wrong
+    # with the import is that request's answer.
+    with contextlib.suppress(Exception):
+        importlib.import_module(make_handler.partition(":")[0])
+    with contextlib.suppress(BrokenPipeError):
+        connection.send_bytes(READY)
     handler: Callable[[Any], Any] | None = None
     while True:
         try:

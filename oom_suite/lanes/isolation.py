@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
 from oom_suite.errors import LaneError
-from oom_suite.lanes.child_main import CHILD_NAME, Outcome, serve, start_data
+from oom_suite.lanes.child_main import CHILD_NAME, READY, Outcome, serve, start_data
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -31,6 +31,8 @@ __all__ = ["Child", "ChildError", "Outcome"]
 _forked = multiprocessing.get_context("forkserver")
 _fresh = multiprocessing.get_context("spawn")
 _starting = threading.Lock()
+START_LIMIT_S = 120.0
+"""Seconds a process may take to start and import torch: a matter of the machine, not the code."""
 _LOG_TAIL_BYTES = 4000
 _KILLS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
@@ -54,7 +56,7 @@ class Child:
     Args:
         make_handler: ``"module:function"``; called in the child with `args`, returns the handler.
         args: picklable arguments for it.
-        time_limit_s: seconds that one request may take, start-up included in the first.
+        time_limit_s: seconds that one request may take; the first one loads the subject too.
         memory_limit_bytes: address space that the child may add after start-up; None for no
             limit.
         preload: modules that the server imports once for all children.
@@ -78,6 +80,7 @@ class Child:
         self._time_limit_s = time_limit_s
         self._end: ChildError | None = None
         self._is_closed = False
+        self._is_ready = False
         handle, name = tempfile.mkstemp(prefix="oom-suite-", suffix=".log")
         os.close(handle)
         self._log = Path(name)
@@ -132,8 +135,11 @@ class Child:
         if self._end is not None:
             raise self._end
         try:
+            if not self._is_ready:
+                self._wait(max(START_LIMIT_S, self._time_limit_s))
+                self._is_ready = self._connection.recv_bytes() == READY
             self._connection.send(request)
-            self._wait()
+            self._wait(self._time_limit_s)
             failure, answer = self._connection.recv()
         except (EOFError, OSError):
             raise self._ended() from None
@@ -146,13 +152,13 @@ class Child:
             raise ChildError(failure, answer)
         return answer
 
-    def _wait(self) -> None:
+    def _wait(self, limit_s: float) -> None:
         """Return when there is an answer; the process too, as others may hold its connection."""
         waiting: list[Any] = [self._connection, self._process.sentinel]
-        ready = multiprocessing.connection.wait(waiting, self._time_limit_s)
+        ready = multiprocessing.connection.wait(waiting, limit_s)
         if not ready:
             self._kill()
-            msg = f"no answer within {self._time_limit_s:g} s (raise it with --time-limit)"
+            msg = f"no answer within {limit_s:g} s (raise it with --time-limit)"
             self._end = ChildError(Outcome.TIMED_OUT, msg)
             raise self._end
         if self._connection not in ready and not self._connection.poll():

@@ -1,0 +1,1 @@
+"""Subjects: the code under test, built in or from elsewhere."""

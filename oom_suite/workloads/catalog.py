@@ -38,8 +38,8 @@ DECODE_BOUND = Polynomial.of(
 
 Per slot of a referenced block 4 KiB (two float32 copies of 512 values); per gathered slot
 16 KiB (eight); per query, head and slot 16 bytes (four float32 scores); per query and head
-72 KiB (36 float32 rows: the partial results of 32 splits, and four more); per query 256 KiB (two float32 copies of a tile of 64 slots); and
-64 MiB for workspaces of constant size.
+72 KiB (36 float32 rows: the partial results of 32 splits, and four more); per query 256 KiB
+(two float32 copies of a tile of 64 slots); and 64 MiB for workspaces of constant size.
 """
 
 

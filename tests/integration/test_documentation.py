@@ -58,13 +58,12 @@ def commands():
                 yield Command(page.name, text, shown.strip("\n"), "registry" in mark)
 
 
-def files_shown():
-    """The Python files that the pages show, by the name in their first line."""
-    for page in PAGES:
-        for _, kind, body in blocks(page):
-            match = re.match(r"# (\S+\.py)\n", body)
-            if kind == "python" and match:
-                yield match[1], body
+def files_shown(page):
+    """The Python files that a page shows, by the name in their first line."""
+    for _, kind, body in blocks(page):
+        match = re.match(r"# (\S+\.py)\n", body)
+        if kind == "python" and match:
+            yield match[1], body
 
 
 def is_run(command):
@@ -90,7 +89,8 @@ PARAMETERS = [
 @pytest.mark.parametrize("command", PARAMETERS)
 def test_documented_command_prints_what_is_shown(command, tmp_path):
     """A command of the documentation prints, to the letter, the output shown for it."""
-    for name, body in files_shown():
+    (page,) = (page for page in PAGES if page.name == command.page)
+    for name, body in files_shown(page):
         (tmp_path / name).write_text(body, encoding="utf-8")
     words = shlex.split(TOX.get(command.text, command.text))
     assert words[0] in {"oom-suite", "pytest"}, f"do not know how to run {command.text!r}"

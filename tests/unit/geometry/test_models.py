@@ -16,7 +16,7 @@ from oom_suite.geometry import MODELS, model
         ("DeepSeek-V3.2", 61, 0, 0, 0, 61),
     ],
 )
-def test_layer_kinds_add_up(  # noqa: PLR0917
+def test_layer_kinds_add_up(
     name: str, layers: int, swa_only: int, c4a: int, c128a: int, full: int
 ) -> None:
     """Each model has the layers of each kind that its published ratios give."""

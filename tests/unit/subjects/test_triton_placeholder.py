@@ -45,6 +45,15 @@ def launches():
     triton_placeholder.set_on_launch(before)
 
 
+@pytest.fixture
+def no_hook():
+    """What a worker of another test in this process may have set is put aside."""
+    before = triton_placeholder.set_on_launch(None)
+    yield
+    triton_placeholder.set_on_launch(before)
+
+
+@pytest.mark.usefixtures("no_hook")
 def test_a_launch_without_a_hook_is_an_error_that_says_what_to_install(load, step):
     """A kernel cannot run without Triton, and nothing pretends it did."""
     with pytest.raises(StubUsedError, match=r"triton\.jit\(plain\).*install it"):
