@@ -96,15 +96,21 @@ def _terms(derivation: Derivation) -> tuple[TermRow, ...]:
     rows = []
     for term in regime.polynomial.parts:
         (monomial,) = term.terms
-        rows.append(TermRow(term, int(term(sizes)), tuple(lines_of(monomial, regime))))
-    return tuple(sorted(rows, key=lambda row: -row.num_bytes))
+        known = term.axes <= sizes.keys()
+        num_bytes = int(term(sizes)) if known else None
+        rows.append(TermRow(term, num_bytes, tuple(lines_of(monomial, regime))))
+    # What data decides has no value here; it comes first, as the largest might.
+    return tuple(sorted(rows, key=lambda row: (row.num_bytes is not None, -(row.num_bytes or 0))))
 
 
 def _value(name: str, law: Law, study: Study, settings: Settings) -> ValueRow:
     sizes: Mapping[str, int] | None = settings.workload.settle(SCENARIOS[name].sizes)
+    # An axis that is none of the workload's, and not the block's size, is in no tensor of it.
     own = {axis.name for axis in settings.workload.axes} | {"block_size"}
-    speaks = sizes is not None and all(
-        sizes[axis] == size for axis, size in law.held.items() if axis in own
+    speaks = (
+        sizes is not None
+        and law.axes <= sizes.keys()
+        and all(sizes[axis] == size for axis, size in law.held.items() if axis in own)
     )
     said = law(sizes) if speaks and sizes is not None else None
     return ValueRow(name, said, study.scenario_bytes.get(name))

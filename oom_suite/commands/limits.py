@@ -36,6 +36,7 @@ def _limits(derivation: Derivation, workload: Workload, free_bytes: int) -> Iter
     pools = [name for name in names if name.endswith("_num_blocks")]
     grow = len(derivation.law.axes & set(pools)) > 1
     together = [("num_blocks (every pool)", pools)] if grow else []
+    decided = sorted(derivation.law.axes - derivation.law.sizes.keys())
     for shown, axes in [*together, *((name, [name]) for name in names)]:
         held = [axis for axis in axes if axis in derivation.law.held]
         if held:
@@ -43,6 +44,9 @@ def _limits(derivation: Derivation, workload: Workload, free_bytes: int) -> Iter
             yield LimitRow(shown, None, reason, is_solved=False)
         elif not derivation.law.axes & set(axes):
             yield LimitRow(shown, None, "it is in no term")
+        elif decided:
+            reason = f"data decides {', '.join(decided)}"
+            yield LimitRow(shown, None, reason, is_solved=False)
         else:
             yield _solved(shown, axes, derivation, workload, free_bytes)
 

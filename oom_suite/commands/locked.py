@@ -46,10 +46,11 @@ def entry_of(study: Study, settings: Settings) -> Entry | None:
 
 def _in_order(law: Law) -> Law:
     """The law with its formulas in an order that no run can change: the winner first."""
-    order = tuple(law.sizes)
+    order = (*law.sizes, *sorted(law.axes - law.sizes.keys()))
+    values = {**dict.fromkeys(order, 0), **law.sizes}
     regimes = sorted(
         (replace(regime, order=order) for regime in law.regimes),
-        key=lambda regime: (-regime(law.sizes), str(regime)),
+        key=lambda regime: (-regime(values), str(regime)),
     )
     return replace(law, regimes=tuple(regimes))
 

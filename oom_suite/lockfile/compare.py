@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from oom_suite.lockfile.points import points
+from oom_suite.lockfile.points import points, quantities
 from oom_suite.records import Polynomial
 from oom_suite.records.lock import Change, Difference, GrownTerm, Growth
 
@@ -77,7 +77,11 @@ def _grown(
         formula = regime.at(held)
         if any(formula.at_most(other, lower) for other in locked_at):
             continue
-        for sizes in points(formula, locked_at, workload, now.sizes, held, scenarios):
+        for sizes in (
+            {**point, **values}
+            for point in points(formula, locked_at, workload, now.sizes, held, scenarios)
+            for values in quantities(now.axes, locked.axes, now.sizes)
+        ):
             if formula(sizes) > max(other(sizes) for other in locked_at):
                 growths.append(_growth(regime, formula, locked, now, held, sizes))
                 break
@@ -132,7 +136,8 @@ def _moved(locked: Entry, now: Entry) -> Iterable[Growth]:
     single = [(locked.law, law) for law in now.elsewhere if _place(law) not in then_places]
     single += [(law, now.law) for law in locked.elsewhere if _place(law) not in now_places]
     for then, found in single:
-        sizes = found.sizes if found is not now.law else then.sizes
+        place = found.sizes if found is not now.law else then.sizes
+        sizes = {**place, **quantities(found.axes, then.axes, place)[0]}
         if found(sizes) > then(sizes):
             regime = max(found.regimes, key=lambda each: each(sizes))
             yield _growth(regime, regime, then, found, {}, sizes)

@@ -6,11 +6,30 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from oom_suite.records import Polynomial, Workload
 
 _MAX_DOUBLINGS = 24
+
+_MANY = 1 << 50
+"""More than any size that data decides can be."""
+
+
+def quantities(
+    now: Iterable[str], locked: Iterable[str], sizes: Mapping[str, int]
+) -> list[dict[str, int]]:
+    """Values for the sizes in two laws that are no axes, because data decides them.
+
+    One that only the law of now has may be 0, and one that only the locked law had may be
+    anything: growth is shown with the values that speak against it most.
+    """
+    new, old = set(now) - sizes.keys(), set(locked) - sizes.keys()
+    apart = {**dict.fromkeys(new - old, 0), **dict.fromkeys(old - new, _MANY)}
+    together = dict.fromkeys(new & old)
+    if not together:
+        return [apart]
+    return [{**apart, **dict.fromkeys(together, value)} for value in (1, 1 << 12, 1 << 24)]
 
 
 def points(  # noqa: PLR0913, PLR0917 - two laws and where to look

@@ -8,6 +8,7 @@ Layout (format 1)::
     scenario = "issue-41962"                  # the sizes that the law was found around
     sizes = { swa_num_blocks = 221839, ... }
     held = ["block_size"]                     # axes that the law speaks of one value of
+    quantities = ["distinct_values"]          # sizes that data decides, where there are any
     law = [                                   # the peak is the largest of these
         "8*num_tokens + 1024*num_tokens*num_heads",
     ]
@@ -161,6 +162,9 @@ def _entry_table(entry: Entry) -> Table:
 
 def _add_law(table: Table, law: Law) -> None:
     table.add("held", _array(sorted(law.held)))
+    quantities = sorted(law.axes - law.sizes.keys())
+    if quantities:
+        table.add("quantities", _array(quantities))
     table.add("law", _array([str(regime) for regime in law.regimes], a_line_each=True))
     table.add("notes", _array(law.notes, a_line_each=True))
 
@@ -203,7 +207,8 @@ def _entry(key: Key, fields: Mapping[str, Any], name: str) -> Entry:
 
 
 def _law(fields: Mapping[str, Any], sizes: Mapping[str, int]) -> Law:
-    regimes = tuple(parse_polynomial(_text(t), tuple(sizes)) for t in _list(fields["law"]))
+    names = (*sizes, *map(_text, _list(fields.get("quantities", []))))
+    regimes = tuple(parse_polynomial(_text(text), names) for text in _list(fields["law"]))
     return Law(
         regimes=regimes or (Polynomial({}),),
         sizes=sizes,

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from oom_suite.report.wording import exact_bytes_text, law_lines, printable, unit_of
-from oom_suite.units import format_bytes
+from oom_suite.report.wording import (
+    exact_bytes_text,
+    law_lines,
+    num_bytes_text,
+    printable,
+    unit_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,13 +33,13 @@ class TermRow:
 
     Attributes:
         term: the term.
-        num_bytes: its value at the scenario.
+        num_bytes: its value at the scenario; None where data decides a size in it.
         lines: the lines that make it, each with its part of the coefficient; None for what no
             line of the code under test allocated.
     """
 
     term: Polynomial
-    num_bytes: int
+    num_bytes: int | None
     lines: tuple[tuple[Frame | None, Fraction], ...]
 
 
@@ -203,7 +208,7 @@ def _assumptions(law: Law) -> Iterator[str]:
 def _term_section(page: LawPage) -> Iterator[str]:
     width = max((len(str(row.term)) for row in page.terms), default=0)
     for row in page.terms:
-        yield f"{row.term!s:<{width}}  {format_bytes(row.num_bytes):>10}"
+        yield f"{row.term!s:<{width}}  {num_bytes_text(row.num_bytes):>10}"
         unit = unit_of(row.term)
         for line, part in row.lines[:_MAX_LINES]:
             where = "no line of the code under test" if line is None else printable(str(line))

@@ -9,7 +9,8 @@ from oom_suite.records import Axis, Contract, Law, Workload
 from oom_suite.records.lock import Entry
 
 SIZES = {"pool": 1000, "t": 4, "k": 8, "block_size": 64}
-AXES = tuple(SIZES)
+AXES = (*SIZES, "found")
+"""The axes, and a quantity that data decides."""
 
 
 @pytest.fixture

@@ -145,6 +145,26 @@ def test_laws_elsewhere_are_compared_too(entry, law, workload, locked_there, now
     assert change is compare(locked, now, workload).change
 
 
+@pytest.mark.parametrize(
+    ("locked", "now", "change"),
+    [
+        ("4*found + t", "4*found + t", Change.SAME),
+        ("4*found + t", "5*found + t", Change.GREW),
+        ("4*found + t", "3*found + t", Change.SHRANK),
+        ("4*pool", "4*found", Change.UNDECIDED),
+        ("4*t", "4*t + found", Change.UNDECIDED),
+        ("4*t", "5*t + found", Change.GREW),
+        ("4*t + found", "5*t", Change.UNDECIDED),
+        ("4*t + found", "4*t", Change.SHRANK),
+    ],
+)
+def test_a_size_that_data_decides_is_growth_only_where_it_must_be(
+    entry, workload, locked, now, change
+):
+    """A quantity in both laws counts like an axis; one in a single law can be few or many."""
+    assert change is compare(entry(locked), entry(now), workload).change
+
+
 def test_further_scenarios_are_looked_at_first(entry, workload):
     """Growth is shown at ordinary sizes where there are some, not at huge ones."""
     there = {"pool": 5000, "t": 4, "k": 8, "block_size": 64}

@@ -24,6 +24,7 @@ def test_entries_read_back_as_they_were_written(entry, law):
     wanted = by_key(
         entry("0.125*pool + 8*t*k**2 - 3", "0", notes=["num_heads % 16 == 0"], elsewhere=[other]),
         entry("t", subject="dir/my file.py:decode"),
+        entry("8*found + t", subject="m:decode"),
         entry("t", subject="vllm==0.21.0", scenario_bytes={"issue-41962": 1, "small": 2}),
     )
     assert wanted == loads(dumps(wanted), "f")
