@@ -192,7 +192,7 @@ def bisect_command(  # noqa: PLR0913 - one parameter for each option
         write_json(found.tried, json)
 
 
-def read_settings(  # noqa: PLR0913 - the options, once, in the order of the command line
+def read_settings(  # noqa: PLR0913, PLR0917 - the options, once, in the order of the command line
     scenario_name: str,
     overrides: list[str],
     workload: str,
