@@ -1,0 +1,276 @@
+"""`check --html`, from the command line into a real browser, offline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from oom_suite.records import Law, Polynomial, Result, Verdict
+from oom_suite.report.html import write_check_page
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SIZES = {"swa_num_blocks": 4096, "extra_num_blocks": 4096, "num_tokens": 4}
+GROWING = Polynomial.of({("swa_num_blocks",): 65536, ("extra_num_blocks",): 82048}, tuple(SIZES))
+SMALL = Polynomial.of({("swa_num_blocks",): 65536, ("num_tokens",): 10**7}, tuple(SIZES))
+FLAT = Polynomial.of({("num_tokens",): 1000}, tuple(SIZES))
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)><a href='//evil'>$x$%{x}"
+PHONE = {"width": 390, "height": 844, "pixelRatio": 1}
+RIGHT = "\ue014"
+DOWN = "\ue015"
+
+
+class Browser:
+    """Chromium without a window, over chromedriver's own protocol: no further package."""
+
+    def __init__(self, folder, phone=None):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._driver = subprocess.Popen(
+            ["chromedriver", f"--port={port}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._base = f"http://127.0.0.1:{port}"
+        self._session = ""
+        options = {"args": [*FLAGS, f"--user-data-dir={folder}", "--window-size=1280,900"]}
+        if phone:
+            options["mobileEmulation"] = {"deviceMetrics": phone}
+        wanted = {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        self._wait_for_driver()
+        made = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._session = f"/session/{made['sessionId']}"
+
+    def _wait_for_driver(self):
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                return urllib.request.urlopen(f"{self._base}/status", timeout=5).close()
+            except OSError:
+                time.sleep(0.05)
+        raise TimeoutError("chromedriver does not answer")
+
+    def _ask(self, method, path, body=None):
+        request = urllib.request.Request(
+            f"{self._base}{self._session}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from None
+
+    def open(self, path):
+        self._ask("POST", "/url", {"url": path.as_uri()})
+        return self
+
+    def run(self, script):
+        return self._ask("POST", "/execute/sync", {"script": script, "args": []})
+
+    def wait_for(self, expression):
+        until = time.monotonic() + 20
+        while not self.run(f"return {expression}"):
+            assert time.monotonic() < until, f"never came true: {expression}"
+            time.sleep(0.05)
+
+    def press(self, keys):
+        (element,) = self._ask("GET", "/element/active").values()
+        self._ask("POST", f"/element/{element}/value", {"text": keys})
+
+    def console(self):
+        return [entry["message"] for entry in self._ask("POST", "/se/log", {"type": "browser"})]
+
+    def requests(self):
+        """Addresses asked for, but those of the browser's own first tab."""
+        entries = self._ask("POST", "/se/log", {"type": "performance"})
+        sent = [json.loads(entry["message"])["message"] for entry in entries]
+        return [
+            address
+            for message in sent
+            if message["method"] == "Network.requestWillBeSent"
+            and message["params"].get("documentURL", "").startswith("file:")
+            and not (address := message["params"]["request"]["url"]).startswith("data:")
+        ]
+
+    def close(self):
+        try:
+            self._ask("DELETE", "")
+        finally:
+            self._driver.terminate()
+            self._driver.wait(30)
+
+
+@pytest.fixture(autouse=True)
+def _extra():
+    pytest.importorskip("plotly", reason="pages need the extra `report`: pip install .[report]")
+
+
+@pytest.fixture
+def browse(tmp_path_factory):
+    """`browse(path, phone=None)`: the page, opened in Chromium and drawn."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)} (Debian: chromium, chromium-driver)")
+    opened = []
+
+    def browse(path, phone=None):
+        opened.append(Browser(tmp_path_factory.mktemp("profile"), phone))
+        browser = opened[-1].open(path)
+        browser.wait_for("document.querySelectorAll('#chart .scatterlayer .trace').length > 0")
+        return browser
+
+    yield browse
+    for browser in opened:
+        browser.close()
+
+
+def result(subject, *regimes, verdict=Verdict.PASS):
+    law = Law(regimes, SIZES)
+    peak = law(SIZES)
+    return Result(
+        subject,
+        "decode",
+        "shadow",
+        "small",
+        SIZES,
+        verdict,
+        "why",
+        law=law,
+        peak_requested_bytes=peak,
+        peak_allocated_bytes=peak,
+        largest_request_bytes=peak,
+    )
+
+
+@pytest.fixture
+def page(tmp_path):
+    bad = result("vllm==0.21.0", GROWING, SMALL, verdict=Verdict.FAIL)
+    hostile = result(HOSTILE, FLAT)
+    write_check_page([bad, result("streaming", FLAT), hostile], tmp_path / "page.html")
+    return tmp_path / "page.html"
+
+
+def line_lengths(browser):
+    return browser.run(
+        "return [...document.querySelectorAll('#chart .scatterlayer .trace path.js-line')]"
+        ".map((path) => path.getTotalLength())"
+    )
+
+
+def test_every_subject_has_a_line_and_nothing_is_asked_of_the_network(browse, page):
+    browser = browse(page)
+    lengths = line_lengths(browser)
+    assert 3 == len(lengths)
+    assert min(lengths) > 300
+    assert [] == browser.console()
+    assert [page.as_uri()] == browser.requests()
+    assert [] == browser.run("return performance.getEntriesByType('resource').map((e) => e.name)")
+
+
+def test_the_switch_makes_the_axes_linear_and_logarithmic_again(browse, page):
+    browser = browse(page)
+    for kind in ("linear", "log"):
+        browser.run(f"document.querySelector('input[value={kind}]').click()")
+        browser.wait_for(f"document.getElementById('chart')._fullLayout.yaxis.type === '{kind}'")
+        browser.wait_for("document.querySelectorAll('#chart path.js-line').length === 3")
+        assert min(line_lengths(browser)) > 100
+    assert [] == browser.console()
+
+
+def test_a_subject_unchecked_in_the_legend_leaves_the_chart(browse, page):
+    browser = browse(page)
+    browser.run("document.querySelector('[data-curve=\"1\"]').click()")
+    browser.wait_for("document.querySelectorAll('#chart path.js-line').length === 2")
+
+
+def test_the_arrow_keys_read_the_laws_numbers(browse, page):
+    browser = browse(page)
+    browser.run("document.getElementById('chart').focus()")
+    browser.press(RIGHT)
+    peak = int(GROWING(SIZES))
+    said = f"vllm==0.21.0 at 4,096 blocks: 576.50 MiB ({peak:,} bytes) = {GROWING}"
+    assert said == browser.run("return document.getElementById('readout').textContent")
+    browser.press(DOWN)
+    assert browser.run("return document.getElementById('readout').textContent").startswith(
+        "streaming at 4,096 blocks: 3.91 KiB (4,000 bytes)"
+    )
+    browser.wait_for("document.querySelector('#chart .hovertext') !== null")
+
+
+def test_a_hostile_name_is_shown_as_it_is_written_and_does_nothing(browse, page):
+    browser = browse(page)
+    browser.run("document.getElementById('chart').focus()")
+    browser.press(RIGHT + DOWN + DOWN)
+    browser.wait_for(
+        "document.querySelector('#chart .hovertext')?.textContent.startsWith('<' + '/script><sc')"
+    )
+    assert 0 == browser.run("return document.querySelectorAll('img, #chart a').length")
+    assert [] == browser.console()
+
+
+def test_on_a_phone_the_page_itself_does_not_scroll_sideways(browse, page):
+    browser = browse(page, PHONE)
+    browser.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert [390, 390] == browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert 3 == len(line_lengths(browser))
+
+
+def check(tmp_path, *arguments, before=""):
+    code = f"import sys\n{before}\nfrom oom_suite.cli import main\nmain()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "check", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_check_writes_the_page_with_the_source_of_the_blamed_line(tmp_path, browse):
+    done = check(tmp_path, "full_dequant", "streaming", "--scenario=small", "--html=page.html")
+    assert (0, "1 passed, 1 failed as expected") == (done.returncode, done.stdout.splitlines()[-1])
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "values = torch.empty(" in text
+    browser = browse(tmp_path / "page.html")
+    assert 2 == len(line_lengths(browser))
+    assert [] == browser.console()
+
+
+def test_without_the_extra_the_table_is_printed_and_one_line_says_what_to_install(tmp_path):
+    done = check(
+        tmp_path,
+        "streaming",
+        "--scenario=small",
+        "--html=page.html",
+        before="sys.modules['plotly'] = None",
+    )
+    assert 2 == done.returncode
+    assert "1 passed" in done.stdout
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("oom-suite: an HTML page needs plotly")
+    assert last.endswith("pip install oom-suite[report]")
+    assert not (tmp_path / "page.html").exists()
