@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -258,6 +260,18 @@ def test_check_writes_the_page_with_the_source_of_the_blamed_line(tmp_path, brow
     browser = browse(tmp_path / "page.html")
     assert 2 == len(line_lengths(browser))
     assert [] == browser.console()
+
+
+@pytest.mark.oom_registry
+def test_the_documented_command_writes_the_page_that_the_docs_show(tmp_path):
+    docs = (Path(__file__).parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
+    (line,) = [line for line in docs.splitlines() if line.startswith("oom-suite check")]
+    done = check(tmp_path, *shlex.split(line)[2:])
+    assert (1, "4 passed, 1 failed") == (done.returncode, done.stdout.splitlines()[-1])
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h1>vllm==0.21.0 fails: " in text
+    assert "result = torch.empty(" in text
+    assert "32,739,886,976 bytes" in text
 
 
 def test_without_the_extra_the_table_is_printed_and_one_line_says_what_to_install(tmp_path):
