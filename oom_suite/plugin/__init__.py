@@ -1,4 +1,4 @@
-"""The pytest plugin: options, markers, the fixture `oom_check`, and what the run says at the end.
+"""The pytest plugin: options, markers, the fixtures, and what the run says at the end.
 
 Importing it does not import torch, so that pytest starts as fast as without it.
 """
@@ -12,6 +12,7 @@ import pytest
 from oom_suite import hookspecs
 from oom_suite.errors import ContractError
 from oom_suite.plugin.judging import OomCheck
+from oom_suite.plugin.memory_law import OomLaw, refuse_bad_declarations
 from oom_suite.plugin.options import Options, declare, missing_gpu, resolve
 from oom_suite.plugin.reporting import Reporter, attach, properties, word
 from oom_suite.records import Result
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from _pytest._code.code import TerminalRepr
 
-__all__ = ["OPTIONS", "OomCheck", "Options", "oom_check"]
+__all__ = ["OPTIONS", "OomCheck", "OomLaw", "Options", "oom_check", "oom_law"]
 
 OPTIONS = pytest.StashKey[Options]()
 """Where `pytest.Config.stash` keeps what the options ask for."""
@@ -78,6 +79,26 @@ def oom_check(pytestconfig: pytest.Config) -> OomCheck:
     a session (once a worker under pytest-xdist).
     """
     return pytestconfig.stash[_CHECK]
+
+
+@pytest.fixture
+def oom_law(request: pytest.FixtureRequest) -> OomLaw:
+    """A function that fails the test unless ``build(sizes, device)`` keeps its promises.
+
+    It takes what `oom_suite.memory_law` takes: ``oom_law(build, axes={"num_tokens": 4},
+    at_most="1KiB*num_tokens")``. `OomLaw.judge` gives the result either way.
+    """
+    config = request.config
+    return OomLaw(request.node, config.stash[OPTIONS], config.stash[_CHECK].note)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse `memory_law` tests that cannot be read, before anything runs.
+
+    Raises:
+        pytest.UsageError: one cannot; one line says which, and what to write.
+    """
+    refuse_bad_declarations(items)
 
 
 # First: no fixture is to meet a device that is not there.

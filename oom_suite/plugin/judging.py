@@ -59,6 +59,10 @@ class OomCheck:
         self._asked.append(result)
         return result
 
+    def note(self, result: Result) -> None:
+        """Nothing; afterwards this result, judged elsewhere, is among those asked for."""
+        self._asked.append(result)
+
     def take_asked(self) -> list[Result]:
         """The results asked for since this was last called."""
         taken, self._asked = self._asked, []

@@ -1,0 +1,145 @@
+"""Runs a builder in a lane, in a child process or in this one. Importing it imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.errors import LaneError, SubjectError
+from oom_suite.law_tests.decorator import declaration_of
+from oom_suite.law_tests.sizes import Sizes
+from oom_suite.lanes.measure import MeasureLane
+from oom_suite.lanes.prove import ProveLane
+from oom_suite.lanes.shadow import ShadowLane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    from oom_suite.law_tests.job import LawJob, Target
+
+_NO_FAKE = "torch._subclasses.fake_tensor.UnsupportedOperatorException"
+
+
+def make_handler(job: LawJob) -> Callable[[Any], Any]:
+    """The function that answers sizes (hints, in the prove lane) with a trace."""
+    return runner(find(job.target), job.lane, job.device, Path(job.target.root))
+
+
+def runner(build: Callable[..., Any], lane: str, device: str, root: Path) -> Callable[[Any], Any]:
+    """A function from sizes (hints, in the prove lane) to the trace of ``build(sizes, device)()``.
+
+    Args:
+        build: ``build(sizes=..., device=...)`` gives the call.
+        lane: ``"prove"``, ``"shadow"`` or ``"measure"``.
+        device: where the measure lane runs.
+        root: source files are shown relative to it.
+    """
+    lanes = {"prove": ProveLane, "shadow": ShadowLane}
+    chosen: Any = MeasureLane(root, device) if lane == "measure" else lanes[lane](root)
+
+    def called(sizes: Mapping[str, int], on: torch.device) -> Callable[[], object]:
+        call = build(sizes=Sizes(sizes), device=on)
+        if not callable(call):
+            raise SubjectError(_returns_no_call(build, call))
+        return call  # type: ignore[no-any-return]  # callable, which is all that is known
+
+    def run(request: Any) -> Any:
+        with _explained(), _eager(lane):
+            return chosen.run(called, request)
+
+    return run
+
+
+def find(target: Target) -> Callable[..., Any]:
+    """The builder that a target names, its further arguments bound.
+
+    Raises:
+        SubjectError: the file has no such test when it is imported here.
+    """
+    found: Any = _imported(target)
+    *classes, name = target.qualname.split(".")
+    try:
+        for part in classes:
+            found = getattr(found, part)
+        function = getattr(found() if classes else found, name)
+    except AttributeError:
+        msg = f"{target.file} has no {target.qualname} when it is imported in a process of its own"
+        raise SubjectError(msg) from None
+    declaration = declaration_of(function)
+    if declaration is not None and not classes:
+        function = declaration.build
+    return functools.partial(function, **target.arguments)
+
+
+def _imported(target: Target) -> ModuleType:
+    """The file as a module, under the name that it has where the test was collected."""
+    path = Path(target.file)
+    with contextlib.suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(target.module)
+        if found is not None and found.origin and Path(found.origin).resolve() == path.resolve():
+            return importlib.import_module(target.module)
+    spec = importlib.util.spec_from_file_location(target.module, path)
+    if spec is None or spec.loader is None:
+        raise SubjectError(f"{target.file} cannot be imported: it is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[target.module] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _eager(lane: str) -> Any:
+    """Compiled functions run as they are written in the lanes without memory: nothing to compile.
+
+    Without `torch.compiler.set_stance` the first fake tensor would be an error of the compiler.
+    """
+    if lane == "measure" or "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextlib.contextmanager
+def _explained() -> Any:
+    """Says what to do about an operator that no fake tensor can go through."""
+    try:
+        yield
+    except Exception as error:
+        name = _operator_without_fake(error)
+        if name is None:
+            raise
+        msg = (
+            f"custom operator {name} has no fake kernel, so its result's size is not known without "
+            f'running it: register one with @torch.library.register_fake("{name}")'
+        )
+        raise LaneError(msg) from error
+
+
+def _operator_without_fake(error: BaseException) -> str | None:
+    """The operator's name, where that is what an error is about."""
+    kind = type(error)
+    if f"{kind.__module__}.{kind.__qualname__}" == _NO_FAKE:
+        func = getattr(error, "func", None)
+        return str(getattr(func, "_name", func)).rpartition(".")[0] or str(func)
+    text = str(error)
+    if "no fake impl registered for" in text and "CustomOpDef(" in text:
+        return text.partition("CustomOpDef(")[2].partition(")")[0]
+    return None
+
+
+def _returns_no_call(build: Callable[..., Any], value: object) -> str:
+    name = getattr(build, "func", build)
+    kind = type(value).__name__
+    return (
+        f"{getattr(name, '__name__', 'the builder')} returns {kind}, not a function: "
+        "return what is to be judged as a call, such as `return lambda: decode(cache)`"
+    )

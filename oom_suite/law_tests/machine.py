@@ -1,0 +1,80 @@
+"""What a machine says beside the prediction: the code with real tensors, at the test's sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from oom_suite.errors import OomSuiteError
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from oom_suite.law_tests.promise import Promise
+    from oom_suite.law_tests.runs import Runs
+    from oom_suite.records import Trace
+
+    Shadow = Callable[[Mapping[str, int]], Trace]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSays:
+    """The outcome of measuring.
+
+    Attributes:
+        agrees: whether it was measured, and equals the prediction to the byte.
+        problem: why the promise cannot be green; empty when it can.
+        notes: what was left out, and why.
+        process: what the operating system or the GPU's allocator said, in bytes.
+    """
+
+    agrees: bool = False
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+    process: Mapping[str, int] = field(default_factory=dict)
+
+
+def machine_says(promise: Promise, runs: Runs, shadow: Shadow, device: str) -> MachineSays:
+    """The measurement at the promise's default sizes, or why there is none.
+
+    Raises:
+        OomSuiteError: the default sizes cannot be run without memory.
+    """
+    if not promise.measure:
+        return MachineSays()
+    predicted = shadow(promise.defaults)
+    peak_bytes = predicted.peak().num_bytes
+    if predicted.launches and device == "cpu":
+        kernel = predicted.launches[0].kernel
+        return MachineSays(notes=(f"not measured on the CPU: it launches {kernel}, a GPU kernel",))
+    if device == "cpu" and (lack := _lack(peak_bytes + predicted.input_bytes)):
+        return MachineSays(problem=f"not measured: {lack}; choose smaller sizes in axes")
+    try:
+        measured: Trace = runs.ask("measure", dict(promise.defaults))
+    except OomSuiteError as error:
+        return MachineSays(problem=f"cannot be measured on {device}: {error}")
+    # A GPU's own counter sees what kernels allocate inside; dispatch alone does on a CPU.
+    actual_bytes = measured.process.get("peak_requested_bytes", measured.peak().num_bytes)
+    unexplained_bytes = actual_bytes - peak_bytes
+    if unexplained_bytes == 0:
+        return MachineSays(agrees=True, process=measured.process)
+    return MachineSays(
+        problem=f"{unexplained_bytes:+,} bytes measured on {device} at the sizes of axes that the "
+        f"shadow lane does not explain{_suspects(predicted)} (measure=False leaves it out)",
+        process=measured.process,
+    )
+
+
+def _lack(needed_bytes: int) -> str:
+    import psutil  # noqa: PLC0415 - only for the measure lane
+
+    available_bytes = psutil.virtual_memory().available
+    if needed_bytes < available_bytes:
+        return ""
+    needed, available = format_bytes(needed_bytes), format_bytes(available_bytes)
+    return f"it would take {needed}, and this machine has {available} available"
+
+
+def _suspects(predicted: Trace) -> str:
+    names = dict.fromkeys(unseen.op for unseen in predicted.unseen)
+    return f"; {', '.join(names)} may have taken them inside" if names else ""
