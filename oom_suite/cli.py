@@ -121,6 +121,9 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     settings = read_settings(
         scenario, sizes or [], workload, lane, device, arch, budget, time_limit, memory_limit
     )
+    if file != DEFAULT_FILE and not against_lock:
+        msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
+        raise UsageError(msg)
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:

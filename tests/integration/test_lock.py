@@ -164,12 +164,28 @@ def test_a_subject_that_cannot_be_run_is_not_locked(suite, tmp_path):
     assert {"s.py:decode"} == set(tomllib.loads((tmp_path / "oom-laws.toml").read_text())["laws"])
 
 
+def test_the_failure_of_the_documentation_is_the_one_that_is_printed(suite, tmp_path):
+    """docs/lockfile.md shows a function, its entry, and the failure of the changed function."""
+    page = (ROOT / "docs" / "lockfile.md").read_text("utf-8")
+    source = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "my_decode.py").write_text(source)
+    assert 0 == suite("lock", "my_decode.py:decode").returncode
+    entry = page.split("```toml\n")[1].split("made_with")[0]
+    assert entry in (tmp_path / "oom-laws.toml").read_text()
+    first, last = source.split("    rows = ")
+    copy = "    copy = swa_k_cache.clone()\n"
+    (tmp_path / "my_decode.py").write_text(f"{first}{copy}    rows = {last}")
+    shown = page.split("```text\n")[1].split("```")[0]
+    assert shown in suite("check", "--locked").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "text", "said"),
     [
         (["check", "--locked"], None, "no lockfile 'oom-laws.toml': write one with oom-suite lock"),
         (["check", "--locked"], "format = 7\n", "has format 7, this oom-suite reads format 1"),
         (["check", "--locked"], "format = 1\n", "has no law of workload decode: run oom-suite"),
+        (["check", "--file", "a.toml"], None, "--file 'a.toml' names the lockfile that --locked"),
         (["lock", "s.py:decode"], "format = 7\n", "has format 7"),
         (["lock", "s.py:decode", "--file", "no/such.toml"], None, "cannot write 'no/such.toml'"),
     ],
