@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from oom_suite.errors import UsageError
 from oom_suite.records import Blame, BudgetFit, Law, Polynomial, Result, Verdict
-from oom_suite.report.html import page, render_check_page, write_check_page
+from oom_suite.report.html import page, render_check_page
 from oom_suite.report.html.check_page import verdict_sentence
 
 pytest.importorskip("jinja2", reason="pages need the extra `report`: pip install .[report]")
@@ -307,25 +305,3 @@ def test_the_switch_and_the_legend_are_controls_that_a_keyboard_reaches():
 )
 def test_the_verdict_in_a_sentence(results, expected):
     assert expected == verdict_sentence(results)
-
-
-@pytest.mark.parametrize("missing", ["plotly", "jinja2"])
-def test_without_the_extra_one_line_says_what_to_install(monkeypatch, tmp_path, missing):
-    monkeypatch.undo()
-    for name in [name for name in sys.modules if name.split(".")[0] == missing]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(UsageError, match=r"pip install oom-suite\[report\]$") as caught:
-        write_check_page([FIX], tmp_path / "page.html")
-    assert missing in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert [] == list(tmp_path.iterdir())
-
-
-def test_the_file_is_written_whole_or_not_at_all(tmp_path):
-    write_check_page([FIX], tmp_path / "page.html")
-    assert ["page.html"] == [path.name for path in tmp_path.iterdir()]
-    with pytest.raises(UsageError, match=r"cannot write .*it is a folder"):
-        write_check_page([FIX], tmp_path)
-    with pytest.raises(UsageError, match=r"cannot write .*No such file"):
-        write_check_page([FIX], tmp_path / "none" / "page.html")
