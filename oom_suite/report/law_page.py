@@ -235,6 +235,7 @@ def _value_section(page: LawPage) -> Iterator[str]:
 def _limit_section(page: LawPage) -> Iterator[str]:
     budget = printable(page.budget)
     free: dict[str, list[str]] = {}
+    none: list[str] = []
     for row in page.limits:
         also = f", {printable(row.reason)}" if row.reason else ""
         if not row.is_solved:
@@ -242,9 +243,11 @@ def _limit_section(page: LawPage) -> Iterator[str]:
         elif row.largest is None:
             free.setdefault(row.reason, []).append(row.axis)
         elif row.largest == 0:
-            yield f"{budget} does not take a single one of {row.axis}"
+            none.append(row.axis)
         else:
             yield f"{budget} takes at most {row.largest:,} {row.axis}{also}"
+    if none:
+        yield f"{budget} takes not one of {', '.join(none)}: the other sizes fill it alone"
     for reason, axes in free.items():
         yield f"{budget} sets no limit to {', '.join(axes)}: {printable(reason)}"
 

@@ -70,7 +70,7 @@ def test_a_single_formula_is_no_maximum():
     [
         (LimitRow("t", 1234), "8GiB takes at most 1,234 t"),
         (LimitRow("t", 5, "as far as it holds"), "8GiB takes at most 5 t, as far as it holds"),
-        (LimitRow("t", 0), "8GiB does not take a single one of t"),
+        (LimitRow("t", 0), "8GiB takes not one of t: the other sizes fill it alone"),
         (LimitRow("t", None, "it is in no term"), "8GiB sets no limit to t: it is in no term"),
         (LimitRow("t", None, "held", is_solved=False), "t is not solved for, held"),
     ],
