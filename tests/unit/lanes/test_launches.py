@@ -115,7 +115,7 @@ def test_vllm_s_kernels_are_recorded_without_triton(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
     )
     line = DECODE.splitlines().index(next(x for x in DECODE.splitlines() if "[(q." in x)) + 1
     assert f'[["gather_kernel", {line}]]\n1\n' == done.stdout, done.stderr
