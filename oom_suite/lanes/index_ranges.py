@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHAPES_KEPT = frozenset({
     "_to_copy", "clone", "index_select", "index", "gather", "take", "contiguous", "unique_dim",
     "masked_select", "max", "min", "amax", "amin", "sort", "flip", "repeat", "roll", "cummax",
-    "lift_fresh", "lift_fresh_copy", "masked_select", "tril", "triu", "constant_pad_nd",
+    "lift_fresh", "lift_fresh_copy", "tril", "triu", "constant_pad_nd",
 })  # fmt: skip
 _FROM_ZERO = frozenset({"zeros", "zeros_like", "new_zeros", "zero_"})
 _UNWRITTEN = frozenset({"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided"})
@@ -146,7 +146,7 @@ class IndexRanges:
         last = self._expression(result[0].shape[0]) - 1
         self._keep(result[1], Range(sympy.Integer(0), last))
 
-    def _computed(  # noqa: C901, PLR0911 - one line an operator
+    def _computed(  # noqa: C901, PLR0911, PLR0912 - one line an operator
         self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Range | None:
         if name in _FROM_ZERO:
@@ -165,10 +165,12 @@ class IndexRanges:
                 return self.of(args[1] if name != "new_full" else args[2])
             case "fill" | "copy":
                 return ranges[1]
+            case "scalar_tensor":
+                return ranges[0]
             case "clamp":
                 limits = [*args[1:], *(kwargs[key] for key in ("min", "max") if key in kwargs)]
                 low, high = ([self.of(limit) for limit in limits] + [None] * 2)[:2]
-                return None if low is None or high is None else Range(low.low, high.high)
+                return _clamped(ranges[0], low, high)
             case "cumsum" | "sum":
                 return self._summed(args[0], ranges[0])
             case "masked_fill" | "clamp_min":
@@ -180,14 +182,16 @@ class IndexRanges:
             case _:
                 plain = not kwargs and len(args) == 2  # noqa: PLR2004 - no alpha
                 floors = kwargs == {"rounding_mode": "floor"}
-                if not (plain or floors) or {None, NOTHING} & set(ranges):
+                left, right = (ranges + [None] * 2)[:2]
+                if not (plain or floors) or left is None or right is None:
                     return None
-                return _arithmetic(name, floors, ranges[0], ranges[1])
+                return None if NOTHING in {left, right} else _arithmetic(name, floors, left, right)
 
     def _summed(self, terms: torch.Tensor, each: Range | None) -> Range | None:
         if each in {None, NOTHING} or not is_nonnegative(each.low):
             return None
-        return Range(each.low, sympy.expand(each.high * self._expression(terms.numel())))
+        most = sympy.expand(each.high * self._expression(terms.numel()))
+        return Range(sympy.Integer(0), most)
 
     def _all(self, parts: Any) -> Range | None:
         found = self.of(parts[0])
@@ -239,6 +243,17 @@ def _lesser(one: sympy.Expr, other: sympy.Expr) -> sympy.Expr | None:
     if is_nonnegative(other - one):
         return one
     return other if is_nonnegative(one - other) else None
+
+
+def _clamped(given: Range | None, low: Range | None, high: Range | None) -> Range | None:
+    """What lies between two limits; nearer than they are where the values already did."""
+    if low is None or high is None:
+        return None
+    if given is None or given == NOTHING:
+        return Range(low.low, high.high)
+    least = given.low if is_nonnegative(given.low - low.low) else low.low
+    most = given.high if is_nonnegative(high.high - given.high) else high.high
+    return Range(least, most)
 
 
 def _joined(one: Range | None, other: Range | None) -> Range | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch._subclasses.fake_tensor import DynamicOutputShapeException as DynamicShapeException
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
@@ -28,9 +26,11 @@ from oom_suite.lanes.whole_numbers import AgainError, whole_sizes_stay_symbolic
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
     from types import FrameType
+
+    import torch
 
     from oom_suite.lanes.operands import Operator
     from oom_suite.lanes.protocol import Build
@@ -107,7 +107,7 @@ class ProveLane:
             self._recorder.ranges.forget(arguments)
 
     def _where(self, error: BaseException) -> str:
-        """The innermost line under test in an error's traceback, as `` at file:line (function)``."""
+        """The innermost line under test in an error's traceback, as `` at file:line``."""
         trace, found = error.__traceback__, ""
         while trace is not None:
             frame = self._lines._read(trace.tb_frame.f_code, trace.tb_lineno)  # noqa: SLF001
@@ -128,7 +128,7 @@ def _needs(error: Exception, where: str) -> str:
     return f"the code needs a number that data decides{where}: {said}"
 
 
-class _SymbolicRecorder(Recorder):
+class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     """A recorder whose bytes are expressions. It never asks torch to compare two of them."""
 
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:

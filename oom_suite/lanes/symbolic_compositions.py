@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
 def _logsumexp(
     self: torch.Tensor,
-    dim: Sequence[int],
+    dim: list[int],
     keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's signature
 ) -> torch.Tensor:
     if not self.is_floating_point():
@@ -26,13 +26,11 @@ def _logsumexp(
     maxes = torch.amax(self, dim, keepdim=True)
     squeezed = maxes if keepdim else maxes.squeeze(tuple(dim))
     squeezed.masked_fill_(squeezed.abs() == math.inf, 0)
-    result = torch.sum((self - maxes).exp_(), dim, keepdim=keepdim)
+    result: torch.Tensor = torch.sum((self - maxes).exp_(), dim, keepdim=keepdim)
     return result.log_().add_(squeezed)
 
 
-def _safe_softmax(
-    self: torch.Tensor, dim: int, dtype: torch.dtype | None = None
-) -> torch.Tensor:
+def _safe_softmax(self: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
     result = torch.softmax(self, dim, dtype)
     masked = self.eq(-math.inf)
     rows = torch.all(masked, dim, keepdim=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 import torch
-from sympy.printing.str import StrPrinter
 from torch._dynamo.source import ConstantSource
 from torch.fx.experimental.symbolic_shapes import (
     DimDynamic,
@@ -16,6 +15,7 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 from torch.utils._sympy.value_ranges import ValueRanges
 
+from oom_suite.lanes.symbol_text import SymbolPrinter
 from oom_suite.records import Polynomial
 from oom_suite.records.symbolic import Formula, Guard, Hints, Quantity
 
@@ -48,7 +48,7 @@ class _Guards(list[Any]):
         self.stacks.append(self._here())
 
 
-class _NamedEnv(ShapeEnv):  # type: ignore[misc]  # torch does not annotate it
+class _NamedEnv(ShapeEnv):
     """A `ShapeEnv` that tells which data-dependent sizes an operator made.
 
     Where the code branches on one of them, the branch of ordinary data is taken and is a guard.
@@ -75,7 +75,8 @@ class _NamedEnv(ShapeEnv):  # type: ignore[misc]  # torch does not annotate it
             answer = self._ordinarily(orig_expr)
             if answer is None:
                 raise
-            self.guards.append(_Assumed(orig_expr if answer else sympy.Not(orig_expr)))
+            holds = orig_expr if answer else sympy.Not(orig_expr)
+            cast("list[Any]", self.guards).append(_Assumed(holds))
             return sympy.true if answer else sympy.false
 
     def _ordinarily(self, condition: sympy.Basic) -> bool | None:
@@ -200,7 +201,7 @@ class Symbols:
 
     def are_same(self, one: Any, other: Any) -> bool:
         """Whether two expressions are one, by all that is known by now. Adds no guard."""
-        return one == other or self.env.replace(one) == self.env.replace(other)
+        return bool(one == other or self.env.replace(one) == self.env.replace(other))
 
     def is_axis(self, symbol: sympy.Symbol) -> bool:
         """Whether a symbol is an axis."""
@@ -246,7 +247,7 @@ class Symbols:
 
     def text(self, expression: sympy.Basic) -> str:
         """An expression in the axes' names, in Python's notation."""
-        return str(_Printer(self.name).doprint(expression))
+        return str(SymbolPrinter(self.name).doprint(expression))
 
     def polynomial(self, value: Any) -> Polynomial:
         """A size or its expression as a polynomial; what is not one becomes a quantity in it."""
@@ -279,57 +280,3 @@ class Symbols:
         name = text if text[-1] == ")" and text.count("(") == 1 else f"({text})"
         self._derived.setdefault(name, Quantity(name, "a function of the sizes", Formula(text)))
         return name
-
-
-class _Printer(StrPrinter):  # type: ignore[misc]  # sympy is not annotated
-    """Writes torch's expressions in Python's notation."""
-
-    def __init__(self, name: Callable[[sympy.Symbol], str]) -> None:
-        super().__init__({"order": "none"})
-        self._name = name
-
-    def _print_Symbol(self, expr: sympy.Symbol) -> str:  # noqa: N802
-        return self._name(expr)
-
-    def _print_Relational(self, expr: Any) -> str:  # noqa: N802
-        signs = {"Equality": "==", "Unequality": "!="}
-        sign = signs.get(type(expr).__name__, getattr(expr, "rel_op", "?"))
-        return f"{self.doprint(expr.lhs)} {sign} {self.doprint(expr.rhs)}"
-
-    def _print_Function(self, expr: Any) -> str:  # noqa: N802
-        kind = type(expr).__name__
-        sign = _INFIX.get(kind)
-        if sign is not None:
-            left, right = (self._operand(arg) for arg in expr.args)
-            return f"({left}{sign}{right})"
-        name = _CALLS.get(kind, kind)
-        return f"{name}({', '.join(self.doprint(arg) for arg in expr.args)})"
-
-    def _operand(self, expr: Any) -> str:
-        text = str(self.doprint(expr))
-        return text if expr.is_Atom else f"({text})"
-
-    _print_Max = _print_Min = _print_FloorDiv = _print_Mod = _print_CleanDiv = _print_Function
-    _print_PythonMod = _print_IntTrueDiv = _print_FloatTrueDiv = _print_Function
-
-
-_INFIX = {
-    "FloorDiv": "//",
-    "CleanDiv": "//",
-    "Mod": " % ",
-    "PythonMod": " % ",
-    "IntTrueDiv": "/",
-    "FloatTrueDiv": "/",
-    "PowByNatural": "**",
-    "LShift": "<<",
-    "RShift": ">>",
-    "BitwiseFn_bitwise_or": " | ",
-    "BitwiseFn_bitwise_and": " & ",
-    "BitwiseFn_bitwise_xor": " ^ ",
-}
-_CALLS = {
-    "Max": "max",
-    "Min": "min",
-    "CeilToInt": "ceil",
-    "FloorToInt": "floor",
-}

@@ -1,17 +1,52 @@
-"""Sizes for symbolic runs: hints that meet no branch by accident, and the other sides of guards."""
+"""Branches of code under symbolic sizes: what a law speaks of, and sizes that go beyond."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from oom_suite.records import Workload
-    from oom_suite.records.symbolic import Guard
+    from oom_suite.laws.fit import Regime
+    from oom_suite.records import Law, Workload
+    from oom_suite.records.symbolic import Guard, SymbolicTrace
 
 _MAX_DOUBLINGS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A law and the branches that it speaks of.
+
+    Attributes:
+        law: the law.
+        regimes: its regimes, with what is alive in each.
+        trace: the symbolic run that it comes from; its guards are the law's.
+        checked: guards, as text, whose other side was run and has the same law.
+    """
+
+    law: Law
+    regimes: tuple[Regime, ...]
+    trace: SymbolicTrace
+    checked: frozenset[str] = frozenset()
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """What the law takes for granted about the sizes."""
+        return tuple(
+            guard
+            for guard in self.trace.guards
+            if str(guard.formula) not in self.checked
+            and not (guard.formula.names and guard.formula.names <= self.law.held.keys())
+        )
+
+    def applies(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it speaks of these sizes; what data decides is left aside."""
+        return all(sizes[axis] == size for axis, size in self.law.held.items()) and all(
+            holds(guard, sizes) for guard in self.guards if guard.formula.names <= sizes.keys()
+        )
 
 
 def distinct_hints(workload: Workload, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -30,20 +65,16 @@ def distinct_hints(workload: Workload, sizes: Mapping[str, int]) -> dict[str, in
     return dict(settled) if settled is not None else hints
 
 
-def other_side(
-    guards: Iterable[Guard], workload: Workload, start: Mapping[str, int]
-) -> dict[str, int] | None:
-    """The nearest sizes tried at which one of these guards is false; None where none was found.
+def other_side(guard: Guard, workload: Workload, start: Mapping[str, int]) -> dict[str, int] | None:
+    """The nearest sizes tried at which a guard is false; None where none was found.
 
     Args:
-        guards: conditions on axes alone.
+        guard: a condition on axes alone.
         workload: its axes are moved, to sizes that it can be built with.
-        start: sizes at which the guards hold.
+        start: sizes at which the guard holds.
     """
-    wanted = list(guards)
-    names = frozenset().union(*(guard.formula.names for guard in wanted))
-    for sizes in _moved(workload, start, names):
-        if any(not holds(guard, sizes) for guard in wanted):
+    for sizes in _moved(workload, start, guard.formula.names):
+        if not holds(guard, sizes):
             return sizes
     return None
 
@@ -62,12 +93,14 @@ def _moved(
     """One axis moved, then two: to their least values, far ones, and ever further out."""
     axes = [axis for axis in workload.axes if axis.name in names]
     values = {
-        axis.name: dict.fromkeys([
-            axis.lower,
-            start[axis.name] + 1,
-            *axis.far,
-            *(start[axis.name] << k for k in range(1, _MAX_DOUBLINGS)),
-        ])
+        axis.name: dict.fromkeys(
+            [
+                axis.lower,
+                start[axis.name] + 1,
+                *axis.far,
+                *(start[axis.name] << k for k in range(1, _MAX_DOUBLINGS)),
+            ]
+        )
         for axis in axes
     }
     for axis in axes:

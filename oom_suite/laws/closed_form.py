@@ -84,7 +84,9 @@ def term_lines(regime: Regime) -> tuple[TermLines, ...]:
     return tuple(found)
 
 
-def covers(one: Iterable[Polynomial], other: Sequence[Polynomial], lower: Mapping[str, int]) -> bool:
+def covers(
+    one: Iterable[Polynomial], other: Sequence[Polynomial], lower: Mapping[str, int]
+) -> bool:
     """Whether the maximum of `one` is provably at least that of `other`, everywhere."""
     upper = list(one)
     return all(any(each.at_most(bound, lower) for bound in upper) for each in other)

@@ -12,7 +12,8 @@ from oom_suite.laws.wording import listed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from oom_suite.laws.proof import Branch, Proof
+    from oom_suite.laws.branches import Branch
+    from oom_suite.laws.proof import Proof
     from oom_suite.records import Polynomial, Trace, Workload
 
 _SEED = 41962
@@ -63,6 +64,7 @@ def cross_check(
         if missing:
             skipped.append((sizes, f"the run does not tell {', '.join(sorted(missing))}"))
             continue
+        _check_bounds(branch, values)
         proved, exact = branch.law(values), trace.peak().num_bytes
         if proved != exact:
             raise DisagreementError(
@@ -136,6 +138,16 @@ def _solved(
     if not slope or (num_bytes - base) % slope:
         return None
     return {name: int((num_bytes - base) / slope)}
+
+
+def _check_bounds(branch: Branch, values: Mapping[str, int]) -> None:
+    for quantity in branch.trace.quantities:
+        for bound in quantity.at_most if quantity.name in values else ():
+            if bound.names <= values.keys() and values[quantity.name] > bound(values):
+                raise DisagreementError(
+                    f"{quantity.name} is {values[quantity.name]:,} in an exact run, and prove "
+                    f"says at most {bound}; this is an error of the suite: please report it"
+                )
 
 
 def _missing(branch: Branch, values: Mapping[str, int]) -> frozenset[str]:

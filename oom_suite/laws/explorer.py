@@ -1,0 +1,170 @@
+"""Symbolic runs on both sides of what the code asks of the sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from oom_suite.errors import OomSuiteError
+from oom_suite.laws.branches import Branch, distinct_hints, holds, other_side
+from oom_suite.laws.closed_form import closed_form, covers, same_law
+from oom_suite.laws.wording import listed
+from oom_suite.records.symbolic import Hints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from oom_suite.records import Frame, Workload
+    from oom_suite.records.symbolic import Guard, SymbolicTrace
+
+_MAX_SPECIALISATIONS = 4
+
+
+class Explorer:
+    """Runs the code on symbols, again where it takes other branches.
+
+    Args:
+        run: gives the symbolic trace for hints.
+        workload: its axes are the symbols.
+        sizes: the scenario.
+        max_runs: runs at most.
+
+    Attributes:
+        held: axes that the code made numbers of: the scenario's value, and the line that did.
+        notes: what could not be explored, and why.
+        num_runs: runs made.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Hints], SymbolicTrace],
+        workload: Workload,
+        sizes: Mapping[str, int],
+        max_runs: int,
+    ) -> None:
+        """Nothing is run yet."""
+        self._run = run
+        self._workload = workload
+        self._sizes = dict(sizes)
+        self._max_runs = max_runs
+        self._axes = {axis.name for axis in workload.axes}
+        self._lower = {axis.name: axis.lower for axis in workload.axes}
+        self._tried: set[str] = set()
+        self._made: list[Branch] = []
+        self.held: dict[str, tuple[int, Frame | None]] = {}
+        self.notes: list[str] = []
+        self.num_runs = 0
+
+    def begin(self) -> Branch:
+        """The branch of the scenario: axes that the code makes numbers of have its values.
+
+        Raises:
+            OomSuiteError: the code cannot run on symbols.
+        """
+        hints = distinct_hints(self._workload, self._sizes)
+        branch = self._branch(hints)
+        for _ in range(_MAX_SPECIALISATIONS):
+            new = {a: line for a, (_, line) in branch.trace.specialised.items()}
+            if new.keys() <= self.held.keys():
+                break
+            self.held |= {axis: (self._sizes[axis], line) for axis, line in new.items()}
+            wish = {**hints, **{axis: size for axis, (size, _) in self.held.items()}}
+            hints = dict(self._workload.settle(wish) or wish)
+            branch = self._branch(hints)
+        return branch
+
+    def explore(self, main: Branch) -> list[Branch]:
+        """The laws found, that of `main` first, each with the guards that do not matter to it.
+
+        A guard does not matter to a law where a run on its other side has that law, and no run
+        on its other side has another.
+        """
+        groups = [[main]]
+        waiting = [main]
+        while waiting:
+            for found in self._beyond(waiting.pop(0)):
+                self._place(found, groups)
+                waiting.append(found)
+        groups += [[found] for found in self._elsewhere(main)]
+        return [_settled(group, groups) for group in groups]
+
+    def _place(self, found: Branch, groups: list[list[Branch]]) -> None:
+        for group in groups:
+            law = group[0].law
+            is_wider = law.held.items() <= found.law.held.items()
+            if is_wider and same_law(law, found.law, self._lower):
+                group.append(found)
+                return
+        groups.append([found])
+
+    def _beyond(self, branch: Branch) -> Iterator[Branch]:
+        """One run beyond each guard of a branch that was not tried yet."""
+        for guard in branch.trace.guards:
+            text, names = str(guard.formula), guard.formula.names
+            if text in self._tried or not names <= self._axes or names & branch.law.held.keys():
+                continue
+            self._tried.add(text)
+            if any(_is_beyond(made, guard) for made in self._made):
+                continue
+            sizes = other_side(guard, self._workload, branch.trace.hints.sizes)
+            if sizes is None:
+                continue
+            found = self._try(sizes, f"where {guard} is false")
+            if found is not None:
+                yield found
+
+    def _elsewhere(self, main: Branch) -> Iterator[Branch]:
+        """Runs at other values of the axes that the code makes numbers of."""
+        for axis in self._workload.axes:
+            if axis.name not in self.held:
+                continue
+            for value in sorted({min(axis.far), max(axis.far)} if axis.far else set()):
+                wish = {**main.trace.hints.sizes, axis.name: value}
+                sizes = self._workload.settle(wish)
+                where = listed({axis.name: value})
+                found = self._try(sizes, f"at {where}") if sizes is not None else None
+                if found is None or value == self.held[axis.name][0]:
+                    continue
+                one, other = main.law.regimes, found.law.regimes
+                if covers(one, other, self._lower) and covers(other, one, self._lower):
+                    self.notes.append(f"the same law at {where}")
+                yield found
+
+    def _try(self, sizes: Mapping[str, int], where: str) -> Branch | None:
+        if self.num_runs >= self._max_runs:
+            self.notes.append(f"{where}, nothing was run: {self._max_runs} runs were made")
+            return None
+        try:
+            return self._branch(sizes)
+        except OomSuiteError as error:
+            self.notes.append(f"{where}, it cannot be run: {error}")
+            return None
+
+    def _branch(self, sizes: Mapping[str, int]) -> Branch:
+        held = tuple(name for name in sizes if name not in self._axes or name in self.held)
+        self.num_runs += 1
+        trace = self._run(Hints(dict(sizes), held, self._lower))
+        law, regimes = closed_form(trace)
+        made = Branch(law, regimes, trace)
+        self._made.append(made)
+        return made
+
+
+def _settled(group: list[Branch], groups: list[list[Branch]]) -> Branch:
+    """The first of a group, with the guards that the others show not to matter."""
+    first = group[0]
+    guards = [guard for branch in group for guard in branch.trace.guards]
+    strangers = [branch for other in groups if other is not group for branch in other]
+    checked = {
+        str(guard.formula)
+        for guard in guards
+        if any(_is_beyond(branch, guard) for branch in group)
+        and not any(_is_beyond(branch, guard) for branch in strangers)
+    }
+    return replace(first, checked=frozenset(checked))
+
+
+def _is_beyond(branch: Branch, guard: Guard) -> bool:
+    """Whether a branch was run at sizes where that guard is false."""
+    sizes = branch.trace.hints.sizes
+    return guard.formula.names <= sizes.keys() and not holds(guard, sizes)
