@@ -81,6 +81,8 @@ class ProveLane:
         device = shadow_device()
         symbols = Symbols(hints, self._lines.stack)
         fake = FakeTensorMode(allow_non_fake_inputs=True, shape_env=symbols.env)
+        # A cached result of symbolic sizes costs more to describe than to compute.
+        fake.cache_enabled = False
         recorder = self._recorder = _SymbolicRecorder(device.type, self._lines, symbols)
         try:
             with (
