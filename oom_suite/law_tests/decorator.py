@@ -57,6 +57,7 @@ def memory_law(  # noqa: PLR0913 - one parameter for each promise
     production: Mapping[str, int] | None = None,
     measure: bool = True,
     budget: str | None = None,
+    law: str = "",
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator that makes ``function(sizes, device) -> call`` a test of the call's memory.
 
@@ -77,6 +78,7 @@ def memory_law(  # noqa: PLR0913 - one parameter for each promise
         measure: whether to run with real tensors as well, at the sizes in `axes`: on the CPU,
             or on the device of ``--oom-device``.
         budget: what the peak has to fit in, a device (``MI325X``) or bytes (``12.74GiB``).
+        law: the law itself, as reports show it (``"128*num_tokens"``); any other fails.
 
     What cannot be used is told when pytest collects the test, in one line.
 

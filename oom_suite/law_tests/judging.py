@@ -17,7 +17,7 @@ from oom_suite.records import BudgetFit, Law, Result, Trace, Verdict
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from oom_suite.budgets import Budget
     from oom_suite.law_tests.promise import Promise
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MAX_CHECKED = 12
 """Exact runs that a proved law is compared with; those of the fit are there already."""
+
+_MAX_SHOWN_GUARDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def judge_promise(subject: str, promise: Promise, runs: Runs, judging: Judging) 
         process=said.process,
     )
     result = _with_forms(result, workload, proof)
+    result = _with_text(result, promise.law)
     result = _with_lanes(result, proof, shadow)
     if said.problem:
         result = _weakened(result, said.problem)
@@ -110,12 +113,26 @@ def _law(derivation: Derivation, proof: Proof) -> tuple[Law, tuple[str, ...]]:
     fitted = derivation.law
     if proof.how != CLOSED_FORM:
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {proof.reason}",)
-    assumed = "".join(f", where {guard}" for guard in proof.guards)
-    if not proof.law.axes <= fitted.sizes.keys():
-        return fitted, (f"proved in closed form{assumed}: {proof.law}", *proof.law.notes)
-    regimes = sorted(proof.law.regimes, key=lambda regime: -regime(fitted.sizes))
-    shown = replace(proof.law, regimes=tuple(regimes), notes=())
-    return shown, (f"proved in closed form{assumed}",)
+    branch = proof.branch_at(fitted.sizes)
+    if branch is None or branch.law.held:
+        named = [f"{a}={n:,}{f' at {at}' if at else ''}" for a, (n, at) in proof.held.items()]
+        why = f"the code fixes {', '.join(named)}" if named else "no proved branch is taken here"
+        return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {why}",)
+    proved = f"proved in closed form{_where([str(guard.formula) for guard in branch.guards])}"
+    if not branch.law.axes <= fitted.sizes.keys():
+        return fitted, (f"{proved}: {branch.law}", *branch.law.notes)
+    regimes = sorted(branch.law.regimes, key=lambda regime: -regime(fitted.sizes))
+    # Found with other numbers as hints, and true of these.
+    law = replace(branch.law, regimes=tuple(regimes), sizes=fitted.sizes, notes=())
+    return law, (proved,)
+
+
+def _where(guards: Sequence[str]) -> str:
+    if not guards:
+        return ""
+    more = len(guards) - _MAX_SHOWN_GUARDS
+    others = f" and {more} more" if more > 0 else ""
+    return f", where {', '.join(guards[:_MAX_SHOWN_GUARDS])}{others}"
 
 
 def _with_forms(result: Result, workload: Workload, proof: Proof) -> Result:
@@ -123,20 +140,29 @@ def _with_forms(result: Result, workload: Workload, proof: Proof) -> Result:
     if result.verdict is Verdict.FAIL or result.law is None:
         return result
     proved = [proof.law, *(branch.law for branch in proof.branches)]
-    laws = proved if proof.how == CLOSED_FORM else [result.law]
-    for law in laws:
+    for law in (result.law, *(proved if proof.how == CLOSED_FORM else ())):
         decision = decide(law, workload.contract)
-        if decision is None or decision.verdict is Verdict.PASS:
-            continue
-        if decision.verdict is Verdict.FAIL:
+        if decision is not None and decision.verdict is Verdict.FAIL:
             return replace(result, verdict=Verdict.FAIL, reason=decision.reason, law=law)
-        if workload.contract.linear_in:
-            return _weakened(result, decision.reason)
+    decision = decide(result.law, workload.contract)
+    if decision is not None and decision.verdict is Verdict.INCONCLUSIVE:
+        return _weakened(result, decision.reason)
     if not workload.contract.linear_in:
         return result
     kept = f"at most linear in {', '.join(workload.contract.linear_in)}"
     known = "" if result.reason == "nothing is promised" else f"{result.reason}, "
     return replace(result, reason=f"{known}{kept}")
+
+
+def _with_text(result: Result, promised: str) -> Result:
+    """The law must be the promised one, where one was."""
+    if not promised or result.law is None or result.verdict is Verdict.FAIL:
+        return result
+    if "".join(promised.split()) == "".join(str(result.law).split()):
+        known = "" if result.reason == "nothing is promised" else f"{result.reason}, "
+        return replace(result, reason=f"{known}the promised law")
+    reason = f"the law is {result.law}, not the promised {promised}"
+    return replace(result, verdict=Verdict.FAIL, reason=reason)
 
 
 def _with_lanes(result: Result, proof: Proof, shadow: _Shadow) -> Result:

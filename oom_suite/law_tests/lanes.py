@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError, SubjectError
-from oom_suite.law_tests.decorator import declaration_of
-from oom_suite.law_tests.sizes import Sizes
 from oom_suite.lanes.measure import MeasureLane
 from oom_suite.lanes.prove import ProveLane
 from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.law_tests.decorator import declaration_of
+from oom_suite.law_tests.sizes import Sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
     from oom_suite.law_tests.job import LawJob, Target
@@ -52,7 +52,7 @@ def runner(build: Callable[..., Any], lane: str, device: str, root: Path) -> Cal
         return call  # type: ignore[no-any-return]  # callable, which is all that is known
 
     def run(request: Any) -> Any:
-        with _explained(), _eager(lane):
+        with _explained(), _without_memory(lane):
             return chosen.run(called, request)
 
     return run
@@ -96,20 +96,22 @@ def _imported(target: Target) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _eager(lane: str) -> Any:
-    """Compiled functions run as they are written in the lanes without memory: nothing to compile.
+def _without_memory(lane: str) -> Iterator[None]:
+    """What the lanes without memory need of the code that they run.
 
-    Without `torch.compiler.set_stance` the first fake tensor would be an error of the compiler.
+    Backward passes stay on the calling thread: torch ends the process where Python code runs on
+    the thread that autograd keeps for a device without memory, and lines are read there too.
+    Compiled functions run as they are written: there is nothing to compile for.
     """
-    if lane == "measure" or "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
+    with contextlib.ExitStack() as undo:
+        if lane != "measure":
+            undo.enter_context(torch.autograd.set_multithreading_enabled(False))
+            undo.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 
 @contextlib.contextmanager
-def _explained() -> Any:
+def _explained() -> Iterator[None]:
     """Says what to do about an operator that no fake tensor can go through."""
     try:
         yield

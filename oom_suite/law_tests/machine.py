@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,8 @@ from oom_suite.errors import OomSuiteError
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from oom_suite.law_tests.promise import Promise
     from oom_suite.law_tests.runs import Runs
     from oom_suite.records import Trace

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LARGEST_STEP = 64
 _SMALL = 16
 _FAR = (4, 32)
-_FAR_FORBIDDEN = (8, 1024)
+_FAR_FORBIDDEN = (8, 256)
 """How many times its default an axis is set to; a pool is far larger than the test's."""
 
 
@@ -31,7 +31,7 @@ class Promise:
         production: the sizes that the shadow runs at; the defaults where none were given.
         measure: whether to run with real tensors too.
         budget: what the peak has to fit in; None for no budget.
-        is_bounded: whether something is promised for every size, not for one device alone.
+        law: the law itself, as text; empty where any law will do that keeps the contract.
     """
 
     workload: Workload
@@ -39,6 +39,7 @@ class Promise:
     production: Mapping[str, int]
     measure: bool
     budget: Budget | None
+    law: str
 
     @property
     def scenario(self) -> str:
@@ -59,6 +60,7 @@ def promise(  # noqa: PLR0913 - one parameter for each promise
     production: Mapping[str, int] | None = None,
     measure: bool = True,
     budget: str | None = None,
+    law: str = "",
 ) -> Promise:
     """The promise that these arguments of `memory_law` make.
 
@@ -75,17 +77,16 @@ def promise(  # noqa: PLR0913 - one parameter for each promise
         linear_in=linear_in,
         constant=constant,
     )
-    if not (named.independent_of or named.at_most or named.linear_in or budget):
+    if not (named.independent_of or named.at_most or named.linear_in or budget or law):
         raise UsageError(
-            "nothing is promised: give independent_of, at_most, linear_in, constant or budget"
+            "nothing is promised: give independent_of, at_most, linear_in, constant, law or budget"
         )
-    known = {"axes": defaults}
     at_least = _sizes("lower", lower or {}, defaults)
     largest = {**defaults, **_sizes("production", production or {}, defaults)}
     forbidden = frozenset(named.independent_of)
     given_steps = _sizes("steps", steps or {}, defaults)
     given_far = {name: _far(name, values, defaults) for name, values in (far or {}).items()}
-    for name, size in known["axes"].items():
+    for name, size in defaults.items():
         if size < at_least.get(name, 1):
             raise UsageError(f"axes: {name}={size:,} is below its lower={at_least[name]:,}")
     chosen = tuple(
@@ -105,12 +106,11 @@ def promise(  # noqa: PLR0913 - one parameter for each promise
         production=largest,
         measure=measure,
         budget=None if budget is None else _budget(budget),
+        law=law,
     )
 
 
-def _sizes(
-    what: str, values: Any, axes: Mapping[str, int] | None = None
-) -> dict[str, int]:
+def _sizes(what: str, values: Any, axes: Mapping[str, int] | None = None) -> dict[str, int]:
     """Whole numbers from 1 by name; the names are axes where those are given."""
     try:
         items = dict(values).items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,7 @@ class OomLaw:
         note: told every result.
     """
 
-    def __init__(
-        self, node: pytest.Item, options: Options, note: Callable[[Result], None]
-    ) -> None:
+    def __init__(self, node: pytest.Item, options: Options, note: Callable[[Result], None]) -> None:
         """Judge for this test."""
         self._node = node
         self._options = options
@@ -69,11 +68,10 @@ class OomLaw:
             UsageError: the promises cannot be read.
         """
         __tracebackhide__ = True
-        result = self.judge(build, **promises)
-        return _raised_unless_kept(result)
+        return self._noted(self.judge(build, **promises))
 
     def judge(self, build: Callable[..., Any], **promises: Any) -> Result:
-        """The same result, whatever it says.
+        """The same result, whatever it says; it is not in the run's own table.
 
         Raises:
             UsageError: the promises cannot be read.
@@ -110,7 +108,14 @@ class OomLaw:
             )
         del args
         name = self._node.nodeid
-        _raised_unless_kept(self._judged(name, declaration.promise, declaration.build, target))
+        self._noted(self._judged(name, declaration.promise, declaration.build, target))
+
+    def _noted(self, result: Result) -> Result:
+        __tracebackhide__ = True
+        self._note(result)
+        if result.verdict is not Verdict.PASS:
+            raise ContractError(contract_text(result), result)
+        return result
 
     def _judged(
         self, subject: str, made: Promise, build: Callable[..., Any], target: Target | None
@@ -129,8 +134,7 @@ class OomLaw:
             with RunsInChildren(target, device, options.time_limit_s) as children:
                 result = judge_promise(subject, made, children, judging)
         if result.verdict is Verdict.FAIL:
-            result = _with_next(result, self._node.nodeid)
-        self._note(result)
+            return replace(result, next_command=f"git bisect run pytest {self._node.nodeid}")
         return result
 
     def _named(self, build: Callable[..., Any]) -> str:
@@ -150,16 +154,3 @@ class OomLaw:
             return None
         root = str(self._node.config.rootpath)
         return Target(file, build.__module__, qualname, root, given)
-
-
-def _raised_unless_kept(result: Result) -> Result:
-    __tracebackhide__ = True
-    if result.verdict is not Verdict.PASS:
-        raise ContractError(contract_text(result), result)
-    return result
-
-
-def _with_next(result: Result, nodeid: str) -> Result:
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(result, next_command=f"git bisect run pytest {nodeid}")
