@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.errors import UsageError
+from oom_suite.report.text_file import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from oom_suite.records import Result
 
@@ -58,32 +57,3 @@ def write_body(body: Mapping[str, Any], path: str | Path) -> None:
         UsageError: the file cannot be written.
     """
     write_text(json.dumps({**body, "environment": environment()}, indent=2) + "\n", path)
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Write a text file, whole or not at all; a device or a pipe is written to directly.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_text(text, encoding="utf-8")
-        else:
-            _replace(target, text)
-    except OSError as error:
-        why = error.strerror or str(error)
-        msg = f"cannot write {str(path)!r}: {why}; give a file in a folder that can be written"
-        raise UsageError(msg) from error
-
-
-def _replace(target: Path, text: str) -> None:
-    if target.is_dir():
-        raise IsADirectoryError(None, "it is a folder")
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)

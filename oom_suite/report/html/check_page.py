@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from oom_suite.records import Verdict
 from oom_suite.report.html.curves import Chart, chart, swept_axes, tones
 from oom_suite.report.html.excerpts import Excerpt, Sources, excerpts
-from oom_suite.report.html.page import render_page, write_text
+from oom_suite.report.html.page import render_page
 from oom_suite.report.html.sweep import regime_ranges, sweep_of
 from oom_suite.report.json_file import environment
+from oom_suite.report.text_file import write_text
 from oom_suite.report.wording import (
     Row,
     budget_text,

@@ -1,12 +1,10 @@
-"""What every page shares: templates, the bundled plotly.js, the policy, the file."""
+"""What every page shares: templates, the bundled plotly.js, the policy."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import importlib
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError
@@ -86,32 +84,3 @@ def _policy(scripts: list[str]) -> str:
         f"default-src 'none'; script-src {allowed}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Write a page to a file, whole or not at all.
-
-    Args:
-        text: the page.
-        path: the file; an existing one is replaced. A device or a pipe is written to directly.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
-            return
-        scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            scratch.write_text(text, encoding="utf-8")
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
-    except OSError as error:
-        why = error.strerror or str(error)
-        msg = f"cannot write {str(path)!r}: {why}; give a file in a folder that can be written"
-        raise UsageError(msg) from error
