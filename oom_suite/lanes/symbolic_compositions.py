@@ -32,10 +32,10 @@ def _logsumexp(
 
 def _safe_softmax(self: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
     result = torch.softmax(self, dim, dtype)
-    masked = self.eq(-math.inf)
+    masked = torch.isneginf(self)
     rows = torch.all(masked, dim, keepdim=True)
-    zero = torch.zeros((), dtype=result.dtype, device=result.device)
-    return torch.where(rows, zero, result)
+    zero = torch.scalar_tensor(0.0, dtype=result.dtype, device=result.device)
+    return torch.where(rows, zero, result, out=result)
 
 
 def _binary_cross_entropy(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.branches import Branch
     from oom_suite.laws.proof import Proof
     from oom_suite.records import Polynomial, Trace, Workload
+    from oom_suite.records.symbolic import SymbolicTrace
 
 _SEED = 41962
 _NUM_RANDOM = 4
@@ -107,20 +108,27 @@ def resolved(branch: Branch, trace: Trace) -> dict[str, int]:
     for quantity in branch.trace.quantities:
         if quantity.value is not None and quantity.value.names <= values.keys():
             values[quantity.name] = int(quantity.value(values))
+    return values | _told(branch.trace, trace, values)
+
+
+def _told(symbolic: SymbolicTrace, trace: Trace, axes: Mapping[str, int]) -> dict[str, int]:
+    """What data decided in an exact run; nothing where its requests do not follow the proof's."""
+    values = dict(axes)
     exact = iter(trace.allocations)
-    for request in branch.trace.allocations:
+    for request in symbolic.allocations:
         unknown = request.requested.axes - values.keys()
         if not unknown and request.requested(values) == 0:
             continue
         found = next(exact, None)
         if found is None:
-            break
-        if not unknown:
-            continue
-        solved = _solved(request.requested, unknown, values, found.requested_bytes)
-        if found.stack != request.stack or solved is None:
-            break
-        values |= solved
+            return {}
+        if unknown:
+            solved = _solved(request.requested, unknown, values, found.requested_bytes)
+            if found.stack != request.stack or solved is None:
+                return {}
+            values |= solved
+        elif request.requested(values) != found.requested_bytes:
+            return {}
     return values
 
 
