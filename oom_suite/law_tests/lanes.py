@@ -16,6 +16,7 @@ from oom_suite.errors import LaneError, SubjectError
 from oom_suite.lanes.measure import MeasureLane
 from oom_suite.lanes.prove import ProveLane
 from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.lanes.shadow_device import shadow_device
 from oom_suite.law_tests.decorator import declaration_of
 from oom_suite.law_tests.sizes import Sizes
 
@@ -43,6 +44,8 @@ def runner(build: Callable[..., Any], lane: str, device: str, root: Path) -> Cal
         root: source files are shown relative to it.
     """
     lanes = {"prove": ProveLane, "shadow": ShadowLane}
+    if lane != "measure":
+        _allow_autocast()
     chosen: Any = MeasureLane(root, device) if lane == "measure" else lanes[lane](root)
 
     def called(sizes: Mapping[str, int], on: torch.device) -> Callable[[], object]:
@@ -93,6 +96,14 @@ def _imported(target: Target) -> ModuleType:
     sys.modules[target.module] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _allow_autocast() -> None:
+    """Let ``torch.autocast`` and checkpoints take the device without memory for a GPU."""
+    module = torch.get_device_module(shadow_device())
+    if not hasattr(module, "get_amp_supported_dtype"):
+        supported = [torch.float16, torch.bfloat16, torch.float32]
+        vars(module)["get_amp_supported_dtype"] = lambda: supported
 
 
 @contextlib.contextmanager
