@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from oom_suite.bisect.releases import bisect_releases
-from oom_suite.budgets import budget as find_budget
-from oom_suite.check import (
-    DEFAULT_TIME_LIMIT_S,
-    Settings,
-    check,
-    check_all,
-    exit_code,
-)
+from oom_suite.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
 from oom_suite.commands import law, lock, locked
-from oom_suite.commands.options import Locked, LockFile
-from oom_suite.errors import OomSuiteError, UsageError, unknown
-from oom_suite.geometry.scenarios import resize, scenario
+from oom_suite.commands.options import (
+    Arch,
+    BudgetText,
+    Device,
+    Html,
+    Json,
+    Lane,
+    Locked,
+    LockFile,
+    MemoryLimit,
+    Quiet,
+    Scenario,
+    Set,
+    Subjects,
+    TimeLimit,
+    WorkloadName,
+)
+from oom_suite.commands.settings import read_settings
+from oom_suite.commands.sources import source_folders
+from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.lockfile import DEFAULT_FILE
 from oom_suite.progress import Progress
 from oom_suite.records import Verdict
@@ -31,16 +40,10 @@ from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.json_file import write as write_json
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render
-from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, parse
-from oom_suite.subjects.vllm.releases import obtain
-from oom_suite.subjects.vllm.tree import installed_root, open_tree
-from oom_suite.units import parse_bytes
-from oom_suite.workloads.catalog import workload as find_workload
+from oom_suite.subjects.spec import BUILTIN_NAMES, parse
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
-LANES = ("shadow", "measure")
-ARCHS = ("generic", "gfx942", "gfx950")
 
 app = typer.Typer(
     name="oom-suite",
@@ -50,48 +53,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Subjects = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[SUBJECT]...",
-        help="a built-in, vllm, vllm==VERSION, vllm@PATH, FILE.py:FUNCTION or module:function; "
-        "the built-ins when none is given",
-    ),
-]
-Scenario = Annotated[
-    str, typer.Option("--scenario", help="named sizes: small, production or issue-41962")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="AXIS=VALUE", help="one size of the scenario; repeatable"),
-]
-WorkloadName = Annotated[str, typer.Option("--workload", help="what is run: decode, decode-swa")]
-Lane = Annotated[
-    str, typer.Option("--lane", help="shadow (no memory), or measure (real tensors beside it)")
-]
-Device = Annotated[
-    str, typer.Option("--device", help="where measure runs: cpu or cuda (HIP devices too)")
-]
-Arch = Annotated[
-    str, typer.Option("--arch", help="the GPU the code is told it is on: generic, gfx942, gfx950")
-]
-BudgetText = Annotated[
-    str | None,
-    typer.Option("--budget", help="a device (MI325X, H200, ...) or free bytes such as 12.74GiB"),
-]
-TimeLimit = Annotated[
-    float, typer.Option("--time-limit", help="seconds that one run may take", min=0.1)
-]
-MemoryLimit = Annotated[
-    str | None,
-    typer.Option("--memory-limit", help="address space a child may add, such as 2GiB"),
-]
-Json = Annotated[Path | None, typer.Option("--json", help="write the results to this file")]
-Html = Annotated[
-    Path | None, typer.Option("--html", help="write a page with the chart, to open in a browser")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]
 
 
 @app.command("check")
@@ -195,71 +156,8 @@ def bisect_command(  # noqa: PLR0913 - one parameter for each option
         write_json(found.tried, json)
 
 
-def read_settings(  # noqa: PLR0913, PLR0917 - the options, once, in the order of the command line
-    scenario_name: str,
-    overrides: list[str],
-    workload: str,
-    lane: str,
-    device: str,
-    arch: str,
-    budget: str | None,
-    time_limit_s: float,
-    memory_limit: str | None,
-) -> Settings:
-    """The settings that these options spell.
-
-    Raises:
-        UsageError: one of them is not understood.
-    """
-    if lane not in LANES:
-        raise unknown("lane", lane, LANES)
-    if arch not in ARCHS:
-        raise unknown("architecture", arch, ARCHS)
-    chosen = scenario(scenario_name)
-    return Settings(
-        scenario=chosen.name,
-        sizes=resize(chosen.sizes, dict(_override(text) for text in overrides)),
-        workload=find_workload(workload),
-        lane=lane,
-        device=device,
-        arch=arch,
-        budget=None if budget is None else find_budget(budget),
-        time_limit_s=time_limit_s,
-        memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
-    )
-
-
-def source_folders(subject: str) -> tuple[Path, ...]:
-    """The folders that the source paths of a subject's result may be relative to."""
-    spec = parse(subject)
-    try:
-        if spec.kind is SubjectKind.VLLM_RELEASE:
-            return (obtain(str(spec.version)),)
-        if spec.kind is SubjectKind.VLLM_TREE:
-            return (open_tree(str(spec.path)),)
-        if spec.kind is SubjectKind.VLLM_INSTALLED:
-            return (installed_root(),)
-    except OomSuiteError:  # the tree is gone since it was judged
-        return ()
-    if spec.kind is SubjectKind.BUILTIN:
-        return (Path(__file__).parents[1],)
-    return (Path.cwd(), Path(spec.path or ".").expanduser().parent)
-
-
-def _override(text: str) -> tuple[str, int]:
-    axis, equals, value = text.partition("=")
-    if not equals or not axis.strip():
-        msg = f"--set {text!r} is not AXIS=VALUE; write it like --set num_blocks=512"
-        raise UsageError(msg)
-    try:
-        return axis.strip(), int(value.replace("_", "").replace(",", ""))
-    except ValueError:
-        msg = f"--set {text!r}: {value!r} is not a whole number; write it like --set num_blocks=512"
-        raise UsageError(msg) from None
-
-
-law.register(app, read_settings)
-lock.register(app, read_settings)
+law.register(app)
+lock.register(app)
 
 
 def main() -> NoReturn:

@@ -11,6 +11,7 @@ from rich.console import Console
 from oom_suite.commands.limits import limits
 from oom_suite.commands.lines import lines_of
 from oom_suite.commands.options import Arch, BudgetText, Scenario, Set, TimeLimit, WorkloadName
+from oom_suite.commands.settings import read_settings
 from oom_suite.commands.study import study_all
 from oom_suite.geometry.scenarios import SCENARIOS
 from oom_suite.progress import Progress
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from oom_suite.check import Settings
-    from oom_suite.commands.options import ReadSettings
     from oom_suite.commands.study import Study
     from oom_suite.laws.derivation import Derivation
     from oom_suite.records import Law
@@ -30,13 +30,8 @@ if TYPE_CHECKING:
 EXIT_NO_LAW = 3
 
 
-def register(app: typer.Typer, read_settings: ReadSettings) -> None:
-    """Add the command to the command line.
-
-    Args:
-        app: the command line.
-        read_settings: gives the settings that options spell.
-    """
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
 
     @app.command("law")
     def law_command(  # noqa: PLR0913 - one parameter for each option

@@ -13,10 +13,11 @@ from oom_suite.commands.options import (
     LockFile,
     Scenario,
     Set,
-    Subjects,
+    SubjectsAsForCheck,
     TimeLimit,
     WorkloadName,
 )
+from oom_suite.commands.settings import read_settings
 from oom_suite.commands.study import study_all
 from oom_suite.lockfile import DEFAULT_FILE, compare, dumps, merged, read
 from oom_suite.progress import Progress
@@ -28,24 +29,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from oom_suite.check import Settings
-    from oom_suite.commands.options import ReadSettings
     from oom_suite.commands.study import Study
     from oom_suite.records.lock import Entry, Key
 
 EXIT_NO_LAW = 3
 
 
-def register(app: typer.Typer, read_settings: ReadSettings) -> None:
-    """Add the command to the command line.
-
-    Args:
-        app: the command line.
-        read_settings: gives the settings that options spell.
-    """
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
 
     @app.command("lock")
     def lock_command(  # noqa: PLR0913 - one parameter for each option
-        subjects: Subjects = None,
+        subjects: SubjectsAsForCheck = None,
         *,
         file: LockFile = DEFAULT_FILE,
         scenario: Scenario = "issue-41962",

@@ -1,19 +1,23 @@
-"""The options that `law` and `lock` share with the other commands."""
+"""The options of the commands, each in one place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from oom_suite.check import Settings
 from oom_suite.lockfile import DEFAULT_FILE
 
-ReadSettings = Callable[..., Settings]
-"""Gives the settings that options spell, in the order of the command line."""
-
 Subjects = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SUBJECT]...",
+        help="a built-in, vllm, vllm==VERSION, vllm@PATH, FILE.py:FUNCTION or module:function; "
+        "the built-ins when none is given",
+    ),
+]
+SubjectsAsForCheck = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SUBJECT]...", help="as for check; the built-ins when none is given"),
 ]
@@ -25,6 +29,12 @@ Set = Annotated[
     typer.Option("--set", metavar="AXIS=VALUE", help="one size of the scenario; repeatable"),
 ]
 WorkloadName = Annotated[str, typer.Option("--workload", help="what is run: decode, decode-swa")]
+Lane = Annotated[
+    str, typer.Option("--lane", help="shadow (no memory), or measure (real tensors beside it)")
+]
+Device = Annotated[
+    str, typer.Option("--device", help="where measure runs: cpu or cuda (HIP devices too)")
+]
 Arch = Annotated[
     str, typer.Option("--arch", help="the GPU the code is told it is on: generic, gfx942, gfx950")
 ]
@@ -35,6 +45,15 @@ BudgetText = Annotated[
 TimeLimit = Annotated[
     float, typer.Option("--time-limit", help="seconds that one run may take", min=0.1)
 ]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option("--memory-limit", help="address space a child may add, such as 2GiB"),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="write the results to this file")]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="write a page with the chart, to open in a browser")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]
 LockFile = Annotated[
     str, typer.Option("--file", metavar="FILE", help=f"the lockfile; {DEFAULT_FILE} by default")
 ]

@@ -1,0 +1,59 @@
+"""What the options spell: the settings of a run."""
+
+from __future__ import annotations
+
+from oom_suite.budgets import budget as find_budget
+from oom_suite.check import Settings
+from oom_suite.errors import UsageError, unknown
+from oom_suite.geometry.scenarios import resize, scenario
+from oom_suite.units import parse_bytes
+from oom_suite.workloads.catalog import workload as find_workload
+
+LANES = ("shadow", "measure")
+ARCHS = ("generic", "gfx942", "gfx950")
+
+
+def read_settings(  # noqa: PLR0913, PLR0917 - the options, once, in the order of the command line
+    scenario_name: str,
+    overrides: list[str],
+    workload: str,
+    lane: str,
+    device: str,
+    arch: str,
+    budget: str | None,
+    time_limit_s: float,
+    memory_limit: str | None,
+) -> Settings:
+    """The settings that these options spell.
+
+    Raises:
+        UsageError: one of them is not understood.
+    """
+    if lane not in LANES:
+        raise unknown("lane", lane, LANES)
+    if arch not in ARCHS:
+        raise unknown("architecture", arch, ARCHS)
+    chosen = scenario(scenario_name)
+    return Settings(
+        scenario=chosen.name,
+        sizes=resize(chosen.sizes, dict(_override(text) for text in overrides)),
+        workload=find_workload(workload),
+        lane=lane,
+        device=device,
+        arch=arch,
+        budget=None if budget is None else find_budget(budget),
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
+    )
+
+
+def _override(text: str) -> tuple[str, int]:
+    axis, equals, value = text.partition("=")
+    if not equals or not axis.strip():
+        msg = f"--set {text!r} is not AXIS=VALUE; write it like --set num_blocks=512"
+        raise UsageError(msg)
+    try:
+        return axis.strip(), int(value.replace("_", "").replace(",", ""))
+    except ValueError:
+        msg = f"--set {text!r}: {value!r} is not a whole number; write it like --set num_blocks=512"
+        raise UsageError(msg) from None
