@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oom_suite.allocator import round_request
 from oom_suite.contracts import decide
 from oom_suite.errors import OomSuiteError
-from oom_suite.law_tests.machine import machine_says
+from oom_suite.law_tests.machine import IS_COMPILED, machine_says
 from oom_suite.laws.cross_check import DisagreementError, cross_check
 from oom_suite.laws.derive import derive
 from oom_suite.laws.judge import judge
@@ -76,7 +76,8 @@ def judge_promise(subject: str, promise: Promise, runs: Runs, judging: Judging) 
     try:
         derivation = derive(shadow.fresh, workload, promise.production)
         proof = prove(lambda h: runs.ask("prove", h), shadow.known, workload, promise.production)
-        said = machine_says(promise, runs, shadow.known, judging.device)
+        compiled = bool(runs.ask("shadow", IS_COMPILED))
+        said = machine_says(promise, runs, shadow.known, judging.device, is_compiled=compiled)
     except OomSuiteError as error:
         return _inconclusive(subject, promise, str(error))
     judgement = judge(derivation, workload)

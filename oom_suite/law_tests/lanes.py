@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 
@@ -18,6 +19,7 @@ from oom_suite.lanes.prove import ProveLane
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.lanes.shadow_device import shadow_device
 from oom_suite.law_tests.decorator import declaration_of
+from oom_suite.law_tests.machine import IS_COMPILED
 from oom_suite.law_tests.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from oom_suite.law_tests.job import LawJob, Target
 
 _NO_FAKE = "torch._subclasses.fake_tensor.UnsupportedOperatorException"
+
+_NO_AUTOCAST = (
+    "torch.autocast on the device that it is given cannot be run without memory: "
+    "convert the tensors in the test, or take autocast out of what it calls"
+)
 
 
 def make_handler(job: LawJob) -> Callable[[Any], Any]:
@@ -54,8 +61,12 @@ def runner(build: Callable[..., Any], lane: str, device: str, root: Path) -> Cal
             raise SubjectError(_returns_no_call(build, call))
         return call  # type: ignore[no-any-return]  # callable, which is all that is known
 
+    entered: list[object] = []
+
     def run(request: Any) -> Any:
-        with _explained(), _without_memory(lane):
+        if request == IS_COMPILED:
+            return bool(entered)
+        with _explained(), _without_memory(lane), _noting_compiled(entered):
             return chosen.run(called, request)
 
     return run
@@ -122,11 +133,32 @@ def _without_memory(lane: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _noting_compiled(entered: list[object]) -> Iterator[None]:
+    """Notes that a compiled function is entered; it asks for the stance each time it is."""
+    frames: Any = sys.modules.get("torch._dynamo.eval_frame")
+    original = getattr(frames, "_callback_from_stance", None)
+    if original is None:
+        yield
+        return
+
+    def noting(callback: object) -> Any:
+        # Those who switch the compiler off ask too, on entering and on leaving.
+        if callable(callback) and sys._getframe(1).f_code.co_name == "compile_wrapper":  # noqa: SLF001
+            entered.append(True)
+        return original(callback)
+
+    with mock.patch.object(frames, "_callback_from_stance", noting):
+        yield
+
+
+@contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Says what to do about an operator that no fake tensor can go through."""
     try:
         yield
     except Exception as error:
+        if "Autocast" in str(error) and isinstance(error, NotImplementedError):
+            raise LaneError(_NO_AUTOCAST) from error
         name = _operator_without_fake(error)
         if name is None:
             raise
@@ -142,7 +174,8 @@ def _operator_without_fake(error: BaseException) -> str | None:
     kind = type(error)
     if f"{kind.__module__}.{kind.__qualname__}" == _NO_FAKE:
         func = getattr(error, "func", None)
-        return str(getattr(func, "_name", func)).rpartition(".")[0] or str(func)
+        namespace, _, rest = str(func).partition(".")
+        return f"{namespace}::{rest.partition('.')[0]}"
     text = str(error)
     if "no fake impl registered for" in text and "CustomOpDef(" in text:
         return text.partition("CustomOpDef(")[2].partition(")")[0]

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
     Shadow = Callable[[Mapping[str, int]], Trace]
 
+IS_COMPILED = "is compiled"
+"""A request to the shadow lane: whether its runs entered a function that torch.compile made."""
+
+_COMPILED = (
+    "torch.compile: the law is that of the code as it is written; compiled, it may take other bytes"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MachineSays:
@@ -35,33 +42,48 @@ class MachineSays:
     process: Mapping[str, int] = field(default_factory=dict)
 
 
-def machine_says(promise: Promise, runs: Runs, shadow: Shadow, device: str) -> MachineSays:
+def machine_says(
+    promise: Promise, runs: Runs, shadow: Shadow, device: str, *, is_compiled: bool = False
+) -> MachineSays:
     """The measurement at the promise's default sizes, or why there is none.
 
     Raises:
         OomSuiteError: the default sizes cannot be run without memory.
     """
+    if is_compiled and (device == "cpu" or not promise.measure):
+        # Under a recorder compiled functions run as written: on a CPU nothing else could count.
+        return MachineSays(notes=(f"{_COMPILED}, which a GPU can measure (--oom-device cuda)",))
     if not promise.measure:
         return MachineSays()
     predicted = shadow(promise.defaults)
-    peak_bytes = predicted.peak().num_bytes
-    if predicted.launches and device == "cpu":
-        kernel = predicted.launches[0].kernel
-        return MachineSays(notes=(f"not measured on the CPU: it launches {kernel}, a GPU kernel",))
-    if device == "cpu" and (lack := _lack(peak_bytes + predicted.input_bytes)):
-        return MachineSays(problem=f"not measured: {lack}; choose smaller sizes in axes")
+    if device == "cpu":
+        if predicted.launches:
+            kernel = predicted.launches[0].kernel
+            note = f"not measured on the CPU: it launches {kernel}, a GPU kernel"
+            return MachineSays(notes=(note,))
+        if lack := _lack(predicted.peak().num_bytes + predicted.input_bytes):
+            return MachineSays(problem=f"not measured: {lack}; choose smaller sizes in axes")
+    return _compared(promise, runs, predicted, device, is_compiled=is_compiled)
+
+
+def _compared(
+    promise: Promise, runs: Runs, predicted: Trace, device: str, *, is_compiled: bool
+) -> MachineSays:
     try:
         measured: Trace = runs.ask("measure", dict(promise.defaults))
     except OomSuiteError as error:
         return MachineSays(problem=f"cannot be measured on {device}: {error}")
     # A GPU's own counter sees what kernels allocate inside; dispatch alone does on a CPU.
     actual_bytes = measured.process.get("peak_requested_bytes", measured.peak().num_bytes)
-    unexplained_bytes = actual_bytes - peak_bytes
-    if unexplained_bytes == 0:
+    peak_bytes = predicted.peak().num_bytes
+    if actual_bytes == peak_bytes:
         return MachineSays(agrees=True, process=measured.process)
+    if is_compiled and actual_bytes < peak_bytes:
+        less = f"{_COMPILED}: {actual_bytes:,} measured on {device}, {peak_bytes:,} as written"
+        return MachineSays(notes=(less,), process=measured.process)
     return MachineSays(
-        problem=f"{unexplained_bytes:+,} bytes measured on {device} at the sizes of axes that the "
-        f"shadow lane does not explain{_suspects(predicted)} (measure=False leaves it out)",
+        problem=f"{actual_bytes - peak_bytes:+,} bytes measured on {device} at the sizes of axes "
+        f"that the shadow lane does not explain{_suspects(predicted)} (measure=False leaves it out)",
         process=measured.process,
     )
 
