@@ -99,7 +99,7 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     if against_lock:
         render_differences(differences, Console(), quiet=quiet)
     if json is not None:
-        write_json(results, json)
+        write_json(results, json, differences if against_lock else None)
     if html is not None:
         write_check_page(results, html, read_sources(results, source_folders))
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))

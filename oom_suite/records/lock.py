@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,3 +122,39 @@ class Difference:
     growths: tuple[Growth, ...] = ()
     file: str = ""
     lock_command: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The difference as JSON values; formulas as text, coefficients as exact text."""
+        subject, workload, arch = self.key
+        return {
+            "subject": subject,
+            "workload": workload,
+            "arch": arch,
+            "change": self.change.value,
+            "reason": self.reason,
+            "growths": [_growth_to_json(growth) for growth in self.growths],
+            "file": self.file,
+            "lock_command": self.lock_command,
+        }
+
+
+def _growth_to_json(growth: Growth) -> dict[str, Any]:
+    return {
+        "now": str(growth.now),
+        "locked": str(growth.locked),
+        "axes": list(growth.axes),
+        "terms": [
+            {
+                "text": str(each.term),
+                "locked": str(each.locked),
+                "added": str(each.added),
+                "lines": [
+                    {"where": str(line), "coefficient": str(part)} for line, part in each.lines
+                ],
+            }
+            for each in growth.terms
+        ],
+        "sizes": dict(growth.sizes),
+        "now_bytes": growth.now_bytes,
+        "locked_bytes": growth.locked_bytes,
+    }

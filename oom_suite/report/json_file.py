@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oom_suite.records import Result
+    from oom_suite.records.lock import Difference
 
 
 def environment() -> dict[str, Any]:
@@ -37,17 +38,26 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def write(results: Sequence[Result], path: str | Path) -> None:
+def write(
+    results: Sequence[Result],
+    path: str | Path,
+    differences: Sequence[Difference] | None = None,
+) -> None:
     """Write ``{"results": [...], "environment": {...}}`` to a file, whole or not at all.
 
     Args:
         results: each is written by `Result.to_json`.
         path: the file; an existing one is replaced. A device or a pipe is written to directly.
+        differences: from a lockfile, written under ``"locked"`` by `Difference.to_json`; None
+            where nothing was compared, and there is no such key then.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    write_body({"results": [result.to_json() for result in results]}, path)
+    body: dict[str, Any] = {"results": [result.to_json() for result in results]}
+    if differences is not None:
+        body["locked"] = [difference.to_json() for difference in differences]
+    write_body(body, path)
 
 
 def write_body(body: Mapping[str, Any], path: str | Path) -> None:

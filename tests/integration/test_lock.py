@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -92,6 +93,26 @@ def test_growth_with_the_pool_shows_the_diff_and_the_line_that_brought_it(locked
     ) in done.stdout
     assert "promise the larger law: oom-suite lock s.py:decode\n" in done.stdout
     assert done.stdout.endswith("laws: 1 grew\n")
+
+
+def test_json_has_the_differences_beside_the_results(locked, tmp_path):
+    """Machines get what grew, by which line, and where, to the byte; nothing for what did not."""
+    locked(POOL_GROWTH, "--json", "grown.json")
+    body = json.loads((tmp_path / "grown.json").read_text(encoding="utf-8"))
+    assert ["results", "locked", "environment"] == list(body)
+    (grown,) = body["locked"]
+    (growth,) = grown["growths"]
+    assert ("s.py:decode", "decode", "generic") == (
+        *(grown[key] for key in ("subject", "workload", "arch")),
+    )
+    assert ("grew", "oom-suite lock s.py:decode") == (grown["change"], grown["lock_command"])
+    line = {"where": "s.py:6 (decode)", "coefficient": "28"}
+    term = {"text": "28*swa_num_blocks", "locked": "0", "added": "28", "lines": [line]}
+    assert [term] == growth["terms"]
+    assert growth["now_bytes"] - growth["locked_bytes"] == 28 * growth["sizes"]["swa_num_blocks"]
+    locked(HEALTHY, "--json", "same.json")
+    (same,) = json.loads((tmp_path / "same.json").read_text(encoding="utf-8"))["locked"]
+    assert ("as locked", []) == (same["change"], same["growths"])
 
 
 def test_growth_within_the_contract_fails_too(locked):

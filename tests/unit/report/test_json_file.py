@@ -11,6 +11,7 @@ import pytest
 
 from oom_suite.errors import UsageError
 from oom_suite.records import Result, Verdict
+from oom_suite.records.lock import Change, Difference
 from oom_suite.report import json_file, write_json
 
 RESULT = Result("streaming", "decode", "shadow", "small", {"pool": 1}, Verdict.PASS, "ok")
@@ -23,6 +24,17 @@ def test_the_file_holds_the_results_and_where_they_were_made(tmp_path):
     assert body["environment"]["python"] == platform.python_version()
     assert body["environment"]["torch"] == metadata.version("torch")
     assert set(body["environment"]) == {"python", "torch", "oom_suite", "platform"}
+
+
+def test_differences_from_a_lockfile_stand_beside_the_results(tmp_path):
+    missing = Difference(("streaming", "decode", "generic"), Change.MISSING, "it has no entry")
+    write_json([RESULT], tmp_path / "out.json", [missing])
+    body = json.loads((tmp_path / "out.json").read_text())
+    assert ["results", "locked", "environment"] == list(body)
+    assert [missing.to_json()] == body["locked"]
+    assert "not locked" == body["locked"][0]["change"]
+    write_json([RESULT], tmp_path / "out.json")
+    assert "locked" not in json.loads((tmp_path / "out.json").read_text())
 
 
 def test_a_distribution_that_is_not_installed_has_no_version(monkeypatch):
