@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from oom_suite.budgets import Budget
     from oom_suite.law_tests.promise import Promise
     from oom_suite.law_tests.runs import Runs
+    from oom_suite.laws.branches import Branch
     from oom_suite.laws.derive import Derivation
     from oom_suite.laws.proof import Proof
     from oom_suite.records import Workload
@@ -81,7 +82,7 @@ def judge_promise(subject: str, promise: Promise, runs: Runs, judging: Judging) 
     except OomSuiteError as error:
         return _inconclusive(subject, promise, str(error))
     judgement = judge(derivation, workload)
-    law, notes = _law(derivation, proof)
+    law, notes = _law(derivation, proof, frozenset(workload.contract.independent_of))
     result = Result(
         subject=subject,
         workload=workload.name,
@@ -109,7 +110,9 @@ def judge_promise(subject: str, promise: Promise, runs: Runs, judging: Judging) 
     return _with_budget(result, promise.budget or judging.budget)
 
 
-def _law(derivation: Derivation, proof: Proof) -> tuple[Law, tuple[str, ...]]:
+def _law(
+    derivation: Derivation, proof: Proof, forbidden: frozenset[str]
+) -> tuple[Law, tuple[str, ...]]:
     """The law to show, and how it was found: the proved one where it speaks in axes alone."""
     fitted = derivation.law
     if proof.how != CLOSED_FORM:
@@ -119,13 +122,21 @@ def _law(derivation: Derivation, proof: Proof) -> tuple[Law, tuple[str, ...]]:
         named = [f"{a}={n:,}{f' at {at}' if at else ''}" for a, (n, at) in proof.held.items()]
         why = f"the code fixes {', '.join(named)}" if named else "no proved branch is taken here"
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {why}",)
-    proved = f"proved in closed form{_where([str(guard.formula) for guard in branch.guards])}"
+    where = _where([str(guard.formula) for guard in branch.guards])
+    if not _is_wide(branch, forbidden):
+        return fitted, (f"fitted to {fitted.num_runs} exact runs, proved only{where[1:]}",)
+    proved = f"proved in closed form{where}"
     if not branch.law.axes <= fitted.sizes.keys():
         return fitted, (f"{proved}: {branch.law}", *branch.law.notes)
     regimes = sorted(branch.law.regimes, key=lambda regime: -regime(fitted.sizes))
     # Found with other numbers as hints, and true of these.
     law = replace(branch.law, regimes=tuple(regimes), sizes=fitted.sizes, notes=())
     return law, (proved,)
+
+
+def _is_wide(branch: Branch, forbidden: frozenset[str]) -> bool:
+    """Whether it speaks of all values of the forbidden axes: elsewhere its terms mean nothing."""
+    return not any(guard.formula.names & forbidden for guard in branch.guards)
 
 
 def _where(guards: Sequence[str]) -> str:
@@ -140,8 +151,10 @@ def _with_forms(result: Result, workload: Workload, proof: Proof) -> Result:
     """What the formulas themselves say of the contract: a regime may rule where nothing was run."""
     if result.verdict is Verdict.FAIL or result.law is None:
         return result
-    proved = [proof.law, *(branch.law for branch in proof.branches)]
-    for law in (result.law, *(proved if proof.how == CLOSED_FORM else ())):
+    forbidden = frozenset(workload.contract.independent_of)
+    every = (*((proof.main,) if proof.main is not None else ()), *proof.branches)
+    wide = [branch.law for branch in every if _is_wide(branch, forbidden)]
+    for law in (result.law, *wide):
         decision = decide(law, workload.contract)
         if decision is not None and decision.verdict is Verdict.FAIL:
             return replace(result, verdict=Verdict.FAIL, reason=decision.reason, law=law)
@@ -157,7 +170,7 @@ def _with_forms(result: Result, workload: Workload, proof: Proof) -> Result:
 
 def _with_text(result: Result, promised: str) -> Result:
     """The law must be the promised one, where one was."""
-    if not promised or result.law is None or result.verdict is Verdict.FAIL:
+    if not promised or result.law is None or result.verdict is not Verdict.PASS:
         return result
     if "".join(promised.split()) == "".join(str(result.law).split()):
         known = "" if result.reason == "nothing is promised" else f"{result.reason}, "

@@ -83,7 +83,8 @@ def _compared(
         return MachineSays(notes=(less,), process=measured.process)
     return MachineSays(
         problem=f"{actual_bytes - peak_bytes:+,} bytes measured on {device} at the sizes of axes "
-        f"that the shadow lane does not explain{_suspects(predicted)} (measure=False leaves it out)",
+        f"that the shadow lane does not explain{_suspects(predicted)} "
+        "(measure=False leaves it out)",
         process=measured.process,
     )
 

@@ -75,11 +75,10 @@ class TestCopies:
     [
         (
             "return lambda: torch.ops.mine.triple(inputs(sizes, device)[0])",
-            "*custom operator mine::triple has no fake kernel, so its result's size is not known "
-            'without running it: register one with @torch.library.register_fake("mine::triple")',
+            '*custom operator mine::triple has no fake kernel*register_fake("mine::triple")',
         ),
         ("return 4", "*test_it returns int, not a function: return what is to be judged as a*"),
-        ("return lambda: 1 / 0", "*raised: ZeroDivisionError: division by zero at test_laws.py:*"),
+        ("return lambda: 1 / 0", "*raised: ZeroDivisionError: division by zero at *test_laws.py:*"),
         ("import os; return lambda: os.abort()", "*crashed: the process crashed with SIGABRT*"),
         ("return lambda: torch.ones(sizes.tokens)", "*unknown axis 'tokens': choose from *"),
     ],

@@ -26,12 +26,14 @@ AXES = {"num_blocks": 512, "num_tokens": 4}
         ),
         (
             {"axes": AXES, "independent_of": "num_block"},
-            "independent_of: unknown axis 'num_block': choose from num_blocks, num_tokens; did you "
-            "mean 'num_blocks'?",
+            (
+                "independent_of: unknown axis 'num_block': choose from num_blocks, num_tokens; "
+                "did you mean 'num_blocks'?"
+            ),
         ),
         (
-            {"axes": AXES, "constant": True, "steps": {"num_heads": 8}},
-            "steps: unknown axis 'num_heads': choose from num_blocks, num_tokens",
+            {"axes": AXES, "constant": True, "steps": {"xyz": 8}},
+            "steps: unknown axis 'xyz': choose from num_blocks, num_tokens",
         ),
         (
             {"axes": AXES, "constant": True, "far": {"num_tokens": 8}},
