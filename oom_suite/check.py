@@ -110,14 +110,14 @@ def check(
 ) -> Result:
     """The verdict on one subject. What goes wrong on the way is an INCONCLUSIVE result."""
     try:
-        root = _root(spec, on_progress)
-        with Respawning(lambda: _child(spec, root, settings, "shadow")) as child:
+        root = source_root(spec, on_progress)
+        with Respawning(lambda: start_child(spec, root, settings, "shadow")) as child:
             run = _counted(child, spec, on_progress)
             derivation = derive(run, settings.workload, settings.sizes)
             on_law(spec.text, derivation, run)
         measured = None
         if settings.lane == "measure":
-            with _child(spec, root, settings, "measure") as child:
+            with start_child(spec, root, settings, "measure") as child:
                 on_progress(spec.text, f"measuring on {settings.device}")
                 measured = child.ask(settings.sizes)
     except ChildError as error:
@@ -128,7 +128,7 @@ def check(
     return _result(spec, settings, derivation, judgement, measured)
 
 
-def _root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
+def source_root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
     """Where the release lies on this machine, fetched when it is not there yet."""
     if spec.kind is not SubjectKind.VLLM_RELEASE:
         return None
@@ -143,7 +143,7 @@ def _root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
     return str(obtain(spec.version, on_progress=fetched))
 
 
-def _child(spec: SubjectSpec, root: str | None, settings: Settings, lane: str) -> Child:
+def start_child(spec: SubjectSpec, root: str | None, settings: Settings, lane: str) -> Child:
     job = Job(
         subject=spec.text,
         root=root,

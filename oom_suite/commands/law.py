@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from oom_suite.commands.limits import limits
 from oom_suite.commands.lines import lines_of
-from oom_suite.commands.options import Arch, BudgetText, Scenario, Set, TimeLimit, WorkloadName
+from oom_suite.commands.options import (
+    Arch,
+    BudgetText,
+    Html,
+    Scenario,
+    Set,
+    TimeLimit,
+    WorkloadName,
+)
+from oom_suite.commands.proved import assumptions, at_scenario, method, prove_subject
 from oom_suite.commands.settings import read_settings
 from oom_suite.commands.study import study_all
+from oom_suite.errors import OomSuiteError
 from oom_suite.geometry.scenarios import SCENARIOS
+from oom_suite.laws.cross_check import DisagreementError
+from oom_suite.laws.proof import CLOSED_FORM
 from oom_suite.progress import Progress
+from oom_suite.report.html import write_law_page
 from oom_suite.report.json_file import write_body
 from oom_suite.report.law_page import LawPage, TermRow, ValueRow, render_law
 from oom_suite.report.wording import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from oom_suite.check import Settings
     from oom_suite.commands.study import Study
-    from oom_suite.laws.derivation import Derivation
+    from oom_suite.laws.cross_check import Agreement
+    from oom_suite.laws.fit import Regime
+    from oom_suite.laws.proof import Proof
     from oom_suite.records import Law
 
 EXIT_NO_LAW = 3
@@ -44,6 +60,7 @@ def register(app: typer.Typer) -> None:
         budget: BudgetText = None,
         time_limit: TimeLimit = 120.0,
         json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
+        html: Html = None,
     ) -> None:
         """Show the law of a subject: formula, assumptions, terms and their lines, what fits.
 
@@ -52,9 +69,10 @@ def register(app: typer.Typer) -> None:
         settings = read_settings(
             scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
         )
-        with Progress() as progress:
+        with Progress() as progress, ThreadPoolExecutor(1) as beside:
+            proving = beside.submit(prove_subject, subject, settings, progress.update)
             (study,) = study_all([subject], settings, progress.update, progress.finish)
-        page = law_page(study, settings)
+        page = law_page(study, settings, _proof(proving, study))
         if page is None:
             reason = printable(study.result.reason)
             typer.echo(f"INCONCLUSIVE {printable(subject)}: no law was found: {reason}")
@@ -62,14 +80,51 @@ def register(app: typer.Typer) -> None:
         render_law(page, Console())
         if json is not None:
             write_body({"law": page.to_json()}, json)
+        if html is not None:
+            write_law_page(page, study.result, html)
 
 
-def law_page(study: Study, settings: Settings) -> LawPage | None:
-    """What is shown of a study; None where no law was found."""
+def _proof(
+    proving: Future[tuple[Proof, Agreement]], study: Study
+) -> tuple[Proof, Agreement] | None:
+    """The proof; None where the subject cannot be run at all, which the study tells.
+
+    Raises:
+        DisagreementError: the lanes disagree: nothing that could be shown would be true.
+    """
+    try:
+        return proving.result()
+    except DisagreementError:
+        raise
+    except OomSuiteError:
+        if study.derivation is not None:
+            raise
+        return None
+
+
+def law_page(
+    study: Study, settings: Settings, proven: tuple[Proof, Agreement] | None = None
+) -> LawPage | None:
+    """What is shown of a study; None where no law was found.
+
+    Args:
+        study: the subject's verdict and its fitted law.
+        settings: how it was run.
+        proven: its proved law, which is shown where there is one.
+    """
     derivation = study.derivation
     if derivation is None:
         return None
-    law, budget = derivation.law, settings.budget
+    law, regimes, budget = derivation.law, derivation.regimes, settings.budget
+    sizes: Mapping[str, int] = settings.sizes
+    known: dict[str, Any] = {}
+    if proven is not None:
+        proof, agreement = proven
+        known["method"] = method(proof, agreement)
+        if proof.how == CLOSED_FORM:
+            law, regimes, sizes = at_scenario(proof, derivation.trace)
+            known["assumes"] = assumptions(proof)
+            known["conditions"] = tuple(str(guard) for guard in proof.requires)
     return LawPage(
         subject=study.result.subject,
         workload=settings.workload.name,
@@ -77,17 +132,18 @@ def law_page(study: Study, settings: Settings) -> LawPage | None:
         law=law,
         elsewhere=tuple((change.moved, change.law) for change in derivation.elsewhere),
         notes=study.result.notes,
-        terms=_terms(derivation),
+        terms=_terms(regimes, sizes),
         values=tuple(_value(name, law, study, settings) for name in SCENARIOS),
         budget="" if budget is None else budget.name,
         limits=() if budget is None else limits(derivation, settings.workload, budget.free_bytes),
+        **known,
     )
 
 
-def _terms(derivation: Derivation) -> tuple[TermRow, ...]:
-    if not derivation.regimes:
+def _terms(regimes: Sequence[Regime], sizes: Mapping[str, int]) -> tuple[TermRow, ...]:
+    if not regimes:
         return ()
-    regime, sizes = derivation.regimes[0], derivation.law.sizes
+    regime = regimes[0]
     rows = []
     for term in regime.polynomial.parts:
         (monomial,) = term.terms

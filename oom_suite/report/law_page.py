@@ -16,7 +16,7 @@ from oom_suite.report.wording import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from fractions import Fraction
 
     from rich.console import Console
@@ -90,6 +90,9 @@ class LawPage:
         values: the peak at the named scenarios.
         budget: the budget's name; empty without one.
         limits: what fits the budget.
+        method: how the law is known, in a clause.
+        assumes: what a proved law takes for granted; None where the law is fitted.
+        conditions: what the workload's own builder asks of the sizes, for the JSON.
     """
 
     subject: str
@@ -102,6 +105,14 @@ class LawPage:
     values: tuple[ValueRow, ...]
     budget: str = ""
     limits: tuple[LimitRow, ...] = ()
+    method: str = ""
+    assumes: tuple[str, ...] | None = None
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def has_winner(self) -> bool:
+        """Whether the first regime is known to win: nothing in it is left to unknown data."""
+        return all(row.num_bytes is not None for row in self.terms)
 
     def to_json(self) -> dict[str, Any]:
         """The page as JSON values."""
@@ -114,6 +125,9 @@ class LawPage:
             "elsewhere": [
                 {"at": dict(moved), **_law_to_json(law)} for moved, law in self.elsewhere
             ],
+            "method": self.method,
+            "assumes": None if self.assumes is None else list(self.assumes),
+            "conditions": list(self.conditions),
             "notes": list(self.notes),
             "terms": [
                 {
@@ -160,20 +174,26 @@ def render_law(page: LawPage, console: Console) -> None:
 def page_lines(page: LawPage) -> tuple[str, ...]:
     """The page as lines of plain text."""
     subject = printable(page.subject)
-    found = f"the law around scenario {page.scenario}, from {page.law.num_runs} exact runs"
-    lines = [f"{subject}: workload {page.workload}, {found}"]
-    sections = (
+    found = page.method or f"from {page.law.num_runs} exact runs"
+    lines = [f"{subject}: workload {page.workload}, the law around scenario {page.scenario}"]
+    lines.append(f"  {'how':<9}{printable(found)}")
+    for label, section in page_sections(page):
+        for index, text in enumerate(section):
+            lines.append(f"  {label if index == 0 else '':<9}{text}".rstrip())
+    return tuple(lines)
+
+
+def page_sections(page: LawPage) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The labelled parts of the page, each as lines of plain text; a part may be empty."""
+    sections: tuple[tuple[str, Iterable[str]], ...] = (
         ("law", _law_section(page)),
-        ("assumes", _assumptions(page.law)),
+        ("assumes", _assumptions(page)),
         ("note", (printable(n) for n in page.notes if not n.startswith("reproduces "))),
         ("terms", _term_section(page)),
         ("values", _value_section(page)),
         ("fits", _limit_section(page)),
     )
-    for label, section in sections:
-        for index, text in enumerate(section):
-            lines.append(f"  {label if index == 0 else '':<9}{text}".rstrip())
-    return tuple(lines)
+    return tuple((label, tuple(lines)) for label, lines in sections)
 
 
 def _law_section(page: LawPage) -> Iterator[str]:
@@ -188,14 +208,18 @@ def _law_section(page: LawPage) -> Iterator[str]:
     for index, regime in enumerate(law.regimes):
         first, *rest = law_lines(regime, _WIDTH)
         comma = "," if index + 1 < len(law.regimes) else ""
-        here = "   # wins at the scenario" if index == 0 else ""
+        here = "   # wins at the scenario" if index == 0 and page.has_winner else ""
         lines = [f"  {first}", *(f"      {line}" for line in rest)]
         lines[-1] += comma + here
         yield from lines
     yield ")"
 
 
-def _assumptions(law: Law) -> Iterator[str]:
+def _assumptions(page: LawPage) -> Iterator[str]:
+    if page.assumes is not None:
+        yield from (printable(text) for text in page.assumes)
+        return
+    law = page.law
     noted = " ".join(law.notes)
     for axis, size in law.held.items():
         if f"held at {axis}=" not in noted:

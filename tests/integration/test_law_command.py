@@ -51,7 +51,8 @@ def test_the_law_with_its_lines_values_and_limits(law):
     assert 0 == done.returncode, done.stderr
     for line in (
         "           1024*swa_num_blocks + 512*num_tokens*swa_topk",
-        "  assumes  block_size = 64 (not varied)",
+        "  assumes  nothing about the sizes: the code under test asked for no condition",
+        "           block_size = 64 (not varied)",
         "             1,024 bytes per swa_num_blocks: s.py:5 (decode)",
         "             512 bytes per num_tokens*swa_topk: s.py:6 (decode)",
         "  values   small        320.00 KiB (327,680 bytes)",

@@ -38,7 +38,8 @@ PAGE = LawPage(
 def test_the_page_in_full():
     """Formula by regime, assumptions, terms with their lines, values; nothing of a budget."""
     assert (
-        "s.py:decode: workload decode, the law around scenario small, from 52 exact runs",
+        "s.py:decode: workload decode, the law around scenario small",
+        "  how      from 52 exact runs",
         "  law      peak bytes over t, k",
         "           max(",
         "             8*t*k + 3,   # wins at the scenario",
@@ -62,7 +63,21 @@ def test_a_single_formula_is_no_maximum():
         "  law      peak bytes over t, k",
         "           8*t*k",
         "  assumes  nothing about the sizes",
-    ) == page_lines(page)[1:]
+    ) == page_lines(page)[2:]
+
+
+def test_a_proved_law_says_how_and_under_what():
+    """A proof's method and assumptions stand in place of what a fitted law holds."""
+    page = replace(PAGE, method="proved in closed form", assumes=("t > 1 at a.py:3 (f)", "k <= t"))
+    lines = page_lines(page)
+    assert "  how      proved in closed form" == lines[1]
+    assert ("  assumes  t > 1 at a.py:3 (f)", "           k <= t") == lines[7:9]
+
+
+def test_no_winner_is_claimed_where_data_decides():
+    """A formula with a size that only data knows is not said to win."""
+    unknown = TermRow(formula("8*t*k"), None, ())
+    assert not any("wins" in line for line in page_lines(replace(PAGE, terms=(unknown,))))
 
 
 @pytest.mark.parametrize(
