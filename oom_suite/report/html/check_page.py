@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
-from oom_suite.report.html.curves import Chart, chart, swept_axes, tones
+from oom_suite.report.html.curves import chart, curves_table, swept_axes, tones
 from oom_suite.report.html.excerpts import Excerpt, Sources, excerpts
 from oom_suite.report.html.page import render_page
-from oom_suite.report.html.sweep import regime_ranges, sweep_of
+from oom_suite.report.html.sweep import Regime, regimes_of, sweep_of
 from oom_suite.report.json_file import environment
 from oom_suite.report.text_file import write_text
 from oom_suite.report.wording import (
@@ -26,7 +26,7 @@ from oom_suite.report.wording import (
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from oom_suite.records import Polynomial, Result
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _NO_SOURCES: Sources = MappingProxyType({})
 _NUM_NAMED = 4
 _SHOWN_ELSEWHERE = {"why", "law", "blame"}
-_POOLS_OF_THE_TABLE = (1_000, 10_000, 100_000, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +44,6 @@ class Term:
     amount: str
     percent: float
     guilty: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Regime:
-    """A formula of a law, the pools at which it wins (empty: at none), whether it does here."""
-
-    text: str
-    pools: str
-    is_here: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +127,7 @@ def render_check_page(results: Sequence[Result], sources: Sources = _NO_SOURCES)
         "setting": _setting(results),
         "subjects": subjects,
         "chart": None if drawn is None else drawn.to_json(),
-        "curves_table": _curves_table(results, drawn),
+        "curves_table": curves_table(results, drawn),
         "with_budget": any(result.budget is not None for result in results),
         "environment": versions,
     }
@@ -212,7 +202,7 @@ def _subject(
     law = result.law
     return Subject(
         name=printable(result.subject),
-        status=_status(result),
+        status=status_of(result),
         verdict=verdict_text(result),
         tone=look[0],
         dash=look[1],
@@ -223,14 +213,15 @@ def _subject(
         budget=budget_text(result.budget),
         law="" if law is None else printable(str(law.here)),
         terms=() if law is None else _terms(result, law.here),
-        regimes=_regimes(result, axes),
+        regimes=regimes_of(result, axes) if law is not None and law.regimes[1:] else (),
         notes=() if law is None else tuple(printable(note) for note in law.notes),
         excerpts=excerpts(result, sources),
         facts=tuple(row for row in failure_rows(result) if row.label not in _SHOWN_ELSEWHERE),
     )
 
 
-def _status(result: Result) -> str:
+def status_of(result: Result) -> str:
+    """How a result is marked: ``pass``, ``bad``, ``known`` or ``unknown``."""
     if result.verdict is Verdict.INCONCLUSIVE:
         return "unknown"
     if not result.as_expected:
@@ -256,31 +247,3 @@ def _terms(result: Result, polynomial: Polynomial) -> tuple[Term, ...]:
         )
         for weight, term, num_bytes in rows
     )
-
-
-def _regimes(result: Result, axes: tuple[str, ...]) -> tuple[Regime, ...]:
-    law = result.law
-    if law is None or len(law.regimes) == 1:
-        return ()
-    ranges = regime_ranges(result, axes) or ("",) * len(law.regimes)
-    return tuple(
-        Regime(printable(str(regime)), pools, index == 0)
-        for index, (regime, pools) in enumerate(zip(law.regimes, ranges, strict=True))
-    )
-
-
-def _curves_table(results: Sequence[Result], drawn: Chart | None) -> dict[str, Any] | None:
-    """The chart as numbers, for readers who do not see it, and for paper."""
-    if drawn is None:
-        return None
-    inside = {n for n in _POOLS_OF_THE_TABLE if drawn.pools[0] <= n <= drawn.pools[-1]}
-    here = {n for n, _ in drawn.marks}
-    pools = sorted({drawn.pools[0], *inside, *here})
-    rows: list[tuple[str, list[str]]] = []
-    for result in results:
-        sweep = sweep_of(result, drawn.axes)
-        if sweep is not None:
-            cells = [exact_bytes_text(sweep(n)) for n in pools]
-            rows.append((printable(result.subject), cells))
-    head: list[Mapping[str, Any]] = [{"pool": f"{n:,}", "is_here": n in here} for n in pools]
-    return {"head": head, "rows": rows}

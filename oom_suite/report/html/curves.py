@@ -12,7 +12,7 @@ from oom_suite.report.html.sweep import Sweep, lowest_pool, spread, sweep_of
 from oom_suite.report.wording import exact_bytes_text, printable, verdict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from oom_suite.records import Result
 
@@ -20,6 +20,7 @@ SHOWN_DEVICES = ("MI300X", "MI325X", "MI355X", "H200")
 NUM_TONES = 8
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _POOL = "num_blocks"
+_POOLS_OF_THE_TABLE = (1_000, 10_000, 100_000, 1_000_000)
 _FAR = 2**22
 """A pool beyond which no single device goes today."""
 _MAX_LAW_BYTES = 2**53
@@ -82,9 +83,15 @@ class Chart:
         return asdict(self)
 
 
-def swept_axes(results: Iterable[Result]) -> tuple[str, ...]:
-    """The axes that the chart varies together: the pools, else what the contracts forbid."""
-    named = list(dict.fromkeys(axis for result in results for axis in result.sizes))
+def swept_axes(results: Sequence[Result]) -> tuple[str, ...]:
+    """The axes that the chart varies together: the pools, else what the contracts forbid.
+
+    None that every law holds at one value.
+    """
+    laws = [result.law for result in results if result.law is not None]
+    held = set(laws[0].held).intersection(*(law.held for law in laws)) if laws else set()
+    every = dict.fromkeys(axis for result in results for axis in result.sizes)
+    named = [axis for axis in every if axis not in held]
     pools = tuple(axis for axis in named if axis == _POOL or axis.endswith(f"_{_POOL}"))
     blamed = {blame.axis for result in results for blame in result.blame}
     return pools or tuple(axis for axis in named if axis in blamed)
@@ -207,3 +214,20 @@ def _curve(
         formulas=tuple(printable(str(regime)) for regime in sweep.law.regimes),
         changes=tuple(pools.index(n) for n in changes),
     )
+
+
+def curves_table(results: Sequence[Result], drawn: Chart | None) -> dict[str, Any] | None:
+    """The chart as numbers, for readers who do not see it, and for paper."""
+    if drawn is None:
+        return None
+    inside = {n for n in _POOLS_OF_THE_TABLE if drawn.pools[0] <= n <= drawn.pools[-1]}
+    here = {n for n, _ in drawn.marks}
+    pools = sorted({drawn.pools[0], *inside, *here})
+    rows: list[tuple[str, list[str]]] = []
+    for result in results:
+        sweep = sweep_of(result, drawn.axes)
+        if sweep is not None:
+            cells = [exact_bytes_text(sweep(n)) for n in pools]
+            rows.append((printable(result.subject), cells))
+    head: list[Mapping[str, Any]] = [{"pool": f"{n:,}", "is_here": n in here} for n in pools]
+    return {"head": head, "rows": rows}

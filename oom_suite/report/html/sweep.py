@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from oom_suite.report.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +13,15 @@ if TYPE_CHECKING:
     from oom_suite.records import Law, Result
 
 _FAR = 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """A formula of a law, the pools at which it wins (empty: at none), whether it does here."""
+
+    text: str
+    pools: str
+    is_here: bool
 
 
 class Sweep:
@@ -87,6 +99,8 @@ def sweep_of(result: Result, axes: tuple[str, ...]) -> Sweep | None:
     law = result.law
     if law is None or not axes or not law.axes | set(axes) <= set(result.sizes):
         return None
+    if law.held.keys() & set(axes):  # it speaks of one value of them
+        return None
     return Sweep(law, result.sizes, axes)
 
 
@@ -106,3 +120,15 @@ def regime_ranges(result: Result, axes: tuple[str, ...]) -> tuple[str, ...]:
         text = f"from {start:,} on" if end is None else f"{start:,} to {end - 1:,}"
         ranges.setdefault(sweep.winner(start), []).append(text)
     return tuple(" and ".join(ranges.get(index, ())) for index in range(len(sweep.law.regimes)))
+
+
+def regimes_of(result: Result, axes: tuple[str, ...]) -> tuple[Regime, ...]:
+    """All formulas of a result's law, with the pools at which they win."""
+    law = result.law
+    if law is None:
+        return ()
+    ranges = regime_ranges(result, axes) or ("",) * len(law.regimes)
+    return tuple(
+        Regime(printable(str(regime)), pools, index == 0)
+        for index, (regime, pools) in enumerate(zip(law.regimes, ranges, strict=True))
+    )

@@ -1,0 +1,66 @@
+"""`law --html`, from the command line into a real browser, offline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SOURCE = """\
+import torch
+
+
+def decode(q, swa_k_cache, swa_indices, **step):
+    pool = torch.empty(swa_k_cache.shape[0], 1024, dtype=torch.uint8, device=q.device)
+    rows = torch.empty(*swa_indices.shape, 512, dtype=torch.uint8, device=q.device)
+    return pool, rows
+"""
+
+
+def law(tmp_path, before=""):
+    (tmp_path / "s.py").write_text(SOURCE, encoding="utf-8")
+    code = f"import sys\n{before}\nfrom oom_suite.cli import main\nmain()"
+    words = ("law", "s.py:decode", "--budget=1GiB", "--html=page.html")
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_law_writes_a_page_that_a_browser_draws_without_a_network(tmp_path, browse):
+    """The curve, the terms with their lines, the values and what fits; no error, no request."""
+    pytest.importorskip("plotly", reason="pages need the extra `report`: pip install .[report]")
+    done = law(tmp_path)
+    assert 0 == done.returncode, done.stderr
+    path = tmp_path / "page.html"
+    phone = {"width": 390, "height": 844, "pixelRatio": 1}
+    browser = browse(path, phone)
+    text = browser.run("return document.body.innerText")
+    for said in (
+        "The law of s.py:decode",
+        "1024*swa_num_blocks + 512*num_tokens*swa_topk",
+        "1,024 bytes per swa_num_blocks: s.py:5 (decode)",
+        "320.00 KiB (327,680 bytes)",
+        f"1GiB takes at most {(2**30 - 512 * 4 * 128) // 1024:,} swa_num_blocks",
+    ):
+        assert said in text
+    assert 1 == browser.run("return document.querySelectorAll('#chart path.js-line').length")
+    assert [390, 390] == browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert [] == browser.console()
+    assert [path.as_uri()] == browser.requests()
+
+
+def test_without_the_extra_the_law_is_printed_and_one_line_says_what_to_install(tmp_path):
+    """The text comes first; then one line, and exit code 2."""
+    done = law(tmp_path, "sys.modules['plotly'] = None")
+    assert 2 == done.returncode
+    assert "  values   small        320.00 KiB (327,680 bytes)" in done.stdout.splitlines()
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("oom-suite: an HTML page needs plotly")
+    assert last.endswith("pip install oom-suite[report]")
+    assert not (tmp_path / "page.html").exists()
