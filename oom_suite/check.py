@@ -144,6 +144,7 @@ def source_root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
 
 
 def start_child(spec: SubjectSpec, root: str | None, settings: Settings, lane: str) -> Child:
+    """A child that answers sizes with the subject's traces in that lane."""
     job = Job(
         subject=spec.text,
         root=root,

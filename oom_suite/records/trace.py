@@ -172,9 +172,7 @@ class Trace:
             "lane": self.lane,
             "sizes": dict(self.sizes),
             "input_bytes": self.input_bytes,
-            "allocations": [
-                [a.requested_bytes, a.op, number(a.stack)] for a in self.allocations
-            ],
+            "allocations": [[a.requested_bytes, a.op, number(a.stack)] for a in self.allocations],
             "events": [[e.kind, e.allocation] for e in self.events],
             "unseen": [[u.op, number(u.stack), u.input_bytes, u.reason] for u in self.unseen],
             "launches": [[launch.kernel, number(launch.stack)] for launch in self.launches],

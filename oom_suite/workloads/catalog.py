@@ -67,9 +67,7 @@ DECODE = Workload(
     name="decode",
     axes=(_SWA_POOL, _EXTRA_POOL, *_STEP_AXES, _EXTRA_TOPK, _REFERENCED),
     builder="oom_suite.workloads.decode:build",
-    contract=Contract(
-        independent_of=("swa_num_blocks", "extra_num_blocks"), at_most=DECODE_BOUND
-    ),
+    contract=Contract(independent_of=("swa_num_blocks", "extra_num_blocks"), at_most=DECODE_BOUND),
     settle=_settle_decode,
 )
 """One decode step of a layer with a sliding-window cache and a compressed one (C4A, C128A)."""
