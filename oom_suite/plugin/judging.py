@@ -14,6 +14,7 @@ from oom_suite.report.wording import headline, printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
+    from oom_suite.check import Settings
     from oom_suite.plugin.options import Options
 
 Key = tuple[str, str, str]
@@ -73,18 +74,42 @@ class OomCheck:
             self._judged[key] = self._judge(*key)
         return self._judged[key]
 
-    def _judge(self, subject: str, workload: str, lane: str) -> Result:
+    def locked(self, subject: str, *, workload: str = "decode") -> None:
+        """Nothing; a return means that the subject's law has not outgrown its lockfile entry.
+
+        Args:
+            subject: its spelling, as on the command line.
+            workload: what is run: ``decode`` or ``decode-swa``.
+
+        Raises:
+            ContractError: it grew, has no entry, or cannot be compared with it.
+            pytest.UsageError: there is no ``--oom-locked``, or a name cannot be read.
+        """
+        __tracebackhide__ = True
+        from oom_suite.commands.locked import check_locked, exit_code  # noqa: PLC0415 - as below
+        from oom_suite.report.lock_diff import difference_text  # noqa: PLC0415
+
+        file = self._options.locked
+        if file is None:
+            msg = "no lockfile: give --oom-locked FILE, such as oom-laws.toml"
+            raise pytest.UsageError(msg)
+        settings = self._settings(workload, "shadow")
+        (result,), differences = check_locked([subject], settings, file, lambda *_: None)
+        self._asked.append(result)
+        if exit_code(differences):
+            raise ContractError("\n".join(map(difference_text, differences)), result)
+
+    def _settings(self, workload: str, lane: str) -> Settings:
         # These read release indices and start children: only who judges waits for them.
-        from oom_suite.check import Settings, check  # noqa: PLC0415
+        from oom_suite.check import Settings  # noqa: PLC0415
         from oom_suite.errors import UsageError, unknown  # noqa: PLC0415
-        from oom_suite.subjects.spec import parse  # noqa: PLC0415
         from oom_suite.workloads.catalog import workload as find_workload  # noqa: PLC0415
 
         options = self._options
         try:
             if lane not in {"shadow", "measure"}:
                 raise unknown("lane", lane, ("shadow", "measure"))
-            settings = Settings(
+            return Settings(
                 scenario=options.scenario.name,
                 sizes=options.scenario.sizes,
                 workload=find_workload(workload),
@@ -94,6 +119,16 @@ class OomCheck:
                 budget=options.budget,
                 time_limit_s=options.time_limit_s,
             )
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def _judge(self, subject: str, workload: str, lane: str) -> Result:
+        from oom_suite.check import check  # noqa: PLC0415 - as in _settings
+        from oom_suite.errors import UsageError  # noqa: PLC0415
+        from oom_suite.subjects.spec import parse  # noqa: PLC0415
+
+        settings = self._settings(workload, lane)
+        try:
             spec = parse(subject)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None

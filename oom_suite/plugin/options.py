@@ -12,6 +12,7 @@ import pytest
 from oom_suite.budgets import budget
 from oom_suite.errors import UsageError, unknown
 from oom_suite.geometry.scenarios import ISSUE_41962, Scenario, resize, scenario
+from oom_suite.lockfile import read as read_lockfile
 from oom_suite.subjects.spec import BUILTIN_NAMES, parse
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ SPELLINGS = (
     Spelling("budget", "BUDGET", "a device (MI325X, H200, ...) or free bytes such as 12.74GiB"),
     Spelling("arch", "ARCH", f"the GPU the code is told it is on: {', '.join(ARCHS)}"),
     Spelling("time-limit", "SECONDS", f"of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
+    Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
     Spelling("json", "FILE", "write every result to this file when the session ends"),
 )
 
@@ -86,6 +88,7 @@ class Options:
         arch: the GPU architecture that the code under test is told it runs on.
         time_limit_s: seconds that one run may take.
         json: where the results go; None for nowhere.
+        locked: the lockfile that laws are held to; None for none.
     """
 
     subjects: tuple[str, ...]
@@ -95,6 +98,7 @@ class Options:
     arch: str
     time_limit_s: float
     json: Path | None
+    locked: Path | None
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -134,6 +138,7 @@ def resolve(config: pytest.Config) -> Options:
         arch=_read(config, "arch", _arch, ARCHS[0]),
         time_limit_s=_read(config, "time-limit", _time_limit_s, DEFAULT_TIME_LIMIT_S),
         json=_read(config, "json", lambda text: _json(folder / text), None),
+        locked=_read(config, "locked", lambda text: _locked(folder / text), None),
     )
 
 
@@ -206,6 +211,12 @@ def _time_limit_s(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise UsageError(f"{text!r} is not a number of seconds; write it like 60")
     return seconds
+
+
+def _locked(path: Path) -> Path:
+    # Read here once, so that a file of another format stops the run before anything is judged.
+    read_lockfile(path)
+    return path
 
 
 def _json(path: Path) -> Path:

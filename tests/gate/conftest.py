@@ -1,0 +1,12 @@
+"""Leaves out what no option asks for."""
+
+from __future__ import annotations
+
+from oom_suite.plugin import OPTIONS
+
+
+def pytest_ignore_collect(collection_path, config):
+    """The lockfile's tests are there when a lockfile is named."""
+    if collection_path.name == "test_locked.py" and config.stash[OPTIONS].locked is None:
+        return True
+    return None
