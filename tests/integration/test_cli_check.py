@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 SUBJECTS = """
@@ -213,14 +216,21 @@ def test_measure_on_a_missing_gpu_is_one_line(judged):
 
 
 def test_production_pool_costs_no_memory(tmp_path):
-    """The whole check of a 221,839-block pool stays under 2 GiB of resident memory."""
-    script = (
-        "import resource, subprocess, sys\n"
-        "subprocess.run([sys.executable, '-m', 'oom_suite', 'check', 'full_dequant'], check=True,"
-        " stdout=subprocess.DEVNULL)\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    """Judging a 221,839-block pool keeps every process together under 2 GiB resident."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "oom_suite", "check", "full_dequant"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout) * 1024 < 2 * 2**30
+    main = psutil.Process(started.pid)
+    largest_bytes = 0
+    while started.poll() is None:
+        total_bytes = 0
+        for process in (main, *main.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total_bytes += process.memory_info().rss
+        largest_bytes = max(largest_bytes, total_bytes)
+        time.sleep(0.05)
+    assert 0 == started.returncode
+    assert 200 * 2**20 < largest_bytes < 2 * 2**30
