@@ -32,7 +32,7 @@ class NoOp(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204 - torch's signature, as short as it gets
         """Run the operator."""
         return func(*args, **(kwargs or {}))
 

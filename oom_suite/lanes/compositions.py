@@ -61,7 +61,7 @@ def _index_put(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 def _masked_select(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     del func, kwargs
-    source, mask = torch.broadcast_tensors(args[0], args[1])  # type: ignore[no-untyped-call]
+    source, mask = torch.broadcast_tensors(args[0], args[1])  # type: ignore[no-untyped-call]  # torch does not annotate it
     return torch.ops.aten.index.Tensor(source, _positions([mask]))
 
 
@@ -83,7 +83,7 @@ def _positions(indices: Sequence[torch.Tensor | None]) -> list[torch.Tensor | No
 def _find() -> dict[str, Composition]:
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001 - no public name
     found: dict[str, Composition] = {
-        name: _by_key(getattr(torch._C.DispatchKey, key))  # noqa: SLF001
+        name: _by_key(getattr(torch._C.DispatchKey, key))  # noqa: SLF001 - torch has no public name for it
         for name in _COMPOSED_NAMES
         for key in _COMPOSITE_KEYS
         if has_kernel(name, key) and not has_kernel(name, "CPU")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import sympy  # type: ignore[import-untyped]
+import sympy  # type: ignore[import-untyped]  # sympy has no types
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -117,11 +117,11 @@ class IndexRanges:
         """Anything may have been written to these tensors."""
         for tensor in tensors(value):
             if tensor.layout is torch.strided:
-                self._known.pop(tensor.untyped_storage()._cdata, None)  # noqa: SLF001
+                self._known.pop(tensor.untyped_storage()._cdata, None)  # noqa: SLF001 - torch has no public name for it
 
     def _keep(self, tensor: torch.Tensor, found: Range) -> None:
         storage = tensor.untyped_storage()
-        self._known[storage._cdata] = (weakref.ref(storage), found)  # noqa: SLF001
+        self._known[storage._cdata] = (weakref.ref(storage), found)  # noqa: SLF001 - torch has no public name for it
 
     def _written(
         self,
@@ -160,7 +160,7 @@ class IndexRanges:
             case "arange":
                 ends = [self._expression(arg) for arg in args]
                 start, end = ([sympy.Integer(0), *ends] if len(ends) == 1 else ends)[:2]
-                return Range(start, end - 1) if len(ends) < 3 else None  # noqa: PLR2004
+                return Range(start, end - 1) if len(ends) < 3 else None  # noqa: PLR2004 - a position in the operator's schema
             case "full" | "new_full" | "full_like":
                 return self.of(args[1] if name != "new_full" else args[2])
             case "fill" | "copy":
@@ -200,7 +200,7 @@ class IndexRanges:
         return found
 
 
-def _arithmetic(name: str, floors: bool, left: Range, right: Range) -> Range | None:  # noqa: FBT001
+def _arithmetic(name: str, floors: bool, left: Range, right: Range) -> Range | None:  # noqa: FBT001 - a yes or no by its nature
     if name == "add":
         return Range(left.low + right.low, left.high + right.high)
     if name == "sub":

@@ -32,13 +32,13 @@ def _launchers() -> list[type]:
     """The classes whose ``run`` launches; what wraps them in `Heuristics` ends in theirs."""
     try:
         from triton.runtime.autotuner import Autotuner  # noqa: PLC0415 - Triton is optional
-        from triton.runtime.jit import JITFunction  # noqa: PLC0415
+        from triton.runtime.jit import JITFunction  # noqa: PLC0415 - only who needs it waits for it
     except ImportError:
         return []
     found: list[type] = [JITFunction, Autotuner]
     # What TRITON_INTERPRET=1 makes of a kernel would run it, on the host and on fake tensors.
     with contextlib.suppress(ImportError, AttributeError):
-        from triton.runtime.interpreter import InterpretedFunction  # noqa: PLC0415
+        from triton.runtime.interpreter import InterpretedFunction  # noqa: PLC0415 - only who needs it waits for it
 
         if hasattr(InterpretedFunction, "run"):
             found.append(InterpretedFunction)

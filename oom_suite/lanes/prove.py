@@ -112,7 +112,7 @@ class ProveLane:
         """The innermost line under test in an error's traceback, as `` at file:line``."""
         trace, found = error.__traceback__, ""
         while trace is not None:
-            frame = self._lines._read(trace.tb_frame.f_code, trace.tb_lineno)  # noqa: SLF001
+            frame = self._lines._read(trace.tb_frame.f_code, trace.tb_lineno)  # noqa: SLF001 - the lane's own reader of lines
             found = f" at {frame}" if frame is not None else found
             trace = trace.tb_next
         return found

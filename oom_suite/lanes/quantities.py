@@ -9,7 +9,7 @@ from oom_suite.lanes.operands import operator, tensors
 from oom_suite.records.symbolic import Formula, Quantity
 
 if TYPE_CHECKING:
-    import sympy  # type: ignore[import-untyped]
+    import sympy  # type: ignore[import-untyped]  # sympy has no types
     import torch
 
     from oom_suite.lanes.index_ranges import IndexRanges

@@ -50,14 +50,14 @@ class RealValues:
     def are_known(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor is real and on the host, or fake with a real one beside it."""
         if isinstance(tensor, FakeTensor):
-            return tensor.untyped_storage()._cdata in self._storages  # noqa: SLF001
+            return tensor.untyped_storage()._cdata in self._storages  # noqa: SLF001 - torch has no public name for it
         return device_of(tensor).type == "cpu"
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
         """The real tensor beside this one, sharing memory with what its views share."""
         if not isinstance(tensor, FakeTensor):
             return tensor
-        storage = self._storages[tensor.untyped_storage()._cdata][1]  # noqa: SLF001
+        storage = self._storages[tensor.untyped_storage()._cdata][1]  # noqa: SLF001 - torch has no public name for it
         base = torch.empty(0, dtype=tensor.dtype)
         return base.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
 
@@ -70,7 +70,7 @@ class RealValues:
                 laid_out = torch.empty_strided(fake.size(), fake.stride(), dtype=real.dtype)
                 real = laid_out.copy_(real)
         storage = fake.untyped_storage()
-        key = storage._cdata  # noqa: SLF001
+        key = storage._cdata  # noqa: SLF001 - torch has no public name for it
 
         def died(reference: weakref.ref[Any]) -> None:
             entry = self._storages.get(key)
@@ -83,4 +83,4 @@ class RealValues:
         """Unknown values were written: what they were written to is unknown from now on."""
         for tensor in written:
             if isinstance(tensor, FakeTensor):
-                self._storages.pop(tensor.untyped_storage()._cdata, None)  # noqa: SLF001
+                self._storages.pop(tensor.untyped_storage()._cdata, None)  # noqa: SLF001 - torch has no public name for it

@@ -205,7 +205,7 @@ class Recorder(TorchDispatchMode):
             return True
         key = storage._cdata  # noqa: SLF001 - the storage's only identity
         return all(
-            tensor.untyped_storage()._cdata != key  # noqa: SLF001
+            tensor.untyped_storage()._cdata != key  # noqa: SLF001 - torch has no public name for it
             for tensor in tensors((args, kwargs))
             if tensor.layout is torch.strided
         )

@@ -118,7 +118,7 @@ def unseen_reason(
 
 
 def _unseen_put(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)  # noqa: PLR2004
+    accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)  # noqa: PLR2004 - a position in the operator's schema
     if accumulate:
         return _SORTS
     # Those with known values arrive here as positions: `compositions` has replaced them.

@@ -27,7 +27,7 @@ def shadow_device() -> torch.device:
     """
     name = torch._C._get_privateuse1_backend_name()  # noqa: SLF001 - no public accessor
     if name == _UNNAMED:
-        backend_registration._setup_privateuseone_for_python_backend(_NAME)  # noqa: SLF001
+        backend_registration._setup_privateuseone_for_python_backend(_NAME)  # noqa: SLF001 - torch has no public name for it
         name = _NAME
     return torch.device(name, 0)
 
@@ -44,4 +44,4 @@ def literals_through_the_host() -> Iterator[None]:
     try:
         yield
     finally:
-        torch._C._set_only_lift_cpu_tensors(before)  # noqa: SLF001
+        torch._C._set_only_lift_cpu_tensors(before)  # noqa: SLF001 - torch has no public name for it

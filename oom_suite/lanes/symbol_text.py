@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sympy.printing.str import StrPrinter  # type: ignore[import-untyped]
+from sympy.printing.str import StrPrinter  # type: ignore[import-untyped]  # sympy has no types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import sympy  # type: ignore[import-untyped]
+    import sympy  # type: ignore[import-untyped]  # sympy has no types
 
 
 class SymbolPrinter(StrPrinter):  # type: ignore[misc]  # sympy is not annotated
@@ -24,15 +24,15 @@ class SymbolPrinter(StrPrinter):  # type: ignore[misc]  # sympy is not annotated
         super().__init__({"order": "none"})
         self._name = name
 
-    def _print_Symbol(self, expr: sympy.Symbol) -> str:  # noqa: N802
+    def _print_Symbol(self, expr: sympy.Symbol) -> str:  # noqa: N802 - sympy calls printers by these names
         return self._name(expr)
 
-    def _print_Relational(self, expr: Any) -> str:  # noqa: N802
+    def _print_Relational(self, expr: Any) -> str:  # noqa: N802 - sympy calls printers by these names
         signs = {"Equality": "==", "Unequality": "!="}
         sign = signs.get(type(expr).__name__, getattr(expr, "rel_op", "?"))
         return f"{self.doprint(expr.lhs)} {sign} {self.doprint(expr.rhs)}"
 
-    def _print_Function(self, expr: Any) -> str:  # noqa: N802
+    def _print_Function(self, expr: Any) -> str:  # noqa: N802 - sympy calls printers by these names
         kind = type(expr).__name__
         sign = _INFIX.get(kind)
         if sign is not None:
@@ -48,7 +48,7 @@ class SymbolPrinter(StrPrinter):  # type: ignore[misc]  # sympy is not annotated
 
 for _kind in ("Max", "Min", "FloorDiv", "Mod", "CleanDiv", "PythonMod", "IntTrueDiv"):
     # Their own classes know how to print themselves, in other words than ours.
-    setattr(SymbolPrinter, f"_print_{_kind}", SymbolPrinter._print_Function)  # noqa: SLF001
+    setattr(SymbolPrinter, f"_print_{_kind}", SymbolPrinter._print_Function)  # noqa: SLF001 - torch has no public name for it
 
 _INFIX = {
     "FloorDiv": "//",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import sympy  # type: ignore[import-untyped]
+import sympy  # type: ignore[import-untyped]  # sympy has no types
 import torch
 from torch._dynamo.source import ConstantSource
 from torch.fx.experimental.symbolic_shapes import (
@@ -191,7 +191,7 @@ class Symbols:
         self._reset_ranges()
         self.env._update_version_counter()  # noqa: SLF001 - as torch does after such a change
         if _HAS_CACHE:
-            type(self.env)._inner_evaluate_expr.cache_clear()  # noqa: SLF001
+            type(self.env)._inner_evaluate_expr.cache_clear()  # noqa: SLF001 - torch has no public name for it
 
     def expression(self, value: Any) -> sympy.Expr:
         """An integer, symbolic or plain, as torch's mathematics has it. Adds no guard."""

@@ -64,7 +64,7 @@ def whole_sizes_stay_symbolic(
         caller = sys._getframe(1)  # noqa: SLF001 - the code that said int(size)
         names = caller.f_globals
         if id(names) in modules or _NAME in names or not is_under_test(caller):
-            return int(original(size))  # type: ignore[no-untyped-call]
+            return int(original(size))  # type: ignore[no-untyped-call]  # torch does not annotate it
         modules[id(names)] = names
         _again()
 

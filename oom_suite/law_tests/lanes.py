@@ -52,7 +52,7 @@ def runner(build: Callable[..., Any], lane: str, device: str, root: Path) -> Cal
     """
     lanes = {"prove": ProveLane, "shadow": ShadowLane}
     # A process that has no such device yet may be one that measures on a GPU: leave it so.
-    if lane != "measure" or torch._C._get_privateuse1_backend_name() != "privateuseone":  # noqa: SLF001
+    if lane != "measure" or torch._C._get_privateuse1_backend_name() != "privateuseone":  # noqa: SLF001 - no public way to ask
         _allow_autocast()
     chosen: Any = MeasureLane(root, device) if lane == "measure" else lanes[lane](root)
 
@@ -144,7 +144,7 @@ def _noting_compiled(entered: list[object]) -> Iterator[None]:
 
     def noting(callback: object) -> Any:
         # Those who switch the compiler off ask too, on entering and on leaving.
-        if callable(callback) and sys._getframe(1).f_code.co_name == "compile_wrapper":  # noqa: SLF001
+        if callable(callback) and sys._getframe(1).f_code.co_name == "compile_wrapper":  # noqa: SLF001 - no public way to ask
             entered.append(True)
         return original(callback)
 

@@ -152,7 +152,7 @@ def _step(size: int) -> int:
     return min(size & -size, _LARGEST_STEP)
 
 
-def _farther(size: int, production: int, lower: int, is_forbidden: bool) -> tuple[int, ...]:  # noqa: FBT001
+def _farther(size: int, production: int, lower: int, is_forbidden: bool) -> tuple[int, ...]:  # noqa: FBT001 - a yes or no by its nature
     factors = _FAR_FORBIDDEN if is_forbidden else _FAR
     values = (lower, size, production, *(size * factor for factor in factors))
     return tuple(dict.fromkeys(values))

@@ -102,7 +102,7 @@ class RunsHere:
             LaneError: the code cannot be run.
         """
         from oom_suite.lanes.child_main import classify  # noqa: PLC0415 - these import torch
-        from oom_suite.law_tests.lanes import runner  # noqa: PLC0415
+        from oom_suite.law_tests.lanes import runner  # noqa: PLC0415 - only who needs it waits for it
 
         try:
             if lane not in self._lanes:

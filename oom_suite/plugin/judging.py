@@ -87,7 +87,7 @@ class OomCheck:
         """
         __tracebackhide__ = True
         from oom_suite.commands.locked import check_locked, exit_code  # noqa: PLC0415 - as below
-        from oom_suite.report.lock_diff import difference_text  # noqa: PLC0415
+        from oom_suite.report.lock_diff import difference_text  # noqa: PLC0415 - who judges alone waits for torch's part
 
         file = self._options.locked
         if file is None:
@@ -101,9 +101,9 @@ class OomCheck:
 
     def _settings(self, workload: str, lane: str) -> Settings:
         # These read release indices and start children: only who judges waits for them.
-        from oom_suite.check import Settings  # noqa: PLC0415
-        from oom_suite.errors import UsageError, unknown  # noqa: PLC0415
-        from oom_suite.workloads.catalog import workload as find_workload  # noqa: PLC0415
+        from oom_suite.check import Settings  # noqa: PLC0415 - who judges alone waits for torch's part
+        from oom_suite.errors import UsageError, unknown  # noqa: PLC0415 - who judges alone waits for torch's part
+        from oom_suite.workloads.catalog import workload as find_workload  # noqa: PLC0415 - who judges alone waits for torch's part
 
         options = self._options
         try:
@@ -124,8 +124,8 @@ class OomCheck:
 
     def _judge(self, subject: str, workload: str, lane: str) -> Result:
         from oom_suite.check import check  # noqa: PLC0415 - as in _settings
-        from oom_suite.errors import UsageError  # noqa: PLC0415
-        from oom_suite.subjects.spec import parse  # noqa: PLC0415
+        from oom_suite.errors import UsageError  # noqa: PLC0415 - who judges alone waits for torch's part
+        from oom_suite.subjects.spec import parse  # noqa: PLC0415 - who judges alone waits for torch's part
 
         settings = self._settings(workload, lane)
         try:

@@ -121,8 +121,8 @@ class OomLaw:
         self, subject: str, made: Promise, build: Callable[..., Any], target: Target | None
     ) -> Result:
         # These import torch: only who judges waits for it.
-        from oom_suite.law_tests.judging import Judging, judge_promise  # noqa: PLC0415
-        from oom_suite.law_tests.runs import RunsHere, RunsInChildren  # noqa: PLC0415
+        from oom_suite.law_tests.judging import Judging, judge_promise  # noqa: PLC0415 - only who needs it waits for it
+        from oom_suite.law_tests.runs import RunsHere, RunsInChildren  # noqa: PLC0415 - only who needs it waits for it
 
         options = self._options
         device = options.device or "cpu"

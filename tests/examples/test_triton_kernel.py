@@ -7,7 +7,7 @@ import torch
 
 from oom_suite import memory_law
 
-triton = pytest.importorskip("triton")
+triton = pytest.importorskip("triton", reason="needs the extra `triton`")
 tl = pytest.importorskip("triton.language")
 
 AXES = {"num_blocks": 512, "num_tokens": 8}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 # Kept loaded between the runs that these tests make inside this process: one import, one server.
-import oom_suite.check  # noqa: F401
+import oom_suite.check  # noqa: F401 - imported for its effect on start-up time
 from oom_suite.lanes.isolation import Child
 
 ROOT = Path(__file__).parents[2]

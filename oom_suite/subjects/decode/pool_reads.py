@@ -28,7 +28,7 @@ def pool_reads(  # noqa: PLR0913, PLR0917 - half of vLLM's signature
     swa_k_cache: torch.Tensor,
     swa_indices: torch.Tensor,
     swa_lens: torch.Tensor,
-    swa_only: bool,  # noqa: FBT001
+    swa_only: bool,  # noqa: FBT001 - vLLM's parameter, given by keyword
     kv_cache: torch.Tensor | None,
     topk_indices: torch.Tensor | None,
     topk_lens: torch.Tensor | None,

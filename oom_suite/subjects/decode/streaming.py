@@ -24,7 +24,7 @@ def streaming_decode(  # noqa: PLR0913, PLR0917 - the signature is vLLM's
     q: torch.Tensor,
     kv_cache: torch.Tensor | None,
     swa_k_cache: torch.Tensor,
-    swa_only: bool,  # noqa: FBT001
+    swa_only: bool,  # noqa: FBT001 - vLLM's parameter, given by keyword
     topk_indices: torch.Tensor | None,
     topk_lens: torch.Tensor | None,
     swa_indices: torch.Tensor,

@@ -166,7 +166,7 @@ class LoadedModule:
             return
         others = _taken()
         # None makes Python report the package as not installed, even where it is.
-        sys.modules.update(self._modules | {"aiter": None})  # type: ignore[arg-type]
+        sys.modules.update(self._modules | {"aiter": None})  # type: ignore[arg-type]  # the mapping's values are of several types
         sys.meta_path.insert(0, self._finder)
         self._depth += 1
         try:

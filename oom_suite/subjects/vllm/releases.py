@@ -33,7 +33,7 @@ def versions(*, prereleases: bool = False) -> tuple[Version, ...]:
         FetchError: the index cannot be reached or read.
     """
     # The index client takes half a second to import, and a cached release needs none.
-    from oom_suite.subjects.vllm.registry import index_versions  # noqa: PLC0415
+    from oom_suite.subjects.vllm.registry import index_versions  # noqa: PLC0415 - only who needs it waits for it
 
     return index_versions(prereleases=prereleases)
 

@@ -79,11 +79,11 @@ def test_shared_prefix_rows_share_their_first_half() -> None:
 def test_lens_and_padding_kinds_mean_what_they_say() -> None:
     """Zero lens are zero, mixed ones have an empty and a full row, padded rows are all -1."""
     where = {"num_tokens": 4, "topk": 8, "num_blocks": 16, "block_size": 4}
-    zero = index_pattern("scattered", lens="zero", **where)  # type: ignore[arg-type]
-    mixed = index_pattern("scattered", lens="mixed", **where)  # type: ignore[arg-type]
-    short = index_pattern("scattered", lens="short", **where)  # type: ignore[arg-type]
-    rows = index_pattern("scattered", padding="rows", **where)  # type: ignore[arg-type]
-    tail = index_pattern("scattered", padding="tail", **where)  # type: ignore[arg-type]
+    zero = index_pattern("scattered", lens="zero", **where)  # type: ignore[arg-type]  # the mapping's values are of several types
+    mixed = index_pattern("scattered", lens="mixed", **where)  # type: ignore[arg-type]  # the mapping's values are of several types
+    short = index_pattern("scattered", lens="short", **where)  # type: ignore[arg-type]  # the mapping's values are of several types
+    rows = index_pattern("scattered", padding="rows", **where)  # type: ignore[arg-type]  # the mapping's values are of several types
+    tail = index_pattern("scattered", padding="tail", **where)  # type: ignore[arg-type]  # the mapping's values are of several types
     assert [0, 0, 0, 0] == zero.lens.tolist()
     assert [0, 8] == mixed.lens[[0, -1]].tolist()
     assert (short.lens >= 1).all()
@@ -97,7 +97,7 @@ def test_an_unknown_choice_is_refused(option: str) -> None:
     options = {"name": "scattered", option: "nonne"}
     with pytest.raises(UsageError, match=r"unknown .*'nonne': choose from"):
         index_pattern(
-            **options,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]  # the mapping's values are of several types
             num_tokens=1,
             topk=2,
             num_blocks=4,

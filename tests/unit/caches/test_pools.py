@@ -48,7 +48,7 @@ def test_unpadded_pool_is_contiguous_and_works_on_fake_tensors() -> None:
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_only_the_named_blocks_are_written(padded: bool) -> None:  # noqa: FBT001
+def test_only_the_named_blocks_are_written(padded: bool) -> None:  # noqa: FBT001 - a yes or no by its nature
     """Writing blocks 4 and 1 leaves every other byte of the pool, padding included."""
     pool = paged_pool(6, 2, FP8_DS_MLA_V4, "cpu", padded=padded)
     num_bytes = pool.untyped_storage().nbytes()
@@ -73,7 +73,7 @@ def test_keys_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("padded", [False, True])
-def test_production_pool_costs_only_the_blocks_written(padded: bool) -> None:  # noqa: FBT001
+def test_production_pool_costs_only_the_blocks_written(padded: bool) -> None:  # noqa: FBT001 - a yes or no by its nature
     """A pool of 221,839 blocks, 64 of them written, grows resident memory by under 256 MiB."""
     code = RESIDENT_GROWTH.format(padded=padded)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ def scale_kernel(x, n, BLOCK):  # noqa: N803 - Triton's custom
 
 
 def wrapped(how):
-    triton = pytest.importorskip("triton")
+    triton = pytest.importorskip("triton", reason="needs the extra `triton`")
     kernel = triton.jit(scale_kernel)
     if how in {"heuristics", "both"}:
         kernel = triton.heuristics({"BLOCK": lambda args: args["n"] * 2})(kernel)

@@ -32,7 +32,7 @@ KEYWORDS = [
 
 
 @pytest.mark.parametrize("fake", [False, True], ids=["real", "fake"])
-def test_build_gives_vllms_fourteen_arguments(fake: bool) -> None:  # noqa: FBT001
+def test_build_gives_vllms_fourteen_arguments(fake: bool) -> None:  # noqa: FBT001 - a yes or no by its nature
     """The call has vLLM 0.21.0's keywords, shapes and dtypes, with and without data."""
     if fake:
         with FakeTensorMode():

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """The live sum of the storages that operators return, and its peak, in bytes."""
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         """Know the inputs, which do not count."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.live_bytes: int = 0
         self.peak_bytes: int = 0
         tensors = [value for value in inputs.values() if isinstance(value, torch.Tensor)]

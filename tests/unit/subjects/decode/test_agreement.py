@@ -52,7 +52,7 @@ def test_agrees_on_every_pattern_layer_kind_sink_and_heads(
     subject: Callable[..., None],
     pattern: str,
     layer_kind: str,
-    sink: bool,  # noqa: FBT001
+    sink: bool,  # noqa: FBT001 - a yes or no by its nature
     num_heads: int,
 ) -> None:
     """The output is the oracle's on contiguous pools."""
@@ -74,7 +74,7 @@ def test_agrees_on_padded_pools_with_any_lens_and_padding(
 
 @each_subject
 @pytest.mark.parametrize("padded", [False, True], ids=["contiguous", "padded"])
-def test_agrees_on_fnuz(subject: Callable[..., None], padded: bool) -> None:  # noqa: FBT001
+def test_agrees_on_fnuz(subject: Callable[..., None], padded: bool) -> None:  # noqa: FBT001 - a yes or no by its nature
     """Caches in gfx94x's own fp8 are read as such when asked to."""
     options = StepOptions(padded=padded, fp8_dtype=torch.float8_e4m3fnuz)
     _check(subject, options, fp8_dtype=torch.float8_e4m3fnuz)
@@ -157,7 +157,7 @@ def test_a_missing_compressed_pool_is_refused(subject: Callable[..., None]) -> N
 
 
 def _without_sink(**step: object) -> None:
-    token_gather_decode(**{**step, "attn_sink": None})  # type: ignore[arg-type]
+    token_gather_decode(**{**step, "attn_sink": None})  # type: ignore[arg-type]  # the mapping's values are of several types
 
 
 def _all_entries(**step: Any) -> None:
