@@ -1,29 +1,46 @@
 """The records that pass between the parts of the suite. No torch, no behaviour beyond reading."""
 
 from oom_suite.records.bisection import Bisection
+from oom_suite.records.environment import Environment
+from oom_suite.records.frame import Frame
 from oom_suite.records.job import Job
 from oom_suite.records.law import Contract, Law, Polynomial
+from oom_suite.records.measurement import (
+    AllocatorPeaks,
+    Measurement,
+    OutOfMemory,
+    Reading,
+    Tenant,
+    Workspace,
+)
 from oom_suite.records.result import Blame, BudgetFit, Result, Verdict
-from oom_suite.records.trace import Allocation, Event, Frame, Launch, Peak, Trace, Unseen
+from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Workload
 
 __all__ = [
     "Allocation",
+    "AllocatorPeaks",
     "Axis",
     "Bisection",
     "Blame",
     "BudgetFit",
     "Contract",
+    "Environment",
     "Event",
     "Frame",
     "Job",
     "Launch",
     "Law",
+    "Measurement",
+    "OutOfMemory",
     "Peak",
     "Polynomial",
+    "Reading",
     "Result",
+    "Tenant",
     "Trace",
     "Unseen",
     "Verdict",
     "Workload",
+    "Workspace",
 ]

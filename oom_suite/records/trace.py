@@ -5,27 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.records.frame import Frame
+from oom_suite.records.measurement import Measurement
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One line of the code under test.
-
-    Attributes:
-        file: path relative to the subject's root where it lies under it.
-        line: line number, from 1.
-        function: name of the function the line stands in.
-    """
-
-    file: str
-    line: int
-    function: str
-
-    def __str__(self) -> str:
-        """``file:line (function)``, as terminals make it clickable."""
-        return f"{self.file}:{self.line} ({self.function})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +99,7 @@ class Trace:
         launches: kernels recorded and not run.
         host_reads: lines that read a tensor's value on the host (a sync on a GPU).
         process: what the operating system said beside it (measure lane only), in bytes.
+        measurement: what the device and the machine said beside it; measure lane only.
     """
 
     lane: str
@@ -126,6 +111,7 @@ class Trace:
     launches: tuple[Launch, ...] = ()
     host_reads: tuple[Frame, ...] = ()
     process: Mapping[str, int] = field(default_factory=dict)
+    measurement: Measurement | None = None
 
     def peak(self, size_of: Callable[[int], int] = int) -> Peak:
         """The largest live sum, each request passed through `size_of` first.
@@ -178,6 +164,7 @@ class Trace:
             "launches": [[launch.kernel, number(launch.stack)] for launch in self.launches],
             "host_reads": [[f.file, f.line, f.function] for f in self.host_reads],
             "process": dict(self.process),
+            "measurement": None if self.measurement is None else self.measurement.to_json(),
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
         return body
@@ -198,4 +185,7 @@ class Trace:
             launches=tuple(Launch(kernel, stacks[s]) for kernel, s in body["launches"]),
             host_reads=tuple(Frame(*frame) for frame in body["host_reads"]),
             process=body["process"],
+            measurement=None
+            if body["measurement"] is None
+            else Measurement.from_json(body["measurement"]),
         )
