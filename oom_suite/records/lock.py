@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from oom_suite.records.law import Law, Polynomial
-    from oom_suite.records.trace import Frame
+    from oom_suite.records.frame import Frame
 
 Key = tuple[str, str, str]
 """What a lockfile has one entry for: subject, workload, architecture."""
