@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
-    from oom_suite.records.law import Law, Polynomial
     from oom_suite.records.frame import Frame
+    from oom_suite.records.law import Law, Polynomial
 
 Key = tuple[str, str, str]
 """What a lockfile has one entry for: subject, workload, architecture."""

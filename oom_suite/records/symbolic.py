@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from oom_suite.records.frame import Frame
     from oom_suite.records.law import Polynomial
-    from oom_suite.records.trace import Frame, Launch
+    from oom_suite.records.trace import Launch
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
