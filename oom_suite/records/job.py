@@ -16,6 +16,10 @@ class Job:
         lane: ``"shadow"`` or ``"measure"``.
         device: the device of the measure lane.
         arch: the GPU architecture that the code under test is told it runs on.
+        headroom_bytes: what is left free for the call in the measure lane; None for all there is.
+        headroom_by: how: ``"ballast"`` or ``"limit"``; a CPU has a limit only.
+        snapshot_folder: where the allocator's snapshot is kept when a GPU runs out of memory;
+            None to keep none.
     """
 
     subject: str
@@ -24,3 +28,6 @@ class Job:
     lane: str
     device: str
     arch: str
+    headroom_bytes: int | None = None
+    headroom_by: str = "ballast"
+    snapshot_folder: str | None = None
