@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from oom_suite import process_memory
 from oom_suite.errors import LaneError
-from oom_suite.lanes import process_memory
 from oom_suite.lanes.recorder import Recorder, lines_under_test
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "oom_suite"
 NAME = "oom_suite"
 MAX_LINES = 350
 
-LEAVES = frozenset({"errors", "units", "records", "budgets"})
+LEAVES = frozenset({"errors", "units", "records", "budgets", "process_memory"})
 # The composition roots put the pieces together and may import anything.
 ROOTS = frozenset(
     {"__init__", "__main__", "bisect", "check", "cli", "commands", "law_tests", "plugin", "worker"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from oom_suite import process_memory
 from oom_suite.errors import LaneError
-from oom_suite.lanes import process_memory
 from oom_suite.lanes.measure import MeasureLane
 
 MIB = 2**20
@@ -44,7 +44,7 @@ def test_memory_that_is_not_touched_is_requested_and_not_resident(measure):
 
 def test_a_system_without_the_reset_gives_no_figure(measure, monkeypatch):
     """A peak that was not reset is not shown."""
-    monkeypatch.setattr(process_memory, "_CLEAR_REFS", Path("/nonexistent/clear_refs"))
+    monkeypatch.setattr(process_memory, "_PROC", Path("/nonexistent"))
     assert {} == measure(lambda: torch.ones(4)).process
 
 
