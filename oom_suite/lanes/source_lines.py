@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dis
 import sys
-import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
+from oom_suite.lanes.file_names import FileNames
 from oom_suite.records import Frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
     from types import CodeType, FrameType
-
-_SITE_PACKAGES = "site-packages"
-_LIBRARIES = (str(Path(torch.__file__).parent) + "/", f"/{_SITE_PACKAGES}/triton/")
-_SUITE = Path(__file__).parent.parent
-_UNDER_TEST = f"{_SUITE}/subjects/decode/"
-"""The one folder of the suite that holds code under test; the rest is harness."""
-_STDLIB = sysconfig.get_path("stdlib") + "/"
-
+    from typing import Any
 
 _UNREAD = Frame("", 0, "")
 
@@ -40,12 +31,8 @@ class SourceLines:
 
     def __init__(self, root: Path, anchor: CodeType) -> None:
         """Prepare the caches: a run asks for the same few lines again and again."""
-        self._roots = [f"{root.resolve()}/"]
-        # The current folder may have been removed.
-        with contextlib.suppress(FileNotFoundError):
-            self._roots.append(f"{Path.cwd()}/")
+        self._files = FileNames(root)
         self._anchor = anchor
-        self._names: dict[str, str | None] = {}
         self._frames: dict[tuple[int, int], Frame | None] = {}
         self._codes: list[CodeType] = []
 
@@ -68,6 +55,24 @@ class SourceLines:
             frame = frame.f_back
         return tuple(frames)
 
+    def of_history(self, frames: Iterable[Mapping[str, Any]]) -> tuple[Frame, ...]:
+        """The lines of a stack that torch recorded, by the same rules as `stack`.
+
+        Args:
+            frames: innermost first, each with ``filename``, ``line`` and ``name``.
+
+        Source: PyTorch 2.13 ``torch/csrc/profiler/python/combined_traceback.cpp``; 2.11 is alike.
+        """
+        shown: list[Frame] = []
+        for frame in frames:
+            filename, function = frame["filename"], frame["name"]
+            if function == self._anchor.co_name and filename == self._anchor.co_filename:
+                break
+            name = self._files.shown(filename)
+            if name is not None:
+                shown.append(Frame(name, frame["line"], function))
+        return tuple(shown)
+
     def here(self) -> str:
         """The line of the code under test that runs now, as `` at file:line (function)``."""
         frames = self.stack()
@@ -77,7 +82,7 @@ class SourceLines:
         """Whether the code under test is executing ``tensor[index] = value`` right now."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as in stack
         while frame is not None and frame.f_code is not self._anchor:
-            if self._name(frame.f_code.co_filename) is not None:
+            if self._files.shown(frame.f_code.co_filename) is not None:
                 return frame.f_code.co_code[frame.f_lasti] == _STORE_ELEMENT
             frame = frame.f_back
         return False
@@ -85,25 +90,5 @@ class SourceLines:
     def _read(self, code: CodeType, line: int) -> Frame | None:
         # Kept alive: an id is a name only as long as its object lives.
         self._codes.append(code)
-        name = self._name(code.co_filename)
+        name = self._files.shown(code.co_filename)
         return None if name is None else Frame(name, line, code.co_name)
-
-    def _name(self, filename: str) -> str | None:
-        if filename not in self._names:
-            self._names[filename] = self._shown(filename)
-        return self._names[filename]
-
-    def _shown(self, filename: str) -> str | None:
-        """The name to show, or None for a library's file."""
-        if filename.startswith("<") or any(part in filename for part in _LIBRARIES):
-            return None
-        if filename.startswith(f"{_SUITE}/") and not filename.startswith(_UNDER_TEST):
-            return None
-        if filename.startswith(_STDLIB) and _SITE_PACKAGES not in filename:
-            return None
-        resolved = str(Path(filename).resolve())
-        for root in self._roots:
-            if resolved.startswith(root):
-                return resolved[len(root) :]
-        head, found, tail = resolved.rpartition(f"/{_SITE_PACKAGES}/")
-        return tail if found and head else resolved
