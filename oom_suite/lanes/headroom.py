@@ -1,0 +1,106 @@
+"""Leaves a call exactly so much free memory, and gives the rest back afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+
+from oom_suite.errors import LaneError, unknown
+from oom_suite.lanes import ballast, memory_fraction
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+WAYS = ("ballast", "limit")
+"""How free memory is made scarce on a GPU. A CPU has a limit only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What a call has free.
+
+    Attributes:
+        free_bytes: bytes left free when it begins; None for all there is.
+        by: ``"ballast"``, ``"limit"``, or ``""`` where nothing was done.
+    """
+
+    free_bytes: int | None
+    by: str
+
+
+@contextlib.contextmanager
+def headroom(device: torch.device, free_bytes: int | None, by: str) -> Iterator[Headroom]:
+    """Inside, `free_bytes` are free on the device; afterwards it is as it was, whatever happened.
+
+    Args:
+        device: ``cpu`` or ``cuda`` (HIP devices too).
+        free_bytes: what the call may take; None to change nothing.
+        by: on a GPU ``"ballast"`` takes the rest straight from the driver, so that the call
+            meets a full device, and ``"limit"`` tells torch's allocator to stop there. On a CPU
+            either is a soft limit of the address space.
+
+    Yields:
+        what is free. With ballast it is at least `free_bytes` and less than one granule of the
+        driver (2 MiB) more.
+
+    Raises:
+        UsageError: `by` is neither.
+        LaneError: so much is not free, or it cannot be arranged here.
+
+    **Does not prove:** that the call used no more. Memory that the allocator has cached inside
+    segments of the inputs is the call's too, and on a CPU address space is not resident memory.
+    """
+    if by not in WAYS:
+        raise unknown("way to leave a headroom", by, WAYS)
+    if free_bytes is None:
+        yield Headroom(None, "")
+    elif device.type == "cpu":
+        with _address_space(free_bytes):
+            yield Headroom(free_bytes, "limit")
+    elif by == "ballast":
+        with ballast.held(device, free_bytes) as left_bytes:
+            yield Headroom(left_bytes, by)
+    else:
+        with memory_fraction.limited(device, free_bytes):
+            yield Headroom(free_bytes, by)
+
+
+@contextlib.contextmanager
+def _address_space(free_bytes: int) -> Iterator[None]:
+    """Only the soft limit is moved: the hard one could never be raised again."""
+    if not sys.platform.startswith("linux"):
+        msg = f"a headroom on the CPU needs an address-space limit, which {sys.platform} lacks"
+        raise LaneError(msg)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken_bytes = address_space_bytes()
+    ceiling = taken_bytes + free_bytes
+    lowest = min((limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY), default=None)
+    if lowest is not None and ceiling > lowest:
+        left = format_bytes(max(0, lowest - taken_bytes))
+        msg = (
+            f"a headroom of {format_bytes(free_bytes)} is more than this process may still add "
+            f"({left}, by its address-space limit): raise `ulimit -v` or --memory-limit"
+        )
+        raise LaneError(msg)
+    resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def address_space_bytes() -> int:
+    """Bytes of address space this process has now.
+
+    Source: Linux ``Documentation/filesystems/proc.rst``, ``statm``: the first field, in pages.
+    """
+    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return num_pages * resource.getpagesize()
