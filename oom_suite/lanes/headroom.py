@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-
 from oom_suite.errors import LaneError, unknown
 from oom_suite.lanes import ballast, memory_fraction
 from oom_suite.units import format_bytes
