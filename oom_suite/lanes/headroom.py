@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oom_suite import process_memory
 from oom_suite.errors import LaneError, unknown
 from oom_suite.lanes import ballast, memory_fraction
 from oom_suite.units import format_bytes
@@ -78,6 +79,8 @@ def _address_space(free_bytes: int) -> Iterator[None]:
     if not sys.platform.startswith("linux"):
         msg = f"a headroom on the CPU needs an address-space limit, which {sys.platform} lacks"
         raise LaneError(msg)
+    # Freed memory that the C library still holds would be headroom on top.
+    process_memory.give_back()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     taken_bytes = address_space_bytes()
     ceiling = taken_bytes + free_bytes
