@@ -1,0 +1,127 @@
+"""A block: a range of a segment, in use or free, and its neighbours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oom_suite.allocator.pools import BlockPool
+
+
+class Block:
+    """A range of one segment; its neighbours in the segment are `before` and `after`.
+
+    Attributes:
+        stream: the stream it belongs to; it never serves another one.
+        num_bytes: its size.
+        address: where it begins.
+        pool: the pool that it returns to.
+        segment_address: where its expandable segment begins; None in an ordinary segment.
+        mapped: whether memory stands behind it; only expandable segments have holes.
+        allocated: whether a request holds it.
+        requested_bytes: what that request asked for.
+        age_base: the pool's number of searches when the block became free.
+
+    Source: PyTorch 2.11, ``c10/cuda/CUDACachingAllocator.cpp``, ``struct Block``.
+    """
+
+    __slots__ = (
+        "address",
+        "after",
+        "age_base",
+        "allocated",
+        "before",
+        "mapped",
+        "num_bytes",
+        "pool",
+        "requested_bytes",
+        "segment_address",
+        "stream",
+    )
+
+    def __init__(  # noqa: PLR0913 - a plain record, but one that is changed in place
+        self,
+        pool: BlockPool,
+        stream: int,
+        num_bytes: int,
+        address: int,
+        *,
+        segment_address: int | None = None,
+        mapped: bool = True,
+    ) -> None:
+        """A free block without neighbours."""
+        self.pool = pool
+        self.stream = stream
+        self.num_bytes = num_bytes
+        self.address = address
+        self.segment_address = segment_address
+        self.mapped = mapped
+        self.allocated = False
+        self.requested_bytes = 0
+        self.age_base = 0
+        self.before: Block | None = None
+        self.after: Block | None = None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it is only a part of its segment."""
+        return self.before is not None or self.after is not None
+
+    def link(self, before: Block | None, after: Block | None) -> None:
+        """Stand between two blocks that were neighbours until now."""
+        self.before, self.after = before, after
+        if before is not None:
+            before.after = self
+        if after is not None:
+            after.before = self
+
+    def split_front(self, num_bytes: int) -> Block:
+        """A new block of the first bytes; what remains of this one begins after it."""
+        front = Block(
+            self.pool,
+            self.stream,
+            num_bytes,
+            self.address,
+            segment_address=self.segment_address,
+            mapped=self.mapped,
+        )
+        front.link(self.before, self)
+        self.address += num_bytes
+        self.num_bytes -= num_bytes
+        return front
+
+    def split_back(self, num_bytes: int) -> Block:
+        """A new block of the last bytes; this one ends before it."""
+        back = Block(
+            self.pool,
+            self.stream,
+            num_bytes,
+            self.address + self.num_bytes - num_bytes,
+            segment_address=self.segment_address,
+            mapped=self.mapped,
+        )
+        back.link(self, self.after)
+        self.num_bytes -= num_bytes
+        return back
+
+    def merge(self, other: Block | None) -> int:
+        """Take over a free neighbour of the same kind; the bytes gained, 0 when it is not one.
+
+        The neighbour leaves its pool. This block is in no pool while it merges.
+
+        Source: PyTorch 2.11, ``CUDACachingAllocator.cpp``, ``try_merge_blocks``.
+        """
+        if other is None or other.allocated or other.mapped != self.mapped:
+            return 0
+        self.pool.discard(other)
+        if self.before is other:
+            self.address = other.address
+            self.before = other.before
+            if self.before is not None:
+                self.before.after = self
+        else:
+            self.after = other.after
+            if self.after is not None:
+                self.after.before = self
+        self.num_bytes += other.num_bytes
+        return other.num_bytes
