@@ -14,13 +14,25 @@ MAX_LINES = 350
 LEAVES = frozenset({"errors", "units", "records", "budgets", "process_memory"})
 # The composition roots put the pieces together and may import anything.
 ROOTS = frozenset(
-    {"__init__", "__main__", "bisect", "check", "cli", "commands", "law_tests", "plugin", "worker"}
+    {
+        "__init__",
+        "__main__",
+        "bisect",
+        "check",
+        "cli",
+        "commands",
+        "law_tests",
+        "plugin",
+        "ranks",
+        "worker",
+    }
 )
 TORCHLESS = LEAVES | {
     "__main__",
     "cli",
     "commands",
     "contracts",
+    "devices",
     "geometry",
     "laws",
     "lockfile",
@@ -41,6 +53,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "safety": frozenset({"geometry", "caches", "workloads", "lanes"}),
     "laws": frozenset(),
     "contracts": frozenset(),
+    "devices": frozenset(),
     "lockfile": frozenset({"contracts"}),
     "report": frozenset(),
     "progress": frozenset(),
