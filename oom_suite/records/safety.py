@@ -1,4 +1,4 @@
-"""What a safety check says: a verdict for each property, with the evidence that a reader can check."""
+"""What a safety check says: a verdict for each property, with evidence to check it by."""
 
 from __future__ import annotations
 
