@@ -6,6 +6,7 @@ from oom_suite.allocator.model import CachingAllocator
 from oom_suite.allocator.replay import Replayed, peaks_of, replay
 from oom_suite.allocator.rounding import MIN_BLOCK_BYTES, round_request
 from oom_suite.allocator.settings import AllocatorSettings
+from oom_suite.allocator.settings_text import parse_settings
 
 __all__ = [
     "MIN_BLOCK_BYTES",
@@ -16,6 +17,7 @@ __all__ = [
     "Refusal",
     "Replayed",
     "fragmentation",
+    "parse_settings",
     "peaks_of",
     "replay",
     "round_request",
