@@ -23,6 +23,7 @@ ROOTS = frozenset(
         "commands",
         "law_tests",
         "plugin",
+        "replay",
         "ranks",
         "worker",
     }
