@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _PCI = re.compile(
     r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})(?:\.[0-9a-f])?", re.IGNORECASE
 )
-    r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})(?:\.[0-9a-f])?", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)

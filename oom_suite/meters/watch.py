@@ -176,9 +176,8 @@ class Watch:
             holders = self._holders_of(meter)
             if holders is None:
                 continue
-            others, reason = strangers(
-                holders, family(os.getpid() if self._pid is None else self._pid), self._held_bytes()
-            )
+            ours = family(os.getpid() if self._pid is None else self._pid)
+            others, reason = strangers(holders, ours, self._held_bytes())
             self._found.extend(others)
             unsaid = Reading(meter.name, OTHERS, None, reason)
             if reason and unsaid not in self._list_reasons:
