@@ -11,6 +11,7 @@ import pytest
 
 from oom_suite import hookspecs
 from oom_suite.errors import ContractError
+from oom_suite.plugin import devices
 from oom_suite.plugin.judging import OomCheck
 from oom_suite.plugin.memory_law import OomLaw, refuse_bad_declarations
 from oom_suite.plugin.options import Options, declare, missing_gpu, resolve
@@ -56,8 +57,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OPTIONS] = options = resolve(config)
     config.stash[_CHECK] = OomCheck(options)
     # In a worker of pytest-xdist the run is reported elsewhere: where it was started.
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(devices.Worker(config), "oom_suite_worker")
+    else:
+        config.pluginmanager.register(devices.Workers(options.device), "oom_suite_workers")
         config.pluginmanager.register(Reporter(config, options), "oom_suite_reporter")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One worker for each GPU where GPUs are measured; what pytest-xdist says otherwise."""
+    return devices.num_workers(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -106,6 +116,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what needs a GPU where there is none, with the reason."""
     if item.get_closest_marker("oom_device") and (reason := missing_gpu()):
+        reason += devices.of_worker(item.config)
+        if devices.is_gpu(item.config.stash[OPTIONS].device):
+            # It was there where the run was started: this worker's alone is lost.
+            pytest.fail(f"the GPU cannot be used: {reason}", pytrace=False)
         pytest.skip(f"needs a GPU: {reason}")
 
 
@@ -116,6 +130,8 @@ def pytest_runtest_makereport(
     """Attach the results that the test asked for; show a broken contract in the suite's words."""
     asked = item.config.stash[_CHECK].take_asked()
     item.user_properties += properties(asked)
+    if call.when == "call":
+        item.user_properties += devices.gpu_properties(item, asked)
     report = yield
     if asked:
         attach(report, asked)

@@ -128,12 +128,14 @@ def resolve(config: pytest.Config) -> Options:
         pytest.UsageError: a value cannot be used; one line, with the option and what it takes.
     """
     folder = config.invocation_params.dir
+    # A worker whose own GPU is lost must not end the run: its measurements say so.
+    is_worker = hasattr(config, "workerinput")
     chosen = _read(config, "scenario", scenario, ISSUE_41962)
     sizes = _read(config, "set", lambda text: resize(chosen.sizes, _sizes(text)), chosen.sizes)
     return Options(
         subjects=_read(config, "subject", _subjects, BUILTIN_NAMES),
         scenario=Scenario(chosen.name, sizes, chosen.summary, chosen.free_bytes),
-        device=_read(config, "device", _device, None),
+        device=_read(config, "device", _known_device if is_worker else _device, None),
         budget=_read(config, "budget", budget, None),
         arch=_read(config, "arch", _arch, ARCHS[0]),
         time_limit_s=_read(config, "time-limit", _time_limit_s, DEFAULT_TIME_LIMIT_S),
@@ -188,10 +190,15 @@ def _sizes(text: str) -> Mapping[str, int]:
     return sizes
 
 
-def _device(text: str) -> str:
+def _known_device(text: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
         hint = "; torch calls AMD's devices cuda too" if text in {"hip", "rocm"} else ""
         raise UsageError(f"unknown device {text!r}: choose cpu or cuda{hint}")
+    return text
+
+
+def _device(text: str) -> str:
+    _known_device(text)
     if text != "cpu" and (reason := missing_gpu()):
         raise UsageError(f"device {text!r} cannot be used: {reason}")
     return text
