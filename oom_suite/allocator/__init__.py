@@ -2,23 +2,39 @@
 
 from oom_suite.allocator.failure import AllocatorOutOfMemoryError, Refusal
 from oom_suite.allocator.fragmentation import Fragmentation, fragmentation
+from oom_suite.allocator.history import Difference, Followed, follow, read_steps
 from oom_suite.allocator.model import CachingAllocator
+from oom_suite.allocator.recording import Call, Compared, Mismatch, Recording, compare
 from oom_suite.allocator.replay import Replayed, peaks_of, replay
 from oom_suite.allocator.rounding import MIN_BLOCK_BYTES, round_request
 from oom_suite.allocator.settings import AllocatorSettings
 from oom_suite.allocator.settings_text import parse_settings
+from oom_suite.allocator.state import Step
+from oom_suite.allocator.statistics import Stat, Statistics
 
 __all__ = [
     "MIN_BLOCK_BYTES",
     "AllocatorOutOfMemoryError",
     "AllocatorSettings",
     "CachingAllocator",
+    "Call",
+    "Compared",
+    "Difference",
+    "Followed",
     "Fragmentation",
+    "Mismatch",
+    "Recording",
     "Refusal",
     "Replayed",
+    "Stat",
+    "Statistics",
+    "Step",
+    "compare",
+    "follow",
     "fragmentation",
     "parse_settings",
     "peaks_of",
+    "read_steps",
     "replay",
     "round_request",
 ]

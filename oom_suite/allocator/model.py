@@ -145,8 +145,12 @@ class CachingAllocator:
             state.statistics.oversize_allocations.decrease(1)
 
     def empty_cache(self) -> None:
-        """Give every cached segment and page back, as ``torch.cuda.empty_cache`` does."""
-        reclaim.release_all(self._state)
+        """Give every cached segment and page back, as ``torch.cuda.empty_cache`` does.
+
+        While requests go to a pool of their own it gives nothing back, as torch does.
+        """
+        if not self._state.in_own_pool:
+            reclaim.release_all(self._state)
 
     def _from_driver(self, pool: BlockPool, stream: int, num_bytes: int, size_bytes: int) -> Block:
         """New memory; when there is none, after giving back more and more of the cache."""
