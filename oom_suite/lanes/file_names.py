@@ -11,8 +11,8 @@ import torch
 _SITE_PACKAGES = "site-packages"
 _LIBRARIES = (str(Path(torch.__file__).parent) + "/", f"/{_SITE_PACKAGES}/triton/")
 _SUITE = Path(__file__).parent.parent
-_UNDER_TEST = f"{_SUITE}/subjects/decode/"
-"""The one folder of the suite that holds code under test; the rest is harness."""
+_UNDER_TEST = (f"{_SUITE}/subjects/decode/", f"{_SUITE}/subjects/faulty/")
+"""The folders of the suite that hold code under test; the rest is harness."""
 _STDLIB = sysconfig.get_path("stdlib") + "/"
 
 
