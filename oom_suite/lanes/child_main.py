@@ -29,6 +29,8 @@ CHILD_NAME = "oom-suite-child"
 _STDOUT, _STDERR = 1, 2
 _HARNESS = (str(Path(__file__).parent) + "/", str(Path(__file__).parent.parent / "worker.py"))
 _STDLIB = sysconfig.get_path("stdlib") + "/"
+_NO_GPU = "0 active drivers"
+"""Source: Triton 3.9 ``triton/runtime/driver.py``: no backend finds a device."""
 _NO_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")
 
 
@@ -129,6 +131,8 @@ def classify(error: BaseException, memory_limit_bytes: int | None) -> tuple[Outc
     first_line = (_text(error).strip().splitlines() or [""])[0]
     said = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
     line = f"{said}{_where(error)}"
+    if isinstance(error, RuntimeError) and first_line.startswith(_NO_GPU):
+        return Outcome.NOT_APPLICABLE, f"needs a GPU: it launches a Triton kernel{_where(error)}"
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or any(words in line for words in _NO_MEMORY):
         limit = ""

@@ -158,7 +158,10 @@ class Child:
         ready = multiprocessing.connection.wait(waiting, limit_s)
         if not ready:
             self._kill()
-            msg = f"no answer within {limit_s:g} s (raise it with --time-limit)"
+            msg = (
+                f"no answer within {limit_s:g} s (raise it with --time-limit, "
+                "under pytest with --oom-time-limit)"
+            )
             self._end = ChildError(Outcome.TIMED_OUT, msg)
             raise self._end
         if self._connection not in ready and not self._connection.poll():

@@ -53,9 +53,16 @@ def huge(request):
 def no_memory(request):
     raise MemoryError
 
+def no_gpu(request):
+    raise RuntimeError("0 active drivers ([]). There should only be one.")
+
+def two_gpus(request):
+    raise RuntimeError("2 active drivers ([cuda, hip]). There should only be one.")
+
 ANSWERS = {
     "raise": deep, "odd": odd, "left": left, "left_and_ended": left_and_ended,
     "last_words": last_words, "huge": huge, "no_memory": no_memory,
+    "no_gpu": no_gpu, "two_gpus": two_gpus,
     "exit": lambda request: sys.exit(4),
     "kill": lambda request: os.kill(os.getpid(), request),
     "hang": lambda request: time.sleep(60),
@@ -117,6 +124,8 @@ FAILURES = {
     "SystemExit": ("exit", 0, Outcome.RAISED, "SystemExit: 4"),
     "KeyboardInterrupt": ("interrupt", 0, Outcome.RAISED, "KeyboardInterrupt"),
     "MemoryError": ("no_memory", 0, Outcome.OUT_OF_MEMORY, "MemoryError"),
+    "Triton without a GPU": ("no_gpu", 0, Outcome.NOT_APPLICABLE, "needs a GPU: it launches a T"),
+    "Triton with two drivers": ("two_gpus", 0, Outcome.RAISED, "2 active drivers"),
     "an answer without pickle": ("unpicklable", 0, Outcome.RAISED, "pickle"),
     "SIGKILL": ("kill", 9, Outcome.KILLED, "SIGKILL (the system's out-of-memory killer"),
     "SIGTERM": ("kill", 15, Outcome.KILLED, "killed by SIGTERM"),
