@@ -170,6 +170,9 @@ def _bindings() -> Any:
 def _holder(one: dict[str, Any]) -> Tenant:
     num_bytes = one["memory_usage"]["vram_mem"]
     name = str(one.get("name") or "").rpartition("/")[2]
+    if not one["pid"]:
+        msg = "pid 0 in the list of processes"  # no process: a structure of another layout
+        raise ValueError(msg)
     return Tenant(
         int(one["pid"]),
         num_bytes if isinstance(num_bytes, int) else None,

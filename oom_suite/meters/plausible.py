@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from oom_suite.units import format_bytes
 
-_UNIT_SLIP = 512
-"""A figure this many times too large is not memory but a wrong unit (KiB for bytes: 1024)."""
+_UNIT_SLIP = 2
+"""A figure this many times the whole device is not memory but a wrong unit."""
 _DECIMAL, _BINARY = 1000, 1024
 
 
