@@ -25,6 +25,8 @@ ROOTS = frozenset(
         "plugin",
         "replay",
         "ranks",
+        "safety_check",
+        "safety_child",
         "worker",
     }
 )
@@ -56,6 +58,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "contracts": frozenset(),
     "devices": frozenset(),
     "lockfile": frozenset({"contracts"}),
+    "reconcile": frozenset({"allocator"}),
     "report": frozenset(),
     "progress": frozenset(),
     "hookspecs": frozenset({"workloads", "subjects"}),

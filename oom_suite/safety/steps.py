@@ -1,0 +1,90 @@
+"""Runs the code under test on one small step, and says what came of it as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.workloads.decode import StepOptions, random_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oom_suite.safety.protocol import Target
+
+SMALL = StepOptions(num_tokens=3, num_heads=8, swa_topk=16, extra_topk=24, num_blocks=24)
+"""Small enough for milliseconds on a CPU, and larger than one of anything."""
+
+_LAYERS = (
+    replace(SMALL, layer_kind="c4a", lens="mixed", padding="anywhere", padded=True, seed=1),
+    replace(
+        SMALL, layer_kind="c128a", pattern="one_token_per_block", lens="short", sink=False, seed=2
+    ),
+    replace(SMALL, layer_kind="swa_only", pattern="shared_prefix", lens="mixed", seed=3),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one call gave.
+
+    Attributes:
+        output: bfloat16 [num_tokens, num_heads, head_dim], a copy; None where the call raised.
+        error: what it raised, as ``Type: first line``; empty where it returned.
+    """
+
+    output: torch.Tensor | None
+    error: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both gave the same bits, or raised the same."""
+        if not isinstance(other, Answer):
+            return NotImplemented
+        if self.output is None or other.output is None:
+            return self.output is other.output and self.error == other.error
+        return same_bits(self.output, other.output)
+
+    __hash__ = None  # type: ignore[assignment]  # equality of bits has no cheap hash
+
+
+def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Whether two bfloat16 tensors hold the same bits; NaN equals the same NaN."""
+    return torch.equal(left.view(torch.int16), right.view(torch.int16))
+
+
+def options_for(target: Target) -> tuple[StepOptions, ...]:
+    """The steps that a detector tries: each layer kind of the workload once."""
+    wanted = {"swa_only"} if target.workload == "decode-swa" else {"swa_only", "c4a", "c128a"}
+    return tuple(
+        replace(options, fp8_dtype=target.fp8_dtype)
+        for options in _LAYERS
+        if options.layer_kind in wanted
+    )
+
+
+def make_step(target: Target, options: StepOptions) -> dict[str, Any]:
+    """The keyword arguments of that step, on the target's device."""
+    return random_step(options, target.device)
+
+
+def answer(target: Target, step: Mapping[str, Any]) -> Answer:
+    """What the code under test writes into ``output``, or raises.
+
+    ``output`` itself is left as the call left it. An error of a GPU shows here, not later.
+    """
+    try:
+        with torch.no_grad():
+            target.call(**step)
+        if target.device.type == "cuda":
+            torch.cuda.synchronize(target.device)
+        return Answer(step["output"].clone())
+    except Exception as error:  # noqa: BLE001 - code under test may raise anything
+        lines = str(error).strip().splitlines()
+        return Answer(None, f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))
+
+
+def named(options: StepOptions) -> str:
+    """A step in words, for hits and facts."""
+    return f"{options.layer_kind}/{options.pattern}/{str(options.fp8_dtype).removeprefix('torch.')}"

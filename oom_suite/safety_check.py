@@ -1,0 +1,179 @@
+"""The safety check: a subject's detectors in a child process, one verdict for each property."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oom_suite.check import DEFAULT_TIME_LIMIT_S, PRELOAD, source_root
+from oom_suite.errors import OomSuiteError, unknown
+from oom_suite.lanes.isolation import Child, ChildError, Outcome
+from oom_suite.lanes.respawn import Respawning
+from oom_suite.records import Verdict
+from oom_suite.records.safety import PROPERTIES, Finding, Hit, SafetyReport
+from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    OnProgress = Callable[[str, str], None]
+
+KNOWN_BREACHES = {"block_compaction": ("capture",)}
+"""Built-ins that are expected to break properties: `torch.unique` makes the host wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafetySettings:
+    """How subjects are checked.
+
+    Attributes:
+        workload: ``"decode"`` or ``"decode-swa"``.
+        device: ``"cpu"``, or ``"cuda"`` (HIP devices too).
+        arch: the GPU architecture that the code under test is told it runs on.
+        time_limit_s: seconds that one property may take.
+        memory_limit_bytes: address space that the child may add; None for no limit.
+    """
+
+    workload: str = "decode"
+    device: str = "cpu"
+    arch: str = "generic"
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyJob:
+    """One subject to be checked.
+
+    Attributes:
+        subject: the subject's spelling.
+        root: where its source tree was put, for a release; None otherwise.
+        workload: ``"decode"`` or ``"decode-swa"``.
+        device: where real tensors lie.
+        arch: the GPU architecture that the code under test is told it runs on.
+    """
+
+    subject: str
+    root: str | None
+    workload: str
+    device: str
+    arch: str
+
+
+DEFAULTS = SafetySettings()
+
+
+def _silent(subject: str, message: str) -> None:
+    """Progress for nobody."""
+
+
+def check_safety_all(
+    subjects: Sequence[str],
+    settings: SafetySettings = DEFAULTS,
+    properties: Sequence[str] = PROPERTIES,
+    on_progress: OnProgress = _silent,
+    on_report: Callable[[SafetyReport], None] = lambda _: None,
+) -> list[SafetyReport]:
+    """The reports on these subjects, in their order; on a CPU several run at once.
+
+    Raises:
+        UsageError: a spelling or a property that cannot be read. Nothing was run then.
+    """
+    specs = [parse(subject) for subject in subjects]
+    wanted = _in_order(properties)
+
+    def one(spec: SubjectSpec) -> SafetyReport:
+        report = check_safety(spec, settings, wanted, on_progress)
+        on_report(report)
+        return report
+
+    # Two children on one GPU would take each other's memory.
+    num_workers = 1 if settings.device != "cpu" else min(len(specs), os.cpu_count() or 1)
+    with ThreadPoolExecutor(max_workers=max(1, num_workers)) as pool:
+        return list(pool.map(one, specs))
+
+
+def check_safety(
+    spec: SubjectSpec,
+    settings: SafetySettings = DEFAULTS,
+    properties: Sequence[str] = PROPERTIES,
+    on_progress: OnProgress = _silent,
+) -> SafetyReport:
+    """The report on one subject. What goes wrong on the way is a finding, never an exception.
+
+    Args:
+        spec: the subject, from `oom_suite.subjects.spec.parse`.
+        settings: how it is checked.
+        properties: names in `PROPERTIES`; all by default.
+        on_progress: told what is being looked at.
+
+    Returns:
+        One finding for each property, in the order of `PROPERTIES`.
+
+    Raises:
+        UsageError: an unknown property.
+    """
+    wanted = _in_order(properties)
+    known = KNOWN_BREACHES.get(spec.text, ()) if spec.kind is SubjectKind.BUILTIN else ()
+    try:
+        root = source_root(spec, on_progress)
+    except OomSuiteError as error:
+        findings = [Finding(name, Verdict.INCONCLUSIVE, str(error)) for name in wanted]
+    else:
+        job = SafetyJob(spec.text, root, settings.workload, settings.device, settings.arch)
+        with Respawning(lambda: _start(job, settings)) as child:
+            findings = [_find(child, spec, name, on_progress) for name in wanted]
+    return SafetyReport(spec.text, settings.device, tuple(findings), known)
+
+
+def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
+    for name in properties:
+        if name not in PROPERTIES:
+            raise unknown("property", name, PROPERTIES)
+    return tuple(name for name in PROPERTIES if name in properties)
+
+
+def _start(job: SafetyJob, settings: SafetySettings) -> Child:
+    return Child(
+        "oom_suite.safety_child:make_handler",
+        (job,),
+        time_limit_s=settings.time_limit_s,
+        memory_limit_bytes=settings.memory_limit_bytes,
+        preload=(*PRELOAD, "oom_suite.safety_child"),
+        needs_gpu=settings.device != "cpu",
+    )
+
+
+def _find(child: Respawning, spec: SubjectSpec, name: str, on_progress: OnProgress) -> Finding:
+    on_progress(spec.text, f"looking at {name}")
+    try:
+        finding: Finding = child.ask(name)
+    except ChildError as error:
+        return _of_death(name, error)
+    return finding
+
+
+def _of_death(name: str, error: ChildError) -> Finding:
+    """A crash in a step is an access to memory that is not there; all else proves nothing."""
+    said = str(error) if error.outcome is Outcome.REFUSED else f"{error.outcome.value}: {error}"
+    if error.outcome is Outcome.CRASHED and name in {"reads", "writes", "indices", "addresses"}:
+        return Finding(name, Verdict.FAIL, said, (Hit("crash", said),))
+    return Finding(name, Verdict.INCONCLUSIVE, said)
+
+
+def exit_code(reports: Sequence[SafetyReport]) -> int:
+    """0 when all are as expected, 1 when a property is broken or mended, 3 when one is open."""
+    open_ones = [
+        one for report in reports for one in report.findings if one.verdict is Verdict.INCONCLUSIVE
+    ]
+    judged = [
+        (one.verdict is Verdict.FAIL) is (one.name in report.expected)
+        for report in reports
+        for one in report.findings
+        if one.verdict is not Verdict.INCONCLUSIVE
+    ]
+    if not all(judged):
+        return 1
+    return 3 if open_ones else 0

@@ -1,0 +1,79 @@
+"""What runs in a safety check's child process: the detectors of one subject, one at a time."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.safety.protocol import Target
+from oom_suite.subjects.decode import BUILTINS
+from oom_suite.subjects.load import load
+from oom_suite.subjects.spec import SubjectKind, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oom_suite.records.safety import Finding
+    from oom_suite.safety.protocol import Detector
+    from oom_suite.safety_check import SafetyJob
+
+
+def _precision() -> Detector:
+    from oom_suite.safety.precision import Precision  # noqa: PLC0415 - one detector's own imports
+
+    name = "full_dequant"
+    return Precision((name, BUILTINS[name]))
+
+
+def _plain(module: str, detector: str) -> Callable[[], Detector]:
+    def make() -> Detector:
+        # Late: a child imports what its own detectors need, and no other's.
+        made: Detector = getattr(importlib.import_module(f"oom_suite.safety.{module}"), detector)()
+        return made
+
+    return make
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "reads": _plain("reads", "Reads"),
+    "writes": _plain("writes", "Writes"),
+    "indices": _plain("indices", "BadIndices"),
+    "addresses": _plain("addresses", "Addresses"),
+    "capture": _plain("capture", "Capture"),
+    "creep": _plain("creep", "Creep"),
+    "precision": _precision,
+}
+"""What looks at each property."""
+
+
+def make_handler(job: SafetyJob) -> Callable[[str], Finding]:
+    """The function that answers a property's name with the finding on it."""
+    spec = parse(job.subject)
+    root = None if job.root is None else Path(job.root)
+    subject = load(spec, root=root, arch=job.arch)
+    target = Target(
+        call=subject.call,
+        root=subject.root,
+        workload=job.workload,
+        device=torch.device(job.device),
+        fp8_dtype=_fp8_of(spec.kind, job.arch),
+    )
+    return functools.partial(_find, target)
+
+
+def _find(target: Target, name: str) -> Finding:
+    return DETECTORS[name]()(target)
+
+
+def _fp8_of(kind: SubjectKind, arch: str) -> torch.dtype:
+    """The fp8 that the subject takes its caches to hold."""
+    tells: Any = kind in {
+        SubjectKind.VLLM_INSTALLED,
+        SubjectKind.VLLM_RELEASE,
+        SubjectKind.VLLM_TREE,
+    }
+    return torch.float8_e4m3fnuz if tells and arch == "gfx942" else torch.float8_e4m3fn
