@@ -10,7 +10,7 @@ from rich.console import Console
 
 from oom_suite.bisect.releases import bisect_releases
 from oom_suite.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
-from oom_suite.commands import law, lock, locked, replay
+from oom_suite.commands import law, lock, locked, ranks, replay
 from oom_suite.commands.options import (
     Arch,
     BudgetText,
@@ -158,6 +158,7 @@ def bisect_command(  # noqa: PLR0913 - one parameter for each option
 
 law.register(app)
 lock.register(app)
+ranks.register(app)
 replay.register(app)
 
 

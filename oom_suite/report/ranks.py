@@ -1,0 +1,73 @@
+"""A group of ranks for a person at a terminal: a row for each rank, and what the group is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from oom_suite.records import Verdict
+from oom_suite.report.failure import failure_text
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import num_bytes_text, verdict_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from oom_suite.records.ranks import GroupResult
+
+_COLUMNS = ("rank", "device", "heads", "requested", "allocated", "reserved", "verdict")
+_NUMBERS = frozenset({"rank", "heads", "requested", "allocated", "reserved"})
+
+
+def render_ranks(groups: Sequence[GroupResult], heads: str, console: Console) -> None:
+    """Print for each subject its ranks, its law and the group's verdict.
+
+    Args:
+        groups: in the order to show them.
+        heads: how the heads are split, in one clause.
+        console: where to.
+    """
+    _print(console, f"{len(groups[0].ranks)} ranks: {heads}" if groups else "nothing judged")
+    for group in groups:
+        worst = group.worst.result
+        _print(
+            console, f"\n{printable(group.subject)}: workload {worst.workload}, lane {worst.lane}"
+        )
+        with console.capture() as capture:
+            console.print(_table(group))
+        _print(console, "\n".join(line.rstrip() for line in capture.get().splitlines()))
+        if worst.law is not None:
+            _print(console, f"law of rank {group.worst.rank}: {worst.law.here}")
+        _print(console, group_line(group))
+        if worst.verdict is Verdict.FAIL and not worst.as_expected:
+            _print(console, "\n" + failure_text(worst))
+
+
+def group_line(group: GroupResult) -> str:
+    """The group's verdict in one line: ``FAIL streaming, by rank 1: peak grows with ...``."""
+    worst = group.worst
+    reason = printable(worst.result.reason).removeprefix(f"rank {worst.rank}: ")
+    return (
+        f"{verdict_text(worst.result)} {printable(group.subject)}, by rank {worst.rank}: {reason}"
+    )
+
+
+def _table(group: GroupResult) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    for one in group.ranks:
+        sizes = (one.requested_bytes, one.allocated_bytes, one.reserved_bytes)
+        cells = [str(one.rank), printable(one.device), str(one.num_heads)]
+        cells += [num_bytes_text(size) for size in sizes]
+        table.add_row(*(Text(cell) for cell in (*cells, verdict_text(one.result))))
+    return table
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True, highlight=False)
