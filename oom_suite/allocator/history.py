@@ -91,6 +91,7 @@ def follow(
     *,
     limit_bytes: int | None = None,
     free_bytes: int | None = None,
+    in_own_pool: bool = False,
 ) -> Followed:
     """Make the calls of a history on the model; every step must be the one recorded.
 
@@ -104,13 +105,23 @@ def follow(
         settings: the configuration of the process that was recorded.
         limit_bytes: its memory fraction in bytes; None without one.
         free_bytes: what the device had free; None when it never ran out.
+        in_own_pool: whether the calls were made in a ``torch.cuda.MemPool``.
 
     **Does not prove:** anything of blocks that several streams used (``record_stream``).
     Their frees are completed later than requested, and are reported as a difference.
     """
 
     def fresh() -> _Follower:
-        return _Follower(steps, settings, limit_bytes, free_bytes)
+        follower = _Follower(steps)
+        follower.model = CachingAllocator(
+            settings,
+            limit_bytes=limit_bytes,
+            free_bytes=free_bytes,
+            place=follower.place,
+            log=follower.compare,
+            in_own_pool=in_own_pool,
+        )
+        return follower
 
     follower = fresh()
     calls: list[Step | None] = []
@@ -146,36 +157,27 @@ def _next_call(steps: Sequence[Step], start: int) -> Step | None:
 class _Follower:
     """A model that is compared with the history at each step it takes."""
 
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        settings: AllocatorSettings | None,
-        limit_bytes: int | None,
-        free_bytes: int | None,
-    ) -> None:
+    model: CachingAllocator
+
+    def __init__(self, steps: Sequence[Step]) -> None:
         """Stand before the first step."""
         self._steps = steps
         self.position = 0
         self._difference: Difference | None = None
-        self._model = CachingAllocator(
-            settings,
-            limit_bytes=limit_bytes,
-            free_bytes=free_bytes,
-            place=place_as([step for step in steps if step.action in _GROWTHS], self._num_growths),
-            log=self._compare,
-        )
-        self._grown = 0
+        self._num_growths = 0
+        growths = [step for step in steps if step.action in _GROWTHS]
+        self.place = place_as(growths, lambda: self._num_growths)
 
     def make(self, call: Step | None) -> Difference | None:
         """Make one call; the first difference in what it does, None when there is none."""
         before = self.position
         try:
             if call is None:
-                self._model.empty_cache()
+                self.model.empty_cache()
             elif call.action in {"alloc", "oom"}:
-                self._model.malloc(call.num_bytes, call.stream)
+                self.model.malloc(call.num_bytes, call.stream)
             else:
-                self._model.free(call.address)
+                self.model.free(call.address)
         except AllocatorOutOfMemoryError:
             pass
         except UsageError:
@@ -185,12 +187,9 @@ class _Follower:
             self._difference = Difference(before, self._steps[before], None)
         return self._difference
 
-    def _num_growths(self) -> int:
-        return self._grown
-
-    def _compare(self, modelled: Step) -> None:
+    def compare(self, modelled: Step) -> None:
         """One step of the model beside the one recorded."""
-        self._grown += modelled.action in _GROWTHS
+        self._num_growths += modelled.action in _GROWTHS
         recorded = self._steps[self.position] if self.position < len(self._steps) else None
         if recorded is None or not _same(recorded, modelled):
             if self._difference is None:
