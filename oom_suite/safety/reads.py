@@ -1,0 +1,155 @@
+"""A step reads only what its indices name, and never what nobody wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oom_suite.caches.poison import LARGE, NAN, POISONS, ZERO
+from oom_suite.lanes.source_lines import SourceLines
+from oom_suite.records import Verdict
+from oom_suite.records.safety import Finding, Hit
+from oom_suite.safety.fresh_memory import PoisonedMemory, poison_free_memory
+from oom_suite.safety.guarded import fill_unreferenced, guard_step
+from oom_suite.safety.shrink import narrowed, smallest
+from oom_suite.safety.steps import Answer, answer, make_step, named, options_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from oom_suite.caches.poison import Poison
+    from oom_suite.records.safety import Region
+    from oom_suite.safety.guarded import GuardedStep
+    from oom_suite.safety.protocol import Target
+    from oom_suite.workloads.decode import StepOptions
+
+NOT_PROVED = (
+    "reads: what is read and then has no influence on the result; memory beyond the red zones; "
+    "memory that a kernel or library takes inside itself."
+)
+MAX_HITS = 4
+"""Hits a step: the rest of an over-read says no more."""
+
+
+class Reads:
+    """Poisons all that a step does not reference, and all that nobody wrote.
+
+    The result must keep every bit. Three poisons: NaN; large finite values, for code that takes
+    NaN out (``x != x``); zeros. What changes the result is halved until the smallest region
+    that does is left, and that is the hit.
+
+    **Does not prove:** that nothing else is read: what is read and discarded (a decode of the
+    whole pool, padding that reads slot 0) leaves no trace in the result. Nor anything about
+    memory beyond the red zones, or inside kernels and libraries.
+    """
+
+    name = "reads"
+
+    def __call__(self, target: Target) -> Finding:
+        """The verdict on reads."""
+        hits: list[Hit] = []
+        num_bytes = 0
+        for options in options_for(target):
+            trial = _Trial(target, options)
+            if trial.plain.output is None:
+                reason = f"a plain step ({named(options)}) raised {trial.plain.error}"
+                return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
+            if trial.wavers():
+                reason = f"two equal calls ({named(options)}) gave different bits"
+                return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
+            num_bytes += sum(part.num_bytes for part in trial.parts)
+            hits.extend(trial.hits())
+        if hits:
+            reason = f"the result depends on {hits[0].text}"
+            return Finding(self.name, Verdict.FAIL, reason, tuple(hits), (), NOT_PROVED)
+        reason = f"{num_bytes:,} unreferenced bytes poisoned in three ways, not a bit changed"
+        return Finding(self.name, Verdict.PASS, reason, not_proved=NOT_PROVED)
+
+
+class _Trial:
+    """One step, its result on harmless memory, and what poison changes."""
+
+    def __init__(self, target: Target, options: StepOptions) -> None:
+        self._target = target
+        self._guarded: GuardedStep = guard_step(make_step(target, options))
+        fill_unreferenced(self._guarded, options.seed)
+        self._where = named(options)
+        self.parts = self._guarded.unreferenced()
+        self._lines = SourceLines(target.root, answer.__code__)
+        self._memory = {
+            name: buffer.memory.clone() for name, buffer in self._guarded.buffers.items()
+        }
+        self.plain = self._run()
+
+    def wavers(self) -> bool:
+        """Whether the same call gives different bits."""
+        return self._run() != self.plain
+
+    def hits(self) -> list[Hit]:
+        """What poison reveals, no region twice."""
+        found: dict[tuple[object, ...], Hit] = {}
+        for poison in POISONS:
+            for region in self._regions_read(poison):
+                key = (region.tensor, region.what, region.block, region.slot)
+                found.setdefault(key, self._read_hit(region, poison))
+        return [*list(found.values())[:MAX_HITS], *self._unwritten_reads()]
+
+    def _run(self, poisoned: Sequence[Region] = (), poison: Poison = ZERO) -> Answer:
+        """The answer with poison in these regions, and all else as at first."""
+        return self._called(poisoned, poison, PoisonedMemory(ZERO, self._lines.stack))
+
+    def _called(self, poisoned: Sequence[Region], poison: Poison, fresh: PoisonedMemory) -> Answer:
+        poison_free_memory(self._target.device, fresh.poison)
+        for name, buffer in self._guarded.buffers.items():
+            buffer.memory.copy_(self._memory[name])
+        for region in poisoned:
+            self._guarded.fill(region, poison)
+        with fresh:
+            return answer(self._target, self._guarded.step)
+
+    def _regions_read(self, poison: Poison) -> Iterator[Region]:
+        left = list(self.parts)
+
+        def changes(regions: Sequence[Region]) -> bool:
+            return self._run(regions, poison) != self.plain
+
+        for _ in range(MAX_HITS):
+            if not changes(left):
+                return
+            for region in smallest(left, changes):
+                left.remove(region)
+                whole = region.tensor not in self._guarded.slots or not changes([region])
+                exact = region if whole else narrowed(region, lambda part: changes([part]))
+                yield self._guarded.measured(exact)
+
+    def _read_hit(self, region: Region, poison: Poison) -> Hit:
+        place = "" if region.block is None else f" block {region.block}"
+        place += "" if region.slot is None else f" slot {region.slot}"
+        end = region.first_byte + region.num_bytes - 1
+        far = (
+            ""
+            if region.distance_bytes is None
+            else (f", {region.distance_bytes:,} bytes from the nearest referenced")
+        )
+        text = (
+            f"{region.what} of {region.tensor}{place}, bytes {region.first_byte:,} to {end:,}"
+            f"{far} ({poison.name} poison, {self._where})"
+        )
+        return Hit(f"reads-{region.what.replace(' ', '-')}", text, None, region)
+
+    def _unwritten_reads(self) -> Iterator[Hit]:
+        """The lines whose fresh memory reaches the result unwritten."""
+        for poison in (NAN, LARGE):
+            fresh = PoisonedMemory(poison, self._lines.stack)
+            if self._called((), ZERO, fresh) == self.plain:
+                continue
+
+            def changes(chosen: Sequence[int], poison: Poison = poison) -> bool:
+                fresh = PoisonedMemory(poison, self._lines.stack, chosen)
+                return self._called((), ZERO, fresh) != self.plain
+
+            for index in smallest(range(len(fresh.lines)), changes):
+                frame = fresh.lines[index]
+                where = "" if frame is None else f" at {frame}"
+                text = f"memory that nobody wrote{where} ({poison.name} poison, {self._where})"
+                yield Hit("reads-uninitialised-memory", text, frame)
+            return
