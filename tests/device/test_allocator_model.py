@@ -11,11 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from allocator_histories import Plan, to_argument
 
 import oom_suite
-
-sys.path.insert(0, str(Path(__file__).parent))
-from allocator_histories import Plan, to_argument
 
 pytestmark = pytest.mark.oom_device
 
