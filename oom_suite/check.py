@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oom_suite.allocator import round_request
+from oom_suite.allocator import peaks_of
 from oom_suite.errors import OomSuiteError, SubjectError
 from oom_suite.lanes.isolation import Child, ChildError, Outcome
 from oom_suite.lanes.respawn import Respawning
 from oom_suite.laws.derive import Derivation, derive
 from oom_suite.laws.judge import Judgement, judge
+from oom_suite.reconcile import problem, reconcile, scratch_of
 from oom_suite.records import BudgetFit, Job, Result, Trace, Verdict
 from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
 from oom_suite.subjects.vllm.releases import obtain
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.budgets import Budget
-    from oom_suite.records import Workload
+    from oom_suite.records import Measurement, Reconciliation, Workload
 
     OnProgress = Callable[[str, str], None]
     OnLaw = Callable[[str, Derivation, Callable[[Mapping[str, int]], Trace]], None]
@@ -49,6 +50,7 @@ class Settings:
         budget: what the peak has to fit in; None for no budget.
         time_limit_s: seconds that one run may take.
         memory_limit_bytes: address space that one child may add; None for no limit.
+        unexplained_bytes: what the measure lane may find beyond the prediction.
     """
 
     scenario: str
@@ -60,6 +62,7 @@ class Settings:
     budget: Budget | None = None
     time_limit_s: float = DEFAULT_TIME_LIMIT_S
     memory_limit_bytes: int | None = None
+    unexplained_bytes: int = 0
 
 
 def _silent(subject: str, message: str) -> None:
@@ -115,17 +118,16 @@ def check(
             run = _counted(child, spec, on_progress)
             derivation = derive(run, settings.workload, settings.sizes)
             on_law(spec.text, derivation, run)
-        measured = None
+        measured = reconciled = None
         if settings.lane == "measure":
-            with start_child(spec, root, settings, "measure") as child:
-                on_progress(spec.text, f"measuring on {settings.device}")
-                measured = child.ask(settings.sizes)
+            on_progress(spec.text, f"measuring on {settings.device}")
+            measured, reconciled = _measured(spec, root, settings, derivation.trace)
     except ChildError as error:
         return _inconclusive(spec, settings, _explained(error))
     except OomSuiteError as error:
         return _inconclusive(spec, settings, str(error))
     judgement = judge(derivation, settings.workload)
-    return _result(spec, settings, derivation, judgement, measured)
+    return _result(spec, settings, derivation, judgement, measured, reconciled)
 
 
 def source_root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
@@ -143,8 +145,18 @@ def source_root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
     return str(obtain(spec.version, on_progress=fetched))
 
 
-def start_child(spec: SubjectSpec, root: str | None, settings: Settings, lane: str) -> Child:
-    """A child that answers sizes with the subject's traces in that lane."""
+def start_child(
+    spec: SubjectSpec, root: str | None, settings: Settings, lane: str, scratch: str = ""
+) -> Child:
+    """A child that answers sizes with the subject's traces in that lane.
+
+    Args:
+        spec: the subject.
+        root: where its source lies, from `source_root`.
+        settings: how it is checked.
+        lane: ``"shadow"``, ``"measure"`` or ``"prove"``.
+        scratch: whose kernels' own scratch the shadow lane adds, see `Job`.
+    """
     job = Job(
         subject=spec.text,
         root=root,
@@ -152,6 +164,7 @@ def start_child(spec: SubjectSpec, root: str | None, settings: Settings, lane: s
         lane=lane,
         device=settings.device,
         arch=settings.arch,
+        scratch=scratch,
     )
     return Child(
         "oom_suite.worker:make_handler",
@@ -161,6 +174,22 @@ def start_child(spec: SubjectSpec, root: str | None, settings: Settings, lane: s
         preload=PRELOAD,
         needs_gpu=lane == "measure" and settings.device != "cpu",
     )
+
+
+def _measured(
+    spec: SubjectSpec, root: str | None, settings: Settings, predicted: Trace
+) -> tuple[Trace, Reconciliation | None]:
+    """The measured trace, and what was predicted of it where the call ran through."""
+    with start_child(spec, root, settings, "measure") as child:
+        measured: Trace = child.ask(settings.sizes)
+    assert measured.measurement is not None
+    if measured.measurement.out_of_memory is not None:
+        return measured, None
+    scratch = scratch_of(measured.measurement.environment)
+    if scratch:
+        with start_child(spec, root, settings, "shadow", scratch) as child:
+            predicted = child.ask(settings.sizes)
+    return measured, reconcile(predicted, measured, settings.unexplained_bytes)
 
 
 def _counted(
@@ -206,19 +235,21 @@ def _expected(spec: SubjectSpec) -> Verdict:
     return Verdict.FAIL if known else Verdict.PASS
 
 
-def _result(
+def _result(  # noqa: PLR0913, PLR0917 - what is known of one subject
     spec: SubjectSpec,
     settings: Settings,
     derivation: Derivation,
     judgement: Judgement,
     measured: Trace | None,
+    reconciled: Reconciliation | None,
 ) -> Result:
     trace = measured or derivation.trace
-    allocated_bytes = trace.peak(round_request).num_bytes
-    fit = _fit(settings.budget, allocated_bytes)
-    verdict, reason = _with_measure(judgement, derivation, measured)
+    measurement = None if measured is None else measured.measurement
+    peaks = (measurement and measurement.peaks) or peaks_of(trace)
+    fit = _fit(settings.budget, peaks.allocated_bytes)
+    verdict, reason = _with_measure(judgement, measurement, reconciled)
     if fit is not None and not fit.fits:
-        over = f"{format_bytes(allocated_bytes)} do not fit {fit.name}"
+        over = f"{format_bytes(peaks.allocated_bytes)} do not fit {fit.name}"
         reason = f"{reason}; {over}" if verdict is Verdict.FAIL else over
         verdict = Verdict.FAIL
     known = (KNOWN_BUGS[spec.text],) if _expected(spec) is Verdict.FAIL else ()
@@ -232,30 +263,34 @@ def _result(
         expected=_expected(spec),
         reason=reason,
         law=derivation.law,
-        peak_requested_bytes=trace.peak().num_bytes,
-        peak_allocated_bytes=allocated_bytes,
+        peak_requested_bytes=peaks.requested_bytes,
+        peak_allocated_bytes=peaks.allocated_bytes,
+        peak_reserved_bytes=peaks.reserved_bytes,
         largest_request_bytes=trace.largest_request_bytes,
         budget=fit,
         blame=judgement.blame,
-        unseen=trace.unseen,
+        unseen=derivation.trace.unseen,
         notes=(*known, *judgement.notes),
-        process=trace.process,
+        measurement=measurement,
+        reconciliation=reconciled,
         next_command=_next_command(spec, verdict),
     )
 
 
 def _with_measure(
-    judgement: Judgement, derivation: Derivation, measured: Trace | None
+    judgement: Judgement, measurement: Measurement | None, reconciled: Reconciliation | None
 ) -> tuple[Verdict, str]:
-    """The verdict, kept from being green where the machine disagrees with the prediction."""
-    if measured is None:
+    """The verdict, kept from being green where the machine disagrees with the prediction.
+
+    What breaks the contract without a device stays broken, whatever a device says.
+    """
+    if measurement is None:
         return judgement.verdict, judgement.reason
-    # A GPU's own counter sees what kernels allocate inside; dispatch alone does on a CPU.
-    actual_bytes = measured.process.get("peak_requested_bytes", measured.peak().num_bytes)
-    unexplained_bytes = actual_bytes - derivation.trace.peak().num_bytes
-    if unexplained_bytes == 0:
-        return judgement.verdict, f"{judgement.reason}; measured to the byte"
-    reason = f"{unexplained_bytes:+,} bytes measured that the shadow lane does not explain"
+    reason = problem(measurement, reconciled)
+    if not reason:
+        exact = reconciled is not None and reconciled.is_exact
+        how = "to the byte" if exact else "within the bound on unexplained bytes"
+        return judgement.verdict, f"{judgement.reason}; measured {how}"
     if judgement.verdict is Verdict.PASS:
         return Verdict.INCONCLUSIVE, reason
     return judgement.verdict, f"{judgement.reason}; {reason}"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import UsageError
-from oom_suite.lanes.measure import MeasureLane
+from oom_suite.lanes.measure import Limits, MeasureLane
 from oom_suite.lanes.prove import ProveLane
 from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.meters import Watch
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import parse
 from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
@@ -48,7 +49,7 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
 
 def _lane(job: Job, root: Path) -> ShadowLane | MeasureLane | ProveLane:
     if job.lane == "shadow":
-        shadow = ShadowLane(root)
+        shadow = ShadowLane(root, job.scratch)
         # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
         set_on_launch(shadow.launched)
         return shadow
@@ -57,6 +58,11 @@ def _lane(job: Job, root: Path) -> ShadowLane | MeasureLane | ProveLane:
         set_on_launch(prove.launched)
         return prove
     if job.lane == "measure":
-        return MeasureLane(root, job.device)
+        limits = Limits(job.headroom_bytes, job.headroom_by, job.snapshot_folder)
+        return MeasureLane(root, job.device, _watch, limits)
     msg = f"unknown lane {job.lane!r}: choose shadow, measure or prove"
     raise UsageError(msg)
+
+
+def _watch(device: torch.device) -> Watch:
+    return Watch(device.type, device.index)

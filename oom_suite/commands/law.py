@@ -31,7 +31,7 @@ from oom_suite.progress import Progress
 from oom_suite.report.html import write_law_page
 from oom_suite.report.json_file import write_body
 from oom_suite.report.law_page import LawPage, TermRow, ValueRow, render_law
-from oom_suite.report.wording import printable
+from oom_suite.report.rows import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

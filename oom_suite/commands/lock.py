@@ -21,8 +21,8 @@ from oom_suite.commands.settings import read_settings
 from oom_suite.commands.study import study_all
 from oom_suite.lockfile import DEFAULT_FILE, compare, dumps, merged, read
 from oom_suite.progress import Progress
+from oom_suite.report.rows import printable
 from oom_suite.report.text_file import write_text
-from oom_suite.report.wording import printable
 from oom_suite.subjects.spec import BUILTIN_NAMES
 
 if TYPE_CHECKING:

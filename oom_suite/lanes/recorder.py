@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from oom_suite.lanes import scratch
+from oom_suite.lanes import cuda_scratch, scratch
 from oom_suite.lanes.compositions import COMPOSITIONS
 from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
-from oom_suite.lanes.source_lines import SourceLines
+from oom_suite.lanes.under_test import enter_code_under_test, no_collections
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from oom_suite.lanes.compositions import Composition
+    from oom_suite.lanes.cuda_scratch import Step
     from oom_suite.lanes.operands import Operator
+    from oom_suite.lanes.source_lines import SourceLines
+    from oom_suite.records import Measurement
 
 _NOT_RECORDED = -1
 _SCALAR = "aten::scalar_tensor"
@@ -56,18 +57,20 @@ class Recorder(TorchDispatchMode):
 
     Args:
         device_type: only storages on this type of device are recorded (``"cpu"``, ``"cuda"``).
-        lines: reads the stack, from `lines_under_test`.
+        lines: reads the stack, from `oom_suite.lanes.under_test.lines_under_test`.
+        scratch: ``"cuda"`` to add what CUDA's kernels allocate inside; empty to leave it out.
 
     Does not prove: that a kernel allocates nothing inside. `oom_suite.lanes.scratch` lists the
     operators known to; their calls are in `Trace.unseen`. Nor who allocates in a backward pass
     that autograd runs on a thread of its own: there is no line of Python on that stack.
     """
 
-    def __init__(self, device_type: str, lines: SourceLines) -> None:
+    def __init__(self, device_type: str, lines: SourceLines, scratch: str = "") -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._device_type = device_type
         self._lines = lines
+        self._scratch = scratch
         self._recording = False
         self._storages: dict[int, tuple[weakref.ref[Any], int, int]] = {}
         # Plain tuples: making records costs more than all else that a request takes.
@@ -81,20 +84,13 @@ class Recorder(TorchDispatchMode):
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
-        # A collection in the middle would free cyclic garbage at a moment that differs from
-        # run to run; reference counts alone are deterministic. What the builder left in
-        # cycles is young, and not an input.
-        gc.collect(0)
-        self._input_bytes = sum(num_bytes for _, _, num_bytes in self._storages.values())
-        was_enabled = gc.isenabled()
-        gc.disable()
-        self._recording = True
-        try:
-            _enter_code_under_test(call)
-        finally:
-            self._recording = False
-            if was_enabled:
-                gc.enable()
+        with no_collections():
+            self._input_bytes = sum(num_bytes for _, _, num_bytes in self._storages.values())
+            self._recording = True
+            try:
+                enter_code_under_test(call)
+            finally:
+                self._recording = False
 
     def launched(self, kernel: str) -> None:
         """Note a kernel that a fake lane did not run."""
@@ -102,7 +98,7 @@ class Recorder(TorchDispatchMode):
             self._launches.append(Launch(kernel, self._lines.stack()))
 
     def trace(
-        self, lane: str, sizes: Mapping[str, int], process: Mapping[str, int] | None = None
+        self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
         return Trace(
@@ -114,7 +110,7 @@ class Recorder(TorchDispatchMode):
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
-            process=process or {},
+            measurement=measurement,
         )
 
     @classmethod
@@ -145,7 +141,10 @@ class Recorder(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
-        if isinstance(result, torch.Tensor):
+        inside = self._inside(plan.facts.name, args, result)
+        if inside is not None:
+            self._apply(inside, result)
+        elif isinstance(result, torch.Tensor):
             self._observe(plan.facts, result, args, kwargs)
         else:
             for tensor in tensors(result):
@@ -187,6 +186,29 @@ class Recorder(TorchDispatchMode):
             self._requests.append((num_bytes, self._request_name(facts, args), self._lines.stack()))
             self._events.append(("alloc", allocation))
         self._storages[key] = (weakref.ref(storage, self._died(key)), allocation, num_bytes)
+
+    def _inside(self, name: str, args: tuple[Any, ...], result: Any) -> Sequence[Step] | None:
+        """What the device's kernel does in that call, where it is wanted and known."""
+        wanted = self._recording and self._scratch == "cuda"
+        return cuda_scratch.inside(name, args, result) if wanted else None
+
+    def _apply(self, steps: Sequence[Step], result: Any) -> None:
+        """Record what a kernel requests and frees, its results among it."""
+        stack, held = self._lines.stack(), dict[str, int]()
+        for step in steps:
+            if isinstance(step, cuda_scratch.Give):
+                self._events.append(("free", held.pop(step.name)))
+                continue
+            allocation = len(self._requests)
+            self._requests.append((step.num_bytes, step.op, stack))
+            self._events.append(("alloc", allocation))
+            if isinstance(step.name, str):
+                held[step.name] = allocation
+                continue
+            storage = result[step.name].untyped_storage()
+            key = storage._cdata  # noqa: SLF001 - the storage's only identity
+            reference = weakref.ref(storage, self._died(key))
+            self._storages[key] = (reference, allocation, storage.nbytes())
 
     def _is_new(
         self, facts: Operator, storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -253,17 +275,3 @@ class Recorder(TorchDispatchMode):
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
         self._unseen[name, stack] = Unseen(name, stack, largest, reason)
-
-
-def lines_under_test(root: Path) -> SourceLines:
-    """Reads stacks up to where a recorder calls the code under test.
-
-    Args:
-        root: folder that source files are shown relative to.
-    """
-    return SourceLines(root, _enter_code_under_test.__code__)
-
-
-def _enter_code_under_test(call: Callable[[], object]) -> None:
-    """The frame at which stacks end: everything further in is the code under test."""
-    call()

@@ -9,8 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from oom_suite.lanes.index_values import IndexValues
 from oom_suite.lanes.launches import recorded_launches
 from oom_suite.lanes.operands import tensors
-from oom_suite.lanes.recorder import Recorder, lines_under_test
+from oom_suite.lanes.recorder import Recorder
 from oom_suite.lanes.shadow_device import literals_through_the_host, shadow_device
+from oom_suite.lanes.under_test import lines_under_test
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +32,15 @@ class ShadowLane:
 
     name = "shadow"
 
-    def __init__(self, root: Path) -> None:
-        """Show source files relative to `root`."""
+    def __init__(self, root: Path, scratch: str = "") -> None:
+        """Show source files relative to `root`.
+
+        Args:
+            root: folder that source files are shown relative to.
+            scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
+                `oom_suite.lanes.cuda_scratch` knows it; empty to leave it out.
+        """
+        self._scratch = scratch
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -46,7 +54,7 @@ class ShadowLane:
             LaneError: the code needs a value that exists only on a device.
         """
         device = shadow_device()
-        recorder = self._recorder = Recorder(device.type, self._lines)
+        recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
         try:
             with (
                 recorded_launches(self.launched),

@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LawJob:
-    """One target in one lane: ``"prove"``, ``"shadow"`` or ``"measure"`` on a device."""
+    """One target in one lane of `oom_suite.law_tests.lanes.runner`, on a device."""
 
     target: Target
     lane: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.allocator import round_request
+from oom_suite.allocator import peaks_of
 from oom_suite.contracts import decide
 from oom_suite.errors import OomSuiteError
 from oom_suite.law_tests.machine import IS_COMPILED, machine_says
@@ -83,6 +83,7 @@ def judge_promise(subject: str, promise: Promise, runs: Runs, judging: Judging) 
         return _inconclusive(subject, promise, str(error))
     judgement = judge(derivation, workload)
     law, notes = _law(derivation, proof, frozenset(workload.contract.independent_of))
+    peaks = peaks_of(derivation.trace)
     result = Result(
         subject=subject,
         workload=workload.name,
@@ -92,13 +93,15 @@ def judge_promise(subject: str, promise: Promise, runs: Runs, judging: Judging) 
         verdict=judgement.verdict,
         reason=judgement.reason,
         law=law,
-        peak_requested_bytes=derivation.trace.peak().num_bytes,
-        peak_allocated_bytes=derivation.trace.peak(round_request).num_bytes,
+        peak_requested_bytes=peaks.requested_bytes,
+        peak_allocated_bytes=peaks.allocated_bytes,
+        peak_reserved_bytes=peaks.reserved_bytes,
         largest_request_bytes=derivation.trace.largest_request_bytes,
         blame=judgement.blame,
         unseen=derivation.trace.unseen,
         notes=(*notes, *judgement.notes, *said.notes),
-        process=said.process,
+        measurement=said.measurement,
+        reconciliation=said.reconciliation,
     )
     result = _with_forms(result, workload, proof)
     result = _with_text(result, promise.law)

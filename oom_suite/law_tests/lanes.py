@@ -46,15 +46,20 @@ def runner(build: Callable[..., Any], lane: str, device: str, root: Path) -> Cal
 
     Args:
         build: ``build(sizes=..., device=...)`` gives the call.
-        lane: ``"prove"``, ``"shadow"`` or ``"measure"``.
+        lane: ``"prove"``, ``"shadow"``, ``"shadow cuda"`` (with the scratch of CUDA's kernels)
+            or ``"measure"``.
         device: where the measure lane runs.
         root: source files are shown relative to it.
     """
-    lanes = {"prove": ProveLane, "shadow": ShadowLane}
+    lanes: dict[str, Callable[[Path], Any]] = {
+        "prove": ProveLane,
+        "shadow": ShadowLane,
+        "shadow cuda": functools.partial(ShadowLane, scratch="cuda"),
+    }
     # A process that has no such device yet may be one that measures on a GPU: leave it so.
     if lane != "measure" or torch._C._get_privateuse1_backend_name() != "privateuseone":  # noqa: SLF001 - no public way to ask
         _allow_autocast()
-    chosen: Any = MeasureLane(root, device) if lane == "measure" else lanes[lane](root)
+    chosen = MeasureLane(root, device) if lane == "measure" else lanes[lane](root)
 
     def called(sizes: Mapping[str, int], on: torch.device) -> Callable[[], object]:
         call = build(sizes=Sizes(sizes), device=on)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
+from oom_suite.reconcile import problem, reconcile, scratch_of
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from oom_suite.law_tests.promise import Promise
     from oom_suite.law_tests.runs import Runs
-    from oom_suite.records import Trace
+    from oom_suite.records import Measurement, Reconciliation, Trace
 
     Shadow = Callable[[Mapping[str, int]], Trace]
 
@@ -33,13 +34,15 @@ class MachineSays:
         agrees: whether it was measured, and equals the prediction to the byte.
         problem: why the promise cannot be green; empty when it can.
         notes: what was left out, and why.
-        process: what the operating system or the GPU's allocator said, in bytes.
+        measurement: what the device and the machine said; None where nothing was measured.
+        reconciliation: what was predicted against it.
     """
 
     agrees: bool = False
     problem: str = ""
     notes: tuple[str, ...] = ()
-    process: Mapping[str, int] = field(default_factory=dict)
+    measurement: Measurement | None = None
+    reconciliation: Reconciliation | None = None
 
 
 def machine_says(
@@ -73,20 +76,23 @@ def _compared(
         measured: Trace = runs.ask("measure", dict(promise.defaults))
     except OomSuiteError as error:
         return MachineSays(problem=f"cannot be measured on {device}: {error}")
-    # A GPU's own counter sees what kernels allocate inside; dispatch alone does on a CPU.
-    actual_bytes = measured.process.get("peak_requested_bytes", measured.peak().num_bytes)
-    peak_bytes = predicted.peak().num_bytes
-    if actual_bytes == peak_bytes:
-        return MachineSays(agrees=True, process=measured.process)
-    if is_compiled and actual_bytes < peak_bytes:
+    assert measured.measurement is not None
+    reconciled = None
+    if measured.measurement.out_of_memory is None:
+        scratch = scratch_of(measured.measurement.environment)
+        if scratch:
+            predicted = runs.ask(f"shadow {scratch}", dict(promise.defaults))
+        reconciled = reconcile(predicted, measured)
+    said = MachineSays(measurement=measured.measurement, reconciliation=reconciled)
+    if is_compiled and reconciled is not None and reconciled.unexplained_requested_bytes < 0:
+        actual_bytes, peak_bytes = reconciled.measured_requested_bytes, predicted.peak().num_bytes
         less = f"{_COMPILED}: {actual_bytes:,} measured on {device}, {peak_bytes:,} as written"
-        return MachineSays(notes=(less,), process=measured.process)
-    return MachineSays(
-        problem=f"{actual_bytes - peak_bytes:+,} bytes measured on {device} at the sizes of axes "
-        f"that the shadow lane does not explain{_suspects(predicted)} "
-        "(measure=False leaves it out)",
-        process=measured.process,
-    )
+        return replace(said, notes=(less,))
+    reason = problem(measured.measurement, reconciled)
+    if not reason:
+        return replace(said, agrees=True)
+    where = f"on {device} at the sizes of axes{_suspects(predicted)} (measure=False leaves it out)"
+    return replace(said, problem=f"{reason}, {where}")
 
 
 def _lack(needed_bytes: int) -> str:

@@ -17,7 +17,7 @@ from oom_suite.plugin.memory_law import OomLaw, refuse_bad_declarations
 from oom_suite.plugin.options import Options, declare, missing_gpu, resolve
 from oom_suite.plugin.reporting import Reporter, attach, properties, word
 from oom_suite.records import Result
-from oom_suite.report.wording import printable
+from oom_suite.report.rows import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -10,7 +10,8 @@ import pytest
 from oom_suite.errors import ContractError
 from oom_suite.records import Result, Verdict
 from oom_suite.report.failure import failure_text
-from oom_suite.report.wording import headline, printable
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import headline
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:

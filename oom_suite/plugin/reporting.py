@@ -11,7 +11,8 @@ import pytest
 
 from oom_suite.errors import UsageError
 from oom_suite.records import Verdict
-from oom_suite.report.wording import closing_line, printable
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import closing_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

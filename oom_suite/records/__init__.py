@@ -13,6 +13,7 @@ from oom_suite.records.measurement import (
     Tenant,
     Workspace,
 )
+from oom_suite.records.reconciliation import Reconciliation
 from oom_suite.records.result import Blame, BudgetFit, Result, Verdict
 from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Workload
@@ -36,6 +37,7 @@ __all__ = [
     "Peak",
     "Polynomial",
     "Reading",
+    "Reconciliation",
     "Result",
     "Tenant",
     "Trace",

@@ -20,6 +20,8 @@ class Job:
         headroom_by: how: ``"ballast"`` or ``"limit"``; a CPU has a limit only.
         snapshot_folder: where the allocator's snapshot is kept when a GPU runs out of memory;
             None to keep none.
+        scratch: ``"cuda"`` where the shadow lane adds what CUDA's own kernels allocate inside,
+            for a prediction of that device; empty where it leaves them out, as laws do.
     """
 
     subject: str
@@ -31,3 +33,4 @@ class Job:
     headroom_bytes: int | None = None
     headroom_by: str = "ballast"
     snapshot_folder: str | None = None
+    scratch: str = ""

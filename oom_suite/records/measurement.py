@@ -31,10 +31,18 @@ class AllocatorPeaks:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Memory that a library keeps between calls, and whose it is, for example ``cuBLAS``."""
+    """Memory that a library keeps between calls.
+
+    Attributes:
+        name: whose it is, for example ``cuBLAS``.
+        num_bytes: what it asked the allocator for.
+        in_call: whether the measured call made it; otherwise it was there before, from the
+            warm-up, and is in no peak of the call.
+    """
 
     name: str
     num_bytes: int
+    in_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,8 @@ class Measurement:
     Attributes:
         environment: where it was measured; measurements compare within one environment only.
         peaks: the allocator's own figures; None on a CPU, which has no such allocator.
-        workspaces: what libraries keep on the device for the call's stream, not in `peaks`.
+        workspaces: what libraries keep on the device for the call's stream; in `peaks` only
+            where the call itself made them.
         readings: what the meters beside the allocator said.
         tenants: other processes that were on the device.
         out_of_memory: the request that ended the call; None when it ran through.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from oom_suite.records.law import Law
+    from oom_suite.records.measurement import Measurement
+    from oom_suite.records.reconciliation import Reconciliation
     from oom_suite.records.trace import Unseen
 
 
@@ -68,13 +70,15 @@ class Result:
         reason: one line: why this verdict.
         law: the law, when one was found.
         peak_requested_bytes: largest live sum of requests at the scenario; None when not run.
-        peak_allocated_bytes: the same after the allocator's rounding.
+        peak_allocated_bytes: largest sum of the blocks that serve them, by the allocator's rules.
+        peak_reserved_bytes: what the allocator takes from the driver for them, at the most.
         largest_request_bytes: largest single request at the scenario.
         budget: the device's budget, when one was given.
         blame: the guilty lines, largest first.
         unseen: operators with scratch that the trace cannot see.
         notes: what the reader must know besides, one clause each.
-        process: what the operating system said (measure lane only), in bytes.
+        measurement: what the device and the machine said (measure lane only).
+        reconciliation: what was predicted against what was measured (measure lane only).
         next_command: what to run next; empty when nothing is wrong.
     """
 
@@ -89,12 +93,14 @@ class Result:
     law: Law | None = None
     peak_requested_bytes: int | None = None
     peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
     largest_request_bytes: int | None = None
     budget: BudgetFit | None = None
     blame: tuple[Blame, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     notes: tuple[str, ...] = ()
-    process: Mapping[str, int] = field(default_factory=dict)
+    measurement: Measurement | None = None
+    reconciliation: Reconciliation | None = None
     next_command: str = ""
 
     @property
@@ -116,6 +122,7 @@ class Result:
             "law": None if self.law is None else _law_to_json(self.law),
             "peak_requested_bytes": self.peak_requested_bytes,
             "peak_allocated_bytes": self.peak_allocated_bytes,
+            "peak_reserved_bytes": self.peak_reserved_bytes,
             "largest_request_bytes": self.largest_request_bytes,
             "budget": None
             if self.budget is None
@@ -145,7 +152,10 @@ class Result:
                 for u in self.unseen
             ],
             "notes": list(self.notes),
-            "process": dict(self.process),
+            "measurement": None if self.measurement is None else self.measurement.to_json(),
+            "reconciliation": None
+            if self.reconciliation is None
+            else self.reconciliation.to_json(),
             "next_command": self.next_command,
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.records.frame import Frame
@@ -11,6 +11,9 @@ from oom_suite.records.measurement import Measurement
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+ALLOCATOR = "allocator"
+"""The operator of a request that a device's allocator recorded: it does not know who asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
@@ -18,7 +21,8 @@ class Allocation:
 
     Attributes:
         requested_bytes: the bytes asked for, before any rounding.
-        op: the operator that asked, for example ``aten.empty.memory_format``.
+        op: the operator that asked, for example ``aten.empty.memory_format``; `ALLOCATOR` where
+            the device's own history tells of it, which names none.
         stack: lines of the code under test, innermost first; empty when none is on the stack.
     """
 
@@ -98,7 +102,6 @@ class Trace:
         unseen: operators with scratch that dispatch cannot see.
         launches: kernels recorded and not run.
         host_reads: lines that read a tensor's value on the host (a sync on a GPU).
-        process: what the operating system said beside it (measure lane only), in bytes.
         measurement: what the device and the machine said beside it; measure lane only.
     """
 
@@ -110,7 +113,6 @@ class Trace:
     unseen: tuple[Unseen, ...] = ()
     launches: tuple[Launch, ...] = ()
     host_reads: tuple[Frame, ...] = ()
-    process: Mapping[str, int] = field(default_factory=dict)
     measurement: Measurement | None = None
 
     def peak(self, size_of: Callable[[int], int] = int) -> Peak:
@@ -142,6 +144,20 @@ class Trace:
                 del live[event.allocation]
         return tuple(live)
 
+    def without(self, is_left_out: Callable[[Allocation], bool]) -> Trace:
+        """The same trace with some of the requests never made."""
+        kept = [n for n, each in enumerate(self.allocations) if not is_left_out(each)]
+        numbers = {old: new for new, old in enumerate(kept)}
+        return replace(
+            self,
+            allocations=tuple(self.allocations[n] for n in kept),
+            events=tuple(
+                Event(event.kind, numbers[event.allocation])
+                for event in self.events
+                if event.allocation in numbers
+            ),
+        )
+
     @property
     def largest_request_bytes(self) -> int:
         """The largest single request of the call, in bytes; 0 when it made none."""
@@ -163,7 +179,6 @@ class Trace:
             "unseen": [[u.op, number(u.stack), u.input_bytes, u.reason] for u in self.unseen],
             "launches": [[launch.kernel, number(launch.stack)] for launch in self.launches],
             "host_reads": [[f.file, f.line, f.function] for f in self.host_reads],
-            "process": dict(self.process),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
@@ -184,7 +199,6 @@ class Trace:
             unseen=tuple(Unseen(op, stacks[s], n, why) for op, s, n, why in body["unseen"]),
             launches=tuple(Launch(kernel, stacks[s]) for kernel, s in body["launches"]),
             host_reads=tuple(Frame(*frame) for frame in body["host_reads"]),
-            process=body["process"],
             measurement=None
             if body["measurement"] is None
             else Measurement.from_json(body["measurement"]),

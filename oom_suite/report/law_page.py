@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from oom_suite.report.wording import (
-    exact_bytes_text,
-    law_lines,
-    num_bytes_text,
-    printable,
-    unit_of,
-)
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import exact_bytes_text, law_lines, num_bytes_text, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

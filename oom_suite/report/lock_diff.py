@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from oom_suite.records.lock import Change
-from oom_suite.report.wording import law_lines, printable, unit_of
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import law_lines, unit_of
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:

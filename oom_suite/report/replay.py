@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from oom_suite.records.replay import End, Role
-from oom_suite.report.wording import exact_bytes_text, num_bytes_text, printable
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import exact_bytes_text, num_bytes_text
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from oom_suite.records import Verdict
 from oom_suite.report.failure import INDENT, LABEL_WIDTH, failure_text
+from oom_suite.report.rows import printable
 from oom_suite.report.wording import (
     budget_text,
     closing_line,
@@ -19,7 +20,6 @@ from oom_suite.report.wording import (
     law_lines,
     needs_block,
     num_bytes_text,
-    printable,
     verdict_text,
 )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
+from oom_suite.report.measured import measured_rows
+from oom_suite.report.rows import Line, Row, printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -15,32 +16,6 @@ if TYPE_CHECKING:
     from oom_suite.records import Bisection, Blame, BudgetFit, Polynomial, Result
 
 _REPRODUCES = "reproduces "
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a failure.
-
-    Attributes:
-        text: printable characters only.
-        guilty: whether it names what broke the contract.
-    """
-
-    text: str
-    guilty: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A label and the lines beside it."""
-
-    label: str
-    lines: tuple[Line, ...]
-
-
-def printable(text: str) -> str:
-    """The text on one line, control characters replaced: paths and messages come from outside."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def verdict_text(result: Result) -> str:
@@ -181,6 +156,8 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
         text = f"{exact_bytes_text(result.peak_requested_bytes)} requested"
         if result.peak_allocated_bytes is not None:
             text += f", {format_bytes(result.peak_allocated_bytes)} allocated"
+        if result.peak_reserved_bytes is not None:
+            text += f", {format_bytes(result.peak_reserved_bytes)} reserved"
         rows.append(Row("peak", (Line(text),)))
     rows.extend(_law_row(result))
     if result.blame:
@@ -195,9 +172,7 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
     notes = tuple(Line(printable(n)) for n in result.notes if not n.startswith(_REPRODUCES))
     if notes:
         rows.append(Row("note", notes))
-    if result.process:
-        facts = (f"{k} {format_bytes(v)}" for k, v in sorted(result.process.items()))
-        rows.append(Row("process", (Line(printable(", ".join(facts))),)))
+    rows.extend(measured_rows(result))
     if result.next_command:
         rows.append(Row("next", (Line(printable(result.next_command)),)))
     return tuple(rows)

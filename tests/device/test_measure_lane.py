@@ -29,7 +29,7 @@ def test_requested_bytes_equal_the_shadow_lanes_to_the_byte(trace_of, subject, w
     """The allocator's own peak of requested bytes is the one that fake tensors predicted."""
     shadow = trace_of(subject, workload, "shadow", **sizes)
     measured = trace_of(subject, workload, "measure", **sizes)
-    assert shadow.peak().num_bytes == measured.process["peak_requested_bytes"]
+    assert shadow.peak().num_bytes == measured.measurement.peaks.requested_bytes
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

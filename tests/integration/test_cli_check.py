@@ -201,7 +201,9 @@ def test_measure_lane_agrees_with_shadow_to_the_byte(judged):
     assert 0 == done.returncode, done.stdout
     for result in results.values():
         assert result["reason"].endswith("measured to the byte")
-        assert result["process"]["peak_resident_bytes"] > 0
+        (resident,) = (r for r in result["measurement"]["readings"] if r["meter"] == "VmHWM")
+        assert resident["num_bytes"] > 0
+        assert 0 == result["reconciliation"]["unexplained_requested_bytes"]
 
 
 def test_measure_on_a_missing_gpu_is_one_line(judged):

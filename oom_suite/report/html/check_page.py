@@ -12,15 +12,14 @@ from oom_suite.report.html.excerpts import Excerpt, Sources, excerpts
 from oom_suite.report.html.page import render_page
 from oom_suite.report.html.sweep import Regime, regimes_of, sweep_of
 from oom_suite.report.json_file import environment
+from oom_suite.report.rows import Row, printable
 from oom_suite.report.text_file import write_text
 from oom_suite.report.wording import (
-    Row,
     budget_text,
     closing_line,
     exact_bytes_text,
     failure_rows,
     num_bytes_text,
-    printable,
     verdict_text,
 )
 from oom_suite.units import format_bytes

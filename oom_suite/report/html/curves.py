@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from oom_suite.budgets import DEVICES
 from oom_suite.records import Verdict
 from oom_suite.report.html.sweep import Sweep, lowest_pool, spread, sweep_of
-from oom_suite.report.wording import exact_bytes_text, printable, verdict_text
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import exact_bytes_text, verdict_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oom_suite.report.wording import printable
+from oom_suite.report.rows import printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oom_suite.report.wording import printable
+from oom_suite.report.rows import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

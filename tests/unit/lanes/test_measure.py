@@ -15,6 +15,15 @@ MIB = 2**20
 NUM_BYTES = 192 * MIB
 
 
+def resident_bytes(trace):
+    (reading,) = trace.measurement.readings
+    assert ("VmHWM", "process resident, peak above the call's start") == (
+        reading.meter,
+        reading.quantity,
+    )
+    return reading.num_bytes
+
+
 def touched(x):
     return torch.ones(NUM_BYTES // 4, device=x.device)
 
@@ -23,7 +32,7 @@ def test_the_process_s_peak_stands_beside_the_trace(measure):
     """The peak is the touched memory of the call, give or take what the process does besides."""
     trace = measure(touched, lambda device: (torch.zeros(4, device=device),))
     assert NUM_BYTES == trace.peak().num_bytes
-    grown_bytes = trace.process["peak_resident_bytes"]
+    grown_bytes = resident_bytes(trace)
     assert NUM_BYTES <= grown_bytes + MIB
     assert grown_bytes < NUM_BYTES + 32 * MIB
 
@@ -32,20 +41,24 @@ def test_the_peak_is_counted_afresh_each_time(measure):
     """A large call before leaves nothing in the figure of a small one."""
     measure(touched, lambda device: (torch.zeros(4, device=device),))
     trace = measure(lambda x: x + 1, lambda device: (torch.zeros(4, device=device),))
-    assert trace.process["peak_resident_bytes"] < 16 * MIB
+    assert resident_bytes(trace) < 16 * MIB
 
 
 def test_memory_that_is_not_touched_is_requested_and_not_resident(measure):
     """What the code asks for and what it uses are two figures."""
     trace = measure(lambda: torch.empty(NUM_BYTES, dtype=torch.uint8))
     assert NUM_BYTES == trace.peak().num_bytes
-    assert trace.process["peak_resident_bytes"] < 16 * MIB
+    assert resident_bytes(trace) < 16 * MIB
 
 
 def test_a_system_without_the_reset_gives_no_figure(measure, monkeypatch):
-    """A peak that was not reset is not shown."""
+    """A peak that was not reset is not shown; the reading says why."""
     monkeypatch.setattr(process_memory, "_PROC", Path("/nonexistent"))
-    assert {} == measure(lambda: torch.ones(4)).process
+    (reading,) = measure(lambda: torch.ones(4)).measurement.readings
+    assert (None, "this system cannot count it from a moment on") == (
+        reading.num_bytes,
+        reading.why_not,
+    )
 
 
 @pytest.mark.parametrize(

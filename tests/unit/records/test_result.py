@@ -8,11 +8,16 @@ from fractions import Fraction
 import pytest
 
 from oom_suite.records import (
+    AllocatorPeaks,
     Blame,
     BudgetFit,
+    Environment,
     Frame,
     Law,
+    Measurement,
     Polynomial,
+    Reading,
+    Reconciliation,
     Result,
     Unseen,
     Verdict,
@@ -69,7 +74,11 @@ def test_a_full_result_keeps_its_figures_exactly():
                 budget=BudgetFit("H200", 5, fits=False),
                 blame=(Blame("f.py", 9, "g", 100, "pool", 82048.0),),
                 unseen=(Unseen("aten.sort", (Frame("f.py", 1, "g"),), 8, "why"),),
-                process={"vm_hwm_bytes": 4},
+                measurement=Measurement(
+                    Environment("cpu", "a CPU", "x86_64", "", "", "2.13.0", ""),
+                    readings=(Reading("VmHWM", "process resident", 4),),
+                ),
+                reconciliation=Reconciliation(AllocatorPeaks(4, 512, 512, 1 << 21), 5),
             ).to_json()
         )
     )
@@ -84,6 +93,11 @@ def test_a_full_result_keeps_its_figures_exactly():
     assert body["budget"] == {"name": "H200", "free_bytes": 5, "fits": False}
     assert body["blame"][0]["bytes_per_unit"] == 82048
     assert body["unseen"][0]["where"] == ["f.py:1 (g)"]
+    assert body["measurement"]["environment"]["device"] == "a CPU"
+    assert body["measurement"]["readings"][0]["num_bytes"] == 4
+    assert body["reconciliation"]["predicted"]["allocated_bytes"] == 512
+    assert body["reconciliation"]["unexplained_requested_bytes"] == 1
+    assert body["reconciliation"]["unexplained_allocated_bytes"] is None
 
 
 def test_a_coefficient_beyond_a_floats_53_bits_is_written_exactly():

@@ -7,7 +7,21 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
+from oom_suite.records import (
+    Allocation,
+    AllocatorPeaks,
+    Environment,
+    Event,
+    Frame,
+    Launch,
+    Measurement,
+    OutOfMemory,
+    Reading,
+    Tenant,
+    Trace,
+    Unseen,
+    Workspace,
+)
 
 HERE = (Frame("pkg/decode.py", 12, "decode"), Frame("pkg/model.py", 3, "step"))
 ELSEWHERE = (Frame("pkg/decode.py", 20, "gather"),)
@@ -80,7 +94,14 @@ def test_a_trace_survives_json_whole():
         unseen=(Unseen("aten.sort", ELSEWHERE, 64, "a temporary"),),
         launches=(Launch("_decode_kernel", HERE),),
         host_reads=(Frame("pkg/decode.py", 5, "decode"),),
-        process={"vm_hwm_bytes": 1 << 30},
+        measurement=Measurement(
+            Environment("cuda", "a GPU", "sm_90", "580.1", "CUDA 13.0", "2.11.0", ""),
+            AllocatorPeaks(1, 512, 512, 1 << 21),
+            (Workspace("cuBLAS", 1 << 25, in_call=True),),
+            (Reading("nvml", "device used", None, "no driver"),),
+            (Tenant(7, 1 << 20, "python"),),
+            OutOfMemory("out of memory", 5, 4, HERE, "snapshot.pickle"),
+        ),
     )
     body = json.loads(json.dumps(full.to_json()))
     assert Trace.from_json(body) == full
@@ -93,3 +114,12 @@ def test_a_frame_reads_as_terminals_make_it_clickable():
 
 def test_a_site_is_the_same_whatever_the_size():
     assert Allocation(1, "aten.empty", HERE).site == Allocation(2, "aten.empty", HERE).site
+
+
+def test_without_leaves_out_requests_and_their_frees():
+    whole = trace([70, 50, 8], [0, 1, ~1, 2, ~0])
+    rest = whole.without(lambda each: each.requested_bytes == 50)
+    assert [70, 8] == [each.requested_bytes for each in rest.allocations]
+    assert [("alloc", 0), ("alloc", 1), ("free", 0)] == [
+        (e.kind, e.allocation) for e in rest.events
+    ]

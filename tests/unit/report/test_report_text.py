@@ -9,14 +9,22 @@ import pytest
 from rich.console import Console
 
 from oom_suite.records import (
+    AllocatorPeaks,
     Blame,
     BudgetFit,
+    Environment,
     Frame,
     Law,
+    Measurement,
+    OutOfMemory,
     Polynomial,
+    Reading,
+    Reconciliation,
     Result,
+    Tenant,
     Unseen,
     Verdict,
+    Workspace,
 )
 from oom_suite.report import closing_line, failure_text, render
 from oom_suite.report.wording import law_lines
@@ -129,6 +137,9 @@ vllm==0.22.0  PASS             3073*num_tokens*swa_topk       9.50 MiB   4.00 Mi
                                + 4098*num_tokens*extra_topk
                                + 512
 """
+
+
+ON_CPU = Environment("cpu", "a CPU", "x86_64", "", "", "2.13.0", "")
 
 
 def shown(results, *, width=None, terminal=False, quiet=False):
@@ -254,5 +265,51 @@ def test_a_fraction_of_a_byte_per_unit_is_shown(slope, shown):
 
 
 def test_what_the_operating_system_said_is_shown():
-    measured = replace(BUG, process={"vm_hwm_bytes": 1 << 30})
-    assert "  process  vm_hwm_bytes 1.00 GiB" in failure_text(measured)
+    reading = Reading("VmHWM", "process resident", 1 << 30)
+    measured = replace(BUG, measurement=Measurement(ON_CPU, readings=(reading,)))
+    assert "  meters   VmHWM: process resident 1.00 GiB" in failure_text(measured)
+    assert "  device   a CPU, x86_64, torch 2.13.0" in failure_text(measured)
+
+
+def test_a_reading_that_was_left_out_is_not_shown_as_a_figure():
+    reading = Reading("nvml", "device used", None, "no driver")
+    measured = replace(BUG, measurement=Measurement(ON_CPU, readings=(reading,)))
+    assert "nvml" not in failure_text(measured)
+
+
+def test_what_was_measured_stands_over_what_was_predicted():
+    reconciled = Reconciliation(
+        AllocatorPeaks(1000, 1024, 1024, 2097152),
+        1512,
+        AllocatorPeaks(1512, 1536, 1536, 2097152),
+    )
+    measured = replace(BUG, measurement=Measurement(ON_CPU), reconciliation=reconciled)
+    assert """
+  measured 1,512 requested, 1,536 allocated, 2,097,152 reserved
+           1,000 requested, 1,024 allocated, 2,097,152 reserved predicted
+           unexplained: +512 requested, +512 allocated
+""" in failure_text(measured)
+
+
+def test_workspaces_and_tenants_are_named():
+    measurement = Measurement(
+        ON_CPU,
+        workspaces=(Workspace("cuBLAS", 1 << 25),),
+        tenants=(Tenant(4711, 1 << 30, "python"), Tenant(5, None)),
+    )
+    text = failure_text(replace(BUG, measurement=measurement))
+    assert "  kept     cuBLAS workspace, 32.00 MiB, made before the call\n" in text
+    assert "  beside   process 4711 python, 1.00 GiB\n           process 5\n" in text
+
+
+def test_the_request_that_failed_is_shown_with_its_line():
+    failed = OutOfMemory("CUDA out of memory.", 5, 4, (Frame("a.py", 3, "f"),), "s.pickle")
+    text = failure_text(replace(BUG, measurement=Measurement(ON_CPU, out_of_memory=failed)))
+    assert (
+        """
+  memory   CUDA out of memory.
+           at a.py:3 (f)
+           the allocator's snapshot is in s.pickle
+"""
+        in text
+    )

@@ -1,0 +1,216 @@
+"""Can the step be captured in a CUDA or HIP graph, and do replays follow new contents?
+
+Two independent answers. The *record* runs the step in the shadow lane and names every operator
+and call that a capturing stream refuses. The *replay* captures it: on a GPU with
+``torch.cuda.graph``, on the CPU by running the operators of one run again without their Python.
+Each replay follows new indices, lengths, cache contents, queries or sinks written into the same
+buffers, and must answer as an eager run on those contents does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from oom_suite.errors import OomSuiteError
+from oom_suite.geometry.scenarios import SMALL, resize
+from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.lanes.shadow_device import shadow_device
+from oom_suite.lanes.under_test import lines_under_test
+from oom_suite.records import Verdict
+from oom_suite.records.safety import Finding, Hit
+from oom_suite.safety.capture_record import CaptureWatch, watched
+from oom_suite.safety.cpu_replay import cpu_replays
+from oom_suite.safety.forked import in_fork
+from oom_suite.safety.graph_replay import graph_replays
+from oom_suite.workloads.decode import build, build_swa_only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from oom_suite.safety.protocol import Target
+
+    LaunchHook = Callable[[str, list[object]], None]
+
+DISAGREES = "capture-disagreement"
+NOT_PROVED = (
+    "does not prove that other batch sizes can be captured, that work on side streams is joined "
+    "(only a GPU tells), nor what a library call does inside that the table does not list"
+)
+NUM_TOKENS = (4, 1)
+"""The batches that are captured: code may take another way for a batch of one."""
+_WARM_UPS = 3
+_TIME_LIMIT_S = 60.0
+
+
+def _no_hook(hook: LaunchHook) -> None:
+    """Launches of placeholder kernels stay errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one of the two ways found.
+
+    Attributes:
+        how: which way, for a reader.
+        hits: what it found; None where it could not tell.
+        reason: why it could not tell.
+    """
+
+    how: str
+    hits: tuple[Hit, ...] | None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The answer in a few words."""
+        if self.hits is None:
+            return f"{self.how} could not tell: {self.reason}"
+        return f"{self.how}: {self.hits[0].text}" if self.hits else f"{self.how}: captures"
+
+
+class Capture:
+    """The detector of steps that a graph cannot hold.
+
+    On a GPU the process must not be used for the device after a FAIL: a capture that was refused
+    can leave the allocator in the middle of it.
+
+    Args:
+        set_launch_hook: given what is to be told of launches of kernels that are placeholders,
+            where Triton is not installed.
+
+    Does not prove: what `NOT_PROVED` says.
+    """
+
+    name = "capture"
+
+    def __init__(self, set_launch_hook: Callable[[LaunchHook], object] = _no_hook) -> None:
+        """Nothing is run yet."""
+        self._set_launch_hook = set_launch_hook
+
+    def __call__(self, target: Target) -> Finding:
+        """The verdict of both ways."""
+        record = _answered("the record", lambda: in_fork(lambda: self.record(target), _TIME_LIMIT_S))
+        if target.device.type == "cpu":
+            replay = _answered(
+                "replay on the CPU", lambda: in_fork(lambda: on_cpu(target), _TIME_LIMIT_S)
+            )
+            return _without_gpu(record, replay)
+        return agreed(record, _answered("torch.cuda.graph", lambda: on_gpu(target)))
+
+    def record(self, target: Target) -> tuple[Hit, ...]:
+        """What the shadow lane saw that a capture refuses.
+
+        Raises:
+            OomSuiteError: the step could not be followed, and nothing was seen until then.
+        """
+        hits: dict[tuple[str, object], Hit] = {}
+        for num_tokens in NUM_TOKENS:
+            watch = CaptureWatch(shadow_device().type, lines_under_test(target.root))
+            try:
+                self._run(target, watch, num_tokens)
+            except Exception:
+                # What could not be followed further has been seen up to there.
+                if not watch.hits:
+                    raise
+            for hit in watch.hits:
+                hits.setdefault((hit.kind, hit.frame), hit)
+        return tuple(hits.values())
+
+    def _run(self, target: Target, watch: CaptureWatch, num_tokens: int) -> None:
+        lane = ShadowLane(target.root)
+        self._set_launch_hook(lane.launched)
+        inputs = build_swa_only if target.workload == "decode-swa" else build
+
+        def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
+            step = inputs(sizes, device)
+
+            def call() -> None:
+                for _ in range(_WARM_UPS):
+                    target.call(**step)
+                with watched(watch):
+                    target.call(**step)
+
+            return torch.no_grad()(call)
+
+        lane.run(built, resize(SMALL.sizes, {"num_tokens": num_tokens}))
+
+
+def on_cpu(target: Target) -> tuple[Hit, ...]:
+    """The hits of replays on the CPU, at each batch.
+
+    Raises:
+        LaneError: the step does not run on the CPU, or its sizes follow the values.
+    """
+    there = dataclasses.replace(target, device=torch.device("cpu"))
+    with torch.no_grad():
+        found = [hit for num_tokens in NUM_TOKENS for hit in cpu_replays(there, num_tokens)]
+    return _distinct(found)
+
+
+def on_gpu(target: Target) -> tuple[Hit, ...]:
+    """The hits of real captures, at each batch until one is refused.
+
+    Raises:
+        LaneError: the step fails outside of a capture too.
+    """
+    found: list[Hit] = []
+    with torch.no_grad():
+        for num_tokens in NUM_TOKENS:
+            run = graph_replays(target, num_tokens)
+            found.extend(run.hits)
+            if not run.was_captured:
+                break
+    return _distinct(found)
+
+
+def agreed(record: Answer, replay: Answer) -> Finding:
+    """The verdict where both ways were gone: they must not contradict each other."""
+    facts = (("record", record.text), ("replay", replay.text))
+    if record.hits is None or replay.hits is None:
+        hits = (record.hits or ()) + (replay.hits or ())
+        reason = record.text if record.hits is None else replay.text
+        verdict = Verdict.FAIL if hits else Verdict.INCONCLUSIVE
+        return Finding("capture", verdict, reason, hits, facts, NOT_PROVED)
+    hits = record.hits + replay.hits
+    if bool(record.hits) != bool(replay.hits):
+        reason = f"{record.text}; {replay.text}"
+        split = Hit(DISAGREES, reason, hits[0].frame)
+        return Finding(
+            "capture", Verdict.INCONCLUSIVE, reason, (split, *hits), facts, NOT_PROVED
+        )
+    return _judged(hits, facts, "captured and replayed on new contents; the record agrees")
+
+
+def _without_gpu(record: Answer, replay: Answer) -> Finding:
+    """The verdict without a GPU: the record decides, a replay can only add what it misses."""
+    facts = (("record", record.text), ("replay", replay.text))
+    hits = (record.hits or ()) + (replay.hits or ())
+    if record.hits is None and not hits:
+        return Finding("capture", Verdict.INCONCLUSIVE, record.text, (), facts, NOT_PROVED)
+    beside = "" if replay.hits is None else "; replays on the CPU follow new contents"
+    return _judged(hits, facts, f"nothing in the step is refused by a capture{beside}")
+
+
+def _judged(hits: tuple[Hit, ...], facts: tuple[tuple[str, str], ...], good: str) -> Finding:
+    if not hits:
+        return Finding("capture", Verdict.PASS, good, (), facts, NOT_PROVED)
+    at = f" at {hits[0].frame}" if hits[0].frame else ""
+    return Finding("capture", Verdict.FAIL, f"{hits[0].text}{at}", hits, facts, NOT_PROVED)
+
+
+def _answered(how: str, find: Callable[[], tuple[Hit, ...]]) -> Answer:
+    try:
+        return Answer(how, find())
+    except OomSuiteError as error:
+        return Answer(how, None, str(error))
+
+
+def _distinct(hits: list[Hit]) -> tuple[Hit, ...]:
+    return tuple({(hit.kind, hit.text, hit.frame): hit for hit in hits}.values())
+
+
+__all__ = ["NOT_PROVED", "Answer", "Capture", "agreed", "on_cpu", "on_gpu"]
