@@ -19,6 +19,11 @@ _REST_PER_READ = 9
 _JOIN_LIMIT_S = 5.0
 
 
+def rest_s(interval_s: float, took_s: float) -> float:
+    """Seconds to rest after a round of readings that took `took_s`."""
+    return max(interval_s, _REST_PER_READ * took_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
     """What was seen between the start and the stop.
@@ -85,14 +90,14 @@ class Sampler:
         )
 
     def _run(self) -> None:
-        rest_s = self._interval_s
-        while self._meters and not self._stop.wait(rest_s):
+        pause_s = self._interval_s
+        while self._meters and not self._stop.wait(pause_s):
             began_s = time.monotonic()
             for meter in tuple(self._meters):
                 self._read(meter)
             self._looked_s.append(began_s)
             took_s = time.monotonic() - began_s
-            rest_s = max(self._interval_s, _REST_PER_READ * took_s)
+            pause_s = rest_s(self._interval_s, took_s)
 
     def _read(self, meter: Meter) -> None:
         try:

@@ -133,9 +133,11 @@ class Watch:
         counted = [reading for meter in tuple(self._meters) for reading in self._peaks_of(meter)]
         after = self._read_all()
         self._look_for_tenants()
-        for meter in self._meters:
+        said = (*self._composed(after, samples), *counted)
+        is_sampled = any(meter.is_sampled for meter in self._meters)
+        for meter in tuple(self._meters):
             self._guard(meter.name, meter.close)
-        self.readings = (*self._composed(after, samples), *counted, *self._unsaid(samples))
+        self.readings = (*said, *self._unsaid(samples if is_sampled else None))
         self.tenants = tuple({one.pid: one for one in self._found}.values())
 
     def _open(self, name: str, opener: Opener) -> None:
@@ -226,11 +228,11 @@ class Watch:
                     found.append(Reading(name, f"{quantity}, {PEAK}", peak))
         return found
 
-    def _unsaid(self, samples: Samples) -> list[Reading]:
+    def _unsaid(self, samples: Samples | None) -> list[Reading]:
         """What was left out, and why."""
         unsaid = [Reading(name, ALL, None, why) for name, why in self._failures.items()]
         unsaid += self._list_reasons
-        if any(meter.is_sampled for meter in self._meters):
+        if samples is not None:
             rounds = "round" if samples.num_rounds == 1 else "rounds"
             why = (
                 f"{samples.num_rounds} {rounds}, {samples.mean_ms:.1f} ms apart on average, "
