@@ -55,16 +55,12 @@ class Exchange:
 
     def __init__(self, group: Group) -> None:
         """Connect to the store; wait for no other rank."""
-        # Here, for torch comes after the GPU is chosen; torch exports both, and does not say so.
-        from torch.distributed import (  # noqa: PLC0415 - as said above
-            PrefixStore,  # type: ignore[attr-defined]  # as said above
-            TCPStore,  # type: ignore[attr-defined]  # as said above
-        )
+        import torch.distributed as torchs  # noqa: PLC0415 - torch comes after the GPU is chosen
 
         host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
         is_torchruns = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         try:
-            store = TCPStore(
+            store = torchs.TCPStore(  # type: ignore[attr-defined]  # its stubs do not export it
                 host,
                 int(port),
                 is_master=group.rank == 0 and not is_torchruns,
@@ -78,7 +74,9 @@ class Exchange:
             raise LaneError(msg) from error
         # torchrun can start a group again: its words must not be the former one's.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = PrefixStore(f"oom_suite/{attempt}", store)
+        self._store = torchs.PrefixStore(  # type: ignore[attr-defined]  # nor this
+            f"oom_suite/{attempt}", store
+        )
 
     def put(self, key: str, value: object) -> None:
         """Nothing; afterwards every rank can read the value.

@@ -52,7 +52,9 @@ def group_exit_code(groups: Sequence[GroupResult]) -> int:
 def _device(answer: Answer, result: Result) -> str:
     """The device's name, where it was measured, and what names it among its like."""
     name = "" if result.measurement is None else result.measurement.environment.device
-    return " ".join(filter(None, (name, answer.device))) or "-"
+    if name and "=" in answer.device:
+        return f"{name} ({answer.device})"
+    return name or answer.device or "-"
 
 
 def _missing(subject: str, settings: Settings, expected: Verdict, reason: str) -> Result:

@@ -64,7 +64,10 @@ class RankRun:
         """Nothing; afterwards the group knows what this rank found, or why it found nothing."""
         measuring = _Measuring(subjects, settings, on_result)
         measuring.start()
-        self._wait(lambda: not measuring.is_alive(), self._stop_deadline)
+        # The group may be judged without this rank, where it takes much longer than the others.
+        self._wait(
+            lambda: not measuring.is_alive() or self._exchange.has(_CODE), self._stop_deadline
+        )
         problem = measuring.problem
         if measuring.is_alive():
             problem = f"was asked to end, and had no result {STOP_LIMIT_S:g} s later"
