@@ -25,7 +25,7 @@ _METER = "VmHWM"
 def run_on_cpu(
     make_call: Callable[[], Callable[[], object]],
     lines: SourceLines,
-    around: Callable[[], AbstractContextManager[object]],
+    around: Callable[..., AbstractContextManager[object]],
     failed: FailedCall,
 ) -> tuple[Recorder, Reading]:
     """The recorder of one call, warmed up by another, and the process's resident peak.
@@ -33,13 +33,13 @@ def run_on_cpu(
     Args:
         make_call: builds the inputs, and gives the call.
         lines: names the code under test.
-        around: entered around the measured call alone.
+        around: entered around each call; with ``is_measured=False`` around the warm-up.
         failed: keeps what is to be said of a call that runs out of memory.
 
     **Does not prove:** that the resident peak is the call's alone: other threads, and pages
     that are not touched, make it differ from what was requested.
     """
-    warm_up(make_call, failed)
+    warm_up(make_call, around)
     recorder = Recorder(torch.device("cpu").type, lines)
     with recorder:
         call = make_call()

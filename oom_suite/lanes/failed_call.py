@@ -11,6 +11,7 @@ from oom_suite.lanes.under_test import enter_code_under_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from oom_suite.lanes.source_lines import SourceLines
     from oom_suite.records import Frame, OutOfMemory
@@ -52,14 +53,25 @@ class FailedCall:
         )
 
 
-def warm_up(make_call: Callable[[], Callable[[], object]], failed: FailedCall) -> None:
+def warm_up(
+    make_call: Callable[[], Callable[[], object]],
+    around: Callable[..., AbstractContextManager[object]],
+) -> None:
     """Run one call that nobody measures; a lack of memory shows again in the measured one.
 
+    Args:
+        make_call: builds the inputs, and gives the call.
+        around: entered with ``is_measured=False``. Memory is as scarce as for the measured call:
+            one that must fail there would otherwise take all of it here.
+
     Raises:
-        Exception: what the call raises, but for a lack of memory.
+        Exception: what building the inputs raises; what the call raises, but for a lack of memory.
     """
+    call = make_call()
     try:
-        enter_code_under_test(make_call())
+        with around(is_measured=False):
+            enter_code_under_test(call)
     except Exception as error:
-        if not failed.takes(error):
+        if classified(error, ()) is None:
             raise
+        let_go(error)

@@ -96,7 +96,7 @@ def run_on_gpu(
     gpu: Gpu,
     make_call: Callable[[], Call],
     lines: SourceLines,
-    around: Callable[[], AbstractContextManager[object]],
+    around: Callable[..., AbstractContextManager[object]],
     failed: FailedCall,
 ) -> GpuRun:
     """What one call asks of the device, after another one that warmed it up.
@@ -109,7 +109,8 @@ def run_on_gpu(
         gpu: the device.
         make_call: builds the inputs, and gives the call.
         lines: names the code under test.
-        around: entered around the measured call alone, for example a limit to its memory.
+        around: entered around each call, for example a limit to its memory; with
+            ``is_measured=False`` around the warm-up.
         failed: keeps what is to be said of a call that runs out of memory.
 
     Raises:
@@ -121,7 +122,7 @@ def run_on_gpu(
     """
     with gpu.own_stream():
         # A call may use up its inputs: the measured one gets new ones.
-        warm_up(make_call, failed)
+        warm_up(make_call, around)
         gpu.settle()
         before_bytes = gpu.figures()[_REQUESTED]
         call = make_call()
@@ -138,7 +139,7 @@ def _measured(
     gpu: Gpu,
     call: Call,
     lines: SourceLines,
-    around: Callable[[], AbstractContextManager[object]],
+    around: Callable[..., AbstractContextManager[object]],
     failed: FailedCall,
 ) -> GpuRun:
     with contextlib.ExitStack() as undo, no_collections():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from oom_suite.records import Reading, Tenant
 
     MakeCall = Callable[[], Callable[[], object]]
-    Around = Callable[[], AbstractContextManager[object]]
+    Around = Callable[..., AbstractContextManager[object]]
 
 
 class Watched(Protocol):
@@ -107,9 +107,9 @@ class MeasureLane:
         watched: list[Watched] = []
 
         @contextlib.contextmanager
-        def around() -> Iterator[None]:
+        def around(*, is_measured: bool = True) -> Iterator[None]:
             with contextlib.ExitStack() as stack:
-                if self._watch is not None:
+                if self._watch is not None and is_measured:
                     watched.append(stack.enter_context(self._watch(self._device)))
                 limits = self._limits
                 stack.enter_context(headroom(self._device, limits.free_bytes, limits.by))
