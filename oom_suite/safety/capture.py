@@ -24,7 +24,7 @@ from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.capture_record import CaptureWatch, watched
 from oom_suite.safety.cpu_replay import cpu_replays
-from oom_suite.safety.forked import in_fork
+from oom_suite.safety.apart import in_fork
 from oom_suite.safety.graph_replay import graph_replays
 from oom_suite.workloads.decode import build, build_swa_only
 
@@ -93,7 +93,9 @@ class Capture:
 
     def __call__(self, target: Target) -> Finding:
         """The verdict of both ways."""
-        record = _answered("the record", lambda: in_fork(lambda: self.record(target), _TIME_LIMIT_S))
+        record = _answered(
+            "the record", lambda: in_fork(lambda: self.record(target), _TIME_LIMIT_S)
+        )
         if target.device.type == "cpu":
             replay = _answered(
                 "replay on the CPU", lambda: in_fork(lambda: on_cpu(target), _TIME_LIMIT_S)
@@ -179,9 +181,7 @@ def agreed(record: Answer, replay: Answer) -> Finding:
     if bool(record.hits) != bool(replay.hits):
         reason = f"{record.text}; {replay.text}"
         split = Hit(DISAGREES, reason, hits[0].frame)
-        return Finding(
-            "capture", Verdict.INCONCLUSIVE, reason, (split, *hits), facts, NOT_PROVED
-        )
+        return Finding("capture", Verdict.INCONCLUSIVE, reason, (split, *hits), facts, NOT_PROVED)
     return _judged(hits, facts, "captured and replayed on new contents; the record agrees")
 
 

@@ -1,0 +1,181 @@
+"""Whether a step can be captured in a graph, told without a GPU from what it asks of dispatch."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
+from oom_suite.records.safety import Hit
+from oom_suite.safety import capture_table as table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from oom_suite.lanes.source_lines import SourceLines
+    from oom_suite.safety.capture_table import Refused
+
+SYNCHRONIZE = "synchronize"
+_COPIES = frozenset({"aten::_to_copy", "aten::copy_"})
+_PINS = frozenset({"aten::_pin_memory", "aten::pin_memory"})
+_WAITS = (
+    (torch.cuda, "synchronize"),
+    (torch.cuda.Stream, "synchronize"),
+    (torch.cuda.Stream, "query"),
+    (torch.cuda.Event, "synchronize"),
+    (torch.cuda.Event, "query"),
+    (torch.cuda.Event, "elapsed_time"),
+    (torch.accelerator, "synchronize"),
+)
+"""Calls that a capturing stream refuses; under the record they return True and do nothing."""
+
+
+class CaptureWatch(TorchDispatchMode):
+    """A dispatch mode, entered above a lane's own, that notes what a capture would refuse.
+
+    Args:
+        device_type: the type of the device that stands for the GPU.
+        lines: reads the stack.
+    """
+
+    def __init__(self, device_type: str, lines: SourceLines) -> None:
+        """Start without hits."""
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._device_type = device_type
+        self._lines = lines
+        self._hits: dict[tuple[str, Any], Hit] = {}
+        self._assigned: weakref.ref[Any] | None = None
+        self._pinned: dict[int, weakref.ref[Any]] = {}
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """What was noted, one for each kind and line, in the order of their first time."""
+        return tuple(self._hits.values())
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Note the call where it is refused, then run it: it may not come back."""
+        if func is DEVICE_QUERY:
+            return func(*args)
+        if types and is_foreign(types):
+            return NotImplemented
+        kwargs = kwargs or {}
+        name = operator(func).name
+        reason = table.refused(func, args, kwargs, self._device_type)
+        if reason is None:
+            reason = self._refused_here(func, args, kwargs)
+        if reason is not None:
+            self.note(reason.kind, f"{name} {reason.why} ({reason.source})")
+        result = func(*args, **kwargs)
+        if name == "aten::scalar_tensor" and self._lines.assigns_element():
+            # torch makes the number of tensor[...] = number on the host where the tensor is CUDA.
+            self._assigned = weakref.ref(result)
+        if kwargs.get("pin_memory") or operator(func).family in _PINS:
+            for tensor in tensors(result):
+                storage = tensor.untyped_storage()
+                self._pinned[storage._cdata] = weakref.ref(storage)  # noqa: SLF001 - the storage's only identity
+        return result
+
+    def note(self, kind: str, text: str) -> None:
+        """One more hit at the line that runs now."""
+        stack = self._lines.stack()
+        frame = stack[0] if stack else None
+        self._hits.setdefault((kind, frame), Hit(kind, text, frame))
+
+    def waited(self, what: str) -> bool:
+        """Note a call that waits for the device; True, which is what a finished query says."""
+        self.note(SYNCHRONIZE, f"{what} waits for the device, which a capture refuses")
+        return True
+
+    def shown(self, tensor: object) -> None:
+        """Note that a tensor was printed, which reads its values."""
+        if isinstance(tensor, torch.Tensor) and device_of(tensor).type == self._device_type:
+            self.note(table.SYNC, "printing a tensor reads its values on the host")
+
+    def _refused_here(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Refused | None:
+        family = operator(func).family
+        if family in _COPIES:
+            return self._refused_copy(family, args, kwargs)
+        if family in table.PUTS and device_of(args[0]).type == self._device_type:
+            return self._refused_put(args, kwargs)
+        return None
+
+    def _refused_copy(
+        self, family: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Refused | None:
+        if family == "aten::_to_copy":
+            source = device_of(args[0]).type
+            target = str(kwargs.get("device") or source).partition(":")[0]
+            waits, host = not kwargs.get("non_blocking", False), args[0]
+            # torch makes the host's side of a copy that does not wait pinned by itself.
+            pinned = target == "cpu" or self._is_pinned(host)
+        else:
+            target, source = device_of(args[0]).type, device_of(args[1]).type
+            waits = not kwargs.get("non_blocking", args[2] if len(args) > 2 else False)  # noqa: PLR2004 - a position in the operator's schema
+            pinned = self._is_pinned(args[0] if target == "cpu" else args[1])
+        if {source, target} != {"cpu", self._device_type}:
+            return None
+        return table.HOST_COPY if waits or not pinned else None
+
+    def _is_pinned(self, tensor: torch.Tensor) -> bool:
+        storage = tensor.untyped_storage()
+        known = self._pinned.get(storage._cdata)  # noqa: SLF001 - the storage's only identity
+        return known is not None and known() is not None
+
+    def _refused_put(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Refused | None:
+        masks = [
+            one for one in args[1] if one is not None and one.dtype in {torch.bool, torch.uint8}
+        ]
+        others = [
+            one for one in args[1] if one is not None and one.dtype not in {torch.bool, torch.uint8}
+        ]
+        accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)  # noqa: PLR2004 - a position in the operator's schema
+        value = args[2]
+        on_host = device_of(value).type == "cpu" or (
+            self._assigned is not None and self._assigned() is value
+        )
+        if on_host and len(masks) == 1 and not others and not accumulate:
+            return None
+        if masks:
+            return table.MASK_PUT
+        return table.VALUE_PUT if on_host else None
+
+
+@contextlib.contextmanager
+def watched(watch: CaptureWatch) -> Iterator[None]:
+    """While active, `watch` sees operators, waits for the device, and printed tensors."""
+
+    def instead(what: str) -> Callable[..., bool]:
+        return lambda *_, **__: watch.waited(what)
+
+    show = torch._tensor_str._str  # noqa: SLF001 - what every way of printing a tensor calls
+
+    def shown(tensor: torch.Tensor, **options: Any) -> str:
+        watch.shown(tensor)
+        return show(tensor, **options)
+
+    with contextlib.ExitStack() as patches:
+        for owner, name in _WAITS:
+            if hasattr(owner, name):
+                what = f"{owner.__name__}.{name}"
+                patches.enter_context(mock.patch.object(owner, name, instead(what)))
+        patches.enter_context(mock.patch.object(torch._tensor_str, "_str", shown))  # noqa: SLF001 - as above
+        patches.enter_context(watch)
+        yield

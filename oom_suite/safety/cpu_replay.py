@@ -1,0 +1,104 @@
+"""A graph's replay without a GPU: the operators of one run, run again without their Python.
+
+A captured graph holds device work alone. What Python decided, and every value that the host
+read, is fixed in it. Here the operators that one run dispatched on the CPU are kept with their
+very arguments; a replay calls them again, and writes each result where the first one lies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from oom_suite.errors import LaneError
+from oom_suite.lanes.operands import DEVICE_QUERY, operator, tensors
+from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from oom_suite.records.safety import Hit
+    from oom_suite.safety.protocol import Target
+
+_WARM_UPS = 3
+_GARBAGE = frozenset({"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"})
+
+
+class Tape(TorchDispatchMode):
+    """A dispatch mode that keeps what it sees, and can run it again."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._calls: list[
+            tuple[torch._ops.OpOverload, tuple[Any, ...], Mapping[str, Any], Any]
+        ] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the operator and keep the call."""
+        del types
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func is not DEVICE_QUERY:
+            self._calls.append((func, args, kwargs, result))
+        return result
+
+    def replay(self) -> None:
+        """Run everything again, into the same storages.
+
+        Raises:
+            LaneError: a result has another shape than it had.
+        """
+        for func, args, kwargs, result in self._calls:
+            facts = operator(func)
+            if facts.family in _GARBAGE or (facts.returns_alias and not facts.is_mutable):
+                # Views follow what they look at.
+                continue
+            again = func(*args, **kwargs)
+            if facts.is_mutable:
+                continue
+            for old, new in zip(tensors(result), tensors(again), strict=True):
+                if old.shape != new.shape:
+                    raise LaneError(f"{facts.family} has a result whose size follows the values")
+                if old.untyped_storage()._cdata != new.untyped_storage()._cdata:  # noqa: SLF001 - the storage's only identity
+                    old.copy_(new)
+
+
+def cpu_replays(target: Target, num_tokens: int) -> tuple[Hit, ...]:
+    """The hits of replays after each change of contents, on the CPU.
+
+    Args:
+        target: the code under test; its device is the CPU.
+        num_tokens: tokens of the step.
+
+    Raises:
+        LaneError: the step's size follows the values, or it does not run on the CPU alike twice.
+    """
+    original = first_step(target, num_tokens)
+    wanted = cases(target, original, num_tokens)
+    buffers = {name: copied(value) for name, value in original.items()}
+    for _ in range(_WARM_UPS):
+        target.call(**buffers)
+    tape = Tape()
+    with tape:
+        target.call(**buffers)
+    hits = []
+    for case in wanted:
+        write(buffers, case, original)
+        tape.replay()
+        hits.append(judged(case, buffers["output"]))
+    return tuple(hit for hit in hits if hit is not None)

@@ -1,0 +1,122 @@
+"""A real capture in a CUDA or HIP graph, and its replays after every change of contents."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from oom_suite.errors import LaneError
+from oom_suite.lanes.file_names import FileNames
+from oom_suite.records.frame import Frame
+from oom_suite.records.safety import Hit
+from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oom_suite.safety.protocol import Target
+
+REFUSED = "capture-refused"
+COPIED = "host-copy"
+_COPY_WORDS = "Cannot copy between CPU and CUDA tensors"
+_WARM_UPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRun:
+    """What a real capture said.
+
+    Attributes:
+        hits: the refusal, or each replay that was wrong; empty when all is well.
+        was_captured: whether there was a graph. If not, the process must not be used on: the
+            device's allocator may still stand in the middle of a capture.
+        groups: the changes that were replayed.
+    """
+
+    hits: tuple[Hit, ...]
+    was_captured: bool
+    groups: tuple[str, ...] = ()
+
+
+def graph_replays(target: Target, num_tokens: int) -> GraphRun:
+    """Capture a step after a warm-up on a side stream, and replay it on changed contents.
+
+    Args:
+        target: the code under test; its device is a GPU.
+        num_tokens: tokens of the step.
+
+    Raises:
+        LaneError: the step fails outside of a capture too.
+
+    Source: PyTorch 2.11 ``docs/source/notes/cuda.rst``, CUDA Graphs; ``torch/cuda/graphs.py``.
+    """
+    try:
+        original = first_step(target, num_tokens)
+        wanted = cases(target, original, num_tokens)
+        buffers = {name: copied(value) for name, value in original.items()}
+        _warm_up(target, buffers)
+    except LaneError:
+        raise
+    except Exception as error:
+        raise LaneError(f"the step fails without a capture: {_first_line(error)}") from error
+    graph = torch.cuda.CUDAGraph()
+    # A collection in the middle of a capture could free what the driver would have to wait for.
+    gc.collect()
+    try:
+        with torch.cuda.graph(graph):
+            target.call(**buffers)
+    except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a result
+        return GraphRun((_refusal(error, target),), was_captured=False)
+    hits = []
+    for case in wanted:
+        write(buffers, case, original)
+        graph.replay()
+        torch.cuda.synchronize(target.device)
+        hits.append(judged(case, buffers["output"]))
+    found = tuple(hit for hit in hits if hit is not None)
+    return GraphRun(found, was_captured=True, groups=tuple(case.group for case in wanted))
+
+
+def _warm_up(target: Target, buffers: dict[str, object]) -> None:
+    stream = torch.cuda.Stream(target.device)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    stream.wait_stream(torch.cuda.current_stream(target.device))
+    with torch.cuda.stream(stream):
+        for _ in range(_WARM_UPS):
+            target.call(**buffers)
+    torch.cuda.current_stream(target.device).wait_stream(stream)
+    torch.cuda.synchronize(target.device)
+
+
+def _refusal(error: BaseException, target: Target) -> Hit:
+    """The first error of the chain: those after it only say that the capture was lost."""
+    chain = list(_chain(error))
+    first = chain[-1]
+    files = FileNames(target.root)
+    frame = next((found for one in reversed(chain) if (found := _frame(one, files))), None)
+    text = _first_line(first)
+    kind = COPIED if _COPY_WORDS in text else REFUSED
+    return Hit(kind, f"torch.cuda.graph: {text}", frame)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _frame(error: BaseException, files: FileNames) -> Frame | None:
+    """The innermost line of the code under test."""
+    for found in reversed(traceback.extract_tb(error.__traceback__)):
+        shown = files.shown(found.filename)
+        if shown is not None and found.lineno is not None:
+            return Frame(shown, found.lineno, found.name)
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
