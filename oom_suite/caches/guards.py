@@ -139,7 +139,8 @@ def _span_bytes(tensor: torch.Tensor) -> int:
     )
     span_bytes = (last + 1) * tensor.element_size()
     held_bytes = (
-        int(tensor.untyped_storage().nbytes()) - tensor.storage_offset() * tensor.element_size()
+        int(tensor.untyped_storage().nbytes())
+        - int(tensor.storage_offset()) * tensor.element_size()
     )
     if tensor.dim():
         whole_bytes = int(tensor.shape[0] * tensor.stride(0)) * tensor.element_size()

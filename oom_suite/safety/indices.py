@@ -1,0 +1,189 @@
+"""Padding, empty and impossible indices have a stated outcome, and never touch memory outside."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from oom_suite.caches.poison import POISONS
+from oom_suite.errors import LaneError
+from oom_suite.records import Verdict
+from oom_suite.records.safety import Finding, Hit
+from oom_suite.safety.forked import in_fork
+from oom_suite.safety.guarded import GuardedStep, fill_unreferenced, guard_step
+from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, VALID, IndexCase, make_case
+from oom_suite.safety.steps import Answer, answer
+from oom_suite.workloads.decode import oracle, tolerance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from oom_suite.safety.protocol import Target
+
+NOT_PROVED = (
+    "indices: that an impossible index reads nothing outside and discards it; a wild access that "
+    "lands in other mapped memory beyond the red zones."
+)
+RIGHT, IGNORED, UNDEFINED = "right", "ignored", "undefined"
+_UNKNOWN = "not known"
+TIME_LIMIT_S = 60.0
+"""Seconds that one small step may take in a fork."""
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")
+_WILD = ("illegal memory access", "illegal address", "misaligned address")
+"""Source: CUDA Runtime API 13.0, cudaError_t 700 and 716; HIP 7.0 has the same words."""
+_DEADLY = (*_WILD, "device-side assert", "unspecified launch failure", "AcceleratorError")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one case came to.
+
+    Attributes:
+        case: the case's name.
+        said: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what else was seen.
+        breach: the hit's kind where the case breaks the property; empty where it does not.
+        deadly: whether the process can run nothing more on its GPU.
+    """
+
+    case: str
+    said: str
+    breach: str = ""
+    deadly: bool = False
+
+
+class BadIndices:
+    """Calls a step with each of `CASES` between red zones.
+
+    Valid indices must give the oracle's answer. A dtype, a stride or an empty batch may be
+    refused with an error instead. An impossible index may be ignored, refused, or give anything
+    (``undefined``), as long as no red zone is written, no input changed, nothing crashes, and the
+    result does not depend on what stands in the red zones. On a CPU impossible cases run in a
+    fork each, so that a crash is an outcome.
+
+    **Does not prove:** that nothing outside is read and discarded, or that a wild access did not
+    land in other mapped memory.
+    """
+
+    name = "indices"
+
+    def __call__(self, target: Target) -> Finding:
+        """The verdict on indices."""
+        outcomes: list[Outcome] = []
+        for case in CASES:
+            outcomes.append(run_case(target, case))
+            if outcomes[-1].deadly:
+                break
+        return judge(outcomes)
+
+
+def run_case(target: Target, case: IndexCase) -> Outcome:
+    """What one case came to."""
+    run = functools.partial(_outcome, target, case)
+    if case.asks != IMPOSSIBLE or target.device.type != "cpu":
+        return run()
+    try:
+        return in_fork(run, TIME_LIMIT_S)
+    except LaneError as error:
+        said = str(error)
+        is_crash = any(name in said for name in _CRASHES)
+        return Outcome(case.name, said, "wild-access") if is_crash else unknown_outcome(case, said)
+
+
+def unknown_outcome(case: IndexCase, said: str) -> Outcome:
+    """A case that came to nothing that can be judged."""
+    return Outcome(case.name, f"{_UNKNOWN}: {said}")
+
+
+def judge(outcomes: Sequence[Outcome]) -> Finding:
+    """The finding on all cases; those without an outcome leave it open."""
+    facts = tuple((one.case, one.said) for one in outcomes)
+    hits = tuple(Hit(one.breach, f"{one.case}: {one.said}") for one in outcomes if one.breach)
+    known = {name for name, said in facts if not said.startswith(_UNKNOWN)}
+    missing = [case.name for case in CASES if case.name not in known]
+    if hits:
+        reason, verdict = f"{hits[0].kind} at {hits[0].text}", Verdict.FAIL
+    elif missing:
+        reason, verdict = f"no outcome for {', '.join(missing)}", Verdict.INCONCLUSIVE
+    else:
+        said = [one.said for one in outcomes]
+        num_errors = sum(text.startswith("error") for text in said)
+        reason = (
+            f"{len(outcomes)} cases: {said.count(RIGHT)} right, {said.count(IGNORED)} ignored, "
+            f"{num_errors} refused, {said.count(UNDEFINED)} undefined; none went outside"
+        )
+        verdict = Verdict.PASS
+    return Finding("indices", verdict, reason, hits, facts, NOT_PROVED)
+
+
+def _outcome(target: Target, case: IndexCase) -> Outcome:
+    step, sane = make_case(target, case)
+    guarded = guard_step(step)
+    fill_unreferenced(guarded, seed=7)
+    got, touched = _call(target, guarded)
+    if touched:
+        return Outcome(case.name, touched, "writes-outside")
+    if got.output is None:
+        return _refused(case, got)
+    # The oracle looks into the same pools.
+    is_right = _is_right(got.output, {**sane, **_pools_of(guarded)}, target.fp8_dtype)
+    if case.asks == IMPOSSIBLE:
+        return _outside(target, case, guarded, got) or Outcome(
+            case.name, IGNORED if is_right else UNDEFINED
+        )
+    if is_right:
+        return Outcome(case.name, RIGHT)
+    return Outcome(case.name, "another answer than the oracle's", "wrong-answer")
+
+
+def _pools_of(guarded: GuardedStep) -> dict[str, torch.Tensor]:
+    return {pool: guarded.step[pool] for pool in guarded.slots}
+
+
+def _outside(
+    target: Target, case: IndexCase, guarded: GuardedStep, plain: Answer
+) -> Outcome | None:
+    """The breach of a case whose result follows what stands in the red zones, or writes there."""
+    for poison in POISONS:
+        for buffer in guarded.buffers.values():
+            for zone in buffer.zones:
+                guarded.fill(zone, poison)
+        again, touched = _call(target, guarded)
+        if touched:
+            return Outcome(case.name, touched, "writes-outside")
+        if again != plain:
+            said = f"the result depends on memory outside ({poison.name} poison)"
+            return Outcome(case.name, said, "reads-outside")
+    return None
+
+
+def _refused(case: IndexCase, got: Answer) -> Outcome:
+    said = f"error: {got.error}"
+    deadly = any(words in got.error for words in _DEADLY)
+    if any(words in got.error for words in _WILD):
+        return Outcome(case.name, said, "wild-access", deadly)
+    return Outcome(case.name, said, "refuses-valid" if case.asks == VALID else "", deadly)
+
+
+def _call(target: Target, guarded: GuardedStep) -> tuple[Answer, str]:
+    """The answer, and which memory changed that must not have; empty for none."""
+    before = {name: buffer.memory.clone() for name, buffer in guarded.buffers.items()}
+    got = answer(target, guarded.step)
+    if got.output is None and any(words in got.error for words in _DEADLY):
+        return got, ""
+    for name, buffer in guarded.buffers.items():
+        differs = buffer.memory != before[name]
+        if name == "output":
+            differs[buffer.first_byte : buffer.first_byte + buffer.span_bytes] = False
+        if bool(differs.any()):
+            return got, f"{int(differs.sum()):,} bytes of or beside {name} were written"
+    return got, ""
+
+
+def _is_right(output: torch.Tensor, sane: Mapping[str, Any], fp8_dtype: torch.dtype) -> bool:
+    expected = oracle(sane, fp8_dtype)
+    error = (output.cpu().to(torch.float64) - expected).abs()
+    return bool((error <= tolerance(sane, expected, fp8_dtype)).all())
