@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,9 +72,10 @@ def register(app: typer.Typer) -> None:
         """
         if by not in WAYS:
             raise unknown("way to leave a headroom", by, WAYS)
-        chosen = find_scenario(scenario)
+        chosen, where = find_scenario(scenario), device or _seen_device()
+        _check_device(where, snapshot)
         settings = read_settings(
-            scenario, sizes or [], workload, "measure", device or _seen_device(), "generic",
+            scenario, sizes or [], workload, "measure", where, "generic",
             None, time_limit, None,
         )  # fmt: skip
         plan = Plan(
@@ -85,7 +87,7 @@ def register(app: typer.Typer) -> None:
             snapshot_folder=None if snapshot is None else str(snapshot),
         )
         with Progress() as progress:
-            story = replay(plan, progress.update)
+            story = replay(plan, lambda who, doing: progress.update("replay", f"{who}: {doing}"))
         render_replay(story, Console())
         if json is not None:
             write_body({"replay": story.to_json()}, json)
@@ -96,6 +98,20 @@ def _seen_device() -> str:
     return "cuda" if torch_build() and visible_gpus(os.environ).entries else "cpu"
 
 
+def _check_device(device: str, snapshot: Path | None) -> None:
+    """Nothing.
+
+    Raises:
+        UsageError: there is no such kind of device, or it keeps no snapshot.
+    """
+    if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+        msg = f"device {device!r} is none to replay on: choose cpu, cuda or cuda:N (HIP too)"
+        raise UsageError(msg)
+    if device == "cpu" and snapshot is not None:
+        msg = f"--snapshot {str(snapshot)!r}: only a GPU's allocator has one; give --device cuda"
+        raise UsageError(msg)
+
+
 def _headroom_bytes(text: str | None, chosen: Scenario) -> int:
     """The bytes that each call has free.
 
@@ -103,7 +119,10 @@ def _headroom_bytes(text: str | None, chosen: Scenario) -> int:
         UsageError: they are not understood, or none were given and none are reported.
     """
     if text is not None:
-        return parse_bytes(text)
+        if num_bytes := parse_bytes(text):
+            return num_bytes
+        msg = f"--headroom {text!r} is no bytes at all: give an amount such as 12.74GiB"
+        raise UsageError(msg)
     if chosen.free_bytes is None:
         msg = f"scenario {chosen.name!r} reports no free memory: give --headroom, such as 64MiB"
         raise UsageError(msg)

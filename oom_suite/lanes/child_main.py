@@ -132,7 +132,9 @@ def classify(error: BaseException, memory_limit_bytes: int | None) -> tuple[Outc
     said = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
     line = f"{said}{_where(error)}"
     if isinstance(error, RuntimeError) and first_line.startswith(_NO_GPU):
-        return Outcome.NOT_APPLICABLE, f"needs a GPU: it launches a Triton kernel{_where(error)}"
+        frame = _innermost(error)
+        caller = "" if frame is None else f" in {frame.name}"
+        return Outcome.NOT_APPLICABLE, f"needs a GPU: it launches a Triton kernel{caller}"
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or any(words in line for words in _NO_MEMORY):
         limit = ""
@@ -150,17 +152,20 @@ def _text(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """The innermost line outside installed libraries, as `` at file:line (function)``."""
+    """The innermost line of the code, as `` at file:line (function)``."""
+    last = _innermost(error)
+    return "" if last is None else f" at {last.filename}:{last.lineno} ({last.name})"
+
+
+def _innermost(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost frame outside installed libraries."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if "/site-packages/" not in frame.filename
         and not frame.filename.startswith((*_HARNESS, _STDLIB, "<"))
     ]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f" at {last.filename}:{last.lineno} ({last.name})"
+    return frames[-1] if frames else None
 
 
 def _limit_memory(limit_bytes: int | None) -> None:

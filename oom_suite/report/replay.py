@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from oom_suite.records.measurement import OutOfMemory
     from oom_suite.records.replay import Attempt, Prediction, Replay
 
 WIDTH = 80
@@ -68,13 +69,21 @@ def _device(story: Replay) -> str:
 def _setting(story: Replay) -> Iterator[str]:
     predicted = _predictions(story)
     if predicted:
-        blocks = [f"{story.sizes[axis]:,}" for axis in story.sizes if axis.endswith("num_blocks")]
-        pools = f", pools of {' and '.join(blocks)} blocks" if blocks else ""
-        yield from _row("inputs", f"{format_bytes(predicted[0].input_bytes)}{pools}")
+        yield from _row("inputs", _inputs(story, predicted[0].input_bytes))
     way = _ON_CPU if story.device == "cpu" else _WAYS[story.by]
     yield from _row("headroom", f"{exact_bytes_text(story.headroom_bytes)}; {way}")
     for note in story.notes:
         yield from _row("note", note)
+
+
+def _inputs(story: Replay, input_bytes: int) -> str:
+    blocks = [f"{size:,}" for axis, size in story.sizes.items() if axis.endswith("num_blocks")]
+    what = f"pools of {' and '.join(blocks)} blocks"
+    if len(blocks) > 1 and len(set(blocks)) == 1:
+        what = f"{len(blocks)} pools of {blocks[0]} blocks"
+    pools = f" in {what}" if blocks else ""
+    untouched = ", pages that nobody touches" if story.device == "cpu" else ""
+    return f"{format_bytes(input_bytes)}{pools}{untouched}"
 
 
 def _predictions(story: Replay) -> list[Prediction]:
@@ -83,25 +92,38 @@ def _predictions(story: Replay) -> list[Prediction]:
 
 def _culprit(attempt: Attempt) -> Iterator[tuple[str, str]]:
     yield f"{printable(attempt.subject)}: {_ended(attempt)}", _STYLES[attempt.as_expected]
+    for label, text in _culprit_rows(attempt):
+        for line in _row(label, text):
+            yield line, ""
+
+
+def _culprit_rows(attempt: Attempt) -> Iterator[tuple[str, str]]:
     failed, predicted = attempt.out_of_memory, attempt.predicted
     if failed is not None:
-        yield from ((line, "") for line in _row("said", failed.message))
-        if failed.stack:
-            yield from ((line, "") for line in _row("asked by", str(failed.stack[0])))
+        yield "said", failed.message
+        by = f"by {failed.stack[0]}" if failed.stack else ""
+        size = "" if failed.requested_bytes is None else exact_bytes_text(failed.requested_bytes)
+        if by or size:
+            yield "asked", f"{size} {by}".strip()
         if failed.snapshot:
-            yield from ((line, "") for line in _row("snapshot", failed.snapshot))
+            yield "snapshot", failed.snapshot
     if attempt.reason:
-        yield from ((line, "") for line in _row("why", attempt.reason))
+        yield "why", attempt.reason
+    if attempt.end is End.RAN:
+        yield "peak", num_bytes_text(attempt.peak_bytes)
     if predicted is not None:
-        yield from ((line, "") for line in _row("predicted", _predicted_text(predicted)))
+        yield "predicted", _predicted_text(predicted, failed)
 
 
-def _predicted_text(predicted: Prediction) -> str:
+def _predicted_text(predicted: Prediction, failed: OutOfMemory | None) -> str:
     peak = f"{exact_bytes_text(predicted.peak_bytes)} at the peak"
     if predicted.request_bytes is None:
         return f"{peak}, which fits"
-    where = "" if predicted.where is None else f", by {predicted.where}"
-    return f"{exact_bytes_text(predicted.request_bytes)} in one request{where}; {peak}"
+    stack = () if failed is None else failed.stack
+    same = predicted.where is not None and predicted.where == (stack[0] if stack else None)
+    where = "" if predicted.where is None else f" by {predicted.where}"
+    request = f"{exact_bytes_text(predicted.request_bytes)}{' there' if same else where}"
+    return f"{request}, and {peak} if it were served"
 
 
 def _ended(attempt: Attempt) -> str:
