@@ -1,4 +1,4 @@
-"""The commands: check, probe, bisect; law and lock, which `commands` adds."""
+"""The commands: check, probe, bisect; doctor, law and lock, which `commands` adds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from oom_suite.bisect.releases import bisect_releases
 from oom_suite.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
-from oom_suite.commands import law, lock, locked, ranks, replay
+from oom_suite.commands import doctor, law, lock, locked, ranks, replay
 from oom_suite.commands.options import (
     Arch,
     BudgetText,
@@ -156,6 +156,7 @@ def bisect_command(  # noqa: PLR0913 - one parameter for each option
         write_json(found.tried, json)
 
 
+doctor.register(app)
 law.register(app)
 lock.register(app)
 ranks.register(app)

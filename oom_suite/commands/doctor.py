@@ -1,0 +1,85 @@
+"""`oom-suite doctor`: what this machine can measure, and why not the rest."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+from oom_suite.commands.doctor_findings import sections
+from oom_suite.commands.options import Json
+from oom_suite.report.doctor import broken, render
+from oom_suite.report.json_file import write_body
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXIT_BROKEN = 1
+_SURVEY = "oom_suite.meters.survey"
+_LIMIT_S = 120.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+
+    @app.command("doctor")
+    def doctor_command(*, json: Json = None) -> None:
+        """Say what this machine can measure, and what to install or set for the rest.
+
+        Exits 0, 1 when something that should work here is broken, 2 on bad usage.
+        """
+        found = sections(ask_survey())
+        render(found, Console())
+        if json is not None:
+            body = {section.title: [one.to_json() for one in section.findings] for section in found}
+            write_body({"doctor": body}, json)
+        raise typer.Exit(EXIT_BROKEN if broken(found) else 0)
+
+
+def ask_survey(limit_s: float = _LIMIT_S) -> Mapping[str, Any]:
+    """What `oom_suite.meters.survey` found in a process of its own.
+
+    Importing torch may raise, hang or crash; then the answer has the key ``error``, one clause.
+
+    Args:
+        limit_s: seconds that it may take.
+    """
+    # The child finds this very suite, and the bindings find nothing new in the current folder.
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    try:
+        done = subprocess.run(  # noqa: S603 - this interpreter, one of our modules
+            [sys.executable, "-m", _SURVEY],
+            env=environ,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=limit_s,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"importing torch and asking the drivers took more than {limit_s:g} s"}
+    except OSError as error:
+        return {"error": f"no process could be started: {error.strerror or error}"}
+    lines = done.stdout.strip().splitlines()
+    if done.returncode == 0 and lines:
+        answer = json_text.loads(lines[-1])
+        assert isinstance(answer, dict)
+        return answer
+    last = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    detail = f": {last[-1]}" if last else ""
+    return {"error": f"the process that imports torch {_ending(done.returncode)}{detail}"}
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
