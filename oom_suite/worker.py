@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.errors import UsageError
+from oom_suite.errors import NotApplicableError, UsageError
 from oom_suite.lanes.measure import Limits, MeasureLane
 from oom_suite.lanes.prove import ProveLane
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.meters import Watch
+from oom_suite.records import Ask
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import parse
 from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
@@ -27,22 +28,30 @@ if TYPE_CHECKING:
 def make_handler(job: Job) -> Callable[[Any], Any]:
     """The function that answers sizes with the trace of one call at them.
 
-    In the prove lane it answers `Hints` with a `SymbolicTrace`.
+    In the prove lane it answers `Hints` with a `SymbolicTrace`; an `Ask` names a builder too.
     """
     root = None if job.root is None else Path(job.root)
     subject = load(parse(job.subject), root=root, arch=job.arch)
-    module, _, function = job.builder.partition(":")
-    inputs = getattr(importlib.import_module(module), function)
     lane = _lane(job, subject.root)
 
-    def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], Any]:
-        # A server decodes without gradients; the lanes themselves leave that to the code.
-        with torch.no_grad():
-            step = functools.partial(subject.call, **inputs(sizes, device))
-        return torch.no_grad()(step)
+    def builder(name: str) -> Callable[[Mapping[str, int], torch.device], Callable[[], Any]]:
+        module, _, function = name.partition(":")
+        inputs = getattr(importlib.import_module(module), function)
+
+        def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], Any]:
+            # A server decodes without gradients; the lanes themselves leave that to the code.
+            with torch.no_grad():
+                step = functools.partial(subject.call, **inputs(sizes, device))
+            return torch.no_grad()(step)
+
+        return build
+
+    usual = builder(job.builder)
 
     def run(request: Any) -> Any:
-        return lane.run(build, request)
+        if isinstance(request, Ask):
+            return lane.run(builder(request.builder), request.sizes)
+        return lane.run(usual, request)
 
     return run
 
@@ -58,10 +67,17 @@ def _lane(job: Job, root: Path) -> ShadowLane | MeasureLane | ProveLane:
         set_on_launch(prove.launched)
         return prove
     if job.lane == "measure":
+        # Without Triton, its kernels cannot run on a GPU either.
+        set_on_launch(_refused)
         limits = Limits(job.headroom_bytes, job.headroom_by, job.snapshot_folder)
         return MeasureLane(root, job.device, _watch, limits)
     msg = f"unknown lane {job.lane!r}: choose shadow, measure or prove"
     raise UsageError(msg)
+
+
+def _refused(kernel: str, _arguments: list[object]) -> None:
+    msg = f"needs a GPU and Triton: it launches the Triton kernel {kernel}"
+    raise NotApplicableError(msg)
 
 
 def _watch(device: torch.device) -> Watch:
