@@ -11,6 +11,7 @@ ROOT = Path("/")
 """The machine's file tree."""
 
 _NVIDIA_GPUS = "proc/driver/nvidia/gpus"
+_NVIDIA_NODES = "dev/nvidia[0-9]*"
 _KFD_NODES = "sys/class/kfd/kfd/topology/nodes"
 
 
@@ -70,8 +71,10 @@ def torch_build() -> str:
 
 
 def _nvidia() -> Machine | None:
+    # A container has the nodes of its own GPUs, and may see the host's folders.
     for told_by, num_gpus in (
         ("NVML", nvml_gpus()),
+        ("/dev", sum(1 for _ in ROOT.glob(_NVIDIA_NODES))),
         (f"/{_NVIDIA_GPUS}", _num_entries(ROOT / _NVIDIA_GPUS)),
     ):
         if num_gpus:

@@ -120,6 +120,15 @@ def test_nvml_is_believed_before_the_drivers_folders(bare, monkeypatch):
     assert Machine("cuda", 1, "NVML") == machine.find_machine()
 
 
+def test_device_nodes_are_believed_before_the_drivers_folders(bare):
+    """They are what this container can open; the control nodes are no GPUs."""
+    plant_nvidia(bare, "0000:01:00.0", "0000:02:00.0")
+    (bare / "dev").mkdir()
+    for name in ("nvidia3", "nvidiactl", "nvidia-uvm"):
+        (bare / "dev" / name).touch()
+    assert Machine("cuda", 1, "/dev") == machine.find_machine()
+
+
 @pytest.mark.parametrize(("build", "expected"), [("hip", 1), ("cuda", 2), ("", 2)])
 def test_torchs_build_decides_between_two_drivers(bare, monkeypatch, build, expected):
     """Its runtime is the one that will read the variable."""
