@@ -13,6 +13,7 @@ from oom_suite.safety.protocol import Target
 from oom_suite.subjects.decode import BUILTINS
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,18 @@ def _precision() -> Detector:
     return Precision((name, BUILTINS[name]))
 
 
+def _capture() -> Detector:
+    from oom_suite.safety.capture import Capture  # noqa: PLC0415 - as above
+
+    return Capture(set_on_launch)
+
+
+def _creep() -> Detector:
+    from oom_suite.safety.creep import Creep  # noqa: PLC0415 - as above
+
+    return Creep(set_on_launch)
+
+
 def _plain(module: str, detector: str) -> Callable[[], Detector]:
     def make() -> Detector:
         # Late: a child imports what its own detectors need, and no other's.
@@ -43,8 +56,8 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
     "writes": _plain("writes", "Writes"),
     "indices": _plain("indices", "BadIndices"),
     "addresses": _plain("addresses", "Addresses"),
-    "capture": _plain("capture", "Capture"),
-    "creep": _plain("creep", "Creep"),
+    "capture": _capture,
+    "creep": _creep,
     "precision": _precision,
 }
 """What looks at each property."""

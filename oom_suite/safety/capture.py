@@ -22,9 +22,9 @@ from oom_suite.lanes.shadow_device import shadow_device
 from oom_suite.lanes.under_test import lines_under_test
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.capture_record import CaptureWatch, watched
-from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.apart import in_fork
+from oom_suite.safety.capture_record import CaptureWatch, told_to
+from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.graph_replay import graph_replays
 from oom_suite.workloads.decode import build, build_swa_only
 
@@ -131,10 +131,11 @@ class Capture:
             step = inputs(sizes, device)
 
             def call() -> None:
-                for _ in range(_WARM_UPS):
-                    target.call(**step)
-                with watched(watch):
-                    target.call(**step)
+                with told_to(watch):
+                    for _ in range(_WARM_UPS):
+                        target.call(**step)
+                    with watch:
+                        target.call(**step)
 
             return torch.no_grad()(call)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
 import torch
@@ -16,6 +16,7 @@ from oom_suite.safety import capture_table as table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
 
     from oom_suite.lanes.source_lines import SourceLines
     from oom_suite.safety.capture_table import Refused
@@ -51,6 +52,23 @@ class CaptureWatch(TorchDispatchMode):
         self._hits: dict[tuple[str, Any], Hit] = {}
         self._assigned: weakref.ref[Any] | None = None
         self._pinned: dict[int, weakref.ref[Any]] = {}
+        self._is_watching = False
+
+    def __enter__(self) -> Self:
+        """Watch from now on."""
+        self._is_watching = True
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        """Watch no more."""
+        self._is_watching = False
+        super().__exit__(kind, error, where)  # type: ignore[no-untyped-call]  # as above
 
     @property
     def hits(self) -> tuple[Hit, ...]:
@@ -99,12 +117,13 @@ class CaptureWatch(TorchDispatchMode):
 
     def waited(self, what: str) -> bool:
         """Note a call that waits for the device; True, which is what a finished query says."""
-        self.note(SYNCHRONIZE, f"{what} waits for the device, which a capture refuses")
+        if self._is_watching:
+            self.note(SYNCHRONIZE, f"{what} waits for the device, which a capture refuses")
         return True
 
-    def shown(self, tensor: object) -> None:
+    def shown(self, tensor: torch.Tensor) -> None:
         """Note that a tensor was printed, which reads its values."""
-        if isinstance(tensor, torch.Tensor) and device_of(tensor).type == self._device_type:
+        if self._is_watching and device_of(tensor).type == self._device_type:
             self.note(table.SYNC, "printing a tensor reads its values on the host")
 
     def _refused_here(
@@ -159,8 +178,11 @@ class CaptureWatch(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def watched(watch: CaptureWatch) -> Iterator[None]:
-    """While active, `watch` sees operators, waits for the device, and printed tensors."""
+def told_to(watch: CaptureWatch) -> Iterator[None]:
+    """While active, what waits for the device does nothing, and `watch` is told when it watches.
+
+    So is every printed tensor.
+    """
 
     def instead(what: str) -> Callable[..., bool]:
         return lambda *_, **__: watch.waited(what)
@@ -169,7 +191,8 @@ def watched(watch: CaptureWatch) -> Iterator[None]:
 
     def shown(tensor: torch.Tensor, **options: Any) -> str:
         watch.shown(tensor)
-        return show(tensor, **options)
+        text: str = show(tensor, **options)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return text
 
     with contextlib.ExitStack() as patches:
         for owner, name in _WAITS:
@@ -177,5 +200,4 @@ def watched(watch: CaptureWatch) -> Iterator[None]:
                 what = f"{owner.__name__}.{name}"
                 patches.enter_context(mock.patch.object(owner, name, instead(what)))
         patches.enter_context(mock.patch.object(torch._tensor_str, "_str", shown))  # noqa: SLF001 - as above
-        patches.enter_context(watch)
         yield

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from oom_suite.records import Verdict
 from oom_suite.safety.capture import DISAGREES, Answer, Capture, agreed
@@ -147,7 +148,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("fault", "kind"), FAULTS.items(), ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize(
+    ("fault", "kind"), FAULTS.items(), ids=lambda one: getattr(one, "__name__", one)
+)
 def test_what_a_capture_refuses_is_named_with_its_line(fault, kind):
     """The hit has the fault's kind, and the line of the function that was planted."""
     found = finding(step_that(fault))
@@ -194,7 +197,11 @@ def sorts(step):
 
 def added_in_place(step):
     rows = torch.zeros(4, device=step["q"].device)
-    rows.index_put_((torch.zeros(2, dtype=torch.int64, device=rows.device),), torch.ones(2, device=rows.device), accumulate=True)
+    rows.index_put_(
+        (torch.zeros(2, dtype=torch.int64, device=rows.device),),
+        torch.ones(2, device=rows.device),
+        accumulate=True,
+    )
 
 
 def full_and_where(step):
@@ -251,17 +258,18 @@ def test_the_built_ins_are_what_they_say(name, workload, verdict):
     assert verdict is finding(BUILTINS[name], workload).verdict
 
 
-def slots_kept_by_address(**step):
-    """Made in the warm-up from the indices that were there, and found again by address."""
-    key = step["swa_indices"].data_ptr() if step["q"].device.type == "cpu" else 0
-    if key not in KEPT:
-        KEPT[key] = step["swa_indices"].clone()
-    BUILTINS["token_gather"](**{**step, "swa_indices": KEPT[key]})
+SLOTS = WeakTensorKeyDictionary()
+
+
+def slots_kept_by_tensor(**step):
+    """Made in the warm-up from the indices that were there, and found again by their tensor."""
+    kept = SLOTS.setdefault(step["swa_indices"], step["swa_indices"].clone())
+    BUILTINS["token_gather"](**{**step, "swa_indices": kept})
 
 
 def test_contents_kept_from_before_are_a_stale_replay():
     """No operator is refused, but a replay gives the answer to the old indices."""
-    found = finding(slots_kept_by_address, "decode-swa")
+    found = finding(slots_kept_by_tensor, "decode-swa")
     assert (Verdict.FAIL, "stale-replay") == (found.verdict, found.hits[0].kind)
     assert "new indices" in found.hits[0].text
 
