@@ -10,7 +10,7 @@ from rich.console import Console
 
 from oom_suite.bisect.releases import bisect_releases
 from oom_suite.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
-from oom_suite.commands import doctor, law, lock, locked, ranks, replay
+from oom_suite.commands import compare, doctor, law, lock, locked, measure, ranks, replay
 from oom_suite.commands.options import (
     Arch,
     BudgetText,
@@ -26,6 +26,7 @@ from oom_suite.commands.options import (
     Set,
     Subjects,
     TimeLimit,
+    Unexplained,
     WorkloadName,
 )
 from oom_suite.commands.settings import read_settings
@@ -71,6 +72,7 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     json: Json = None,
     html: Html = None,
     quiet: Quiet = False,
+    unexplained: Unexplained = "0",
     against_lock: Locked = False,
     file: LockFile = DEFAULT_FILE,
 ) -> None:
@@ -80,7 +82,16 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     bad usage, 3 when a subject cannot be judged or has no locked law.
     """
     settings = read_settings(
-        scenario, sizes or [], workload, lane, device, arch, budget, time_limit, memory_limit
+        scenario,
+        sizes or [],
+        workload,
+        lane,
+        device,
+        arch,
+        budget,
+        time_limit,
+        memory_limit,
+        unexplained,
     )
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
@@ -159,6 +170,8 @@ def bisect_command(  # noqa: PLR0913 - one parameter for each option
 doctor.register(app)
 law.register(app)
 lock.register(app)
+measure.register(app)
+compare.register(app)
 ranks.register(app)
 replay.register(app)
 

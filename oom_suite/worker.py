@@ -32,7 +32,7 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
     """
     root = None if job.root is None else Path(job.root)
     subject = load(parse(job.subject), root=root, arch=job.arch)
-    lane = _lane(job, subject.root)
+    lane: Any = _lane(job, subject.root)
 
     def builder(name: str) -> Callable[[Mapping[str, int], torch.device], Callable[[], Any]]:
         module, _, function = name.partition(":")

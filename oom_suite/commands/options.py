@@ -49,6 +49,14 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option("--memory-limit", help="address space a child may add, such as 2GiB"),
 ]
+Unexplained = Annotated[
+    str,
+    typer.Option(
+        "--unexplained",
+        metavar="BYTES",
+        help="bytes that the measure lane may find beyond the prediction; 0 by default",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="write the results to this file")]
 Html = Annotated[
     Path | None, typer.Option("--html", help="write a page with the chart, to open in a browser")

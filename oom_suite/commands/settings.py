@@ -23,6 +23,7 @@ def read_settings(  # noqa: PLR0913, PLR0917 - the options, once, in the order o
     budget: str | None,
     time_limit_s: float,
     memory_limit: str | None,
+    unexplained: str = "0",
 ) -> Settings:
     """The settings that these options spell.
 
@@ -44,6 +45,7 @@ def read_settings(  # noqa: PLR0913, PLR0917 - the options, once, in the order o
         budget=None if budget is None else find_budget(budget),
         time_limit_s=time_limit_s,
         memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
+        unexplained_bytes=parse_bytes(unexplained),
     )
 
 

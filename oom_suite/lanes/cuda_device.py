@@ -37,7 +37,7 @@ class CudaDevice:
     @property
     def workspace_name(self) -> str:
         """Whose workspaces `clear_workspaces` frees."""
-        return "cuBLAS" if torch.version.hip is None else "hipBLAS, hipBLASLt"
+        return "cuBLAS, cuBLASLt" if torch.version.hip is None else "hipBLAS, hipBLASLt"
 
     @contextlib.contextmanager
     def own_stream(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from oom_suite.allocator import round_request
 from oom_suite.lanes.device_history import History, read_history
 from oom_suite.lanes.failed_call import warm_up
 from oom_suite.lanes.under_test import enter_code_under_test, no_collections
@@ -196,5 +197,5 @@ def _workspaces(
         for each in history.allocations
         if each.op == operator
     )
-    earlier_bytes = kept_bytes - sum(each.num_bytes for each in made)
+    earlier_bytes = kept_bytes - sum(round_request(each.num_bytes) for each in made)
     return (*made, *((Workspace(name, earlier_bytes),) if earlier_bytes > 0 else ()))

@@ -3,8 +3,9 @@
 from oom_suite.records.bisection import Bisection
 from oom_suite.records.environment import Environment
 from oom_suite.records.frame import Frame
-from oom_suite.records.job import Job
+from oom_suite.records.job import Ask, Job
 from oom_suite.records.law import Contract, Law, Polynomial
+from oom_suite.records.measured_row import MeasuredRow
 from oom_suite.records.measurement import (
     AllocatorPeaks,
     Measurement,
@@ -21,6 +22,7 @@ from oom_suite.records.workload import Axis, Workload
 __all__ = [
     "Allocation",
     "AllocatorPeaks",
+    "Ask",
     "Axis",
     "Bisection",
     "Blame",
@@ -32,6 +34,7 @@ __all__ = [
     "Job",
     "Launch",
     "Law",
+    "MeasuredRow",
     "Measurement",
     "OutOfMemory",
     "Peak",

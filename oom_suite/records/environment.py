@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,7 @@ class Environment:
             for field in fields(self)
             if (mine := getattr(self, field.name)) != (theirs := getattr(other, field.name))
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """The environment as JSON values."""
+        return asdict(self)

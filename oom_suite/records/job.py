@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,16 @@ class Job:
     headroom_by: str = "ballast"
     snapshot_folder: str | None = None
     scratch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request to a child for another workload than its job's.
+
+    Attributes:
+        builder: ``"module:function"`` that builds the workload's keyword arguments.
+        sizes: the axes' values.
+    """
+
+    builder: str
+    sizes: Mapping[str, int]

@@ -60,10 +60,22 @@ def write(
     write_body(body, path)
 
 
-def write_body(body: Mapping[str, Any], path: str | Path) -> None:
+def write_body(body: Mapping[str, Any], path: str | Path, row_key: str = "") -> None:
     """Write JSON values and where they were made to a file, whole or not at all.
+
+    Args:
+        body: the values.
+        path: the file; an existing one is replaced.
+        row_key: the key of a list whose items take one line each; empty for none.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    write_text(json.dumps({**body, "environment": environment()}, indent=2) + "\n", path)
+    whole = {**body, "environment": environment()}
+    if not row_key:
+        write_text(json.dumps(whole, indent=2) + "\n", path)
+        return
+    lines = ",\n".join(f"    {json.dumps(row)}" for row in whole[row_key])
+    text = json.dumps({**whole, row_key: []}, indent=2)
+    filled = text.replace(f'"{row_key}": []', f'"{row_key}": [\n{lines}\n  ]', 1)
+    write_text(filled + "\n", path)
