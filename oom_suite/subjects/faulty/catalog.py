@@ -2,63 +2,79 @@
 
 from __future__ import annotations
 
+from oom_suite.subjects.faulty.catalog_of_growth import AXES, BUILDERS, GROWTH
+from oom_suite.subjects.faulty.catalog_of_safety import SAFETY
 from oom_suite.subjects.faulty.record import LAW, Mutant, Promised, Twin
 
 __all__ = ["LAW", "MUTANTS", "TWINS", "Mutant", "Promised", "Twin"]
 
-
-def _growth(
-    function: str,
-    fault: str,
-    blame: str = "",
-    workload: str = "decode",
-    *,
-    is_stateful: bool = False,
-) -> Mutant:
-    expected = (blame or function,)
-    return Mutant(
-        "growth", function, LAW, fault, expected, workload=workload, is_stateful=is_stateful
-    )
-
-
-_GROWTH = (
-    _growth("whole_dequant_swa", "decodes the whole sliding-window pool", blame="decode"),
-    _growth("whole_dequant_extra", "decodes the whole compressed pool", blame="decode"),
-    _growth("whole_dequant_both", "decodes both pools: vLLM #41962", blame="decode"),
-    _growth("byte_per_block", "one byte per block"),
-    _growth("bit_per_block", "one bit per block"),
-    _growth("bit_per_extra_block", "one bit per block of the compressed pool alone"),
-    _growth("bit_per_block_in_words", "one bit per block, in words of 32"),
-    _growth("only_above_a_size", "one byte per block, from 100,000 blocks on"),
-    _growth("only_below_a_size", "one byte per block, below 100,000 blocks"),
-    _growth("only_without_extra", "only where the window is alone", workload="decode-swa"),
-    _growth("only_with_extra", "only where there is a compressed pool"),
-    _growth("only_at_one_token", "only for a batch of one"),
-    _growth("only_with_many_heads", "only above 64 heads"),
-    _growth("from_the_second_call", "only from the second call on", is_stateful=True),
-    _growth("in_a_global_buffer", "a byte per block kept in a global", is_stateful=True),
-    _growth("in_a_side_stream", "a byte per block taken on another stream"),
-    _growth("index_map", "an int64 map over every slot"),
-    _growth("clone_of_pool", "a copy of the pool"),
-    _growth("pool_as_float", "the pool's bytes as float16"),
-    _growth("arange_of_slots", "the number of every slot"),
-    _growth("counts_of_slots", "a count for every slot"),
-    _growth("one_hot_of_blocks", "one-hot over the blocks"),
-    _growth("mask_of_blocks", "a mask over the blocks"),
-    _growth("mask_by_isin", "a comparison with every block"),
-    _growth("prefix_of_blocks", "prefix sums over the blocks"),
-    _growth("pool_padded_to_a_power_of_two", "the pool padded to a power of two"),
-    _growth("contiguous_scales", "the pool's scales made contiguous"),
-    _growth("freed_below_the_peak", "a byte per block, freed before the peak"),
-    _growth("smaller_of_both_pools", "a byte per block of the smaller pool"),
-    _growth("tokens_times_blocks", "a matrix of requests by blocks"),
-    _growth("order_of_blocks", "a sort over the blocks"),
-    _growth("every_turn_keeps", "a loop over the pool that keeps its buffers"),
-    _growth("largest_of_all_scales", "a reduction with a result for each block"),
-)
-
-MUTANTS: tuple[Mutant, ...] = _GROWTH
+MUTANTS: tuple[Mutant, ...] = (*GROWTH, *AXES, *BUILDERS, *SAFETY)
 """Steps with one planted fault."""
 
-TWINS: tuple[Twin, ...] = ()
+
+def _twin(function: str, oddity: str, *, is_stateful: bool = False) -> Twin:
+    return Twin("twins", function, oddity, is_stateful=is_stateful)
+
+
+TWINS: tuple[Twin, ...] = (
+    _twin("in_chunks", "reads in chunks"),
+    _twin("token_by_token", "one request after the other"),
+    _twin("head_by_head", "four heads at a time"),
+    _twin("halves_of_the_batch", "the second half of the batch first"),
+    _twin("reversed_batch", "the batch in reverse order"),
+    _twin("workspace_in_a_global", "a workspace made once", is_stateful=True),
+    _twin("workspace_that_settles", "a workspace that doubles and settles", is_stateful=True),
+    _twin("more_than_needed", "a buffer of constant size, unused"),
+    _twin("padded_to_a_power_of_two", "named entries padded to a power of two"),
+    _twin("batch_padded_to_sixteen", "the batch padded to 16"),
+    _twin("clone_of_queries", "a copy of the queries"),
+    _twin("queries_in_float32", "the queries widened"),
+    _twin("indices_as_int64", "the indices widened"),
+    _twin("indices_cloned_and_clamped", "a copy of the indices clamped"),
+    _twin("output_written_twice", "the output written twice"),
+    _twin("output_by_copy", "the output copied from a buffer"),
+    _twin("view_into_a_larger_buffer", "a result in the middle of a buffer"),
+    _twin("flat_addresses", "flat bytes at int64 addresses"),
+    _twin("strided_view", "a view of the pool by as_strided"),
+    _twin("sorted_entries", "entries in order of their slots"),
+    _twin("entries_reversed", "entries from the last to the first"),
+    _twin("pools_in_other_order", "the compressed pool first"),
+    _twin("softmax_in_two_passes", "the logits computed twice"),
+    _twin("keys_in_two_halves", "the keys in two halves"),
+    _twin("duplicates_found_by_sort", "duplicates found by sorting"),
+    _twin("rows_by_index_select", "rows gathered flat"),
+    _twin("decoded_in_bf16", "decoded to bf16, then widened"),
+    _twin("scales_by_exponent", "scales made from their bits"),
+    _twin("block_ids_as_int32", "narrow block numbers, wide products"),
+    _twin("scratch_made_and_dropped", "the same scratch eight times"),
+    _twin("narrower_for_one_request", "another path for one request"),
+    _twin("sink_as_a_copy", "a copy of the sink"),
+    Twin(
+        "builders",
+        "gathered_by_index_select",
+        "an embedding lookup",
+        promised=Promised({"num_rows": 4096, "num_tokens": 8}, ("num_rows",)),
+    ),
+    Twin(
+        "builders",
+        "appended_in_place",
+        "a key written in place",
+        promised=Promised({"num_cached": 1024}, ("num_cached",)),
+    ),
+    Twin(
+        "builders",
+        "logits_in_chunks",
+        "a cross-entropy in chunks",
+        promised=Promised({"num_tokens": 1024, "vocabulary": 512}, ("num_tokens",)),
+    ),
+    Twin(
+        "builders",
+        "padded_for_its_experts",
+        "rows padded for each expert",
+        promised=Promised(
+            {"num_tokens": 64, "num_experts": 8},
+            at_most="(num_tokens + 16*num_experts) * 256",
+        ),
+    ),
+)
 """Steps that are unusual and right."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from oom_suite.subjects.decode import full_dequant_decode, streaming_decode, token_gather_decode
+from oom_suite.subjects.decode import full_dequant_decode, token_gather_decode
 from oom_suite.subjects.decode.fp8_rows import Fp8Rows
 
 _LARGE_POOL = 100_000
@@ -63,7 +63,7 @@ def bit_per_extra_block(**step: Any) -> None:
     """A bitmap with one bit for each block of the compressed pool alone."""
     pool = step["kv_cache"]
     bitmap = torch.zeros((pool.shape[0] + 7) // 8, dtype=torch.uint8, device=pool.device)
-    streaming_decode(**step)
+    token_gather_decode(**step)
     del bitmap
 
 
@@ -71,7 +71,7 @@ def bit_per_block_in_words(**step: Any) -> None:
     """The same bitmap in words of 32 bits."""
     pool = step["swa_k_cache"]
     bitmap = torch.zeros((pool.shape[0] + 31) // 32, dtype=torch.int32, device=pool.device)
-    streaming_decode(**step)
+    token_gather_decode(**step)
     del bitmap
 
 
@@ -107,7 +107,7 @@ def only_with_extra(**step: Any) -> None:
     pool = step["swa_k_cache"]
     num_blocks = 0 if step["swa_only"] else pool.shape[0]
     state = torch.zeros(num_blocks, dtype=torch.uint8, device=pool.device)
-    streaming_decode(**step)
+    token_gather_decode(**step)
     del state
 
 
@@ -153,7 +153,7 @@ def in_a_side_stream(**step: Any) -> None:
     pool = step["swa_k_cache"]
     beside: Any = contextlib.nullcontext()
     if pool.device.type == "cuda":
-        side = torch.cuda.Stream(pool.device)
+        side = torch.cuda.Stream(pool.device)  # type: ignore[no-untyped-call] # torch's own
         side.wait_stream(torch.cuda.current_stream(pool.device))
         beside = torch.cuda.stream(side)
     with beside:
@@ -234,7 +234,7 @@ def prefix_of_blocks(**step: Any) -> None:
     """A running count over the pool, as compaction by prefix sums has it."""
     pool = step["swa_k_cache"]
     rank = torch.ones(pool.shape[0], dtype=torch.int32, device=pool.device).cumsum(0)
-    streaming_decode(**step)
+    token_gather_decode(**step)
     del rank
 
 
@@ -293,7 +293,9 @@ def order_of_blocks(**step: Any) -> None:
 def every_turn_keeps(**step: Any) -> None:
     """A constant buffer for every 16,384 blocks of the pool, all of them kept."""
     pool = step["swa_k_cache"]
-    kept = [pool.new_empty(4096) for _ in range(0, pool.shape[0], 16384)]
+    kept = []
+    for _ in range(0, pool.shape[0], 16384):
+        kept.append(pool.new_empty(4096))  # noqa: PERF401 - a comprehension has a name of its own
     token_gather_decode(**step)
     del kept
 
