@@ -22,9 +22,14 @@ NOT_RUN = {
     "pip install tox && tox": "it is this very test run",
     "tox -e rocm": "needs an AMD GPU",
     "docker run": "needs an AMD GPU and a container engine",
+    "pytest tests/gate tests/device -n auto": "needs GPUs",
+    "torchrun --standalone --nproc-per-node 8": "needs eight GPUs",
     "git bisect run": "run on a made-up repository in test_bisect.py",
 }
 """Documented commands that cannot be run here, by how they begin, each with why."""
+
+MODULES = {"oom-suite": "oom_suite", "pytest": "pytest", "torchrun": "torch.distributed.run"}
+"""The module behind a command."""
 
 OMITTED = "..."
 
@@ -93,8 +98,8 @@ def test_documented_command_prints_what_is_shown(command, tmp_path):
     for name, body in files_shown(page):
         (tmp_path / name).write_text(body, encoding="utf-8")
     words = shlex.split(TOX.get(command.text, command.text))
-    assert words[0] in {"oom-suite", "pytest"}, f"do not know how to run {command.text!r}"
-    module = {"oom-suite": "oom_suite", "pytest": "pytest"}[words[0]]
+    assert words[0] in MODULES, f"do not know how to run {command.text!r}"
+    module = MODULES[words[0]]
     done = subprocess.run(
         [sys.executable, "-m", module, *words[1:]],
         cwd=ROOT if module == "pytest" else tmp_path,
