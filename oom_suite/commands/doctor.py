@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_BROKEN = 1
 _SURVEY = "oom_suite.meters.survey"
+_WITHOUT_TORCH = "--without-torch"
 _LIMIT_S = 120.0
 
 
@@ -45,16 +46,29 @@ def register(app: typer.Typer) -> None:
 def ask_survey(limit_s: float = _LIMIT_S) -> Mapping[str, Any]:
     """What `oom_suite.meters.survey` found in a process of its own.
 
-    Importing torch may raise, hang or crash; then the answer has the key ``error``, one clause.
+    Importing torch may raise, hang or crash. Where it ends the process, the rest is asked for
+    without it, and torch's own answer is that end; where that ends too, the only key is
+    ``error``.
 
     Args:
-        limit_s: seconds that it may take.
+        limit_s: seconds that each process may take.
     """
-    # The child finds this very suite, and the bindings find nothing new in the current folder.
+    answer, failure = _asked((), limit_s)
+    if answer is not None:
+        return answer
+    answer, other = _asked((_WITHOUT_TORCH,), limit_s)
+    if answer is None:
+        return {"error": other}
+    return {**answer, "torch": {"error": failure}}
+
+
+def _asked(arguments: tuple[str, ...], limit_s: float) -> tuple[dict[str, Any] | None, str]:
+    """The answer; or None, and how the process ended, in one clause."""
+    # The child must find this very suite, wherever the asker found it.
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, one of our modules
-            [sys.executable, "-m", _SURVEY],
+            [sys.executable, "-m", _SURVEY, *arguments],
             env=environ,
             capture_output=True,
             text=True,
@@ -63,17 +77,18 @@ def ask_survey(limit_s: float = _LIMIT_S) -> Mapping[str, Any]:
             timeout=limit_s,
         )
     except subprocess.TimeoutExpired:
-        return {"error": f"importing torch and asking the drivers took more than {limit_s:g} s"}
+        return None, f"importing torch and asking the drivers took more than {limit_s:g} s"
     except OSError as error:
-        return {"error": f"no process could be started: {error.strerror or error}"}
-    lines = done.stdout.strip().splitlines()
-    if done.returncode == 0 and lines:
-        answer = json_text.loads(lines[-1])
-        assert isinstance(answer, dict)
-        return answer
+        return None, f"no process could be started: {error.strerror or error}"
+    try:
+        answer = json_text.loads(done.stdout.strip().rpartition("\n")[2])
+    except ValueError:
+        answer = None
+    if done.returncode == 0 and isinstance(answer, dict):
+        return answer, ""
     last = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     detail = f": {last[-1]}" if last else ""
-    return {"error": f"the process that imports torch {_ending(done.returncode)}{detail}"}
+    return None, f"the process that imports torch {_ending(done.returncode)}{detail}"
 
 
 def _ending(code: int) -> str:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _LOW_DISK_BYTES = GIB
 _TODO = {
     "nvml": "on NVIDIA: install the driver, and pip install 'oom-suite[nvidia]'",
-    "amdsmi": "on AMD: install ROCm's amd-smi-lib and its amdsmi, or set ROCM_PATH",
+    "amdsmi": "on AMD: install ROCm's amd-smi-lib, or set ROCM_PATH",
     "drm": "on AMD: load the amdgpu driver, and give a container /dev/dri and /dev/kfd",
     "mem_get_info": "install a torch built for CUDA or ROCm on a machine with a GPU",
-    "cgroup": "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1); psutil measures too",
+    "cgroup": "boot with cgroup v2; for one process, psutil is enough",
 }
 _TOOLS = {
     "compute-sanitizer": ("NVIDIA's memory checker", "it comes with the CUDA toolkit"),
@@ -115,8 +115,7 @@ def _gpu(gpu: Mapping[str, Any]) -> Finding:
 
 def _torch(torch: Mapping[str, Any], survey: Mapping[str, Any]) -> Iterator[Finding]:
     if torch.get("error"):
-        todo = "mend the installation until `python -c 'import torch'` works"
-        yield Finding("torch", State.BROKEN, torch["error"], todo)
+        yield Finding("torch", State.BROKEN, torch["error"], _mending(torch["error"]))
     else:
         build = (
             f"CUDA {torch['cuda']}"
@@ -138,6 +137,14 @@ def _torch(torch: Mapping[str, Any], survey: Mapping[str, Any]) -> Iterator[Find
     else:
         why = "not installed; kernels of code under test are placeholders"
         yield Finding("Triton", State.NO, why, "pip install 'oom-suite[triton]'")
+
+
+def _mending(error: str) -> str:
+    if "libamd_smi" in error:
+        return "install ROCm's amd-smi-lib, or pip uninstall the amdsmi that lacks its library"
+    if error.startswith("ModuleNotFoundError"):
+        return "install torch"
+    return "mend torch's installation until it can be imported"
 
 
 def _meters(readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

@@ -156,7 +156,7 @@ def _bindings() -> Any:
         msg = "amdsmi is not installed (ROCm brings it; or pip install amdsmi)"
         raise MeterError(msg) from error
     except KeyError as error:
-        msg = f"amdsmi finds no {_LIBRARY}: install ROCm's amd-smi-lib, or set ROCM_PATH"
+        msg = f"amdsmi finds no {_LIBRARY}"
         raise MeterError(msg) from error
     except AttributeError as error:
         msg = f"amdsmi and its {_LIBRARY} are of different versions: {error}"

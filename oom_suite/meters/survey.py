@@ -15,6 +15,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+from oom_suite.meters.mem_get_info import MemGetInfoMeter
 from oom_suite.meters.protocol import Device
 from oom_suite.meters.watch import Watch, openers
 from oom_suite.units import MIB
@@ -25,12 +26,17 @@ ALLOCATOR_VARIABLES = (
     "PYTORCH_HIP_ALLOC_CONF",
     "PYTORCH_NO_CUDA_MEMORY_CACHING",
 )
+WITHOUT_TORCH = "--without-torch"
 _TRIED_BYTES = MIB
 
 
-def survey() -> dict[str, Any]:
-    """Everything as JSON values. What fails is text under ``error`` where its answer would be."""
-    torch, error = _imported("torch")
+def survey(*, with_torch: bool = True) -> dict[str, Any]:
+    """Everything as JSON values. What fails is text under ``error`` where its answer would be.
+
+    Args:
+        with_torch: whether to import torch; not where that has ended a process already.
+    """
+    torch, error = _imported("torch") if with_torch else (None, "torch was not imported")
     found: dict[str, Any] = {
         "torch": {"error": error} if torch is None else _torch(torch),
         "triton": _triton(),
@@ -42,7 +48,7 @@ def survey() -> dict[str, Any]:
     found["torch"].setdefault("gpus_error", gpus_error)
     found["gpus"] = [_gpu(torch, index) for index in range(num_gpus)]
     if not num_gpus:
-        found["absent"] = _absent()
+        found["absent"] = _absent(with_runtime=torch is not None)
     return found
 
 
@@ -128,13 +134,16 @@ def _watched(kind: str, index: int) -> dict[str, Any]:
     }
 
 
-def _absent() -> list[dict[str, Any]]:
-    """Every meter of a GPU, where torch has none: a driver may be there all the same."""
+def _absent(*, with_runtime: bool) -> list[dict[str, Any]]:
+    """Every meter of a GPU, where torch has none: a driver may be there all the same.
+
+    Args:
+        with_runtime: whether the one that imports torch is among them.
+    """
     readings: dict[str, dict[str, Any]] = {}
+    left_out = {*openers(Device("cpu", 0)), *(() if with_runtime else (MemGetInfoMeter.name,))}
     for kind in ("cuda", "hip"):
-        meters = {
-            k: v for k, v in openers(Device(kind, 0)).items() if k not in {"psutil", "cgroup"}
-        }
+        meters = {k: v for k, v in openers(Device(kind, 0)).items() if k not in left_out}
         with Watch(kind, 0, meters=meters) as watch:
             pass
         for one in watch.readings:
@@ -144,7 +153,7 @@ def _absent() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Print the survey; nothing else that a library prints is on its line."""
-    body = json.dumps(survey())
+    body = json.dumps(survey(with_torch=WITHOUT_TORCH not in sys.argv[1:]))
     sys.stdout.write(f"\n{body}\n")
 
 

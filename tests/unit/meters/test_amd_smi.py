@@ -180,9 +180,7 @@ def test_the_missing_library_is_the_reason(ask, driver):
     """The bindings print to the screen and die of a KeyError; the meter does neither."""
     driver("amdsmi")  # skips where there are no bindings
     said = ask("amdsmi", None, HEALTHY)
-    assert {
-        "error": "amdsmi finds no libamd_smi.so: install ROCm's amd-smi-lib, or set ROCM_PATH"
-    } == said
+    assert {"error": "amdsmi finds no libamd_smi.so"} == said
 
 
 def test_the_library_is_found_below_rocm_path(ask, driver, tmp_path):
