@@ -26,6 +26,7 @@ from oom_suite.units import parse_bytes
 if TYPE_CHECKING:
     from oom_suite.geometry.scenarios import Scenario
 
+EXIT_INTERRUPTED = 130
 WAYS = ("ballast", "limit")
 
 
@@ -86,8 +87,15 @@ def register(app: typer.Typer) -> None:
             subjects=tuple(subjects or ()),
             snapshot_folder=None if snapshot is None else str(snapshot),
         )
-        with Progress() as progress:
-            story = replay(plan, lambda who, doing: progress.update("replay", f"{who}: {doing}"))
+        try:
+            with Progress() as progress:
+                story = replay(
+                    plan, lambda who, doing: progress.update("replay", f"{who}: {doing}")
+                )
+        except KeyboardInterrupt:
+            # Typer ends quietly; that the device is as it was is worth a line.
+            typer.echo("oom-suite: interrupted; no child is left on the device", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         render_replay(story, Console())
         if json is not None:
             write_body({"replay": story.to_json()}, json)
