@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from oom_suite.safety.protocol import Target
 
 NOT_PROVED = (
-    "addresses: past the largest address tried, about 8 GiB into a pool; or with two pools in "
+    "Past the largest address tried, about 8 GiB into a pool; or with two pools in "
     "one buffer."
 )
 CALL_LIMIT_BYTES = 512 << 20

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oom_suite.safety.protocol import Target
 
 NOT_PROVED = (
-    "indices: that an impossible index reads nothing outside and discards it; a wild access that "
+    "That an impossible index reads nothing outside and discards it; a wild access that "
     "lands in other mapped memory beyond the red zones."
 )
 RIGHT, IGNORED, UNDEFINED = "right", "ignored", "undefined"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oom_suite.safety.protocol import Target
     from oom_suite.workloads.decode import StepOptions
 
-NOT_PROVED = "precision: on other keys, longer rows or other sizes; only these steps were computed."
+NOT_PROVED = "On other keys, longer rows or other sizes; only these steps were computed."
 
 
 @dataclass(frozen=True, slots=True)

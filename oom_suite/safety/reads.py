@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oom_suite.workloads.decode import StepOptions
 
 NOT_PROVED = (
-    "reads: what is read and then has no influence on the result; memory beyond the red zones; "
+    "What is read and then has no influence on the result; memory beyond the red zones; "
     "memory that a kernel or library takes inside itself."
 )
 MAX_HITS = 4

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oom_suite.safety.protocol import Target
 
 NOT_PROVED = (
-    "writes: a write beyond the red zones, one of the very bytes that stood there, or one that "
+    "A write beyond the red zones, one of the very bytes that stood there, or one that "
     "is undone before the call returns."
 )
 _PREFILLS = (0x7FA5, 0x7FDA)

@@ -1,0 +1,78 @@
+"""`oom-suite check --safety`: a verdict for each property of each subject."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from oom_suite.commands.settings import ARCHS
+from oom_suite.errors import UsageError, unknown
+from oom_suite.progress import Progress
+from oom_suite.report.json_file import write_body
+from oom_suite.report.safety import render_safety
+from oom_suite.safety_check import SafetySettings, check_safety_all, exit_code
+from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.units import parse_bytes
+from oom_suite.workloads.catalog import workload as find_workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+TAKES = "--device, --arch, --workload, --time-limit, --memory-limit, --json and --quiet"
+
+
+def read_safety_settings(
+    workload: str, device: str, arch: str, time_limit_s: float, memory_limit: str | None
+) -> SafetySettings:
+    """The settings that these options spell.
+
+    Raises:
+        UsageError: one of them is not understood.
+    """
+    if arch not in ARCHS:
+        raise unknown("architecture", arch, ARCHS)
+    if device.partition(":")[0] not in {"cpu", "cuda"}:
+        msg = f"device {device!r} cannot be checked: choose cpu or cuda (HIP devices are cuda)"
+        raise UsageError(msg)
+    return SafetySettings(
+        workload=find_workload(workload).name,
+        device=device,
+        arch=arch,
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
+    )
+
+
+def refuse_others(given: Mapping[str, bool]) -> None:
+    """Nothing, where no option was given that means nothing to a safety check.
+
+    Args:
+        given: whether each such option was given, by its name.
+
+    Raises:
+        UsageError: one was.
+    """
+    for name, is_given in given.items():
+        if is_given:
+            msg = f"{name} means nothing with --safety, which takes {TAKES}: leave it out"
+            raise UsageError(msg)
+
+
+def run_safety(
+    subjects: Sequence[str] | None, settings: SafetySettings, json: Path | None, *, quiet: bool
+) -> int:
+    """The exit code, after the subjects were checked and shown.
+
+    Raises:
+        UsageError: a subject's spelling cannot be read, or the file cannot be written.
+    """
+    with Progress(quiet=quiet) as progress:
+        reports = check_safety_all(
+            subjects or list(BUILTIN_NAMES), settings, on_progress=progress.update
+        )
+    render_safety(reports, Console(), quiet=quiet)
+    if json is not None:
+        write_body({"safety": [report.to_json() for report in reports]}, json)
+    return exit_code(reports)
