@@ -22,6 +22,7 @@ from oom_suite.commands.options import (
     LockFile,
     MemoryLimit,
     Quiet,
+    Safety,
     Scenario,
     Set,
     Subjects,
@@ -29,6 +30,7 @@ from oom_suite.commands.options import (
     Unexplained,
     WorkloadName,
 )
+from oom_suite.commands.safety import read_safety_settings, refuse_others, run_safety
 from oom_suite.commands.settings import read_settings
 from oom_suite.commands.sources import source_folders
 from oom_suite.errors import OomSuiteError, UsageError
@@ -75,12 +77,26 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     unexplained: Unexplained = "0",
     against_lock: Locked = False,
     file: LockFile = DEFAULT_FILE,
+    safety: Safety = False,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
     Exits 0 when all are as expected, 1 when a contract is broken or a locked law grew, 2 on
     bad usage, 3 when a subject cannot be judged or has no locked law.
     """
+    if safety:
+        others = {
+            "--scenario": scenario != "issue-41962",
+            "--set": bool(sizes),
+            "--lane": lane != "shadow",
+            "--budget": budget is not None,
+            "--html": html is not None,
+            "--locked": against_lock,
+            "--unexplained": unexplained != "0",
+        }
+        refuse_others(others)
+        chosen = read_safety_settings(workload, device, arch, time_limit, memory_limit)
+        raise typer.Exit(run_safety(subjects, chosen, json, quiet=quiet))
     settings = read_settings(
         scenario,
         sizes or [],

@@ -68,3 +68,7 @@ LockFile = Annotated[
 Locked = Annotated[
     bool, typer.Option("--locked", help="fail when a law grew since it was locked (see lock)")
 ]
+Safety = Annotated[
+    bool,
+    typer.Option("--safety", help="memory safety instead: reads, writes, indices, addresses ..."),
+]
