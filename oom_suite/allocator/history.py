@@ -125,11 +125,14 @@ def follow(
 
     follower = fresh()
     calls: list[Step | None] = []
+    # Only a request that can fail gives segments back by itself.
+    can_release = limit_bytes is not None or free_bytes is not None
     while follower.position < len(steps):
         start = follower.position
-        call = _next_call(steps, start)
+        releases = steps[start].action in _RELEASES
+        call = _next_call(steps, start) if can_release or not releases else None
         difference = follower.make(call)
-        if difference is not None and call is not None and steps[start].action in _RELEASES:
+        if difference is not None and call is not None and releases:
             # The releases were perhaps not the request's own, but an empty_cache before it.
             follower = fresh()
             for made in calls:

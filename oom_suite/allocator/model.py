@@ -29,8 +29,9 @@ class CachingAllocator:
     always equals allocated; graph capture; several private pools at once; pools that are not
     split or serve as overflow; other backends (``cudaMallocAsync``).
 
-    Source: PyTorch 2.11 and 2.13, ``c10/cuda/CUDACachingAllocator.cpp``,
-    ``DeviceCachingAllocator``. Each rule names its function.
+    Source: PyTorch 2.11, ``c10/cuda/CUDACachingAllocator.cpp``, ``DeviceCachingAllocator``;
+    each rule names its function. Its counters were compared on a device with that version;
+    of 2.13 the constants and options were compared.
 
     **Does not prove:** what memory outside the allocator does (contexts, libraries, other
     processes), nor what the driver rounds a segment to.

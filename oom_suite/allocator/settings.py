@@ -15,8 +15,8 @@ Source: PyTorch 2.11, ``c10/core/AllocatorConfig.cpp``, ``kRoundUpPowerOfTwoInte
 DEFAULT_LARGE_SEGMENT_BYTES = 20 * MIB
 """Segment that requests over 1 MiB and under 10 MiB share.
 
-Source: PyTorch 2.11, ``c10/core/AllocatorConfig.h``, ``kLargeBuffer``; a setting in 2.13
-(``large_segment_size_``), with the same value.
+Source: PyTorch 2.13, ``c10/core/AllocatorConfig.h``, ``large_segment_size_``; earlier the
+constant ``kLargeBuffer``, of the same value.
 """
 
 
@@ -36,7 +36,7 @@ class AllocatorSettings:
         expandable_segments: one growing segment for each stream and pool.
         large_segment_bytes: the segment that middle-sized requests share.
 
-    Source: PyTorch 2.11 and 2.13, ``c10/core/AllocatorConfig.h``.
+    Source: PyTorch 2.13, ``c10/core/AllocatorConfig.h``, ``AcceleratorAllocatorConfig``.
     """
 
     max_split_size_bytes: int | None = None

@@ -51,7 +51,7 @@ def parse_settings(text: str) -> AllocatorSettings:
         UsageError: the text is not ``key:value`` pairs, a key is unknown or stands for
             something that is not modelled, or a value is one that torch refuses.
 
-    Source: PyTorch 2.11 and 2.13, ``c10/core/AllocatorConfig.cpp``, ``parseArgs``.
+    Source: PyTorch 2.13, ``c10/core/AllocatorConfig.cpp``, ``parseArgs``.
     """
     packed = re.sub(r"\s", "", text)
     settings = AllocatorSettings()
