@@ -27,7 +27,7 @@ from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.progress import Progress
 from oom_suite.ranks.group import Group, heads_of_a_rank, own_gpu
 from oom_suite.ranks.judging import group_exit_code, judge_group
-from oom_suite.ranks.run import RankRun, end_children
+from oom_suite.ranks.run import EXIT_INCONCLUSIVE, RankRun, end_children
 from oom_suite.ranks.torchrun import say_why
 from oom_suite.report.json_file import write_body
 from oom_suite.report.ranks import group_line, render_ranks
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from oom_suite.ranks.group import Heads
 
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 MIN_WIDTH = 120
 
 
@@ -93,8 +94,15 @@ def register(app: typer.Typer) -> None:
         # torch's driver reads it when it starts, in the children that measure.
         os.environ.update(own)
         where = ",".join(f"{name}={entry}" for name, entry in own.items())
-        run = _started(group, time_limit)
-        code, said = _run(run, group, named, settings, heads, where, json)
+        try:
+            run = RankRun(group, time_limit)
+            code, said = _run(run, group, named, settings, heads, where, json)
+        except OomSuiteError as error:
+            # The store cannot be reached, or is gone.
+            code, said = EXIT_INCONCLUSIVE, str(error)
+            sys.stderr.write(f"oom-suite: {error}\n")
+        except KeyboardInterrupt:
+            code, said = EXIT_INTERRUPTED, "interrupted"
         _end(code, said, group)
 
 
@@ -103,13 +111,6 @@ def _with_heads(overrides: Sequence[str], heads: Heads) -> list[str]:
         msg = "--set num_heads is what the ranks share: give --heads-total, the heads of them all"
         raise UsageError(msg)
     return [*overrides, f"num_heads={heads.each}"]
-
-
-def _started(group: Group, time_limit_s: float) -> RankRun:
-    try:
-        return RankRun(group, time_limit_s)
-    except OomSuiteError as error:
-        _refuse(error, group)
 
 
 def _refuse(error: OomSuiteError, group: Group) -> NoReturn:
@@ -133,7 +134,11 @@ def _run(  # noqa: PLR0913, PLR0917 - what was asked for, once
     with Progress(quiet=group.rank > 0) as progress:
         run.measure(subjects, settings, where or "cpu", progress.finish)
     if group.rank:
-        return run.shared(), "as rank 0 says"
+        code, why = run.shared()
+        # One of the others speaks for them all.
+        if why and group.rank == 1:
+            sys.stderr.write(f"oom-suite: {why}\n")
+        return code, why or "as rank 0 says"
     return _conclude(run, run.gather(), subjects, settings, heads, json)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -89,18 +88,20 @@ class RankRun:
         """Nothing; afterwards the other ranks end with this code: rank 0's part."""
         self._exchange.put(_CODE, code)
 
-    def shared(self) -> int:
-        """The group's exit code, which rank 0 shares; 3 where it does not."""
+    def shared(self) -> tuple[int, str]:
+        """The group's exit code, which rank 0 shares, and nothing; or 3, and why there is none."""
         give_up_at = time.monotonic() + 2 * self._time_limit_s
         # Rank 0 has its own time to end in, and needs some more to say how.
-        deadline = self._stop_deadline
-        if self._wait(
-            lambda: self._exchange.has(_CODE), lambda: min(give_up_at, deadline() + _ACK_S)
-        ):
-            return int(self._exchange.get(_CODE))
+        self._wait(
+            lambda: self._exchange.has(_CODE) or self._is_gone(0),
+            lambda: min(give_up_at, self._stop_at + _ACK_S),
+        )
+        if self._exchange.has(_CODE):
+            return int(self._exchange.get(_CODE)), ""
+        if self._is_gone(0):
+            return EXIT_INCONCLUSIVE, "rank 0 ended without a verdict: killed, or crashed"
         limit = f"within {2 * self._time_limit_s:g} s of rank {self._group.rank}'s answer"
-        sys.stderr.write(f"oom-suite: rank 0 gave no verdict {limit}: it hangs, or it died\n")
-        return EXIT_INCONCLUSIVE
+        return EXIT_INCONCLUSIVE, f"rank 0 gave no verdict {limit}: it hangs"
 
     def _stop_deadline(self) -> float:
         return self._stop_at

@@ -13,14 +13,27 @@ import pytest
 TIMEOUT_S = 180
 # A rank's own process ends or hangs: what it measures runs in a child, and could not do that.
 PLANTED = """
-import os, signal, threading, time
+import os, signal, time
+from pathlib import Path
 
 from oom_suite.ranks import run
 
-if os.environ["RANK"] == "{rank}":
+measure = run._Measuring.run
+
+def measure_and_say(self):
+    Path("the other measures").touch()
+    measure(self)
+
+def never_measure(self):
+    # Not before the other rank hears what torchrun asks of it.
+    while not Path("the other measures").exists():
+        time.sleep(0.05)
     if "{how}" == "dies":
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    run._Measuring.run = lambda self: time.sleep(600)
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(600)
+
+is_planted = os.environ["RANK"] == "{rank}"
+run._Measuring.run = never_measure if is_planted else measure_and_say
 
 from oom_suite.cli import main
 
@@ -68,7 +81,8 @@ def planted(tmp_path, torchrun):
         program.write_text(PLANTED.format(rank=rank, how=how))
         limit = ("--time-limit", "30" if how == "dies" else "5", "--json", "out.json")
         done = torchrun("token_gather", *SMALL, *limit, program=(str(program),))
-        return done, json.loads((tmp_path / "out.json").read_text())
+        written = tmp_path / "out.json"
+        return done, json.loads(written.read_text()) if written.exists() else None
 
     return run
 
@@ -126,6 +140,14 @@ def test_a_rank_that_hangs_is_named_when_its_time_is_over(planted):
     assert ["PASS", "INCONCLUSIVE"] == [one["result"]["verdict"] for one in group["ranks"]]
     expected = "rank 1: no answer within 5 s of rank 0's: it hangs"
     assert expected == group["ranks"][1]["result"]["reason"]
+
+
+def test_without_rank_0_the_next_says_so(planted):
+    """There is no table then."""
+    done, body = planted(0, "dies")
+    assert (1, "", None) == (done.returncode, done.stdout, body)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("oom-suite: ")]
+    assert ["oom-suite: rank 0 ended without a verdict: killed, or crashed"] == lines
 
 
 @pytest.mark.parametrize(
