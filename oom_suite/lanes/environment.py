@@ -19,6 +19,8 @@ Source: PyTorch 2.13 ``c10/core/AllocatorConfig.cpp``, ``AcceleratorAllocatorCon
 _AMD_DRIVER = Path("/sys/module/amdgpu/version")
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 _VERSION = re.compile(r"\b\d+\.\d+(\.\d+)?\b")
+_BETWEEN = re.compile(r",(?![^\[]*\])")
+"""Commas between settings, not those inside a setting's ``[256:1,512:2]``."""
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -53,7 +55,8 @@ def environment(device: torch.device) -> Environment:
 def allocator_settings() -> str:
     """The allocator's settings as text: sorted, without spaces; empty for its defaults."""
     text = next((os.environ[name] for name in SETTINGS if os.environ.get(name)), "")
-    return ",".join(sorted(part for part in text.replace(" ", "").split(",") if part))
+    parts = _BETWEEN.split("".join(text.split()))
+    return ",".join(sorted(part for part in parts if part))
 
 
 def _processor() -> str:
