@@ -53,7 +53,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "subjects": frozenset({"geometry", "caches", "workloads"}),
     "lanes": frozenset({"allocator"}),
     "meters": frozenset({"allocator"}),
-    "safety": frozenset({"geometry", "caches", "workloads", "lanes"}),
+    "safety": frozenset({"geometry", "caches", "workloads", "lanes", "allocator"}),
     "laws": frozenset(),
     "contracts": frozenset(),
     "devices": frozenset(),
