@@ -20,6 +20,7 @@ from oom_suite.geometry.scenarios import SMALL, resize
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.lanes.shadow_device import shadow_device
 from oom_suite.lanes.under_test import lines_under_test
+from oom_suite.lanes.under_test import lines_under_test
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.apart import in_fork

@@ -1,0 +1,174 @@
+"""Does memory grow from step to step?
+
+Decode steps in one session: batches fall and rise, block tables are reshuffled, contexts grow.
+First a warm-up that meets every shape twice; then steps with ever longer contexts; then a long
+steady stretch of known shapes, after which what lives must be what lived before it. The requests
+are fed to the modelled caching allocator, and the last cycle again and again, until its blocks
+lie as they lay a cycle before: then no number of further steps changes anything.
+
+A workspace that is made on the first call, or that doubles until it is large enough, is healthy.
+A cache with an entry for each batch size is, too: a server has a largest batch. One with an entry
+for each context length is not: its entries outgrow every pool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from oom_suite.errors import OomSuiteError
+from oom_suite.records import Verdict
+from oom_suite.records.safety import Finding, Hit
+from oom_suite.safety.apart import in_fork
+from oom_suite.safety.creep_judge import counted_growth, judge
+from oom_suite.safety.creep_plan import CYCLE, NUM_STEADY
+from oom_suite.safety.creep_run import MARK_BYTES, CreepRun, real_run, shadow_run
+from oom_suite.safety.creep_steps import ModelledSteps, cut
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oom_suite.safety.protocol import Target
+
+    LaunchHook = Callable[[str, list[object]], None]
+
+NOT_PROVED = (
+    "does not prove anything of state that changes later than the steps that were run, nor of "
+    "host memory, nor of what libraries keep outside the caching allocator"
+)
+NUM_STEADY_ON_GPU = 300
+_TIME_LIMIT_S = 300.0
+
+
+def _no_hook(hook: LaunchHook) -> None:
+    """Launches of placeholder kernels stay errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one session showed.
+
+    Attributes:
+        how: ``shadow`` or the device, for a reader.
+        hits: the breaches.
+        num_run: steps that were run.
+        num_repeated: further steps that the modelled allocator did.
+        is_periodic: whether any number of further steps would change nothing.
+        allocated_bytes: after the last step, without inputs.
+        reserved_bytes: the same.
+    """
+
+    how: str
+    hits: tuple[Hit, ...]
+    num_run: int
+    num_repeated: int
+    is_periodic: bool
+    allocated_bytes: int
+    reserved_bytes: int
+
+    @property
+    def text(self) -> str:
+        """What it showed, in one line."""
+        if self.hits:
+            at = f" at {self.hits[0].frame}" if self.hits[0].frame else ""
+            return f"{self.hits[0].text}{at}"
+        further = "any number of further ones" if self.is_periodic else f"{self.num_repeated} more"
+        return (
+            f"allocated flat at {format_bytes(self.allocated_bytes)} and reserved at "
+            f"{format_bytes(self.reserved_bytes)} over {self.num_run} steps ({self.how}) and "
+            f"{further}"
+        )
+
+
+class Creep:
+    """The detector of memory that grows from step to step.
+
+    Args:
+        set_launch_hook: given what is to be told of launches of kernels that are placeholders,
+            where Triton is not installed.
+        num_steady: steady steps that are run; what happens once in so many calls is seen.
+
+    Does not prove: what `NOT_PROVED` says.
+    """
+
+    name = "creep"
+
+    def __init__(
+        self,
+        set_launch_hook: Callable[[LaunchHook], object] = _no_hook,
+        num_steady: int = NUM_STEADY,
+    ) -> None:
+        """Nothing is run yet."""
+        self._set_launch_hook = set_launch_hook
+        self._num_steady = num_steady
+
+    def __call__(self, target: Target) -> Finding:
+        """The verdict of the shadow session, and of real steps on a GPU or where it fails."""
+        found: list[Judged] = []
+        reasons: list[str] = []
+        ways = [lambda: in_fork(lambda: self.in_shadow(target), _TIME_LIMIT_S)]
+        if target.device.type != "cpu":
+            ways.append(lambda: self.on_device(target))
+        for way in ways:
+            _try(way, found, reasons)
+        if not found and target.device.type == "cpu":
+            _try(lambda: in_fork(lambda: self.on_device(target), _TIME_LIMIT_S), found, reasons)
+        facts = tuple((one.how, one.text) for one in found)
+        hits = tuple(hit for one in found for hit in one.hits)
+        if hits:
+            worst = next(one for one in found if one.hits)
+            return Finding("creep", Verdict.FAIL, worst.text, hits, facts, NOT_PROVED)
+        if not found or (target.device.type != "cpu" and reasons):
+            return Finding("creep", Verdict.INCONCLUSIVE, reasons[0], (), facts, NOT_PROVED)
+        return Finding("creep", Verdict.PASS, found[-1].text, (), facts, NOT_PROVED)
+
+    def in_shadow(self, target: Target) -> Judged:
+        """What fake tensors show.
+
+        Raises:
+            LaneError: a step needs a value that exists only on a device.
+        """
+        return judged(shadow_run(target, self._num_steady, self._set_launch_hook), "shadow")
+
+    def on_device(self, target: Target) -> Judged:
+        """What real tensors show."""
+        num_steady = max(self._num_steady, NUM_STEADY_ON_GPU)
+        if target.device.type == "cpu":
+            num_steady = self._num_steady
+        return judged(real_run(target, num_steady), target.device.type)
+
+
+def judged(run: CreepRun, how: str) -> Judged:
+    """What a session showed, by its trace and, where there are some, a GPU's counters."""
+    parts = cut(run.trace, MARK_BYTES)
+    modelled = ModelledSteps(run.trace, parts)
+    states = modelled.states()
+    # The last part is the garbage collection's.
+    repeated = modelled.repeat(parts[-1 - CYCLE : -1])
+    hits = judge(run.steps, states, run.trace, repeated)
+    if run.counted and not hits:
+        hits = counted_growth(run.steps, run.counted)
+    last = run.counted[-1] if run.counted else states[-1]
+    return Judged(
+        how=how,
+        hits=hits,
+        num_run=len(run.steps),
+        num_repeated=repeated.num_steps,
+        is_periodic=repeated.is_periodic,
+        allocated_bytes=last.allocated_bytes,
+        reserved_bytes=last.reserved_bytes,
+    )
+
+
+def _try(way: Callable[[], Judged], found: list[Judged], reasons: list[str]) -> None:
+    try:
+        with torch.no_grad():
+            found.append(way())
+    except OomSuiteError as error:
+        reasons.append(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a result
+        first = (str(error).strip().splitlines() or [""])[0]
+        reasons.append(f"{type(error).__name__}: {first}")

@@ -1,0 +1,194 @@
+"""Runs many decode steps in one session, and says what lived after each."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.caches import spread_indices
+from oom_suite.geometry.scenarios import SMALL, resize
+from oom_suite.lanes.recorder import Recorder
+from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.lanes.under_test import lines_under_test
+from oom_suite.safety.creep_plan import NUM_VARIANTS, planned
+from oom_suite.workloads.decode import build, build_swa_only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from oom_suite.records import Trace
+    from oom_suite.safety.creep_plan import PlannedStep, StepShape
+    from oom_suite.safety.protocol import Target
+
+    LaunchHook = Callable[[str, list[object]], None]
+
+MARK_BYTES = 13
+"""Size of the request that the harness makes between steps; it has no line of code under test."""
+_SWA_TOPK = 64
+_POOL_BLOCKS = 4096
+_SMALL_POOL_BLOCKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a GPU's allocator said after one step.
+
+    Attributes:
+        allocated_bytes: `torch.cuda.memory_allocated`.
+        reserved_bytes: `torch.cuda.memory_reserved`.
+    """
+
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreepRun:
+    """Many steps in one session.
+
+    Attributes:
+        steps: what was run, in order.
+        trace: every request and free; `MARK_BYTES` stand before the first step, after each
+            step, and once more after a last garbage collection.
+        counted: the allocator's own figures after each step; empty without a GPU.
+    """
+
+    steps: tuple[PlannedStep, ...]
+    trace: Trace
+    counted: tuple[Counted, ...] = ()
+
+
+def shadow_run(
+    target: Target, num_steady: int, set_launch_hook: Callable[[LaunchHook], object]
+) -> CreepRun:
+    """The steps under fake tensors: no memory, exact bytes.
+
+    Raises:
+        LaneError: a step needs a value that exists only on a device.
+    """
+    steps = planned(target.workload, num_steady)
+    lane = ShadowLane(target.root)
+    set_launch_hook(lane.launched)
+
+    def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
+        del sizes
+        return _loop(target, steps, device, _POOL_BLOCKS, lambda: None)
+
+    return CreepRun(tuple(steps), lane.run(built, {}))
+
+
+def real_run(target: Target, num_steady: int) -> CreepRun:
+    """The steps with real tensors, small ones on a CPU."""
+    on_cpu = target.device.type == "cpu"
+    steps = planned(target.workload, num_steady, small=on_cpu)
+    counted: list[Counted] = []
+
+    def count() -> None:
+        if not on_cpu:
+            counted.append(
+                Counted(
+                    torch.cuda.memory_allocated(target.device),
+                    torch.cuda.memory_reserved(target.device),
+                )
+            )
+
+    recorder = Recorder(target.device.type, lines_under_test(target.root))
+    with recorder:
+        call = _loop(target, steps, target.device, _SMALL_POOL_BLOCKS, count)
+        recorder.record(call)
+    return CreepRun(tuple(steps), recorder.trace("measure", {}), tuple(counted))
+
+
+def _loop(
+    target: Target,
+    steps: Sequence[PlannedStep],
+    device: torch.device,
+    num_blocks: int,
+    after_step: Callable[[], None],
+) -> Callable[[], object]:
+    """All steps as one call; everything that a server would hold is made before it."""
+    inputs = _Inputs(target.workload, num_blocks, device)
+    for step in steps:
+        inputs.prepare(step.shape)
+
+    def call() -> None:
+        _mark(device)
+        for step in steps:
+            target.call(**inputs.of(step))
+            after_step()
+            _mark(device)
+        gc.collect()
+        _mark(device)
+
+    return torch.no_grad()(call)
+
+
+def _mark(device: torch.device) -> None:
+    torch.empty(MARK_BYTES, dtype=torch.uint8, device=device)
+
+
+class _Inputs:
+    """The buffers of every shape over the same pools, and contents to write into them."""
+
+    def __init__(self, workload: str, num_blocks: int, device: torch.device) -> None:
+        self._build = build_swa_only if workload == "decode-swa" else build
+        self._num_blocks = num_blocks
+        self._device = device
+        self._pools: dict[str, Any] = {}
+        self._steps: dict[StepShape, dict[str, Any]] = {}
+        self._contents: dict[StepShape, list[dict[str, torch.Tensor]]] = {}
+
+    def prepare(self, shape: StepShape) -> None:
+        """Make the buffers of this shape, unless they are there."""
+        if shape in self._steps:
+            return
+        sizes = self._sizes(shape)
+        step = self._build(sizes, self._device)
+        if not self._pools:
+            self._pools = {name: step[name] for name in ("swa_k_cache", "kv_cache")}
+        self._steps[shape] = {**step, **self._pools}
+        self._contents[shape] = [self._varied(step, sizes, n) for n in range(NUM_VARIANTS)]
+
+    def of(self, step: PlannedStep) -> dict[str, Any]:
+        """The keyword arguments of a step, its indices and lengths written anew."""
+        arguments = self._steps[step.shape]
+        for name, value in self._contents[step.shape][step.variant].items():
+            arguments[name].copy_(value)
+        return arguments
+
+    def _sizes(self, shape: StepShape) -> dict[str, int]:
+        return resize(
+            SMALL.sizes,
+            {
+                "num_blocks": self._num_blocks,
+                "num_tokens": shape.num_tokens,
+                "extra_topk": shape.extra_topk,
+                "swa_topk": _SWA_TOPK,
+            },
+        )
+
+    def _varied(
+        self, step: Mapping[str, Any], sizes: Mapping[str, int], variant: int
+    ) -> dict[str, torch.Tensor]:
+        """Other blocks, in another order, and longer contexts from variant to variant."""
+        found = {}
+        for indices, lens, topk in (
+            ("swa_indices", "swa_lens", sizes["swa_topk"]),
+            ("topk_indices", "topk_lens", sizes["extra_topk"]),
+        ):
+            if step[indices] is None:
+                continue
+            made = spread_indices(
+                sizes["num_tokens"],
+                topk,
+                self._num_blocks,
+                sizes["block_size"],
+                max(1, sizes["referenced_blocks"] - variant),
+                self._device,
+            )
+            found[indices] = made.slots.flip(1).reshape(step[indices].shape)
+            found[lens] = made.lens - (NUM_VARIANTS - 1 - variant)
+        return found

@@ -1,0 +1,140 @@
+"""A run's trace cut into its steps, and fed to the modelled allocator. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oom_suite.allocator import CachingAllocator
+from oom_suite.safety.creep_plan import CYCLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oom_suite.records import Allocation, Event, Trace
+
+MAX_REPEATED = 3000
+"""Further steps after which a steady state is no longer waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What stood after one step.
+
+    Attributes:
+        live: the requests that were not freed, as positions in the trace.
+        live_bytes: what they asked for.
+        allocated_bytes: what the modelled allocator has handed out.
+        reserved_bytes: what it holds.
+    """
+
+    live: frozenset[int]
+    live_bytes: int
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The last cycle of steps, done again and again in the modelled allocator.
+
+    Attributes:
+        num_steps: how many were done; 0 where a step of the cycle left something behind.
+        reserved_bytes: what the allocator held at the end.
+        is_periodic: whether its blocks came to lie as they lay a cycle before: then no number of
+            further cycles changes anything.
+    """
+
+    num_steps: int
+    reserved_bytes: int
+    is_periodic: bool
+
+
+def cut(trace: Trace, mark_bytes: int) -> list[list[Event]]:
+    """The events between marks; before the first mark there are none."""
+    steps: list[list[Event]] = [[]]
+    for event in trace.events:
+        if not _is_mark(trace.allocations[event.allocation], mark_bytes):
+            steps[-1].append(event)
+        elif event.kind == "alloc":
+            steps.append([])
+    return steps[1:-1]
+
+
+def _is_mark(allocation: Allocation, mark_bytes: int) -> bool:
+    return allocation.requested_bytes == mark_bytes and not allocation.stack
+
+
+class ModelledSteps:
+    """The steps of one run in one modelled allocator.
+
+    Args:
+        trace: the run.
+        steps: its events, from `cut`.
+    """
+
+    def __init__(self, trace: Trace, steps: Sequence[Sequence[Event]]) -> None:
+        """Nothing is fed yet."""
+        self._trace = trace
+        self._steps = steps
+        self._allocator = CachingAllocator()
+        self._addresses: dict[int, int] = {}
+
+    def states(self) -> list[StepState]:
+        """What stood after each step."""
+        found = []
+        for events in self._steps:
+            self._feed(events)
+            counters = self._allocator.statistics.all
+            found.append(
+                StepState(
+                    live=frozenset(self._addresses),
+                    live_bytes=counters.requested_bytes.current,
+                    allocated_bytes=counters.allocated_bytes.current,
+                    reserved_bytes=counters.reserved_bytes.current,
+                )
+            )
+        return found
+
+    def repeat(self, last: Sequence[Sequence[Event]]) -> Repeated:
+        """The cycle `last` again after `states`, until nothing moves any more."""
+        if not all(_leaves_nothing(events) for events in last):
+            return Repeated(0, self._reserved_bytes, is_periodic=False)
+        before, num_steps = self._blocks(), 0
+        while num_steps < MAX_REPEATED:
+            for events in last:
+                self._feed(events)
+            num_steps += CYCLE
+            after = self._blocks()
+            if after == before:
+                return Repeated(num_steps, self._reserved_bytes, is_periodic=True)
+            before = after
+        return Repeated(num_steps, self._reserved_bytes, is_periodic=False)
+
+    @property
+    def _reserved_bytes(self) -> int:
+        return self._allocator.statistics.all.reserved_bytes.current
+
+    def _feed(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.kind == "free":
+                self._allocator.free(self._addresses.pop(event.allocation))
+            else:
+                size = self._trace.allocations[event.allocation].requested_bytes
+                self._addresses[event.allocation] = self._allocator.malloc(size)
+
+    def _blocks(self) -> frozenset[tuple[int, int]]:
+        return frozenset((one.address, one.num_bytes) for one in self._allocator.free_blocks())
+
+
+def _leaves_nothing(events: Sequence[Event]) -> bool:
+    """Whether what these events take they give back, and nothing else."""
+    held: set[int] = set()
+    for event in events:
+        if event.kind == "alloc":
+            held.add(event.allocation)
+        elif event.allocation in held:
+            held.discard(event.allocation)
+        else:
+            return False
+    return not held
