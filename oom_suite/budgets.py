@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from oom_suite.errors import UsageError
-from oom_suite.units import GIB, MIB, parse_bytes
+from oom_suite.units import GIB, MIB, format_bytes, parse_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +57,66 @@ Source: each entry's `source`.
 """
 
 
-def budget(text: str) -> Budget:
-    """The budget that a device name such as ``MI325X`` or an amount such as ``12.74GiB`` names.
+FREE = "free"
+"""The spelling of what the device of the run has free now."""
+
+
+def is_total(name: str) -> bool:
+    """Whether a budget of this name is all that a device has, which no step ever gets."""
+    return any(device.name == name for device in DEVICES)
+
+
+def budget(text: str, free: Callable[[], Budget] | None = None) -> Budget:
+    """The budget that a spelling names.
 
     Args:
-        text: a name of `DEVICES` in any case, or an amount as `units.parse_bytes` reads it.
+        text: ``MI325X``, a name of `DEVICES` in any case, for all that the device has;
+            ``12.74GiB``, an amount as `units.parse_bytes` reads it, for what is free;
+            ``MI325X:12.74GiB`` for what is free on one; ``free`` for what `free` finds.
+        free: what the device of the run has free now; None where nothing is run on one.
 
     Raises:
-        UsageError: neither, or no bytes at all.
+        UsageError: none of these, no bytes at all, or more than the device has.
     """
     wanted = text.strip()
-    for device in DEVICES:
-        if device.name.lower() == wanted.lower():
-            return device
-    choices = f"a device ({', '.join(d.name for d in DEVICES)}) or an amount such as 12.74GiB"
-    if not wanted[:1].isdigit() and not wanted.startswith("."):
-        msg = f"unknown budget {text!r}: give {choices}"
+    if wanted.lower() == FREE:
+        if free is None:
+            msg = f"budget {text!r} has no device here: give {_choices()}"
+            raise UsageError(msg)
+        return free()
+    name, colon, amount = wanted.partition(":")
+    device = next((one for one in DEVICES if one.name.lower() == name.strip().lower()), None)
+    if device is not None:
+        return _left_on(device, amount.strip(), text) if colon else device
+    return Budget(wanted, _amount(wanted, text), "given by the user")
+
+
+def _left_on(device: Budget, amount: str, text: str) -> Budget:
+    free_bytes = _amount(amount, text)
+    if free_bytes > device.free_bytes:
+        msg = (
+            f"budget {text!r} is more than a {device.name} has: "
+            f"{format_bytes(free_bytes)} of {format_bytes(device.free_bytes)}"
+        )
+        raise UsageError(msg)
+    return Budget(f"{device.name}:{amount}", free_bytes, f"given by the user; {device.source}")
+
+
+def _amount(amount: str, text: str) -> int:
+    if not amount[:1].isdigit() and not amount.startswith("."):
+        msg = f"unknown budget {text!r}: give {_choices()}"
         raise UsageError(msg)
     try:
-        free_bytes = parse_bytes(wanted)
+        free_bytes = parse_bytes(amount)
     except UsageError as error:
-        msg = f"bad budget: {error}; or give {choices}"
+        msg = f"bad budget: {error}; or give {_choices()}"
         raise UsageError(msg) from None
     if free_bytes == 0:
-        msg = f"budget {text!r} is no bytes at all: give {choices}"
+        msg = f"budget {text!r} is no bytes at all: give {_choices()}"
         raise UsageError(msg)
-    return Budget(wanted, free_bytes, "given by the user")
+    return free_bytes
+
+
+def _choices() -> str:
+    names = ", ".join(device.name for device in DEVICES)
+    return f"a device ({names}), an amount such as 12.74GiB, or both as MI325X:12.74GiB"

@@ -40,7 +40,10 @@ Arch = Annotated[
 ]
 BudgetText = Annotated[
     str | None,
-    typer.Option("--budget", help="a device (MI325X, H200, ...) or free bytes such as 12.74GiB"),
+    typer.Option(
+        "--budget",
+        help="free bytes (12.74GiB), free for what --device has free, or a device's total (MI325X)",
+    ),
 ]
 TimeLimit = Annotated[
     float, typer.Option("--time-limit", help="seconds that one run may take", min=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oom_suite.budgets import budget as find_budget
 from oom_suite.check import Settings
+from oom_suite.commands.free_budget import free_budget
 from oom_suite.errors import UsageError, unknown
 from oom_suite.geometry.scenarios import resize, scenario
 from oom_suite.units import parse_bytes
@@ -42,7 +43,7 @@ def read_settings(  # noqa: PLR0913, PLR0917 - the options, once, in the order o
         lane=lane,
         device=device,
         arch=arch,
-        budget=None if budget is None else find_budget(budget),
+        budget=None if budget is None else find_budget(budget, lambda: free_budget(device)),
         time_limit_s=time_limit_s,
         memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
         unexplained_bytes=parse_bytes(unexplained),

@@ -68,7 +68,11 @@ SPELLINGS = (
         "cpu or cuda (AMD's devices too): measure there as well; without it nothing but the "
         "shadow lane runs, which needs no device and no memory",
     ),
-    Spelling("budget", "BUDGET", "a device (MI325X, H200, ...) or free bytes such as 12.74GiB"),
+    Spelling(
+        "budget",
+        "BUDGET",
+        "a device (MI325X, H200, ...: its total), free bytes (12.74GiB), or free",
+    ),
     Spelling("arch", "ARCH", f"the GPU the code is told it is on: {', '.join(ARCHS)}"),
     Spelling("time-limit", "SECONDS", f"of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
     Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
@@ -132,16 +136,23 @@ def resolve(config: pytest.Config) -> Options:
     is_worker = hasattr(config, "workerinput")
     chosen = _read(config, "scenario", scenario, ISSUE_41962)
     sizes = _read(config, "set", lambda text: resize(chosen.sizes, _sizes(text)), chosen.sizes)
+    device = _read(config, "device", _known_device if is_worker else _device, None)
     return Options(
         subjects=_read(config, "subject", _subjects, BUILTIN_NAMES),
         scenario=Scenario(chosen.name, sizes, chosen.summary, chosen.free_bytes),
-        device=_read(config, "device", _known_device if is_worker else _device, None),
-        budget=_read(config, "budget", budget, None),
+        device=device,
+        budget=_read(config, "budget", lambda text: _budget(text, device), None),
         arch=_read(config, "arch", _arch, ARCHS[0]),
         time_limit_s=_read(config, "time-limit", _time_limit_s, DEFAULT_TIME_LIMIT_S),
         json=_read(config, "json", lambda text: _json(folder / text), None),
         locked=_read(config, "locked", lambda text: _locked(folder / text), None),
     )
+
+
+def _budget(text: str, device: str | None) -> Budget:
+    from oom_suite.commands.free_budget import free_budget  # noqa: PLC0415 - few runs ask for it
+
+    return budget(text, lambda: free_budget(device or "cpu"))
 
 
 def missing_gpu() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from oom_suite.budgets import is_total
 from oom_suite.records import Verdict
 from oom_suite.report.measured import measured_rows
 from oom_suite.report.rows import Line, Row, printable
@@ -65,10 +66,11 @@ def unit_of(term: Polynomial) -> str:
 
 
 def budget_text(budget: BudgetFit | None) -> str:
-    """``fits 12.74GiB``, ``over MI325X``, or ``-`` without a budget."""
+    """``fits 12.74GiB``, ``over MI325X (total)``, or ``-`` without a budget."""
     if budget is None:
         return "-"
-    return f"{'fits' if budget.fits else 'over'} {printable(budget.name)}"
+    total = " (total)" if is_total(budget.name) else ""
+    return f"{'fits' if budget.fits else 'over'} {printable(budget.name)}{total}"
 
 
 def headline(result: Result) -> str:
@@ -131,7 +133,10 @@ def _budget_row(result: Result) -> Iterator[Row]:
         text = f"over {name} by {over}: {format_bytes(peak)} of {free}"
     else:
         text = f"does not fit {name} ({free})"
-    yield Row("budget", (Line(text, guilty=not fit.fits),))
+    lines = [Line(text, guilty=not fit.fits)]
+    if is_total(fit.name):
+        lines.append(Line(f"which is all that one has: give what is free, as {name}:12.74GiB"))
+    yield Row("budget", tuple(lines))
 
 
 def _unseen_lines(result: Result) -> tuple[Line, ...]:

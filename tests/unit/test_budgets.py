@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oom_suite.budgets import DEVICES, budget
+from oom_suite.budgets import DEVICES, Budget, budget, is_total
 from oom_suite.errors import UsageError
 from oom_suite.units import MIB, format_bytes
 
@@ -46,7 +46,23 @@ def test_an_amount_is_a_budget_of_that_name():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "MI999X", "-3GiB", "GiB", "12.74GB", "1 2", "0", "0.0GiB", ".5"]
+    "text",
+    [
+        "",
+        "free",
+        "MI325X:",
+        "MI999X:1GiB",
+        "H200:0",
+        "H200:1GB",
+        "MI999X",
+        "-3GiB",
+        "GiB",
+        "12.74GB",
+        "1 2",
+        "0",
+        "0.0GiB",
+        ".5",
+    ],
 )
 def test_what_is_no_budget_is_refused_in_one_line_with_the_names_and_an_example(text):
     with pytest.raises(UsageError) as caught:
@@ -55,6 +71,28 @@ def test_what_is_no_budget_is_refused_in_one_line_with_the_names_and_an_example(
     assert "\n" not in message
     assert ", ".join(NAMES) in message
     assert "12.74GiB" in message
+
+
+def test_what_is_free_on_a_device_keeps_its_name():
+    found = budget(" mi325x: 12.74GiB ")
+    assert (found.name, found.free_bytes) == ("MI325X:12.74GiB", 13_679_470_837)
+    assert found.source.startswith("given by the user; total: HIP")
+
+
+def test_all_that_a_device_has_can_be_free_and_a_byte_more_cannot():
+    assert budget("H200:143771MiB").free_bytes == budget("H200").free_bytes
+    with pytest.raises(UsageError, match=r"more than a H200 has: 140\.40 GiB of 140\.40 GiB"):
+        budget(f"H200:{143_771 * MIB + 1}B")
+
+
+def test_a_devices_name_alone_is_its_total_and_nothing_else_is():
+    names = ("MI325X", "MI325X:12.74GiB", "12.74GiB", "free memory of cpu")
+    assert [is_total(name) for name in names] == [True, False, False, False]
+
+
+def test_what_is_free_now_is_asked_of_the_run():
+    found = Budget("free memory of cpu", 5, "now")
+    assert budget(" Free", lambda: found) is found
 
 
 def test_a_decimal_unit_is_refused_with_the_binary_one():

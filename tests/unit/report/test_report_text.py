@@ -27,7 +27,7 @@ from oom_suite.records import (
     Workspace,
 )
 from oom_suite.report import closing_line, failure_text, render
-from oom_suite.report.wording import law_lines
+from oom_suite.report.wording import budget_text, law_lines
 
 SIZES = {
     "swa_num_blocks": 221_839,
@@ -255,6 +255,16 @@ def test_a_law_that_is_nothing_reads_as_zero():
 def test_the_peak_that_decides_the_budget_is_the_allocated_one():
     exact = BudgetFit("x", BUG.peak_allocated_bytes - 1, fits=False)
     assert "over x by 1 B" in failure_text(replace(BUG, budget=exact))
+
+
+def test_a_devices_name_is_said_to_be_its_total():
+    whole = replace(BUG, budget=BudgetFit("MI325X", 13_679_470_837, fits=False))
+    assert budget_text(whole.budget) == "over MI325X (total)"
+    assert "which is all that one has: give what is free, as MI325X:12.74GiB" in (
+        failure_text(whole)
+    )
+    assert "all that one" not in failure_text(BUG)
+    assert "(total)" not in budget_text(BUG.budget)
 
 
 @pytest.mark.parametrize(("slope", "shown"), [(0.125, "0.125"), (2**-12, "0.000244140625")])
