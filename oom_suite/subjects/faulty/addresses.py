@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.subjects.decode.fp8_rows import SCALES_BYTES, Fp8Rows
-from oom_suite.subjects.faulty.gather import Pieces, gather, pool_rows
+from oom_suite.subjects.decode.slots import Slots
+from oom_suite.subjects.faulty.gather import Pieces, gather, pool_rows, where_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from oom_suite.subjects.decode.pool_reads import PoolRead
-    from oom_suite.subjects.decode.slots import Slots
 
 _WORD = 1 << 32
 
@@ -57,6 +57,12 @@ def flat_gather(step: Mapping[str, Any], address: type[Address]) -> None:
     where: list[Address] = []
     storage: list[torch.Tensor] = []
 
+    def locate(part: PoolRead) -> Slots:
+        slots = where_named(part)
+        # What the pool does not have is padding: nothing else would keep a kernel inside.
+        counts = slots.counts & (part.indices < part.pool.shape[0] * part.pool.shape[1])
+        return Slots(slots.block * counts, slots.offset * counts, counts)
+
     def view(part: PoolRead, step: Mapping[str, Any]) -> Fp8Rows:
         num_bytes = part.pool.untyped_storage().nbytes()
         storage[:] = [part.pool.as_strided((num_bytes,), (1,), 0)]
@@ -71,7 +77,7 @@ def flat_gather(step: Mapping[str, Any], address: type[Address]) -> None:
             pool.fp8_dtype,
         )
 
-    gather(step, Pieces(view=view, rows=rows))
+    gather(step, Pieces(view=view, locate=locate, rows=rows))
 
 
 def _read(storage: torch.Tensor, first: torch.Tensor, num_bytes: int) -> torch.Tensor:

@@ -82,11 +82,11 @@ def window_times_top_k(**step: Any) -> None:
 
 
 def blocks_squared(**step: Any) -> None:
-    """Distinct blocks, compared in pairs."""
-    parts = parts_of(step)
-    for part in parts:
-        blocks = torch.unique(where_named(part).block)
-        pairs = blocks.unsqueeze(0) == blocks.unsqueeze(1)
+    """Distinct blocks in pairs, with a row of values for each."""
+    head_dim = step["q"].shape[2]
+    for part in parts_of(step):
+        num_blocks = torch.unique(where_named(part).block).shape[0]
+        pairs = torch.empty((num_blocks, num_blocks, head_dim), device=part.pool.device)
         del pairs
     token_gather_decode(**step)
 

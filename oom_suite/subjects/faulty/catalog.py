@@ -18,8 +18,8 @@ def _twin(function: str, oddity: str, *, is_stateful: bool = False) -> Twin:
 
 TWINS: tuple[Twin, ...] = (
     _twin("in_chunks", "reads in chunks"),
-    _twin("token_by_token", "one request after the other"),
-    _twin("head_by_head", "four heads at a time"),
+    _twin("row_by_row", "the result written row by row"),
+    _twin("heads_in_two_halves", "half of the heads at a time"),
     _twin("halves_of_the_batch", "the second half of the batch first"),
     _twin("reversed_batch", "the batch in reverse order"),
     _twin("workspace_in_a_global", "a workspace made once", is_stateful=True),
@@ -65,7 +65,11 @@ TWINS: tuple[Twin, ...] = (
         "builders",
         "logits_in_chunks",
         "a cross-entropy in chunks",
-        promised=Promised({"num_tokens": 1024, "vocabulary": 512}, ("num_tokens",)),
+        promised=Promised(
+            {"num_tokens": 1024, "vocabulary": 512},
+            ("num_tokens",),
+            far={"num_tokens": (256, 4096)},
+        ),
     ),
     Twin(
         "builders",

@@ -19,8 +19,8 @@ def _growth(
     )
 
 
-def _axis(function: str, fault: str, blame: str = "") -> Mutant:
-    return Mutant("axes", function, LAW, fault, (blame or function,))
+def _axis(function: str, fault: str, *blame: str) -> Mutant:
+    return Mutant("axes", function, LAW, fault, blame or (function,))
 
 
 def _builder(function: str, fault: str, blame: str, promised: Promised) -> Mutant:
@@ -75,7 +75,7 @@ AXES: tuple[Mutant, ...] = (
     _axis("window_times_top_k", "the window's entries against the compressed pool's"),
     _axis("blocks_squared", "all pairs of blocks named"),
     _axis("nine_values_for_one", "nine float32 copies of the keys"),
-    _axis("block_for_every_entry", "a whole block for every entry", blame="decode"),
+    _axis("block_for_every_entry", "a whole block for every entry", "decode", "at"),
     _axis("splits_times_tokens", "partial results of 64 splits"),
 )
 """Growth along an axis that is allowed, beyond what the bound allows."""
@@ -103,7 +103,11 @@ BUILDERS: tuple[Mutant, ...] = (
         "logits_of_every_token",
         "a chunked cross-entropy that makes all logits",
         "loss",
-        Promised({"num_tokens": 1024, "vocabulary": 512}, ("num_tokens",)),
+        Promised(
+            {"num_tokens": 1024, "vocabulary": 512},
+            ("num_tokens",),
+            far={"num_tokens": (256, 4096)},
+        ),
     ),
     _builder(
         "every_expert_for_every_token",

@@ -22,13 +22,13 @@ class Promised:
         axes: the sizes to test with.
         independent_of: axes that the peak must not depend on.
         at_most: what the peak must not exceed; empty where nothing is said.
-        production: sizes that no test could allocate.
+        far: sizes of an axis to check at; chosen where not given.
     """
 
     axes: Mapping[str, int]
     independent_of: tuple[str, ...] = ()
     at_most: str = ""
-    production: Mapping[str, int] = field(default_factory=dict)
+    far: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,23 +46,31 @@ def in_chunks(**step: Any) -> None:
     streaming_decode(**step)
 
 
-def token_by_token(**step: Any) -> None:
-    """Decodes one request after the other."""
-    for token in range(step["q"].shape[0]):
-        token_gather_decode(**_rows(step, slice(token, token + 1)))
+class _RowByRow(RunningAttention):
+    """The result is written one row after the other."""
+
+    def finish(self, attn_sink: torch.Tensor | None, output: torch.Tensor) -> None:
+        result = torch.empty_like(output)
+        super().finish(attn_sink, result)
+        for token in range(output.shape[0]):
+            output[token] = result[token]
 
 
-def head_by_head(**step: Any) -> None:
-    """Attends with four heads at a time, to keys that are gathered each time."""
-    sink = step["attn_sink"]
-    for first in range(0, step["q"].shape[1], 4):
-        heads = slice(first, first + 4)
+def row_by_row(**step: Any) -> None:
+    """Writes the result one row after the other."""
+    gather(step, Pieces(attention=_RowByRow))
+
+
+def heads_in_two_halves(**step: Any) -> None:
+    """Attends with half of the heads at a time, to keys that are gathered each time."""
+    sink, middle = step["attn_sink"], step["q"].shape[1] // 2
+    for heads in (slice(None, middle), slice(middle, None)):
         token_gather_decode(
             **{
                 **step,
                 "q": step["q"][:, heads],
                 "output": step["output"][:, heads],
-                "attn_sink": None if sink is None else sink[heads],
+                "attn_sink": None if sink is None else sink[: step["q"].shape[1]][heads],
             }
         )
 
