@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite.check import DEFAULT_TIME_LIMIT_S, PRELOAD, source_root
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 KNOWN_BREACHES = {"block_compaction": ("capture",)}
 """Built-ins that are expected to break properties: `torch.unique` makes the host wait."""
+
+IN_SHADOW = ("capture", "creep")
+"""Properties whose detectors follow launches without running kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class SafetyJob:
         workload: ``"decode"`` or ``"decode-swa"``.
         device: where real tensors lie.
         arch: the GPU architecture that the code under test is told it runs on.
+        interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
     """
 
     subject: str
@@ -60,6 +67,7 @@ class SafetyJob:
     workload: str
     device: str
     arch: str
+    interprets: bool = False
 
 
 DEFAULTS = SafetySettings()
@@ -123,13 +131,17 @@ def check_safety(
         findings = [Finding(name, Verdict.INCONCLUSIVE, str(error)) for name in wanted]
     else:
         job = SafetyJob(spec.text, root, settings.workload, settings.device, settings.arch)
-        with (
-            Respawning(lambda: _start(job, settings)) as child,
-            Respawning(lambda: _start(job, settings)) as another,
-        ):
-            # A GPU's allocator may be left in the middle of a capture that was refused.
-            own = {"capture": another} if settings.device != "cpu" else {}
-            findings = [_find(own.get(name, child), spec, name, on_progress) for name in wanted]
+        with ExitStack() as stack:
+            children: dict[SafetyJob | str, Respawning] = {}
+
+            def child_for(name: str) -> Respawning:
+                own, kind = _job_for(name, job, spec)
+                if kind not in children:
+                    asker = Respawning(lambda: _start(own, settings))
+                    children[kind] = stack.enter_context(asker)
+                return children[kind]
+
+            findings = [_find(child_for(name), spec, name, on_progress) for name in wanted]
     return SafetyReport(spec.text, settings.device, tuple(findings), known)
 
 
@@ -140,6 +152,29 @@ def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in PROPERTIES if name in properties)
 
 
+def _job_for(name: str, job: SafetyJob, spec: SubjectSpec) -> tuple[SafetyJob, SafetyJob | str]:
+    """What the child of a property is started for, and which properties share it: equal ones."""
+    if job.device != "cpu":
+        # A GPU's allocator may be left in the middle of a capture that was refused.
+        return job, "capture" if name == "capture" else job
+    interprets = name not in IN_SHADOW and _has_kernels(spec)
+    own = replace(job, interprets=interprets)
+    return own, own
+
+
+def _has_kernels(spec: SubjectSpec) -> bool:
+    """Whether the subject may launch Triton kernels, as far as can be told without loading it."""
+    if spec.kind is SubjectKind.FILE:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return "triton" in Path(str(spec.path)).expanduser().read_text(encoding="utf-8")
+        return False
+    return spec.kind in {
+        SubjectKind.VLLM_INSTALLED,
+        SubjectKind.VLLM_RELEASE,
+        SubjectKind.VLLM_TREE,
+    }
+
+
 def _start(job: SafetyJob, settings: SafetySettings) -> Child:
     return Child(
         "oom_suite.safety_child:make_handler",
@@ -147,7 +182,8 @@ def _start(job: SafetyJob, settings: SafetySettings) -> Child:
         time_limit_s=settings.time_limit_s,
         memory_limit_bytes=settings.memory_limit_bytes,
         preload=(*PRELOAD, "oom_suite.safety_child"),
-        needs_gpu=settings.device != "cpu",
+        # Interpreting is chosen before Triton is imported, and the server has imported it.
+        needs_gpu=settings.device != "cpu" or job.interprets,
     )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+from packaging.version import Version
 
+from oom_suite.errors import NotApplicableError
 from oom_suite.safety.protocol import Target
+from oom_suite.safety.triton_interpreter import interpret_triton
 from oom_suite.subjects.decode import BUILTINS
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import SubjectKind, parse
@@ -51,6 +54,8 @@ def _plain(module: str, detector: str) -> Callable[[], Detector]:
     return make
 
 
+_VLLM = (SubjectKind.VLLM_INSTALLED, SubjectKind.VLLM_RELEASE, SubjectKind.VLLM_TREE)
+
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "reads": _plain("reads", "Reads"),
     "writes": _plain("writes", "Writes"),
@@ -65,15 +70,23 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
 
 def make_handler(job: SafetyJob) -> Callable[[str], Finding]:
     """The function that answers a property's name with the finding on it."""
+    if job.interprets:
+        torch.set_num_threads(1)
+        interpret_triton()
     spec = parse(job.subject)
     root = None if job.root is None else Path(job.root)
     subject = load(spec, root=root, arch=job.arch)
+    is_vllm = spec.kind in _VLLM
+    if is_vllm and job.arch == "gfx942" and job.workload == "decode":
+        _require_one_fp8(str(subject.version))
     target = Target(
         call=subject.call,
         root=subject.root,
         workload=job.workload,
         device=torch.device(job.device),
-        fp8_dtype=_fp8_of(spec.kind, job.arch),
+        fp8_dtype=torch.float8_e4m3fnuz
+        if is_vllm and job.arch == "gfx942"
+        else torch.float8_e4m3fn,
     )
     return functools.partial(_find, target)
 
@@ -82,11 +95,17 @@ def _find(target: Target, name: str) -> Finding:
     return DETECTORS[name]()(target)
 
 
-def _fp8_of(kind: SubjectKind, arch: str) -> torch.dtype:
-    """The fp8 that the subject takes its caches to hold."""
-    tells: Any = kind in {
-        SubjectKind.VLLM_INSTALLED,
-        SubjectKind.VLLM_RELEASE,
-        SubjectKind.VLLM_TREE,
-    }
-    return torch.float8_e4m3fnuz if tells and arch == "gfx942" else torch.float8_e4m3fn
+def _require_one_fp8(version: str) -> None:
+    """Nothing, where the release reads both of its caches as the same fp8.
+
+    Raises:
+        NotApplicableError: it does not: from 0.25.0 on the compressed cache is e4m3fn everywhere.
+
+    Source: vLLM 0.25.0 `v1/attention/ops/rocm_aiter_mla_sparse.py:2189`.
+    """
+    if Version(version) >= Version("0.25.0"):
+        msg = (
+            f"vLLM {version} on gfx942 reads its two caches as different kinds of fp8, and the "
+            "steps of a safety check hold one: use --workload decode-swa, or --arch gfx950"
+        )
+        raise NotApplicableError(msg)
