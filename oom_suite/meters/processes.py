@@ -5,11 +5,18 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from oom_suite.meters.plausible import too_small
 from oom_suite.records.measurement import Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_COMPUTE_DRIVERS = frozenset({"/dev/nvidia-uvm", "/dev/kfd"})
 
 
 def family(pid: int) -> frozenset[int]:
@@ -37,31 +44,63 @@ def name_of(pid: int) -> str:
         return ""
 
 
+def num_with_context(pids: Iterable[int], proc: Path = Path("/proc")) -> int:
+    """How many of the processes have a GPU's compute driver open, which a context needs.
+
+    Asking NVML or amdsmi does not open it: the one who only asks is not counted.
+
+    Args:
+        pids: of this pid namespace.
+        proc: where processes are; tests plant a tree there.
+    """
+    return sum(any(_opens_driver(file) for file in _files(proc / str(pid) / "fd")) for pid in pids)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # gone, or not ours to see
+        return []
+
+
+def _opens_driver(file: Path) -> bool:
+    try:
+        return str(file.readlink()) in _COMPUTE_DRIVERS
+    except OSError:
+        return False
+
+
 def strangers(
-    holders: tuple[Tenant, ...], ours: frozenset[int], held_bytes: int
+    holders: tuple[Tenant, ...], ours: frozenset[int], held_bytes: int, num_ours: int = 1
 ) -> tuple[tuple[Tenant, ...], str]:
     """The holders that are not ours, and why they may be too many or too few; empty if not.
 
     Where we hold memory and are not in the list, the driver numbers processes outside our pid
-    namespace. Then one of the listed is us: whoever holds less than we do is not, and if one
-    is left over, it is us. If several are, all of them are given, and the reason says so.
+    namespace. Then as many of the listed are ours as have a context; if more are listed and
+    we are alone, whoever holds less than we do is a stranger, and one that is left over is us.
+    Where that does not decide, all of them are given, and the reason says so.
 
     Args:
         holders: every process that the driver lists.
         ours: pids of `family`.
         held_bytes: what torch's allocator holds on the device in this process.
+        num_ours: how many of `ours` have a context, from `num_with_context`.
     """
     others = tuple(one for one in holders if one.pid not in ours)
     if held_bytes == 0 or len(others) < len(holders):
         return _named(others), ""
     if not holders:
         return (), "its list of processes is empty though this one holds memory: it hides them"
+    num_ours = max(1, num_ours)
+    outside = "it numbers processes outside this container"
+    if len(others) <= num_ours:
+        alone = num_ours == 1
+        return (), "" if alone else f"{outside}, and lists no more than the suite's {num_ours}"
     could_be_us = [one for one in others if _covers(one, held_bytes)]
-    if len(could_be_us) == 1:
-        return _named(tuple(one for one in others if one is not could_be_us[0])), ""
-    return others, (
-        f"it numbers processes outside this container: one of the {len(others)} is this process"
-    )
+    if num_ours == 1 and len(could_be_us) == 1:
+        # No names: here, their pids are other processes' or nobody's.
+        return tuple(one for one in others if one is not could_be_us[0]), ""
+    return others, f"{outside}: of the {len(others)} listed, {num_ours} belong to this suite"
 
 
 def _covers(holder: Tenant, held_bytes: int) -> bool:

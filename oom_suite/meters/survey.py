@@ -109,7 +109,10 @@ def _gpu(torch: Any, index: int) -> dict[str, Any]:
         found["free_bytes"] = int(torch.cuda.mem_get_info(index)[0])
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is the answer
         found["error"] = _clause(error)
-    return {**found, **_watched("cuda", index)}
+    watched = _watched("cuda", index)
+    of_host = openers(Device("cpu", 0))
+    of_gpu = [one for one in watched["readings"] if one["meter"] not in of_host]
+    return {**found, **watched, "readings": of_gpu}
 
 
 def _driver(is_hip: bool) -> str:  # noqa: FBT001 - one of two vendors

@@ -13,7 +13,7 @@ from oom_suite.meters.identity import identify
 from oom_suite.meters.mem_get_info import MemGetInfoMeter
 from oom_suite.meters.nvml import NvmlMeter
 from oom_suite.meters.plausible import too_small
-from oom_suite.meters.processes import family, strangers
+from oom_suite.meters.processes import family, num_with_context, strangers
 from oom_suite.meters.protocol import DEVICE_USED, THIS_PROCESS, MeterError
 from oom_suite.meters.resident import ResidentMeter
 from oom_suite.meters.sampler import INTERVAL_S, Sampler, Samples
@@ -179,7 +179,7 @@ class Watch:
             if holders is None:
                 continue
             ours = family(os.getpid() if self._pid is None else self._pid)
-            others, reason = strangers(holders, ours, self._held_bytes())
+            others, reason = strangers(holders, ours, self._held_bytes(), num_with_context(ours))
             self._found.extend(others)
             unsaid = Reading(meter.name, OTHERS, None, reason)
             if reason and unsaid not in self._list_reasons:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from oom_suite.meters.processes import family, name_of, strangers
+from oom_suite.meters.processes import family, name_of, num_with_context, strangers
 from oom_suite.records.measurement import Tenant
 
 GIB = 1 << 30
@@ -69,7 +69,7 @@ def test_several_that_could_be_us_are_all_given_with_the_reason():
     holders = (Tenant(NOBODY, GIB), Tenant(NOBODY + 1, None))
     found, reason = strangers(holders, frozenset({1}), GIB)
     assert holders == found
-    assert "one of the 2 is this process" in reason
+    assert reason.endswith("of the 2 listed, 1 belong to this suite")
 
 
 def test_a_list_that_hides_us_hides_others():
@@ -82,3 +82,39 @@ def test_a_list_that_hides_us_hides_others():
 def test_an_empty_list_is_believed_by_who_holds_nothing():
     """The healthy twin."""
     assert ((), "") == strangers((), frozenset({1}), 0)
+
+
+def test_pids_of_another_namespace_get_no_names():
+    """The same number is another process here."""
+    here = Tenant(os.getpid(), GIB // 2)
+    found, _ = strangers((Tenant(NOBODY, GIB), here), frozenset({1}), GIB)
+    assert (here,) == found
+
+
+def test_as_many_as_are_ours_are_ours():
+    """In a container the suite's children have other numbers: they are no strangers."""
+    holders = (Tenant(NOBODY, GIB), Tenant(NOBODY + 1, None))
+    found, reason = strangers(holders, frozenset({1, 2}), GIB, num_ours=2)
+    assert () == found
+    assert reason.endswith("lists no more than the suite's 2")
+
+
+def test_one_more_than_are_ours_is_somebody_elses():
+    """The boundary: who it is cannot be told, that it is can."""
+    holders = tuple(Tenant(NOBODY + i, GIB) for i in range(3))
+    found, reason = strangers(holders, frozenset({1, 2}), GIB, num_ours=2)
+    assert holders == found
+    assert reason.endswith("of the 3 listed, 2 belong to this suite")
+
+
+def test_a_process_with_the_compute_driver_open_has_a_context(tmp_path):
+    """Who only asks a driver's library, or is gone, has none."""
+    for pid, targets in {
+        1: ["/dev/null", "/dev/nvidia-uvm"],
+        2: ["/dev/nvidiactl"],
+        3: ["/dev/kfd"],
+    }.items():
+        (tmp_path / str(pid) / "fd").mkdir(parents=True)
+        for number, target in enumerate(targets):
+            (tmp_path / str(pid) / "fd" / str(number)).symlink_to(target)
+    assert 2 == num_with_context([1, 2, 3, 4], tmp_path)
