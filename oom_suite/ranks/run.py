@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 from oom_suite.check import check, check_all
@@ -149,6 +150,11 @@ class _Measuring(threading.Thread):
 
     def run(self) -> None:
         """Measure all subjects."""
+        # torchrun asks the whole process group to end, the server that forks the children too.
+        # They have this thread's mask, and are ended by SIGKILL; the main thread hears it. The
+        # tracker comes first: starting it unblocks the signal again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             self.results = tuple(self._measured())
         except OomSuiteError as error:

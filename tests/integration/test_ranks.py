@@ -125,7 +125,7 @@ def test_a_rank_that_dies_is_named_and_the_others_are_in_the_table(planted):
     """torchrun asks the others to end at once; what they measure is kept."""
     done, body = planted(1, "dies")
     assert 1 == done.returncode
-    assert [(0, "PASS"), (1, "INCONCLUSIVE")] == rows(done.stdout)
+    assert [(0, "PASS"), (1, "INCONCLUSIVE")] == rows(done.stdout), done.stdout
     (group,) = body["subjects"]
     assert ("INCONCLUSIVE", 1) == (group["verdict"], group["worst_rank"])
     expected = "rank 1: its process ended without an answer: killed, or crashed"
