@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -105,6 +106,8 @@ class Sampler:
         except Exception as error:  # noqa: BLE001 - whatever a driver raises must not end the run
             self._failures[meter.name] = f"it failed midway: {type(error).__name__}: {error}"
             self._meters.remove(meter)
+            with contextlib.suppress(Exception):
+                meter.close()
             return
         for reading in readings:
             if reading.num_bytes is not None:

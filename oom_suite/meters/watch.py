@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from oom_suite.meters.amd_smi import AmdSmiMeter
 from oom_suite.meters.cgroup import CgroupMeter
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Opener = Callable[[], Meter]
 
+T = TypeVar("T")
 ALL = "all"
 OTHERS = "other processes"
 PEAK = "peak of the samples"
@@ -95,6 +96,7 @@ class Watch:
         self._openers = meters
         self._interval_s = interval_s
         self._meters: list[Meter] = []
+        self._opened: list[Meter] = []
         self._failures: dict[str, str] = {}
         self._before: dict[tuple[str, str], Reading] = {}
         self._found: list[Tenant] = []
@@ -135,15 +137,20 @@ class Watch:
         self._look_for_tenants()
         said = (*self._composed(after, samples), *counted)
         is_sampled = any(meter.is_sampled for meter in self._meters)
-        for meter in tuple(self._meters):
-            self._guard(meter.name, meter.close)
+        for meter in self._opened:
+            # The sampler closes what failed there, and nobody touches what hangs.
+            if meter.name not in samples.failures:
+                self._guard(meter.name, meter.close)
         self.readings = (*said, *self._unsaid(samples if is_sampled else None))
         self.tenants = tuple({one.pid: one for one in self._found}.values())
 
     def _open(self, name: str, opener: Opener) -> None:
-        self._guard(name, lambda: self._meters.append(opener()))
+        meter = self._guard(name, opener)
+        if meter is not None:
+            self._meters.append(meter)
+            self._opened.append(meter)
 
-    def _guard(self, name: str, action: Callable[[], object]) -> object:
+    def _guard(self, name: str, action: Callable[[], T]) -> T | None:
         """The action's answer; None when it raised, and then the meter is named and dropped."""
         try:
             return action()
@@ -162,15 +169,12 @@ class Watch:
         held_bytes = self._held_bytes()
         for meter in tuple(self._meters):
             readings = self._guard(meter.name, meter.read)
-            assert readings is None or isinstance(readings, tuple)
             for one in readings or ():
                 found[one.meter, one.quantity] = _covering_us(one, held_bytes)
         return found
 
     def _peaks_of(self, meter: Meter) -> tuple[Reading, ...]:
-        readings = self._guard(meter.name, meter.peaks)
-        assert readings is None or isinstance(readings, tuple)
-        return readings or ()
+        return self._guard(meter.name, meter.peaks) or ()
 
     def _look_for_tenants(self) -> None:
         """Ask the first meter that has a list of processes."""

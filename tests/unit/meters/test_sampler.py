@@ -22,6 +22,9 @@ class Scripted:
         self.said = list(said)
         self.done = threading.Event()
 
+    def close(self):
+        raise OSError("closing fails too")
+
     def read(self):
         if len(self.said) == 1:
             self.done.set()

@@ -101,6 +101,15 @@ def test_a_peak_between_the_ends_is_sampled():
     assert "a shorter peak can be missed" in figures["sampler", "between samples"]
 
 
+@pytest.mark.parametrize("fails", ["begin", "read", "peaks"])
+def test_a_meter_that_raised_is_closed_all_the_same(fails):
+    """What it holds open is given back."""
+    meter = Planted(fails=(fails,))
+    with watching(meter):
+        pass
+    assert meter.closed
+
+
 @pytest.mark.parametrize("fails", ["begin", "read", "peaks", "close"])
 def test_a_meter_that_raises_is_named_and_the_run_goes_on(fails):
     """Whatever it raises, and whenever."""
@@ -132,6 +141,7 @@ def test_a_sampled_meter_that_fails_midway_is_named():
         assert broken.was_read.wait(30)
     figures = said(watch)
     assert "it failed midway: RuntimeError: read failed" == figures["broken", "all"]
+    assert broken.closed
     assert 0 == figures["planted", "device used, after"]
 
 
