@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.allocator import round_request
+from oom_suite.allocator import peaks_of
 from oom_suite.geometry.scenarios import SMALL, resize
 from oom_suite.lanes.isolation import Child
 from oom_suite.records import Job
 from oom_suite.subjects.vllm.releases import obtain
-from oom_suite.units import GIB
 
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
@@ -56,9 +55,7 @@ def test_shadow_peak_equals_what_the_gpu_counted(row, trace):
     assert row["requested"] == trace.peak().num_bytes
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in MEASURED["rows"] if row["requested"] < GIB], ids=name
-)
-def test_rounded_requests_equal_what_the_gpu_allocated(row, trace):
-    """Each request rounded to 512 bytes gives the H200's allocated peak, below 1 GiB."""
-    assert row["allocated"] == trace.peak(round_request).num_bytes
+@pytest.mark.parametrize("row", MEASURED["rows"], ids=name)
+def test_the_modelled_allocator_gives_what_the_gpu_allocated(row, trace):
+    """The model's allocated peak is the H200's, to the byte, unsplit remainders included."""
+    assert row["allocated"] == peaks_of(trace).allocated_bytes
