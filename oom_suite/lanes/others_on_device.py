@@ -10,7 +10,7 @@ import torch
 
 from oom_suite.units import GIB, format_bytes
 
-CONTEXT_BYTES = 2 * GIB
+CONTEXT_BYTES = 3 * GIB
 """More than what a process holds beside its allocator: its context, code and workspaces."""
 
 _PROCESS = re.compile(r"process\s+(\d+) uses")

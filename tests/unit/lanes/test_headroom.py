@@ -205,8 +205,8 @@ def list_of(*pids):
     [
         ((1000, 900, 4711), 0, "process 4711"),
         ((1000, 900), 100 * GIB, ""),
-        ((77,), 2 * GIB, ""),
-        ((77,), 2 * GIB + MIB, "whoever holds 2.00 GiB there"),
+        ((77,), 3 * GIB, ""),
+        ((77,), 3 * GIB + MIB, "whoever holds 3.00 GiB there"),
         ((), 30 * GIB, "whoever holds 30.00 GiB there"),
     ],
     ids=["another", "family", "foreign numbers", "foreign numbers and memory", "no list"],

@@ -1,0 +1,183 @@
+"""Headrooms on the GPU, the out-of-memory of the issue in one, and the fixes beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from packaging.version import Version
+
+from oom_suite.check import Settings
+from oom_suite.geometry.scenarios import ISSUE_41962, SMALL, resize
+from oom_suite.lanes.ballast import GRANULE_BYTES
+from oom_suite.lanes.headroom import headroom
+from oom_suite.lanes.isolation import Child
+from oom_suite.records import Job
+from oom_suite.records.replay import End, Role
+from oom_suite.replay import Plan, replay
+from oom_suite.subjects.vllm.cache import cache_folder, entry, is_whole
+from oom_suite.units import GIB, MIB, format_bytes
+from oom_suite.workloads.catalog import DECODE
+
+pytestmark = pytest.mark.oom_device
+
+ASKED_BYTES = 14_538_440_704
+FIXES = ("block_compaction", "token_gather", "streaming")
+HANGS = """
+import os, time
+from torch._subclasses.fake_tensor import FakeTensor
+
+def hangs(q, **step):
+    if not isinstance(q, FakeTensor):
+        open("running", "w").close()
+        time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def free_bytes(oom_device):
+    """`free_bytes()`: what the driver says is free; afterwards it must be as before."""
+
+    def now():
+        return torch.cuda.mem_get_info(oom_device)[0]
+
+    # What the driver keeps for kernels is there before, and is nobody's leak.
+    torch.ones(1, device=oom_device).sum(dtype=torch.float64).item()
+    torch.cuda.synchronize(oom_device)
+    torch.cuda.empty_cache()
+    before_bytes = now()
+    yield now
+    torch.cuda.empty_cache()
+    assert abs(before_bytes - now()) < GRANULE_BYTES
+
+
+@pytest.mark.parametrize("asked_bytes", [100 * MIB, GIB, ISSUE_41962.free_bytes], ids=format_bytes)
+def test_ballast_leaves_what_was_asked(oom_device, free_bytes, asked_bytes):
+    """To within a granule of the driver, past the allocator's counters and its empty_cache."""
+    reserved_bytes = torch.cuda.memory_reserved(oom_device)
+    with headroom(oom_device, asked_bytes, "ballast") as left:
+        torch.cuda.empty_cache()
+        assert left.free_bytes == free_bytes()
+        assert 0 <= free_bytes() - asked_bytes < GRANULE_BYTES
+        assert reserved_bytes == torch.cuda.memory_reserved(oom_device)
+
+
+@pytest.mark.parametrize("by", ["ballast", "limit"])
+def test_the_headroom_is_enough_and_more_is_refused(oom_device, free_bytes, by):
+    """A request of all of it is served; one of a granule or two more is not."""
+    with headroom(oom_device, GIB, by):
+        held = torch.empty(GIB, dtype=torch.uint8, device=oom_device)
+        del held
+        torch.cuda.empty_cache()
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(GIB + 2 * GRANULE_BYTES, dtype=torch.uint8, device=oom_device)
+
+
+@pytest.mark.parametrize("by", ["ballast", "limit"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, KeyboardInterrupt])
+def test_the_device_is_restored_after_an_error(oom_device, free_bytes, by, error):
+    """What did not fit fits again, and no error of the driver is left behind."""
+    with contextlib.suppress(error), headroom(oom_device, GIB, by):
+        if error is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        torch.empty(4 * GIB, dtype=torch.uint8, device=oom_device)
+    held = torch.ones(GIB, device=oom_device)
+    assert int(held.sum(dtype=torch.float64)) == GIB
+    del held
+
+
+def plan(device, subjects, by, folder):
+    settings = Settings("issue-41962", ISSUE_41962.sizes, lane="measure", device=str(device))
+    return Plan(
+        settings, ISSUE_41962.summary, ISSUE_41962.free_bytes, by, tuple(subjects), str(folder)
+    )
+
+
+@pytest.mark.parametrize("by", ["ballast", "limit"])
+@pytest.mark.parametrize("culprit", ["full_dequant", "vllm==0.21.0"])
+def test_the_issue_as_it_was_reported(oom_device, free_bytes, tmp_path, culprit, by):
+    """13.54 GiB in one request is refused, in torch's own words; every fix runs."""
+    releases = () if culprit == "full_dequant" else ("vllm==0.33.0",)
+    for name in (culprit, *releases):
+        version = name.partition("==")[2]
+        if version and not is_whole(entry(cache_folder(), Version(version))):
+            pytest.skip(f"{name} is not in {cache_folder()}; `oom-suite check {name}` puts it")
+    story = replay(plan(oom_device, (culprit, *FIXES, *releases), by, tmp_path))
+    assert (0, "") == (story.exit_code, story.cannot), story.to_json()
+    (died,) = story.of(Role.CULPRIT)
+    failed = died.out_of_memory
+    assert "out of memory. Tried to allocate 13.54 GiB. GPU 0" in failed.message
+    assert ("of which 12.74 GiB is free" in failed.message) is (by == "ballast")
+    assert ("allowed; " in failed.message) is (by == "limit")
+    assert ASKED_BYTES == failed.requested_bytes == died.predicted.request_bytes
+    assert failed.stack[0] == died.predicted.where
+    snapshot = pickle.loads(Path(failed.snapshot).read_bytes())
+    assert "oom" in {step["action"] for trace in snapshot["device_traces"] for step in trace}
+    for fix in story.of(Role.FIX):
+        assert fix.end is End.RAN
+        assert fix.peak_bytes == fix.predicted.peak_bytes
+        assert fix.taken_bytes < 64 * MIB
+
+
+@pytest.mark.parametrize("by", ["ballast", "limit"])
+def test_after_an_out_of_memory_the_same_process_runs_on(oom_device, free_bytes, by):
+    """The tensors that the error held are let go: the next call has the whole headroom."""
+    job = Job(
+        subject="full_dequant",
+        root=None,
+        builder=DECODE.builder,
+        lane="measure",
+        device=str(oom_device),
+        arch="generic",
+        headroom_bytes=ISSUE_41962.free_bytes,
+        headroom_by=by,
+    )
+    with Child(
+        "oom_suite.worker:make_handler", (job,), time_limit_s=180.0, needs_gpu=True
+    ) as child:
+        failed = child.ask(dict(ISSUE_41962.sizes))
+        ran = child.ask(resize(SMALL.sizes, {"num_blocks": 40_000}))
+        again = child.ask(dict(ISSUE_41962.sizes))
+    assert ran.measurement.out_of_memory is None
+    assert ran.peak().num_bytes > 4 * GIB
+    for trace in (failed, again):
+        assert ASKED_BYTES == trace.measurement.out_of_memory.requested_bytes
+
+
+def test_an_interrupt_gives_the_memory_back(oom_device, free_bytes, tmp_path):
+    """Ctrl-C while the ballast is held: the child dies, and the driver frees what it had."""
+    (tmp_path / "s.py").write_text(HANGS, encoding="utf-8")
+    before_bytes = free_bytes()
+    words = ("replay", "issue-41962", "s.py:hangs", "--device", str(oom_device))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "oom_suite", *words, "--set", "num_blocks=64"],
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    try:
+        wait_for((tmp_path / "running").exists)
+        started = psutil.Process(run.pid).children(recursive=True)
+        assert free_bytes() < ISSUE_41962.free_bytes + GIB
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) == 130
+        wait_for(lambda: not any(one.is_running() and one.status() != "zombie" for one in started))
+        wait_for(lambda: abs(before_bytes - free_bytes()) < GRANULE_BYTES)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+def wait_for(is_so, limit_s=120):
+    end = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
