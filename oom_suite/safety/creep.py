@@ -40,6 +40,8 @@ NOT_PROVED = (
     "host memory, nor of what libraries keep outside the caching allocator"
 )
 NUM_STEADY_ON_GPU = 300
+_NUM_SHORT = 2 * CYCLE
+"""Steady steps of a second session, beside one that runs all of them."""
 _TIME_LIMIT_S = 300.0
 
 
@@ -83,6 +85,19 @@ class Judged:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A session that could not be run.
+
+    Attributes:
+        how: as of `Judged`.
+        text: why, in one line.
+    """
+
+    how: str
+    text: str
+
+
 class Creep:
     """The detector of memory that grows from step to step.
 
@@ -106,32 +121,39 @@ class Creep:
         self._num_steady = num_steady
 
     def __call__(self, target: Target) -> Finding:
-        """The verdict of the shadow session, and of real steps on a GPU or where it fails."""
-        found: list[Judged] = []
-        reasons: list[str] = []
-        ways = [lambda: in_fork(lambda: self.in_shadow(target), _TIME_LIMIT_S)]
-        if target.device.type != "cpu":
-            ways.append(lambda: self.on_device(target))
-        for way in ways:
-            _try(way, found, reasons)
-        if not found and target.device.type == "cpu":
-            _try(lambda: in_fork(lambda: self.on_device(target), _TIME_LIMIT_S), found, reasons)
-        facts = tuple((one.how, one.text) for one in found)
-        hits = tuple(hit for one in found for hit in one.hits)
-        if hits:
-            worst = next(one for one in found if one.hits)
-            return Finding("creep", Verdict.FAIL, worst.text, hits, facts, NOT_PROVED)
-        if not found or (target.device.type != "cpu" and reasons):
-            return Finding("creep", Verdict.INCONCLUSIVE, reasons[0], (), facts, NOT_PROVED)
-        return Finding("creep", Verdict.PASS, found[-1].text, (), facts, NOT_PROVED)
+        """The verdict of two sessions: fake tensors at full sizes, and real ones."""
+        if target.device.type == "cpu":
+            return self._on_cpu(target)
+        shadow = _tried(
+            "shadow", lambda: in_fork(lambda: self.in_shadow(target, _NUM_SHORT), _TIME_LIMIT_S)
+        )
+        real = _tried(target.device.type, lambda: self.on_device(target))
+        return _finding((shadow, real), needed=(shadow, real))
 
-    def in_shadow(self, target: Target) -> Judged:
+    def _on_cpu(self, target: Target) -> Finding:
+        """Real steps are faster here: they are the many, unless the code needs a GPU."""
+        real = _tried("cpu", lambda: in_fork(lambda: self.on_device(target), _TIME_LIMIT_S))
+        if isinstance(real, Judged) and real.hits:
+            return _finding((real,), needed=(real,))
+        num_steady = _NUM_SHORT if isinstance(real, Judged) else self._num_steady
+        shadow = _tried(
+            "shadow", lambda: in_fork(lambda: self.in_shadow(target, num_steady), _TIME_LIMIT_S)
+        )
+        # Code for GPUs alone has no real run here, and shadow has run all of its steps.
+        needed = (shadow,) if isinstance(shadow, Judged) else (real,)
+        return _finding((shadow, real), needed)
+
+    def in_shadow(self, target: Target, num_steady: int) -> Judged:
         """What fake tensors show.
+
+        Args:
+            target: the code under test.
+            num_steady: steady steps.
 
         Raises:
             LaneError: a step needs a value that exists only on a device.
         """
-        return judged(shadow_run(target, self._num_steady, self._set_launch_hook), "shadow")
+        return judged(shadow_run(target, num_steady, self._set_launch_hook), "shadow")
 
     def on_device(self, target: Target) -> Judged:
         """What real tensors show."""
@@ -163,12 +185,26 @@ def judged(run: CreepRun, how: str) -> Judged:
     )
 
 
-def _try(way: Callable[[], Judged], found: list[Judged], reasons: list[str]) -> None:
+def _finding(ways: tuple[Judged | Failed, ...], needed: tuple[Judged | Failed, ...]) -> Finding:
+    """The verdict: a breach in any way, otherwise all that are needed must have run."""
+    facts = tuple((one.how, one.text) for one in ways)
+    runs = [one for one in ways if isinstance(one, Judged)]
+    worst = next((one for one in runs if one.hits), None)
+    if worst is not None:
+        hits = tuple(hit for one in runs for hit in one.hits)
+        return Finding("creep", Verdict.FAIL, worst.text, hits, facts, NOT_PROVED)
+    failed = next((one for one in needed if isinstance(one, Failed)), None)
+    if failed is not None:
+        return Finding("creep", Verdict.INCONCLUSIVE, failed.text, (), facts, NOT_PROVED)
+    return Finding("creep", Verdict.PASS, needed[0].text, (), facts, NOT_PROVED)
+
+
+def _tried(how: str, way: Callable[[], Judged]) -> Judged | Failed:
     try:
         with torch.no_grad():
-            found.append(way())
+            return way()
     except OomSuiteError as error:
-        reasons.append(str(error))
+        return Failed(how, str(error))
     except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a result
         first = (str(error).strip().splitlines() or [""])[0]
-        reasons.append(f"{type(error).__name__}: {first}")
+        return Failed(how, f"{type(error).__name__}: {first}")

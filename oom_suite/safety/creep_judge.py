@@ -52,9 +52,7 @@ def judge(
     return found or _in_reserved(by_phase[STEADY], states, repeated)
 
 
-def counted_growth(
-    steps: Sequence[PlannedStep], counted: Sequence[Counted]
-) -> tuple[Hit, ...]:
+def counted_growth(steps: Sequence[PlannedStep], counted: Sequence[Counted]) -> tuple[Hit, ...]:
     """What a GPU's own counters say of the steady stretch, whoever asked."""
     steady = _of_phase(steps, STEADY)
     first, middle, last = counted[steady[0] - 1], counted[_middle(steady)], counted[steady[-1]]

@@ -54,7 +54,9 @@ CYCLE = len(_BATCHES)
 """Steps after which the steady shapes come again."""
 
 
-def planned(workload: str, num_steady: int = NUM_STEADY, *, small: bool = False) -> list[PlannedStep]:
+def planned(
+    workload: str, num_steady: int = NUM_STEADY, *, small: bool = False
+) -> list[PlannedStep]:
     """The steps in their order.
 
     Every steady shape has been seen twice before the growing steps, each of which has a longer

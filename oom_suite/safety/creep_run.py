@@ -13,7 +13,7 @@ from oom_suite.geometry.scenarios import SMALL, resize
 from oom_suite.lanes.recorder import Recorder
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.lanes.under_test import lines_under_test
-from oom_suite.safety.creep_plan import NUM_VARIANTS, planned
+from oom_suite.safety.creep_plan import GROWING, NUM_VARIANTS, planned
 from oom_suite.workloads.decode import build, build_swa_only
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oom_suite.safety.creep_plan import PlannedStep, StepShape
     from oom_suite.safety.protocol import Target
 
+    Contents = Mapping[str, torch.Tensor]
     LaunchHook = Callable[[str, list[object]], None]
 
 MARK_BYTES = 13
@@ -70,12 +71,13 @@ def shadow_run(
         LaneError: a step needs a value that exists only on a device.
     """
     steps = planned(target.workload, num_steady)
+    contents = contents_of(steps, _POOL_BLOCKS)
     lane = ShadowLane(target.root)
     set_launch_hook(lane.launched)
 
     def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
         del sizes
-        return _loop(target, steps, device, _POOL_BLOCKS, lambda: None)
+        return _loop(target, steps, device, _POOL_BLOCKS, contents, lambda: None)
 
     return CreepRun(tuple(steps), lane.run(built, {}))
 
@@ -95,18 +97,20 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
                 )
             )
 
+    contents = contents_of(steps, _SMALL_POOL_BLOCKS)
     recorder = Recorder(target.device.type, lines_under_test(target.root))
     with recorder:
-        call = _loop(target, steps, target.device, _SMALL_POOL_BLOCKS, count)
+        call = _loop(target, steps, target.device, _SMALL_POOL_BLOCKS, contents, count)
         recorder.record(call)
     return CreepRun(tuple(steps), recorder.trace("measure", {}), tuple(counted))
 
 
-def _loop(
+def _loop(  # noqa: PLR0913, PLR0917 - what to run, where, on what, and whom to tell
     target: Target,
     steps: Sequence[PlannedStep],
     device: torch.device,
     num_blocks: int,
+    contents: Mapping[PlannedStep, Contents],
     after_step: Callable[[], None],
 ) -> Callable[[], object]:
     """All steps as one call; everything that a server would hold is made before it."""
@@ -117,7 +121,7 @@ def _loop(
     def call() -> None:
         _mark(device)
         for step in steps:
-            target.call(**inputs.of(step))
+            target.call(**inputs.of(step.shape, contents[step]))
             after_step()
             _mark(device)
         gc.collect()
@@ -139,56 +143,59 @@ class _Inputs:
         self._device = device
         self._pools: dict[str, Any] = {}
         self._steps: dict[StepShape, dict[str, Any]] = {}
-        self._contents: dict[StepShape, list[dict[str, torch.Tensor]]] = {}
 
     def prepare(self, shape: StepShape) -> None:
         """Make the buffers of this shape, unless they are there."""
         if shape in self._steps:
             return
-        sizes = self._sizes(shape)
-        step = self._build(sizes, self._device)
+        step = self._build(sizes_of(shape, self._num_blocks), self._device)
         if not self._pools:
             self._pools = {name: step[name] for name in ("swa_k_cache", "kv_cache")}
         self._steps[shape] = {**step, **self._pools}
-        self._contents[shape] = [self._varied(step, sizes, n) for n in range(NUM_VARIANTS)]
 
-    def of(self, step: PlannedStep) -> dict[str, Any]:
+    def of(self, shape: StepShape, contents: Contents) -> dict[str, Any]:
         """The keyword arguments of a step, its indices and lengths written anew."""
-        arguments = self._steps[step.shape]
-        for name, value in self._contents[step.shape][step.variant].items():
-            arguments[name].copy_(value)
+        arguments = self._steps[shape]
+        for name, value in contents.items():
+            if arguments[name] is not None:
+                arguments[name].copy_(value.view(arguments[name].shape))
         return arguments
 
-    def _sizes(self, shape: StepShape) -> dict[str, int]:
-        return resize(
-            SMALL.sizes,
-            {
-                "num_blocks": self._num_blocks,
-                "num_tokens": shape.num_tokens,
-                "extra_topk": shape.extra_topk,
-                "swa_topk": _SWA_TOPK,
-            },
-        )
 
-    def _varied(
-        self, step: Mapping[str, Any], sizes: Mapping[str, int], variant: int
-    ) -> dict[str, torch.Tensor]:
-        """Other blocks, in another order, and longer contexts from variant to variant."""
-        found = {}
-        for indices, lens, topk in (
-            ("swa_indices", "swa_lens", sizes["swa_topk"]),
-            ("topk_indices", "topk_lens", sizes["extra_topk"]),
-        ):
-            if step[indices] is None:
-                continue
-            made = spread_indices(
-                sizes["num_tokens"],
-                topk,
-                self._num_blocks,
-                sizes["block_size"],
-                max(1, sizes["referenced_blocks"] - variant),
-                self._device,
-            )
-            found[indices] = made.slots.flip(1).reshape(step[indices].shape)
-            found[lens] = made.lens - (NUM_VARIANTS - 1 - variant)
-        return found
+def sizes_of(shape: StepShape, num_blocks: int) -> dict[str, int]:
+    """The value of every axis at this shape."""
+    return resize(
+        SMALL.sizes,
+        {
+            "num_blocks": num_blocks,
+            "num_tokens": shape.num_tokens,
+            "extra_topk": shape.extra_topk,
+            "swa_topk": _SWA_TOPK,
+        },
+    )
+
+
+def contents_of(steps: Sequence[PlannedStep], num_blocks: int) -> dict[PlannedStep, Contents]:
+    """What is written before each step: other blocks, in another order, and longer contexts.
+
+    Steps with a context of a length of its own keep what their buffers were made with.
+
+    Returns:
+        tensors on the CPU, by step; equal steps share theirs.
+    """
+    return {step: {} if step.phase == GROWING else _varied(step, num_blocks) for step in set(steps)}
+
+
+def _varied(step: PlannedStep, num_blocks: int) -> Contents:
+    sizes, found = sizes_of(step.shape, num_blocks), {}
+    for indices, lens, topk in (
+        ("swa_indices", "swa_lens", sizes["swa_topk"]),
+        ("topk_indices", "topk_lens", sizes["extra_topk"]),
+    ):
+        referenced = max(1, sizes["referenced_blocks"] - step.variant)
+        made = spread_indices(
+            sizes["num_tokens"], topk, num_blocks, sizes["block_size"], referenced, "cpu"
+        )
+        found[indices] = made.slots.flip(1)
+        found[lens] = made.lens - (NUM_VARIANTS - 1 - step.variant)
+    return found
