@@ -1,0 +1,28 @@
+"""Targets whose call is a small decode function around a built-in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from oom_suite.safety.protocol import Target
+from oom_suite.subjects.decode import token_gather_decode
+
+ROOT = Path(__file__).parent
+
+
+@pytest.fixture
+def safety_target():
+    """`safety_target(extra, workload)`: token_gather, then ``extra(step)``, as a target."""
+
+    def target(extra=None, workload="decode", call=None):
+        def decode(**step):
+            token_gather_decode(**step)
+            if extra is not None:
+                extra(step)
+
+        return Target(call or decode, ROOT, workload, torch.device("cpu"), torch.float8_e4m3fn)
+
+    return target
