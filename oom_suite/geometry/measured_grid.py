@@ -1,9 +1,9 @@
 """The sizes at which predictions are held against a device: small and large, both layer kinds.
 
-The largest pools have 14,197,696 tokens: 221,839 blocks of 64, 147,893 of 96 or 55,459 of 256.
-Two of them take 16,582,908,928 bytes as inputs, and vLLM 0.21.0's fallback 32,739,886,976 more at
-its peak: 49.3 GB together, which a device of 80 GB has. The same number of blocks at 256 tokens
-would take four times that, and no single device has it.
+The largest pools have some 14,197,700 tokens: 221,839 blocks of 64, 147,893 of 96 or 55,459 of
+256. Two of them take at most 16,582,946,304 bytes as inputs, and vLLM 0.21.0's fallback some
+33 GB more at its peak: 50 GB together, of the 150 GB that an H200 has. 221,839 blocks of 256
+tokens would take four times that, and no such device has it.
 """
 
 from __future__ import annotations

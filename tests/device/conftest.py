@@ -41,12 +41,12 @@ def oom_device(pytestconfig):
 
 @pytest.fixture(scope="module")
 def trace_of(oom_device):
-    """`trace_of(subject, workload, lane, sizes)`; one child for each of the first three."""
+    """`trace_of(subject, workload, lane, scratch, **sizes)`; a child for each but the sizes."""
     children = {}
     with ExitStack() as stack:
 
-        def trace(subject, workload, lane, **overrides):
-            key = (subject, workload, lane)
+        def trace(subject, workload, lane, scratch="", **overrides):
+            key = (subject, workload, lane, scratch)
             if key not in children:
                 spec = parse(subject)
                 job = Job(
@@ -56,6 +56,7 @@ def trace_of(oom_device):
                     lane=lane,
                     device=str(oom_device),
                     arch="generic",
+                    scratch=scratch,
                 )
                 child = Child(
                     "oom_suite.worker:make_handler",
