@@ -12,9 +12,10 @@ from oom_suite.errors import OomSuiteError, SubjectError
 from oom_suite.lanes.isolation import Child, ChildError, Outcome
 from oom_suite.lanes.respawn import Respawning
 from oom_suite.laws.derive import Derivation, derive
+from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import Judgement, judge
 from oom_suite.reconcile import problem, reconcile, scratch_of
-from oom_suite.records import BudgetFit, Job, Result, Trace, Verdict
+from oom_suite.records import Afresh, BudgetFit, Job, Result, Trace, Verdict
 from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
 from oom_suite.subjects.vllm.releases import obtain
 from oom_suite.units import format_bytes
@@ -117,6 +118,9 @@ def check(
         with Respawning(lambda: start_child(spec, root, settings, "shadow")) as child:
             run = _counted(child, spec, on_progress)
             derivation = derive(run, settings.workload, settings.sizes)
+            judgement = judge(derivation, settings.workload)
+            if derivation.unsteady and judgement.verdict is Verdict.INCONCLUSIVE:
+                derivation, judgement = _from_start(spec, root, settings, on_progress)
             on_law(spec.text, derivation, run)
         measured = reconciled = None
         if settings.lane == "measure":
@@ -126,8 +130,21 @@ def check(
         return _inconclusive(spec, settings, _explained(error))
     except OomSuiteError as error:
         return _inconclusive(spec, settings, str(error))
-    judgement = judge(derivation, settings.workload)
     return _result(spec, settings, derivation, judgement, measured, reconciled)
+
+
+def _from_start(
+    spec: SubjectSpec, root: str | None, settings: Settings, on_progress: OnProgress
+) -> tuple[Derivation, Judgement]:
+    """The law of code that keeps state, each run in a fork of a child that has called nothing."""
+    with Respawning(lambda: start_child(spec, root, settings, "shadow")) as child:
+
+        def run(sizes: Mapping[str, int]) -> tuple[Trace, ...]:
+            on_progress(spec.text, "it keeps state: shadow runs afresh")
+            traces: tuple[Trace, ...] = child.ask(Afresh(dict(sizes), num_calls=2))
+            return traces
+
+        return judge_from_start(run, settings.workload, settings.sizes)
 
 
 def source_root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:

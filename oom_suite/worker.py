@@ -14,7 +14,8 @@ from oom_suite.lanes.measure import Limits, MeasureLane
 from oom_suite.lanes.prove import ProveLane
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.meters import Watch
-from oom_suite.records import Ask
+from oom_suite.records import Afresh, Ask
+from oom_suite.safety.apart import in_fork
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import parse
 from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
     from oom_suite.records import Job
 
 
+_FORK_S = 600.0
+"""Seconds that a fork may take; the child's own limit is what a user sets."""
+
+
 def make_handler(job: Job) -> Callable[[Any], Any]:
     """The function that answers sizes with the trace of one call at them.
 
-    In the prove lane it answers `Hints` with a `SymbolicTrace`; an `Ask` names a builder too.
+    In the prove lane it answers `Hints` with a `SymbolicTrace`; an `Ask` names a builder too,
+    and `Afresh` asks for calls in a process that has just started.
     """
     root = None if job.root is None else Path(job.root)
     subject = load(parse(job.subject), root=root, arch=job.arch)
@@ -51,6 +57,11 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
     def run(request: Any) -> Any:
         if isinstance(request, Ask):
             return lane.run(builder(request.builder), request.sizes)
+        if isinstance(request, Afresh):
+            sizes = request.sizes
+            return in_fork(
+                lambda: tuple(lane.run(usual, sizes) for _ in range(request.num_calls)), _FORK_S
+            )
         return lane.run(usual, request)
 
     return run

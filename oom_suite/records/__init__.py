@@ -3,7 +3,7 @@
 from oom_suite.records.bisection import Bisection
 from oom_suite.records.environment import Environment
 from oom_suite.records.frame import Frame
-from oom_suite.records.job import Ask, Job
+from oom_suite.records.job import Afresh, Ask, Job
 from oom_suite.records.law import Contract, Law, Polynomial
 from oom_suite.records.measured_row import MeasuredRow
 from oom_suite.records.measurement import (
@@ -20,6 +20,7 @@ from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unse
 from oom_suite.records.workload import Axis, Workload
 
 __all__ = [
+    "Afresh",
     "Allocation",
     "AllocatorPeaks",
     "Ask",

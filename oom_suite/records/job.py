@@ -51,3 +51,18 @@ class Ask:
 
     builder: str
     sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Afresh:
+    """A request to a child for calls as a process makes them that has just started.
+
+    It is answered with a trace of each, from a fork of the child, which itself makes no call.
+
+    Attributes:
+        sizes: the axes' values.
+        num_calls: calls at these sizes, one after the other.
+    """
+
+    sizes: Mapping[str, int]
+    num_calls: int

@@ -14,11 +14,12 @@ def _writes(function: str, fault: str, *kinds: str) -> Mutant:
 
 
 def _capture(function: str, fault: str, *kinds: str) -> Mutant:
-    return Mutant("capture", function, "capture", fault, kinds)
+    return Mutant("capture", function, "capture", fault, kinds, places=(function,))
 
 
-def _creep(function: str, fault: str) -> Mutant:
-    return Mutant("creep", function, "creep", fault, ("grows-each-step",), is_stateful=True)
+def _creep(function: str, fault: str, kind: str = "leaked-reference", place: str = "") -> Mutant:
+    places = (place or function,)
+    return Mutant("creep", function, "creep", fault, (kind,), places=places, is_stateful=True)
 
 
 def _addresses(function: str, fault: str) -> Mutant:
@@ -45,9 +46,9 @@ SAFETY: tuple[Mutant, ...] = (
     _reads("whole_block", "reads the whole block", _TOKEN),
     _reads("behind_lens", "reads behind a row's length", _BLOCK, _TOKEN),
     _reads("padding_wraps_around", "reads the last token for -1", _BLOCK, _TOKEN),
-    _reads("scale_padding", "reads the padding of the scales", "reads-scale-padding"),
+    _reads("scale_padding", "reads the padding of the scales", "reads-pad-byte"),
     _reads("last_block_always", "reads the last block always", _BLOCK, _TOKEN),
-    _reads("neighbours_laundered", "the block sets the shift, NaN removed", _TOKEN),
+    _reads("neighbours_laundered", "the block sets the shift, NaN removed", _BLOCK, _TOKEN),
     _reads("unwritten_scratch", "adds memory nobody wrote", "reads-uninitialised-memory"),
     _writes("empty_row_unwritten", "an empty row is not written", "leaves-output-unwritten"),
     _writes("last_row_unwritten", "the last row is not written", "leaves-output-unwritten"),
@@ -91,12 +92,12 @@ SAFETY: tuple[Mutant, ...] = (
     _capture("sink_as_a_number", "the sink as a Python number", _SYNC, _REFUSED),
     _creep("outputs_kept", "every result is kept"),
     _creep("view_of_a_row_kept", "a view of each result is kept"),
-    _creep("workspace_regrown", "a workspace a little larger each step"),
+    _creep("workspace_regrown", "a workspace a little larger each step", "grows-each-step"),
     _creep("cache_without_eviction", "a cache that never evicts"),
     _creep("reference_cycle", "a cycle that is kept"),
     _creep("closure_kept", "a closure that is kept"),
-    _creep("cached_by_tensor", "functools.cache over tensors"),
-    _creep("history_of_lens", "a history of all lens"),
+    _creep("cached_by_tensor", "functools.cache over tensors", place="_scaled"),
+    _creep("history_of_lens", "a history of all lens", "grows-each-step"),
     _creep("default_argument", "a default argument that collects"),
     _creep("error_kept", "an error kept with its traceback"),
     _precision("sums_in_bf16", "sums kept in bf16"),

@@ -42,6 +42,7 @@ class Mutant:
         fault: what is wrong with it, in one line.
         expected: the names that are right. For the law the functions whose line may be blamed;
             for a property the kinds of hit.
+        places: functions that a hit's line may stand in; empty where a hit has no line.
         workload: ``"decode"`` or ``"decode-swa"``; empty for a builder of its own.
         promised: for a builder of its own, what it promises.
         is_stateful: whether it keeps something between calls, so that it needs a process of its
@@ -53,6 +54,7 @@ class Mutant:
     detector: str
     fault: str
     expected: tuple[str, ...]
+    places: tuple[str, ...] = ()
     workload: str = "decode"
     promised: Promised | None = None
     is_stateful: bool = False

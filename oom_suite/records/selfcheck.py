@@ -1,0 +1,111 @@
+"""What the self-check saw: each planted fault and each healthy twin, under each detector."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+REQUIRED_BLOCKS_A_BYTE = 8
+"""One byte for so many blocks must be seen: a bitmap of the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One subject under one detector.
+
+    Attributes:
+        name: the subject, ``group:function``.
+        group: what it is counted with.
+        is_twin: whether it is healthy, so that nothing may be said of it.
+        detector: ``"law"`` or one of `oom_suite.records.safety.PROPERTIES`.
+        about: what is wrong with it, or unusual about it, in one line.
+        verdict: what the detector said: ``PASS``, ``FAIL`` or ``INCONCLUSIVE``.
+        named: what it blamed: functions, or kinds of hit, the plainest first.
+        expected: which of these are right; empty for a twin.
+        reason: the detector's own line.
+        elapsed_ms: how long it took.
+        breaks: whether a twin breaks this property by its nature, and says so.
+    """
+
+    name: str
+    group: str
+    is_twin: bool
+    detector: str
+    about: str
+    verdict: str
+    named: tuple[str, ...]
+    expected: tuple[str, ...]
+    reason: str
+    elapsed_ms: int
+    breaks: bool = False
+
+    @property
+    def is_right(self) -> bool:
+        """Whether a fault was caught and named rightly, or a healthy twin left alone."""
+        if self.is_twin:
+            return self.verdict == ("FAIL" if self.breaks else "PASS")
+        return self.verdict == "FAIL" and bool(self.named) and self.named[0] in self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheck:
+    """All that was seen.
+
+    Attributes:
+        device: where real tensors lay.
+        seen: every subject under every detector meant for it.
+        blocks_a_byte: the most blocks for which one byte of growth was caught; 0 for none, None
+            where the limit was not asked for.
+        is_bounded: whether a smaller growth was tried and missed.
+        elapsed_ms: of the whole.
+    """
+
+    device: str
+    seen: tuple[Seen, ...]
+    blocks_a_byte: int | None
+    is_bounded: bool
+    elapsed_ms: int
+
+    @property
+    def mutants(self) -> tuple[Seen, ...]:
+        """The planted faults."""
+        return tuple(one for one in self.seen if not one.is_twin)
+
+    @property
+    def survivors(self) -> tuple[Seen, ...]:
+        """The planted faults that were not caught, or not named rightly."""
+        return tuple(one for one in self.mutants if not one.is_right)
+
+    @property
+    def twins(self) -> tuple[Seen, ...]:
+        """The healthy ones, each once for each detector."""
+        return tuple(one for one in self.seen if one.is_twin)
+
+    @property
+    def false_alarms(self) -> tuple[Seen, ...]:
+        """The healthy ones of which something was said."""
+        return tuple(one for one in self.twins if not one.is_right)
+
+    @property
+    def reaches_limit(self) -> bool:
+        """Whether the growth that must be seen is seen."""
+        return self.blocks_a_byte is None or self.blocks_a_byte >= REQUIRED_BLOCKS_A_BYTE
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the detectors see all that they must, and nothing else."""
+        return not self.survivors and not self.false_alarms and self.reaches_limit
+
+    def to_json(self) -> dict[str, Any]:
+        """The self-check as JSON values."""
+        return {
+            "device": self.device,
+            "is_good": self.is_good,
+            "num_mutants": len(self.mutants),
+            "num_survivors": len(self.survivors),
+            "num_false_alarms": len(self.false_alarms),
+            "blocks_a_byte": self.blocks_a_byte,
+            "limit_is_bounded": self.is_bounded,
+            "elapsed_ms": self.elapsed_ms,
+            "seen": [{**asdict(one), "is_right": one.is_right} for one in self.seen],
+        }
