@@ -96,7 +96,7 @@ def test_laundered_nan_is_caught_by_large_finite_values(safety_target):
         part = parts_of(step, "unreferenced token")[0]
         byte = torch.tensor([storage_byte(step[POOL], part.first_byte)], dtype=torch.uint8)
         value = byte.view(torch.float8_e4m3fn).float()
-        value[value != value] = 0.0
+        value[value.isnan()] = 0.0
         leak(step, int(value.clamp_min(16.0)))
 
     hit = Reads()(safety_target(fault, workload="decode-swa")).hits[0]
