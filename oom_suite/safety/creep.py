@@ -40,7 +40,7 @@ NOT_PROVED = (
     "host memory, nor of what libraries keep outside the caching allocator"
 )
 NUM_STEADY_ON_GPU = 300
-_NUM_SHORT = 2 * CYCLE
+_NUM_SHORT = CYCLE
 """Steady steps of a second session, beside one that runs all of them."""
 _TIME_LIMIT_S = 300.0
 

@@ -24,7 +24,7 @@ RESERVED = "reserved-grows"
 MOST = 2 / 3
 """Share of the growing steps from which on a change in most of them is a rule and no chance.
 
-A workspace that doubles changes in 4 of the 16, one that grows by a quarter in 10; one that is
+A workspace that doubles changes in 3 of the 16, one that grows by a quarter in 8; one that is
 regrown to every new size, or a cache with an entry for each, changes in all.
 """
 

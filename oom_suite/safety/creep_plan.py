@@ -14,7 +14,7 @@ _SMALL_BATCHES = (6, 4, 3, 2, 1, 5)
 _WARM_UP_CYCLES = 2
 _NUM_GROWING = 16
 _EXTRA_TOPK = 128
-_GROWTH = 64
+_GROWTH = 32
 NUM_STEADY = 102
 """Steady steps that are run by default: 17 cycles, so that every hundredth call is among them."""
 
