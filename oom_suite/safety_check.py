@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from oom_suite.check import DEFAULT_TIME_LIMIT_S, PRELOAD, source_root
 from oom_suite.errors import OomSuiteError, unknown
-from oom_suite.lanes.isolation import Child, ChildError, Outcome
+from oom_suite.lanes.isolation import Child, ChildError
+from oom_suite.lanes.isolation import Outcome as ChildOutcome
 from oom_suite.lanes.respawn import Respawning
 from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding, Hit, SafetyReport
+from oom_suite.safety.index_outcomes import Outcome, judge, unknown_outcome
 from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
 
 if TYPE_CHECKING:
@@ -131,6 +133,7 @@ def check_safety(
         findings = [Finding(name, Verdict.INCONCLUSIVE, str(error)) for name in wanted]
     else:
         job = SafetyJob(spec.text, root, settings.workload, settings.device, settings.arch)
+        findings = []
         with ExitStack() as stack:
             children: dict[SafetyJob | str, Respawning] = {}
 
@@ -141,7 +144,12 @@ def check_safety(
                     children[kind] = stack.enter_context(asker)
                 return children[kind]
 
-            findings = [_find(child_for(name), spec, name, on_progress) for name in wanted]
+            for name in wanted:
+                if name == "indices" and settings.device != "cpu":
+                    on_progress(spec.text, f"looking at {name}")
+                    findings.append(_indices_on_gpu(job, settings))
+                else:
+                    findings.append(_find(child_for(name), spec, name, on_progress))
     return SafetyReport(spec.text, settings.device, tuple(findings), known)
 
 
@@ -196,10 +204,46 @@ def _find(child: Respawning, spec: SubjectSpec, name: str, on_progress: OnProgre
     return finding
 
 
+def _indices_on_gpu(job: SafetyJob, settings: SafetySettings) -> Finding:
+    """The finding on bad indices: what one of them does to a GPU must not reach the next."""
+    from oom_suite.safety.index_cases import CASES  # noqa: PLC0415 - torch, only where there is one
+
+    outcomes = []
+    child: Child | None = None
+    try:
+        for case in CASES:
+            child = child or _start(job, settings)
+            try:
+                outcome: Outcome = child.ask(f"indices/{case.name}")
+            except ChildError as error:
+                died = f"{error.outcome.value}: {error}"
+                crashed = error.outcome is ChildOutcome.CRASHED
+                outcome = (
+                    Outcome(case.name, died, "wild-access", deadly=True)
+                    if crashed
+                    else replace(unknown_outcome(case.name, died), deadly=True)
+                )
+            outcomes.append(outcome)
+            if outcome.deadly:
+                child.close()
+                child = None
+    finally:
+        if child is not None:
+            child.close()
+    return judge(outcomes, [case.name for case in CASES])
+
+
 def _of_death(name: str, error: ChildError) -> Finding:
     """A crash in a step is an access to memory that is not there; all else proves nothing."""
-    said = str(error) if error.outcome is Outcome.REFUSED else f"{error.outcome.value}: {error}"
-    if error.outcome is Outcome.CRASHED and name in {"reads", "writes", "indices", "addresses"}:
+    said = (
+        str(error) if error.outcome is ChildOutcome.REFUSED else f"{error.outcome.value}: {error}"
+    )
+    if error.outcome is ChildOutcome.CRASHED and name in {
+        "reads",
+        "writes",
+        "indices",
+        "addresses",
+    }:
         return Finding(name, Verdict.FAIL, said, (Hit("crash", said),))
     return Finding(name, Verdict.INCONCLUSIVE, said)
 

@@ -11,6 +11,8 @@ import torch
 from packaging.version import Version
 
 from oom_suite.errors import NotApplicableError
+from oom_suite.safety.index_cases import CASES
+from oom_suite.safety.indices import run_case
 from oom_suite.safety.protocol import Target
 from oom_suite.safety.triton_interpreter import interpret_triton
 from oom_suite.subjects.decode import BUILTINS
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oom_suite.records.safety import Finding
+    from oom_suite.safety.index_outcomes import Outcome
     from oom_suite.safety.protocol import Detector
     from oom_suite.safety_check import SafetyJob
 
@@ -68,8 +71,11 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
 """What looks at each property."""
 
 
-def make_handler(job: SafetyJob) -> Callable[[str], Finding]:
-    """The function that answers a property's name with the finding on it."""
+def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome]:
+    """The function that answers a property's name with the finding on it.
+
+    ``indices/CASE`` is answered with the outcome of that case alone.
+    """
     if job.interprets:
         torch.set_num_threads(1)
         interpret_triton()
@@ -91,8 +97,12 @@ def make_handler(job: SafetyJob) -> Callable[[str], Finding]:
     return functools.partial(_find, target)
 
 
-def _find(target: Target, name: str) -> Finding:
-    return DETECTORS[name]()(target)
+def _find(target: Target, name: str) -> Finding | Outcome:
+    """The finding on a property, or the outcome of one case: ``indices/CASE``."""
+    detector, _, case = name.partition("/")
+    if not case:
+        return DETECTORS[detector]()(target)
+    return run_case(target, next(one for one in CASES if one.name == case))
 
 
 def _require_one_fp8(version: str) -> None:

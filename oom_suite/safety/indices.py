@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from oom_suite.caches.poison import POISONS
 from oom_suite.errors import LaneError
-from oom_suite.records import Verdict
-from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.forked import in_fork
 from oom_suite.safety.guarded import GuardedStep, fill_unreferenced, guard_step
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, VALID, IndexCase, make_case
+from oom_suite.safety.index_outcomes import (
+    IGNORED,
+    RIGHT,
+    UNDEFINED,
+    Outcome,
+    judge,
+    unknown_outcome,
+)
 from oom_suite.safety.steps import Answer, answer
 from oom_suite.workloads.decode import oracle, tolerance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
+    from oom_suite.records.safety import Finding
     from oom_suite.safety.protocol import Target
 
-NOT_PROVED = (
-    "That an impossible index reads nothing outside and discards it; a wild access that "
-    "lands in other mapped memory beyond the red zones."
-)
-RIGHT, IGNORED, UNDEFINED = "right", "ignored", "undefined"
-_UNKNOWN = "not known"
 TIME_LIMIT_S = 60.0
 """Seconds that one small step may take in a fork."""
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")
 _WILD = ("illegal memory access", "illegal address", "misaligned address")
 """Source: CUDA Runtime API 13.0, cudaError_t 700 and 716; HIP 7.0 has the same words."""
 _DEADLY = (*_WILD, "device-side assert", "unspecified launch failure", "AcceleratorError")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one case came to.
-
-    Attributes:
-        case: the case's name.
-        said: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what else was seen.
-        breach: the hit's kind where the case breaks the property; empty where it does not.
-        deadly: whether the process can run nothing more on its GPU.
-    """
-
-    case: str
-    said: str
-    breach: str = ""
-    deadly: bool = False
 
 
 class BadIndices:
@@ -77,7 +60,7 @@ class BadIndices:
             outcomes.append(run_case(target, case))
             if outcomes[-1].deadly:
                 break
-        return judge(outcomes)
+        return judge(outcomes, [case.name for case in CASES])
 
 
 def run_case(target: Target, case: IndexCase) -> Outcome:
@@ -90,33 +73,11 @@ def run_case(target: Target, case: IndexCase) -> Outcome:
     except LaneError as error:
         said = str(error)
         is_crash = any(name in said for name in _CRASHES)
-        return Outcome(case.name, said, "wild-access") if is_crash else unknown_outcome(case, said)
-
-
-def unknown_outcome(case: IndexCase, said: str) -> Outcome:
-    """A case that came to nothing that can be judged."""
-    return Outcome(case.name, f"{_UNKNOWN}: {said}")
-
-
-def judge(outcomes: Sequence[Outcome]) -> Finding:
-    """The finding on all cases; those without an outcome leave it open."""
-    facts = tuple((one.case, one.said) for one in outcomes)
-    hits = tuple(Hit(one.breach, f"{one.case}: {one.said}") for one in outcomes if one.breach)
-    known = {name for name, said in facts if not said.startswith(_UNKNOWN)}
-    missing = [case.name for case in CASES if case.name not in known]
-    if hits:
-        reason, verdict = f"{hits[0].kind} at {hits[0].text}", Verdict.FAIL
-    elif missing:
-        reason, verdict = f"no outcome for {', '.join(missing)}", Verdict.INCONCLUSIVE
-    else:
-        said = [one.said for one in outcomes]
-        num_errors = sum(text.startswith("error") for text in said)
-        reason = (
-            f"{len(outcomes)} cases: {said.count(RIGHT)} right, {said.count(IGNORED)} ignored, "
-            f"{num_errors} refused, {said.count(UNDEFINED)} undefined; none went outside"
+        return (
+            Outcome(case.name, said, "wild-access")
+            if is_crash
+            else unknown_outcome(case.name, said)
         )
-        verdict = Verdict.PASS
-    return Finding("indices", verdict, reason, hits, facts, NOT_PROVED)
 
 
 def _outcome(target: Target, case: IndexCase) -> Outcome:

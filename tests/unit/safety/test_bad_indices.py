@@ -8,7 +8,8 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, OPTIONAL, VALID
-from oom_suite.safety.indices import BadIndices, Outcome, judge, run_case
+from oom_suite.safety.index_outcomes import Outcome, judge
+from oom_suite.safety.indices import BadIndices, run_case
 from oom_suite.subjects.decode import BUILTINS, token_gather_decode
 
 NAMES = [case.name for case in CASES]
@@ -159,8 +160,8 @@ def test_a_crash_is_an_outcome_of_its_case_alone(safety_target, number, expected
 def test_a_case_without_an_outcome_is_not_green():
     """All cases but one right is inconclusive, and names the one."""
     outcomes = [Outcome(name, "right") for name in NAMES]
-    assert Verdict.PASS is judge(outcomes).verdict
-    finding = judge(outcomes[:-1])
+    assert Verdict.PASS is judge(outcomes, NAMES).verdict
+    finding = judge(outcomes[:-1], NAMES)
     assert (Verdict.INCONCLUSIVE, f"no outcome for {NAMES[-1]}") == (
         finding.verdict,
         finding.reason,
