@@ -10,7 +10,18 @@ from rich.console import Console
 
 from oom_suite.bisect.releases import bisect_releases
 from oom_suite.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
-from oom_suite.commands import compare, doctor, law, lock, locked, measure, ranks, replay
+from oom_suite.commands import (
+    compare,
+    doctor,
+    law,
+    lock,
+    locked,
+    measure,
+    ranks,
+    replay,
+    sanitize,
+    selfcheck,
+)
 from oom_suite.commands.options import (
     Arch,
     BudgetText,
@@ -190,6 +201,8 @@ measure.register(app)
 compare.register(app)
 ranks.register(app)
 replay.register(app)
+sanitize.register(app)
+selfcheck.register(app)
 
 
 def main() -> NoReturn:

@@ -164,10 +164,11 @@ def _job_for(name: str, job: SafetyJob, spec: SubjectSpec) -> tuple[SafetyJob, S
     """What the child of a property is started for, and which properties share it: equal ones."""
     if job.device != "cpu":
         # A GPU's allocator may be left in the middle of a capture that was refused.
-        return job, "capture" if name == "capture" else job
+        return job, name if name in IN_SHADOW else job
     interprets = name not in IN_SHADOW and _has_kernels(spec)
     own = replace(job, interprets=interprets)
-    return own, own
+    # What the code keeps in a global from a real run must not meet fake tensors.
+    return own, "shadow" if name in IN_SHADOW else own
 
 
 def _has_kernels(spec: SubjectSpec) -> bool:

@@ -27,6 +27,8 @@ ROOTS = frozenset(
         "ranks",
         "safety_check",
         "safety_child",
+        "sanitize",
+        "selfcheck",
         "worker",
     }
 )
