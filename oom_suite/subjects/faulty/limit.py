@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAME = re.compile(r"one_byte_for_([1-9]\d*)_blocks")
-GROWING = "growing"
-"""The function whose line is to be blamed."""
-
-
-def name_of(num_blocks: int) -> str:
-    """The name of the step that grows by one byte for so many blocks."""
-    return f"one_byte_for_{num_blocks}_blocks"
 
 
 def __getattr__(name: str) -> Callable[..., None]:

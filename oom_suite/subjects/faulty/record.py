@@ -101,3 +101,12 @@ class Twin:
     def spelling(self) -> str:
         """How it is named as a subject."""
         return f"{PACKAGE}.{self.group}:{self.function}"
+
+
+GROWING = "growing"
+"""The function of `oom_suite.subjects.faulty.limit` whose line is to be blamed."""
+
+
+def name_of(num_blocks: int) -> str:
+    """The step of `oom_suite.subjects.faulty.limit` that grows by a byte for so many blocks."""
+    return f"one_byte_for_{num_blocks}_blocks"

@@ -1,0 +1,79 @@
+"""The self-check on a terminal: the score by group, what got away, and the detection limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from oom_suite.records.selfcheck import Seen, SelfCheck
+
+
+def render_selfcheck(found: SelfCheck, console: Console) -> None:
+    """Write it for a reader; 80 columns are enough."""
+    if found.mutants:
+        console.print(_scores(found))
+    for one in found.survivors:
+        _print(console, survivor_text(one))
+    for one in found.false_alarms:
+        _print(console, false_alarm_text(one))
+    if found.twins:
+        num_twins = len({one.name for one in found.twins})
+        num_alarms = len({one.name for one in found.false_alarms})
+        _print(console, f"false alarms: {num_alarms} of {num_twins} healthy twins")
+    if found.blocks_a_byte is not None:
+        _print(console, limit_text(found.blocks_a_byte))
+    caught = len(found.mutants) - len(found.survivors)
+    verdict = "PASS" if found.is_good else "FAIL"
+    score = f"{caught} of {len(found.mutants)} mutants caught, " if found.mutants else ""
+    _print(console, f"{verdict} on {found.device}: {score}{found.elapsed_ms / 1000:.0f} s")
+
+
+def limit_text(blocks_a_byte: int) -> str:
+    """The detection limit in a sentence."""
+    required = f"required: 1 byte per {REQUIRED_BLOCKS_A_BYTE} blocks"
+    if blocks_a_byte == 0:
+        return f"detection limit: not even 1 byte per block is caught ({required})"
+    blocks = f"{blocks_a_byte:,} blocks" if blocks_a_byte > 1 else "block"
+    per_block = f"{1 / blocks_a_byte:.2g} bytes per block"
+    return f"detection limit: 1 byte per {blocks}, {per_block} ({required})"
+
+
+def survivor_text(one: Seen) -> str:
+    """What got away, what it should have been called, and what was said instead."""
+    wanted = f"expected FAIL naming {' or '.join(one.expected)}"
+    named = f" naming {', '.join(one.named[:3])}" if one.named else ""
+    return (
+        f"SURVIVED {one.name} ({one.about}): {one.detector} said {one.verdict}{named}, {wanted}: "
+        f"{one.reason}"
+    )
+
+
+def false_alarm_text(one: Seen) -> str:
+    """What was said of a healthy step."""
+    return f"FALSE ALARM {one.name} ({one.about}): {one.detector} said {one.verdict}: {one.reason}"
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _scores(found: SelfCheck) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name in ("group", "detector"):
+        table.add_column(name)
+    for name in ("mutants", "caught", "score"):
+        table.add_column(name, justify="right")
+    groups = dict.fromkeys((one.group, one.detector) for one in found.mutants)
+    for group, detector in groups:
+        own = [one for one in found.mutants if (one.group, one.detector) == (group, detector)]
+        caught = sum(one.is_right for one in own)
+        table.add_row(group, detector, str(len(own)), str(caught), f"{caught / len(own):.0%}")
+    return table

@@ -1,0 +1,124 @@
+"""What runs in the self-check's children: a subject under its detectors, many of them in one child.
+
+A law is found in a third of the time in a process that has found others: torch remembers what it
+computed of fake tensors. Subjects that keep state have a child of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.geometry.scenarios import SCENARIOS
+from oom_suite.lanes.child_main import classify
+from oom_suite.law_tests.judging import Judging, judge_promise
+from oom_suite.law_tests.promise import promise
+from oom_suite.law_tests.runs import RunsHere
+from oom_suite.laws.derive import derive
+from oom_suite.laws.judge import Judgement, judge
+from oom_suite.records import Job
+from oom_suite.safety_check import SafetyJob
+from oom_suite.safety_child import make_handler as make_safety_handler
+from oom_suite.selfcheck.seen import seen_as
+from oom_suite.subjects.faulty.record import LAW, Mutant, Promised, Twin
+from oom_suite.worker import make_handler as make_lane_handler
+from oom_suite.workloads.catalog import WORKLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from oom_suite.records import Result, Trace
+    from oom_suite.records.safety import Hit
+    from oom_suite.records.selfcheck import Seen
+    from oom_suite.selfcheck.tasks import Task
+
+SCENARIO = "issue-41962"
+_ROOT = Path(__file__).parents[2]
+
+
+def make_handler(weakened: str = "") -> Callable[[Task], tuple[Seen, ...]]:
+    """The function that tries a task.
+
+    Args:
+        weakened: ``"module:function"`` that makes detectors worse before the first task, to see
+            that the self-check sees that; empty for none.
+    """
+    if weakened:
+        module, _, function = weakened.partition(":")
+        getattr(importlib.import_module(module), function)()
+    return _tried
+
+
+def _tried(task: Task) -> tuple[Seen, ...]:
+    seen = []
+    safety: Callable[[str], Any] | None = None
+    for detector in task.detectors:
+        began = time.monotonic()
+        if detector == LAW:
+            verdict, named, reason = _law(task.subject)
+        else:
+            safety = safety or _safety(task)
+            finding = safety(detector)
+            named = tuple(_named(hit, task.subject) for hit in finding.hits)
+            verdict, reason = finding.verdict.value, finding.reason
+        elapsed_ms = round(1000 * (time.monotonic() - began))
+        seen.append(seen_as(task.subject, detector, verdict, named, reason, elapsed_ms))
+    return tuple(seen)
+
+
+def _named(hit: Hit, subject: Mutant | Twin) -> str:
+    with_place = hit.frame is not None and (isinstance(subject, Twin) or subject.places)
+    return f"{hit.kind} in {hit.frame.function}" if with_place and hit.frame else hit.kind
+
+
+def _law(subject: Mutant | Twin) -> tuple[str, tuple[str, ...], str]:
+    """The verdict of the law, the functions blamed, and why."""
+    said: Result | Judgement
+    try:
+        said = _promised(subject) if subject.promised else _decoding(subject)
+    except OomSuiteError as error:
+        return "INCONCLUSIVE", (), str(error)
+    return said.verdict.value, tuple(blame.function for blame in said.blame), said.reason
+
+
+def _decoding(subject: Mutant | Twin) -> Judgement:
+    workload = WORKLOADS[subject.workload]
+    answer = make_lane_handler(
+        Job(subject.spelling, None, workload.builder, "shadow", "cpu", "generic")
+    )
+
+    def run(sizes: Mapping[str, int]) -> Trace:
+        try:
+            trace: Trace = answer(dict(sizes))
+        except OomSuiteError:
+            raise
+        except Exception as error:
+            raise LaneError(classify(error, None)[1]) from error
+        return trace
+
+    return judge(derive(run, workload, SCENARIOS[SCENARIO].sizes), workload)
+
+
+def _promised(subject: Mutant | Twin) -> Result:
+    module, _, function = subject.spelling.partition(":")
+    build = getattr(importlib.import_module(module), function)
+    given = subject.promised
+    assert isinstance(given, Promised)
+    says = promise(
+        axes=given.axes,
+        independent_of=given.independent_of,
+        at_most=given.at_most or None,
+        far=given.far,
+        measure=False,
+    )
+    return judge_promise(subject.name, says, RunsHere(build, "cpu", _ROOT), Judging())
+
+
+def _safety(task: Task) -> Callable[[str], Any]:
+    workload = task.subject.workload
+    return make_safety_handler(
+        SafetyJob(task.subject.spelling, None, workload, task.device, "generic")
+    )

@@ -1,0 +1,180 @@
+"""Tries every task in a few child processes, and finds the smallest growth that is seen."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from oom_suite.check import PRELOAD, Settings, check
+from oom_suite.geometry.scenarios import SCENARIOS
+from oom_suite.lanes.isolation import Child, ChildError
+from oom_suite.lanes.respawn import Respawning
+from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
+from oom_suite.selfcheck.seen import seen_as
+from oom_suite.selfcheck.tasks import LIMIT_GROUP, Task, growing, tasks
+from oom_suite.subjects.faulty.record import LAW
+from oom_suite.subjects.spec import parse
+from oom_suite.workloads.catalog import WORKLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    OnSeen = Callable[[Seen], None]
+
+_SCENARIO = "issue-41962"
+_PRELOADED = (*PRELOAD, "oom_suite.safety_child", "oom_suite.selfcheck.child")
+_MAX_CHILDREN = 8
+_LARGEST_EXPONENT = 22
+"""One byte for 2**22 blocks is more than any pool that is tried has."""
+_STATEFUL_AXES = frozenset({"swa_num_blocks", "extra_num_blocks", "num_tokens"})
+"""A step that keeps state is run afresh at every size: at sizes of these axes alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the self-check is run.
+
+    Attributes:
+        only: a group, or None for all.
+        device: where real tensors lie.
+        num_children: processes at once.
+        time_limit_s: seconds that one subject may take.
+        weakened: see `oom_suite.selfcheck.child.make_handler`.
+    """
+
+    only: str | None = None
+    device: str = "cpu"
+    num_children: int = min(_MAX_CHILDREN, os.cpu_count() or 1)
+    time_limit_s: float = 300.0
+    weakened: str = ""
+
+
+def selfcheck(options: Options, on_seen: OnSeen = lambda _: None) -> SelfCheck:
+    """What the detectors see of all planted faults and healthy twins.
+
+    Args:
+        options: how it is run.
+        on_seen: told each thing seen, on the thread that saw it.
+
+    Raises:
+        UsageError: there is no such group.
+    """
+    began = time.monotonic()
+    wanted = tasks(options.only, options.device)
+    seen = _in_order(wanted, _try_all(wanted, options, on_seen))
+    blocks_a_byte, is_bounded = None, False
+    if options.only in {None, LIMIT_GROUP}:
+        blocks_a_byte, is_bounded = _limit(options, on_seen)
+    elapsed_ms = round(1000 * (time.monotonic() - began))
+    return SelfCheck(options.device, seen, blocks_a_byte, is_bounded, elapsed_ms)
+
+
+def _in_order(wanted: Sequence[Task], seen: Sequence[Seen]) -> tuple[Seen, ...]:
+    places = {task.subject.name: number for number, task in enumerate(wanted)}
+    return tuple(sorted(seen, key=lambda one: places[one.name]))
+
+
+def _try_all(wanted: Sequence[Task], options: Options, on_seen: OnSeen) -> list[Seen]:
+    """Every task, by a few threads that have a child each."""
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    for task in wanted:
+        waiting.put(task)
+    seen: list[Seen] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with Respawning(lambda: _child(options)) as shared:
+                while not failures:
+                    for one in _tried(waiting.get_nowait(), shared, options):
+                        seen.append(one)
+                        on_seen(one)
+        except queue.Empty:
+            return
+        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(options.num_children)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return seen
+
+
+def _child(options: Options) -> Child:
+    return Child(
+        "oom_suite.selfcheck.child:make_handler",
+        (options.weakened,),
+        time_limit_s=options.time_limit_s,
+        preload=_PRELOADED,
+        needs_gpu=options.device != "cpu",
+    )
+
+
+def _tried(task: Task, shared: Respawning, options: Options) -> tuple[Seen, ...]:
+    if not task.subject.is_stateful:
+        return _asked(task, shared)
+    by_law = _law_afresh(task) if LAW in task.detectors else ()
+    others = tuple(detector for detector in task.detectors if detector != LAW)
+    if not others:
+        return by_law
+    with Respawning(lambda: _child(options)) as own:
+        return (*by_law, *_asked(replace(task, detectors=others), own))
+
+
+def _asked(task: Task, child: Respawning) -> tuple[Seen, ...]:
+    began = time.monotonic()
+    try:
+        seen: tuple[Seen, ...] = child.ask(task)
+    except ChildError as error:
+        elapsed_ms = round(1000 * (time.monotonic() - began))
+        reason = f"{error.outcome.value}: {error}"
+        return tuple(
+            seen_as(task.subject, detector, "INCONCLUSIVE", (), reason, elapsed_ms)
+            for detector in task.detectors
+        )
+    return seen
+
+
+def _law_afresh(task: Task) -> tuple[Seen, ...]:
+    """By the way that a user goes, for code that keeps state: every run in a process of its own."""
+    began = time.monotonic()
+    workload = WORKLOADS[task.subject.workload]
+    narrow = replace(
+        workload, axes=tuple(axis for axis in workload.axes if axis.name in _STATEFUL_AXES)
+    )
+    settings = Settings(_SCENARIO, SCENARIOS[_SCENARIO].sizes, workload=narrow)
+    result = check(parse(task.subject.spelling), settings)
+    elapsed_ms = round(1000 * (time.monotonic() - began))
+    named = tuple(dict.fromkeys(blame.function for blame in result.blame))
+    return (seen_as(task.subject, LAW, result.verdict.value, named, result.reason, elapsed_ms),)
+
+
+def _limit(options: Options, on_seen: OnSeen) -> tuple[int, bool]:
+    """The most blocks for which one byte of growth is caught, and whether more were missed.
+
+    Halves the exponent: what sees one byte for so many blocks sees it for fewer.
+    """
+    required = REQUIRED_BLOCKS_A_BYTE.bit_length() - 1
+    with Respawning(lambda: _child(options)) as child:
+
+        def is_caught(exponent: int) -> bool:
+            (seen,) = _asked(growing(1 << exponent), child)
+            on_seen(seen)
+            return seen.is_right
+
+        if not is_caught(required):
+            least = next((n for n in range(required - 1, -1, -1) if is_caught(n)), None)
+            return (0 if least is None else 1 << least), True
+        caught, missed = required, _LARGEST_EXPONENT
+        while missed - caught > 1:
+            middle = (caught + missed) // 2
+            caught, missed = (middle, missed) if is_caught(middle) else (caught, middle)
+    return 1 << caught, True

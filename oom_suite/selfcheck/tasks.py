@@ -1,0 +1,65 @@
+"""What is to be tried: each mutant under the detector meant for it, each twin under all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oom_suite.errors import unknown
+from oom_suite.records.safety import PROPERTIES
+from oom_suite.subjects.faulty.catalog import LAW, MUTANTS, TWINS
+from oom_suite.subjects.faulty.record import GROWING, Mutant, Twin, name_of
+
+TWINS_GROUP = "twins"
+LIMIT_GROUP = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One subject and the detectors to try on it.
+
+    Attributes:
+        subject: a mutant or a twin.
+        detectors: by name.
+        device: where real tensors lie.
+    """
+
+    subject: Mutant | Twin
+    detectors: tuple[str, ...]
+    device: str
+
+
+def groups() -> tuple[str, ...]:
+    """The groups that the self-check can be kept to."""
+    return (*dict.fromkeys(mutant.group for mutant in MUTANTS), TWINS_GROUP, LIMIT_GROUP)
+
+
+def tasks(only: str | None, device: str) -> list[Task]:
+    """What is to be tried, the slowest first.
+
+    Args:
+        only: a group, or None for all.
+        device: where real tensors lie.
+
+    Raises:
+        UsageError: there is no such group.
+    """
+    if only is not None and only not in groups():
+        raise unknown("group", only, groups())
+    twins = [
+        Task(twin, (LAW,) if twin.promised else (LAW, *PROPERTIES), device)
+        for twin in TWINS
+        if only in {None, TWINS_GROUP}
+    ]
+    mutants = [
+        Task(mutant, (mutant.detector,), device)
+        for mutant in MUTANTS
+        if only in {None, mutant.group}
+    ]
+    return sorted((*twins, *mutants), key=lambda task: not task.subject.is_stateful)
+
+
+def growing(num_blocks: int) -> Task:
+    """A step that grows by one byte for so many blocks, under the law."""
+    name = name_of(num_blocks)
+    fault = f"one byte per {num_blocks:,} blocks"
+    return Task(Mutant("limit", name, LAW, fault, (GROWING,)), (LAW,), "cpu")
