@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from oom_suite.records import Verdict
+from oom_suite.records.frame import Frame
+from oom_suite.records.safety import Finding, Hit, Region, SafetyReport
+from oom_suite.report.safety import MAX_HITS, closing_line, finding_lines, render_safety
+
+REGION = Region("kv_cache", "unreferenced token", 3, 5, 100, 4, 9)
+FAIL = Finding(
+    "reads",
+    Verdict.FAIL,
+    "why",
+    (Hit("reads-unreferenced-token", "it reads", Frame("a.py", 7, "f"), REGION),),
+)
+OPEN = Finding("creep", Verdict.INCONCLUSIVE, "needs a GPU")
+PASS = Finding("reads", Verdict.PASS, "fine", not_proved="does not prove much")
+FINE = Finding("creep", Verdict.PASS, "fine", not_proved="or more")
+
+
+def text(*reports, quiet=False):
+    sink = io.StringIO()
+    render_safety(reports, Console(file=sink, width=100), quiet=quiet)
+    return sink.getvalue()
+
+
+def test_the_table_has_a_verdict_for_each_property():
+    """One row a subject, one column a property, and what a PASS does not prove once at the end."""
+    reports = (
+        SafetyReport("a", "cpu", (PASS, FINE)),
+        SafetyReport("b[0]", "cpu", (FAIL, OPEN), ("reads",)),
+    )
+    lines = text(*reports).splitlines()
+    assert [
+        "subject  reads            creep",
+        "a        PASS             PASS",
+        "b[0]     FAIL (expected)  INCONCLUSIVE",
+    ] == lines[:3]
+    assert [
+        "A PASS does not prove:",
+        "  reads     much",
+        "  creep     or more",
+        "",
+        "2 subjects, 4 verdicts: 3 as expected, 0 not as expected, 1 inconclusive",
+    ] == lines[-5:]
+
+
+def test_a_breach_has_its_line_and_its_bytes():
+    """Kind, text, file and line, then the region to the byte."""
+    report = SafetyReport("a", "cpu", (FAIL,))
+    assert [
+        "FAIL a: reads",
+        "  reason   why",
+        "  hit      reads-unreferenced-token: it reads",
+        "           at a.py:7 (f)",
+        "           kv_cache: unreferenced token, block 3, slot 5, bytes 100 to 103, "
+        "9 from the nearest it may touch",
+    ] == list(finding_lines(report, FAIL))
+
+
+def test_many_hits_are_cut_and_counted():
+    """What is left out is counted, and where it can be found is said."""
+    hits = tuple(Hit("kind", str(number)) for number in range(MAX_HITS + 2))
+    finding = Finding("reads", Verdict.FAIL, "why", hits)
+    lines = list(finding_lines(SafetyReport("a", "cpu", (finding,)), finding))
+    assert (2 + MAX_HITS + 1, "           and 2 more, which --json writes") == (
+        len(lines),
+        lines[-1],
+    )
+
+
+def test_quiet_shows_only_what_is_not_as_expected():
+    """An expected breach is silent; an open property is not."""
+    shown = text(SafetyReport("b", "cpu", (FAIL, OPEN), ("reads",)), quiet=True)
+    assert shown.startswith("INCONCLUSIVE b: creep")
+    assert "it reads" not in shown
+
+
+def test_a_known_breach_that_is_gone_is_not_as_expected():
+    """A PASS where a FAIL is known counts against the subject, so that the list is kept true."""
+    report = SafetyReport("b", "cpu", (PASS,), ("reads",))
+    assert "1 subject, 1 verdicts: 0 as expected, 1 not as expected, 0 inconclusive" == (
+        closing_line([report])
+    )
