@@ -63,7 +63,7 @@ class Precision:
         """The verdict on precision."""
         hits: list[Hit] = []
         worst, beside = _Errors(0.0, 0.0, 0.0), _Errors(0.0, 0.0, 0.0)
-        num_steps = 0
+        largest, num_steps = 0.0, 0
         for tried in _with_each_fp8(target):
             for options in _all_options(tried):
                 num_steps += 1
@@ -74,11 +74,15 @@ class Precision:
                 expected = oracle(step, options.fp8_dtype)
                 allowed = tolerance(step, expected, options.fp8_dtype)
                 found = _errors(got.output, expected, allowed)
-                worst = max(worst, found, key=_size)
+                worst, largest = max(worst, found, key=_size), max(largest, found.largest)
                 if not found.share <= 1.0:
                     hits.append(_hit(options, found))
                 beside = max(beside, self._beside(tried, step, expected, allowed), key=_size)
-        facts = [("max_abs_error", f"{worst.largest:.3g}"), ("bound", f"{worst.allowed:.3g}")]
+        facts = [
+            ("max_abs_error", f"{largest:.3g}"),
+            ("nearest_to_its_bound", f"{worst.share:.0%}"),
+            ("bound", f"{worst.allowed:.3g}"),
+        ]
         if self._reference is not None:
             facts.append((f"max_abs_error_{self._reference[0]}", f"{beside.largest:.3g}"))
         verdict = Verdict.FAIL if hits else Verdict.PASS

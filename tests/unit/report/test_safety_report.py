@@ -10,6 +10,10 @@ from oom_suite.records.safety import Finding, Hit, Region, SafetyReport
 from oom_suite.report.safety import MAX_HITS, closing_line, finding_lines, render_safety
 
 REGION = Region("kv_cache", "unreferenced token", 3, 5, 100, 4, 9)
+WHERE = (
+    "kv_cache: unreferenced token, block 3, slot 5, bytes 100 to 103, "
+    "9 from the nearest it may touch"
+)
 FAIL = Finding(
     "reads",
     Verdict.FAIL,
@@ -56,8 +60,7 @@ def test_a_breach_has_its_line_and_its_bytes():
         "  reason   why",
         "  hit      reads-unreferenced-token: it reads",
         "           at a.py:7 (f)",
-        "           kv_cache: unreferenced token, block 3, slot 5, bytes 100 to 103, "
-        "9 from the nearest it may touch",
+        f"           {WHERE}",
     ] == list(finding_lines(report, FAIL))
 
 
@@ -82,6 +85,6 @@ def test_quiet_shows_only_what_is_not_as_expected():
 def test_a_known_breach_that_is_gone_is_not_as_expected():
     """A PASS where a FAIL is known counts against the subject, so that the list is kept true."""
     report = SafetyReport("b", "cpu", (PASS,), ("reads",))
-    assert "1 subject, 1 verdicts: 0 as expected, 1 not as expected, 0 inconclusive" == (
+    assert "1 subject, 1 verdict: 0 as expected, 1 not as expected, 0 inconclusive" == (
         closing_line([report])
     )

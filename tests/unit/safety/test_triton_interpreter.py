@@ -81,7 +81,7 @@ def test_without_the_mending_the_same_dot_is_garbage(tmp_path):
     """The test can fail: Triton's own interpreter multiplies the integers that hold the bits."""
     own = KERNEL.replace("assert interpret_triton()", "import os; os.environ[VARIABLE] = '1'")
     own = own.replace("import interpret_triton", "import VARIABLE")
-    with pytest.raises(AssertionError, match="AssertionError"):
+    with pytest.raises(AssertionError, match=r"assert torch\.allclose\(dot"):
         said(tmp_path, own)
 
 
