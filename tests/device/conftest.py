@@ -36,7 +36,7 @@ def oom_device(pytestconfig):
     import torch
 
     device = pytestconfig.stash[OPTIONS].device or ""
-    return torch.device(device if device.startswith("cuda") else "cuda")
+    return torch.device(device if device.startswith("cuda:") else "cuda:0")
 
 
 @pytest.fixture(scope="module")
