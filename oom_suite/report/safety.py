@@ -80,8 +80,9 @@ def closing_line(reports: Sequence[SafetyReport]) -> str:
         if one.verdict is not Verdict.INCONCLUSIVE
     )
     subjects = f"{len(reports)} subject{'' if len(reports) == 1 else 's'}"
+    verdicts = f"{len(pairs)} verdict{'' if len(pairs) == 1 else 's'}"
     return (
-        f"{subjects}, {len(pairs)} verdict{'' if len(pairs) == 1 else 's'}: {num_fine} as expected, "
+        f"{subjects}, {verdicts}: {num_fine} as expected, "
         f"{len(pairs) - num_fine - num_open} not as expected, {num_open} inconclusive"
     )
 

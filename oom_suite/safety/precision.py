@@ -62,34 +62,34 @@ class Precision:
     def __call__(self, target: Target) -> Finding:
         """The verdict on precision."""
         hits: list[Hit] = []
-        worst, beside = _Errors(0.0, 0.0, 0.0), _Errors(0.0, 0.0, 0.0)
-        largest, num_steps = 0.0, 0
+        found: list[_Errors] = []
+        beside: list[_Errors] = []
         for tried in _with_each_fp8(target):
             for options in _all_options(tried):
-                num_steps += 1
                 step = make_step(tried, options)
                 got = answer(tried, step)
                 if got.output is None:
                     return _raised(options, got)
                 expected = oracle(step, options.fp8_dtype)
                 allowed = tolerance(step, expected, options.fp8_dtype)
-                found = _errors(got.output, expected, allowed)
-                worst, largest = max(worst, found, key=_size), max(largest, found.largest)
-                if not found.share <= 1.0:
-                    hits.append(_hit(options, found))
-                beside = max(beside, self._beside(tried, step, expected, allowed), key=_size)
+                found.append(_errors(got.output, expected, allowed))
+                if not found[-1].share <= 1.0:
+                    hits.append(_hit(options, found[-1]))
+                beside.append(self._beside(tried, step, expected, allowed))
+        worst = max(found, key=lambda one: one.share)
         facts = [
-            ("max_abs_error", f"{largest:.3g}"),
-            ("nearest_to_its_bound", f"{worst.share:.0%}"),
+            ("max_abs_error", _largest(found)),
             ("bound", f"{worst.allowed:.3g}"),
+            ("share_of_bound", f"{worst.share:.0%}"),
         ]
         if self._reference is not None:
-            facts.append((f"max_abs_error_{self._reference[0]}", f"{beside.largest:.3g}"))
+            facts.append((f"max_abs_error_{self._reference[0]}", _largest(beside)))
         verdict = Verdict.FAIL if hits else Verdict.PASS
         reason = (
-            f"{len(hits)} of {num_steps} steps are further from the float64 oracle than bf16 allows"
+            f"{len(hits)} of {len(found)} steps are further from the float64 oracle than bf16 "
+            "allows"
             if hits
-            else f"{num_steps} steps within {worst.share:.0%} of the error that bf16 allows"
+            else f"{len(found)} steps within {worst.share:.0%} of the error that bf16 allows"
         )
         return Finding(self.name, verdict, reason, tuple(hits), tuple(facts), NOT_PROVED)
 
@@ -137,8 +137,8 @@ def _errors(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) ->
     return _Errors(float(error.max()), float(share.flatten()[at]), float(allowed.flatten()[at]))
 
 
-def _size(errors: _Errors) -> float:
-    return errors.share
+def _largest(errors: list[_Errors]) -> str:
+    return f"{max(one.largest for one in errors):.3g}"
 
 
 def _hit(options: StepOptions, found: _Errors) -> Hit:

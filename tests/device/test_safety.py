@@ -91,4 +91,4 @@ def test_a_planted_fault_is_found_on_the_gpu(found_on_gpu, tmp_path, function, n
     file = tmp_path / "faults.py"
     file.write_text(FAULTS, encoding="utf-8")
     finding = found_on_gpu(f"{file}:{function}", (name,))[name]
-    assert {kind} == {hit.kind for hit in finding.hits}, finding
+    assert kind in {hit.kind for hit in finding.hits}, finding
