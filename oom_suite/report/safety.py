@@ -132,9 +132,11 @@ def _not_proved(reports: Sequence[SafetyReport]) -> Iterator[str]:
         for finding in report.findings:
             if finding.not_proved and finding.verdict is Verdict.PASS:
                 said.setdefault(finding.name, finding.not_proved)
-    if said:
-        yield "A PASS does not prove:"
-    for name, text in said.items():
+    if not said:
+        return
+    yield "A PASS does not prove:"
+    for name in (one.name for one in reports[0].findings if one.name in said):
+        text = said[name]
         yield f"{_INDENT}{name:<{_LABEL_WIDTH + 1}}{text.removeprefix(_SAID)}"
 
 
