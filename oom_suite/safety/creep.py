@@ -153,7 +153,10 @@ class Creep:
         Raises:
             LaneError: a step needs a value that exists only on a device.
         """
-        return judged(shadow_run(target, num_steady, self._set_launch_hook), "shadow")
+        # A short session stands beside real steps, and those have had the longer contexts.
+        grows = num_steady > _NUM_SHORT
+        run = shadow_run(target, num_steady, self._set_launch_hook, grows=grows)
+        return judged(run, "shadow")
 
     def on_device(self, target: Target) -> Judged:
         """What real tensors show."""

@@ -44,12 +44,11 @@ def judge(
         repeated: what further cycles did.
     """
     by_phase = {phase: _of_phase(steps, phase) for phase in (GROWING, STEADY)}
-    hits = [
-        _in_steady(by_phase[STEADY], states, trace),
-        _in_growing(by_phase[GROWING], states, trace),
-    ]
-    found = tuple(hit for hit in hits if hit is not None)
-    return found or _in_reserved(by_phase[STEADY], states, repeated)
+    # What grows without a longer context grows with one as well: that is one breach.
+    hit = _in_steady(by_phase[STEADY], states, trace) or _in_growing(
+        by_phase[GROWING], states, trace
+    )
+    return (hit,) if hit else _in_reserved(by_phase[STEADY], states, repeated)
 
 
 def counted_growth(steps: Sequence[PlannedStep], counted: Sequence[Counted]) -> tuple[Hit, ...]:

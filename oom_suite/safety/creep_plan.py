@@ -55,7 +55,11 @@ CYCLE = len(_BATCHES)
 
 
 def planned(
-    workload: str, num_steady: int = NUM_STEADY, *, small: bool = False
+    workload: str,
+    num_steady: int = NUM_STEADY,
+    *,
+    small: bool = False,
+    grows: bool = True,
 ) -> list[PlannedStep]:
     """The steps in their order.
 
@@ -66,12 +70,13 @@ def planned(
         workload: ``"decode"`` or ``"decode-swa"``.
         num_steady: steady steps; whole cycles of `CYCLE` are made of them.
         small: whether real tensors on a CPU are to be computed.
+        grows: whether there are steps with ever longer contexts.
     """
     batches = _SMALL_BATCHES if small else _BATCHES
     base = [StepShape(num_tokens, _EXTRA_TOPK) for num_tokens in batches]
     longer = [
         StepShape(batches[step % CYCLE], _EXTRA_TOPK + _GROWTH * (step + 1))
-        for step in range(_NUM_GROWING if workload == "decode" else 0)
+        for step in range(_NUM_GROWING if grows and workload == "decode" else 0)
     ]
     num_cycles = -(-num_steady // CYCLE)
     shapes = [

@@ -63,14 +63,18 @@ class CreepRun:
 
 
 def shadow_run(
-    target: Target, num_steady: int, set_launch_hook: Callable[[LaunchHook], object]
+    target: Target,
+    num_steady: int,
+    set_launch_hook: Callable[[LaunchHook], object],
+    *,
+    grows: bool = True,
 ) -> CreepRun:
     """The steps under fake tensors: no memory, exact bytes.
 
     Raises:
         LaneError: a step needs a value that exists only on a device.
     """
-    steps = planned(target.workload, num_steady)
+    steps = planned(target.workload, num_steady, grows=grows)
     contents = contents_of(steps, _POOL_BLOCKS)
     lane = ShadowLane(target.root)
     set_launch_hook(lane.launched)

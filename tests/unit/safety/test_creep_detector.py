@@ -119,7 +119,7 @@ def test_what_grows_is_named(fault, kind):
     """The hit has the fault's kind, and a line under the function that was planted."""
     found = finding(with_a(fault))
     assert (Verdict.FAIL, kind) == (found.verdict, found.hits[0].kind)
-    assert "test_creep.py" == found.hits[0].frame.file
+    assert "test_creep_detector.py" == found.hits[0].frame.file
 
 
 def test_the_figures_are_exact():
