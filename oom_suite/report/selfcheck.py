@@ -42,8 +42,7 @@ def limit_text(blocks_a_byte: int) -> str:
     if blocks_a_byte == 0:
         return f"detection limit: not even 1 byte per block is caught ({required})"
     blocks = f"{blocks_a_byte:,} blocks" if blocks_a_byte > 1 else "block"
-    per_block = f"{1 / blocks_a_byte:.2g} bytes per block"
-    return f"detection limit: 1 byte per {blocks}, {per_block} ({required})"
+    return f"detection limit: 1 byte per {blocks} ({required})"
 
 
 def survivor_text(one: Seen) -> str:
