@@ -20,7 +20,6 @@ from oom_suite.geometry.scenarios import SMALL, resize
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.lanes.shadow_device import shadow_device
 from oom_suite.lanes.under_test import lines_under_test
-from oom_suite.lanes.under_test import lines_under_test
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.apart import in_fork
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 DISAGREES = "capture-disagreement"
 NOT_PROVED = (
-    "does not prove that other batch sizes can be captured, that work on side streams is joined "
+    "That other batch sizes can be captured, that work on side streams is joined "
     "(only a GPU tells), nor what a library call does inside that the table does not list"
 )
 NUM_TOKENS = (4, 1)

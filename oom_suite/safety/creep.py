@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     LaunchHook = Callable[[str, list[object]], None]
 
 NOT_PROVED = (
-    "does not prove anything of state that changes later than the steps that were run, nor of "
+    "Anything of state that changes later than the steps that were run, nor of "
     "host memory, nor of what libraries keep outside the caching allocator"
 )
 NUM_STEADY_ON_GPU = 300
