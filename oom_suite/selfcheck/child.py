@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from oom_suite.selfcheck.tasks import Task
 
 SCENARIO = "issue-41962"
-_HELD = {"growth": ("swa_topk", "extra_topk", "referenced_blocks")}
+_HELD: dict[str, tuple[str, ...]] = {"growth": ("swa_topk", "extra_topk", "referenced_blocks")}
 _HELD["limit"] = (*_HELD["growth"], "num_tokens", "num_heads")
 """Axes that stay at the scenario's sizes, by group: its faults do not ask for them.
 
