@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from oom_suite.report.wording import printable
+from oom_suite.report.rows import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
