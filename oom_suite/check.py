@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
+from oom_suite.children import source_root, start_child
 from oom_suite.errors import OomSuiteError, SubjectError
-from oom_suite.lanes.isolation import Child, ChildError, Outcome
+from oom_suite.lanes.isolation import ChildError, Outcome
 from oom_suite.lanes.respawn import Respawning
 from oom_suite.laws.derive import Derivation, derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import Judgement, judge
-from oom_suite.reconcile import problem, reconcile, scratch_of
-from oom_suite.records import Afresh, BudgetFit, Job, Result, Trace, Verdict
+from oom_suite.measured import Measured, measure
+from oom_suite.records import Afresh, BudgetFit, Result, Trace, Verdict
 from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
-from oom_suite.subjects.vllm.releases import obtain
 from oom_suite.units import format_bytes
 from oom_suite.workloads.catalog import DECODE
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.budgets import Budget
-    from oom_suite.records import Measurement, Reconciliation, Workload
+    from oom_suite.records import Workload
 
     OnProgress = Callable[[str, str], None]
     OnLaw = Callable[[str, Derivation, Callable[[Mapping[str, int]], Trace]], None]
@@ -34,7 +34,6 @@ KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
 """Built-ins that are expected to fail, and what they are for."""
 
 DEFAULT_TIME_LIMIT_S = 120.0
-PRELOAD = ("oom_suite.worker", "oom_suite.lanes.warm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Settings:
         time_limit_s: seconds that one run may take.
         memory_limit_bytes: address space that one child may add; None for no limit.
         unexplained_bytes: what the measure lane may find beyond the prediction.
+        num_repeats: how often the measure lane runs the call; all runs must be equal.
     """
 
     scenario: str
@@ -64,6 +64,7 @@ class Settings:
     time_limit_s: float = DEFAULT_TIME_LIMIT_S
     memory_limit_bytes: int | None = None
     unexplained_bytes: int = 0
+    num_repeats: int = 1
 
 
 def _silent(subject: str, message: str) -> None:
@@ -122,15 +123,15 @@ def check(
             if derivation.unsteady and judgement.verdict is Verdict.INCONCLUSIVE:
                 derivation, judgement = _from_start(spec, root, settings, on_progress)
             on_law(spec.text, derivation, run)
-        measured = reconciled = None
+        measured = None
         if settings.lane == "measure":
             on_progress(spec.text, f"measuring on {settings.device}")
-            measured, reconciled = _measured(spec, root, settings, derivation.trace)
+            measured = measure(spec, root, settings, derivation.trace)
     except ChildError as error:
         return _inconclusive(spec, settings, _explained(error))
     except OomSuiteError as error:
         return _inconclusive(spec, settings, str(error))
-    return _result(spec, settings, derivation, judgement, measured, reconciled)
+    return _result(spec, settings, derivation, judgement, measured)
 
 
 def _from_start(
@@ -145,68 +146,6 @@ def _from_start(
             return traces
 
         return judge_from_start(run, settings.workload, settings.sizes)
-
-
-def source_root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
-    """Where the release lies on this machine, fetched when it is not there yet."""
-    if spec.kind is not SubjectKind.VLLM_RELEASE:
-        return None
-    if spec.version is None:
-        msg = f"{spec.text} names no version"
-        raise SubjectError(msg)
-
-    def fetched(done_bytes: int, total_bytes: int) -> None:
-        shown = f"{format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
-        on_progress(spec.text, f"fetching {shown}")
-
-    return str(obtain(spec.version, on_progress=fetched))
-
-
-def start_child(
-    spec: SubjectSpec, root: str | None, settings: Settings, lane: str, scratch: str = ""
-) -> Child:
-    """A child that answers sizes with the subject's traces in that lane.
-
-    Args:
-        spec: the subject.
-        root: where its source lies, from `source_root`.
-        settings: how it is checked.
-        lane: ``"shadow"``, ``"measure"`` or ``"prove"``.
-        scratch: whose kernels' own scratch the shadow lane adds, see `Job`.
-    """
-    job = Job(
-        subject=spec.text,
-        root=root,
-        builder=settings.workload.builder,
-        lane=lane,
-        device=settings.device,
-        arch=settings.arch,
-        scratch=scratch,
-    )
-    return Child(
-        "oom_suite.worker:make_handler",
-        (job,),
-        time_limit_s=settings.time_limit_s,
-        memory_limit_bytes=settings.memory_limit_bytes,
-        preload=PRELOAD,
-        needs_gpu=lane == "measure" and settings.device != "cpu",
-    )
-
-
-def _measured(
-    spec: SubjectSpec, root: str | None, settings: Settings, predicted: Trace
-) -> tuple[Trace, Reconciliation | None]:
-    """The measured trace, and what was predicted of it where the call ran through."""
-    with start_child(spec, root, settings, "measure") as child:
-        measured: Trace = child.ask(settings.sizes)
-    assert measured.measurement is not None
-    if measured.measurement.out_of_memory is not None:
-        return measured, None
-    scratch = scratch_of(measured.measurement.environment)
-    if scratch:
-        with start_child(spec, root, settings, "shadow", scratch) as child:
-            predicted = child.ask(settings.sizes)
-    return measured, reconcile(predicted, measured, settings.unexplained_bytes)
 
 
 def _counted(
@@ -252,19 +191,17 @@ def _expected(spec: SubjectSpec) -> Verdict:
     return Verdict.FAIL if known else Verdict.PASS
 
 
-def _result(  # noqa: PLR0913, PLR0917 - what is known of one subject
+def _result(
     spec: SubjectSpec,
     settings: Settings,
     derivation: Derivation,
     judgement: Judgement,
-    measured: Trace | None,
-    reconciled: Reconciliation | None,
+    measured: Measured | None,
 ) -> Result:
-    trace = measured or derivation.trace
-    measurement = None if measured is None else measured.measurement
-    peaks = (measurement and measurement.peaks) or peaks_of(trace)
+    trace = derivation.trace if measured is None else measured.trace
+    peaks = (measured and measured.measurement.peaks) or peaks_of(trace)
     fit = _fit(settings.budget, peaks.allocated_bytes)
-    verdict, reason = _with_measure(judgement, measurement, reconciled)
+    verdict, reason = _with_measure(judgement, measured)
     if fit is not None and not fit.fits:
         over = f"{format_bytes(peaks.allocated_bytes)} do not fit {fit.name}"
         reason = f"{reason}; {over}" if verdict is Verdict.FAIL else over
@@ -288,29 +225,24 @@ def _result(  # noqa: PLR0913, PLR0917 - what is known of one subject
         blame=judgement.blame,
         unseen=derivation.trace.unseen,
         notes=(*known, *judgement.notes),
-        measurement=measurement,
-        reconciliation=reconciled,
+        measurement=None if measured is None else measured.measurement,
+        reconciliation=None if measured is None else measured.reconciliation,
         next_command=_next_command(spec, verdict),
     )
 
 
-def _with_measure(
-    judgement: Judgement, measurement: Measurement | None, reconciled: Reconciliation | None
-) -> tuple[Verdict, str]:
+def _with_measure(judgement: Judgement, measured: Measured | None) -> tuple[Verdict, str]:
     """The verdict, kept from being green where the machine disagrees with the prediction.
 
     What breaks the contract without a device stays broken, whatever a device says.
     """
-    if measurement is None:
+    if measured is None:
         return judgement.verdict, judgement.reason
-    reason = problem(measurement, reconciled)
-    if not reason:
-        exact = reconciled is not None and reconciled.is_exact
-        how = "to the byte" if exact else "within the bound on unexplained bytes"
-        return judgement.verdict, f"{judgement.reason}; measured {how}"
+    if not measured.problem:
+        return judgement.verdict, f"{judgement.reason}; {measured.agreement}"
     if judgement.verdict is Verdict.PASS:
-        return Verdict.INCONCLUSIVE, reason
-    return judgement.verdict, f"{judgement.reason}; {reason}"
+        return Verdict.INCONCLUSIVE, measured.problem
+    return judgement.verdict, f"{judgement.reason}; {measured.problem}"
 
 
 def _fit(budget: Budget | None, allocated_bytes: int) -> BudgetFit | None:

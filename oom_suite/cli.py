@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
@@ -33,6 +34,7 @@ from oom_suite.commands.options import (
     LockFile,
     MemoryLimit,
     Quiet,
+    Repeat,
     Safety,
     Scenario,
     Set,
@@ -86,6 +88,7 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
     html: Html = None,
     quiet: Quiet = False,
     unexplained: Unexplained = "0",
+    repeat: Repeat = 1,
     against_lock: Locked = False,
     file: LockFile = DEFAULT_FILE,
     safety: Safety = False,
@@ -104,6 +107,7 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
             "--html": html is not None,
             "--locked": against_lock,
             "--unexplained": unexplained != "0",
+            "--repeat": repeat != 1,
         }
         refuse_others(others)
         chosen = read_safety_settings(workload, device, arch, time_limit, memory_limit)
@@ -120,6 +124,10 @@ def check_command(  # noqa: PLR0913 - one parameter for each option
         memory_limit,
         unexplained,
     )
+    if repeat != 1 and lane != "measure":
+        msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
+        raise UsageError(msg)
+    settings = replace(settings, num_repeats=repeat)
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)

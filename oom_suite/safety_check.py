@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oom_suite.check import DEFAULT_TIME_LIMIT_S, PRELOAD, source_root
+from oom_suite.check import DEFAULT_TIME_LIMIT_S
+from oom_suite.children import PRELOAD, source_root
 from oom_suite.errors import OomSuiteError, unknown
 from oom_suite.lanes.isolation import Child, ChildError
 from oom_suite.lanes.isolation import Outcome as ChildOutcome

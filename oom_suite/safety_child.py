@@ -14,6 +14,7 @@ from oom_suite.errors import NotApplicableError
 from oom_suite.safety.index_cases import CASES
 from oom_suite.safety.indices import run_case
 from oom_suite.safety.protocol import Target
+from oom_suite.safety.sound import IS_SOUND, is_sound
 from oom_suite.safety.triton_interpreter import interpret_triton
 from oom_suite.subjects.decode import BUILTINS
 from oom_suite.subjects.load import load
@@ -71,10 +72,11 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
 """What looks at each property."""
 
 
-def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome]:
+def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome | bool]:
     """The function that answers a property's name with the finding on it.
 
-    ``indices/CASE`` is answered with the outcome of that case alone.
+    ``indices/CASE`` is answered with the outcome of that case alone, and `IS_SOUND` with whether
+    the device can still be used.
     """
     if job.interprets:
         torch.set_num_threads(1)
@@ -97,8 +99,10 @@ def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome]:
     return functools.partial(_find, target)
 
 
-def _find(target: Target, name: str) -> Finding | Outcome:
+def _find(target: Target, name: str) -> Finding | Outcome | bool:
     """The finding on a property, or the outcome of one case: ``indices/CASE``."""
+    if name == IS_SOUND:
+        return is_sound(target.device)
     detector, _, case = name.partition("/")
     if not case:
         return DETECTORS[detector]()(target)

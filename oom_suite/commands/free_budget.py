@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from oom_suite.budgets import Budget
-from oom_suite.check import DEFAULT_TIME_LIMIT_S, PRELOAD
+from oom_suite.check import DEFAULT_TIME_LIMIT_S
+from oom_suite.children import PRELOAD
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.lanes.isolation import Child
 

@@ -18,6 +18,7 @@ from oom_suite.commands.options import (
     Arch,
     Json,
     Quiet,
+    Repeat,
     Scenario,
     Set,
     SubjectsAsForCheck,
@@ -39,9 +40,6 @@ EXIT_UNEXPLAINED = 1
 EXIT_NOT_RUN = 3
 DEFAULT_SCENARIO = "small"
 
-Repeat = Annotated[
-    int, typer.Option("--repeat", help="measure each call so often, and compare", min=1)
-]
 Grid = Annotated[
     bool, typer.Option("--grid", help=f"all {len(GRID)} calls of the fixed list of sizes")
 ]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from oom_suite.check import source_root, start_child
+from oom_suite.children import source_root, start_child
 from oom_suite.errors import OomSuiteError
 from oom_suite.lanes.isolation import Child, ChildError
 from oom_suite.lanes.respawn import Respawning
+from oom_suite.measured import others
 from oom_suite.reconcile import problem, reconcile, scratch_of
 from oom_suite.records import Ask, MeasuredRow, Trace
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
@@ -77,10 +78,8 @@ class _Subject:
         self.scratch = scratch_of(measurement.environment)
         predicted: Trace = self.in_shadow.ask(request)
         reconciled = reconcile(predicted, first, self.settings.unexplained_bytes)
-        repeatable = all(_figures(run) == _figures(first) for run in runs)
-        reason = problem(measurement, reconciled)
-        if not reason and not repeatable:
-            reason = "measured again it took other bytes"
+        odd = others(runs)
+        reason = problem(measurement, reconciled) or odd
         return MeasuredRow(
             subject=self.spec.text,
             workload=point.workload,
@@ -91,7 +90,7 @@ class _Subject:
             reconciliation=reconciled,
             workspace_bytes=sum(w.num_bytes for w in measurement.workspaces if not w.in_call),
             num_runs=len(runs),
-            is_repeatable=repeatable,
+            is_repeatable=not odd,
             environment=measurement.environment,
         )
 
@@ -153,13 +152,6 @@ def _rows(  # noqa: PLR0913, PLR0917 - one subject of `measure_all`, and the dev
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")
             rows.append(subject.row(point, turn))
     return rows
-
-
-def _figures(trace: Trace) -> object:
-    """What must be the same each time."""
-    measurement = trace.measurement
-    assert measurement is not None
-    return trace.allocations, trace.events, measurement.peaks, measurement.workspaces
 
 
 def _lack(predicted: Trace) -> str:

@@ -52,6 +52,9 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option("--memory-limit", help="address space a child may add, such as 2GiB"),
 ]
+Repeat = Annotated[
+    int, typer.Option("--repeat", help="measure each call so often; all must be alike", min=1)
+]
 Unexplained = Annotated[
     str,
     typer.Option(

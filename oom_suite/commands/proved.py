@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from oom_suite.check import source_root, start_child
+from oom_suite.children import source_root, start_child
 from oom_suite.laws.cross_check import Agreement, cross_check, resolved, sample
 from oom_suite.laws.proof import CLOSED_FORM, Proof, prove
 from oom_suite.subjects.spec import parse

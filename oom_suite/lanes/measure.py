@@ -173,7 +173,7 @@ def _device(text: str) -> torch.device:
         seen = f"{num_gpus} GPUs" if num_gpus else "no GPU"
         msg = f"device {text!r} was asked for, and torch {torch.__version__} sees {seen} here"
         raise LaneError(msg)
-    if device.type == "cuda" and device.index is None:
+    if text == "cuda":
         # Some of torch's own functions refuse a device without its number.
         return torch.device("cuda", torch.cuda.current_device())
     return device

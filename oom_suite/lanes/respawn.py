@@ -60,6 +60,10 @@ class Respawning:
                 self._end()
             raise
 
+    def replace(self) -> None:
+        """End the child though it lives, so that the next request has a new one; no death."""
+        self._end()
+
     def _end(self) -> None:
         if self._child is not None:
             self._child.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.check import PRELOAD, Settings, source_root, start_child
+from oom_suite.children import PRELOAD, source_root, start_child
 from oom_suite.errors import OomSuiteError
 from oom_suite.lanes.isolation import Child, ChildError, Outcome
 from oom_suite.records import Job, Trace
@@ -18,7 +18,7 @@ from oom_suite.subjects.spec import SubjectKind, parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.check import OnProgress
+    from oom_suite.check import OnProgress, Settings
     from oom_suite.records.replay import Prediction
     from oom_suite.replay.cast import Cast
     from oom_suite.subjects.spec import SubjectSpec

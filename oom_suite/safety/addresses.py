@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from oom_suite.safety.protocol import Target
 
 NOT_PROVED = (
-    "Past the largest address tried, about 8 GiB into a pool; or with two pools in "
-    "one buffer."
+    "Past the largest address tried, about 8 GiB into a pool; or with two pools in one buffer."
 )
 CALL_LIMIT_BYTES = 512 << 20
 """Address space that a call may add on a CPU with a pool of 8 GiB: it must not copy the pool."""

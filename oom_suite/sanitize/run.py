@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oom_suite.check import source_root
+from oom_suite.children import source_root
 from oom_suite.errors import OomSuiteError, unknown
 from oom_suite.geometry.scenarios import scenario as find_scenario
 from oom_suite.records.sanitizer import STEP_DONE, SanitizerOutcome, SanitizerRun

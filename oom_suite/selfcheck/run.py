@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.check import PRELOAD, Settings, check
+from oom_suite.check import Settings, check
+from oom_suite.children import PRELOAD
 from oom_suite.geometry.scenarios import SCENARIOS
 from oom_suite.lanes.isolation import Child, ChildError
 from oom_suite.lanes.respawn import Respawning

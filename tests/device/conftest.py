@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from oom_suite.check import PRELOAD
+from oom_suite.children import PRELOAD
 from oom_suite.geometry.scenarios import SMALL, resize
 from oom_suite.lanes.isolation import Child
 from oom_suite.plugin import OPTIONS

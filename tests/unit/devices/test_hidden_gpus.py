@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from oom_suite.check import PRELOAD
+from oom_suite.children import PRELOAD
 from oom_suite.lanes.isolation import Child
 
 

@@ -1,0 +1,135 @@
+"""All properties of a subject on a GPU, in a few processes at once. No torch.
+
+A process that starts CUDA costs seconds, and what one property or one bad index does to a GPU
+spoils it for the process: so there are many, and they start side by side. What they share is
+memory alone, and only one at a time takes much of it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from oom_suite.errors import LaneError
+from oom_suite.lanes.isolation import ChildError
+from oom_suite.lanes.respawn import Respawning
+from oom_suite.safety.asking import finding_of, outcome_of
+from oom_suite.safety.index_outcomes import Outcome, judge, unknown_outcome
+from oom_suite.safety.sound_request import IS_SOUND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from oom_suite.lanes.isolation import Child
+    from oom_suite.records.safety import Finding
+
+    Start = Callable[[], Child]
+    OnFinding = Callable[[Finding], None]
+
+NUM_CASE_CHILDREN = 4
+"""Processes that share the cases of bad indices."""
+
+_SHARED = ("reads", "writes", "precision", "addresses")
+"""Properties that one process looks at, one after another; the rest have one each."""
+
+_far_pools = threading.Lock()
+"""Two far pools of 8 GiB each are what one subject needs of the GPU, whoever else is checked."""
+
+
+def find_on_gpu(
+    wanted: Sequence[str],
+    start: Start,
+    cases: Sequence[str],
+    on_finding: OnFinding = lambda _: None,
+) -> list[Finding]:
+    """The findings on these properties, in their order.
+
+    Args:
+        wanted: names of properties.
+        start: starts a child that answers as `oom_suite.safety_child.make_handler` says.
+        cases: the names of all cases of bad indices.
+        on_finding: told each as it comes, on a thread of its own.
+    """
+
+    def one_by_one(names: Sequence[str]) -> list[Finding]:
+        findings = []
+        with Respawning(start) as child:
+            for name in names:
+                findings.append(_found(child, name))
+                on_finding(findings[-1])
+        return findings
+
+    def indices(_: Sequence[str]) -> list[Finding]:
+        finding = judge(_outcomes(start, cases), cases)
+        on_finding(finding)
+        return [finding]
+
+    groups = [[name for name in _SHARED if name in wanted]]
+    groups += [[name] for name in wanted if name not in _SHARED]
+    groups = [names for names in groups if names]
+    with ThreadPoolExecutor(max_workers=max(1, len(groups))) as pool:
+        running = [
+            pool.submit(indices if names == ["indices"] else one_by_one, names) for names in groups
+        ]
+        found = {finding.name: finding for each in running for finding in each.result()}
+    return [found[name] for name in wanted]
+
+
+def _found(child: Respawning, name: str) -> Finding:
+    """The finding on a property; a child whose GPU it has spoiled is replaced."""
+    if name == "addresses":
+        with _far_pools:
+            finding = finding_of(child, name)
+    else:
+        finding = finding_of(child, name)
+    if not is_sound(child):
+        child.replace()
+    return finding
+
+
+def is_sound(child: Respawning) -> bool:
+    """Whether the child that answered can be asked again."""
+    try:
+        return bool(child.ask(IS_SOUND))
+    except LaneError:
+        return False
+
+
+def _outcomes(start: Start, cases: Sequence[str]) -> list[Outcome]:
+    """The outcome of each case: a child goes on to the next until one was deadly."""
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for case in cases:
+        waiting.put(case)
+    found: dict[str, Outcome] = {}
+
+    def work() -> None:
+        while True:
+            # A death is an answer here: a new asker bears as many as there are cases.
+            with Respawning(start) as child:
+                if not _until_deadly(child, waiting, found):
+                    return
+
+    num_workers = min(NUM_CASE_CHILDREN, len(cases))
+    with ThreadPoolExecutor(max_workers=max(1, num_workers)) as pool:
+        for running in [pool.submit(work) for _ in range(num_workers)]:
+            running.result()
+    return [found[case] for case in cases]
+
+
+def _until_deadly(
+    child: Respawning, waiting: queue.SimpleQueue[str], found: dict[str, Outcome]
+) -> bool:
+    """Whether there may be more cases: False when none was left to take."""
+    while True:
+        try:
+            case = waiting.get_nowait()
+        except queue.Empty:
+            return False
+        try:
+            found[case] = outcome_of(child, case)
+        except ChildError as error:  # pragma: no cover
+            found[case] = unknown_outcome(case, str(error))
+        if found[case].deadly:
+            return True

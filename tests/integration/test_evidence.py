@@ -1,0 +1,75 @@
+"""The evidence kept from real devices is what this very code predicts without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from oom_suite.allocator import peaks_of
+from oom_suite.lanes.isolation import Child
+from oom_suite.records import Ask, Job
+from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.subjects.vllm.releases import obtain
+from oom_suite.workloads.catalog import workload
+
+EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
+GRID = json.loads((EVIDENCE / "2026-11-22-h200-grid.json").read_text("utf-8"))
+HISTORIES = json.loads((EVIDENCE / "2026-11-22-h200-allocator-histories.json").read_text("utf-8"))
+REPLAY = json.loads((EVIDENCE / "2026-11-22-h200-replay-issue-41962.json").read_text("utf-8"))
+KINDS = ("requested", "allocated", "active", "reserved")
+SUBJECTS = tuple(dict.fromkeys(row["subject"] for row in GRID["rows"]))
+MARKED = [
+    pytest.param(name, marks=pytest.mark.oom_registry if "==" in name else ()) for name in SUBJECTS
+]
+
+
+@pytest.mark.parametrize("subject", MARKED)
+def test_the_grid_is_predicted_to_the_byte(subject):
+    """Each of 49 calls: all four peaks of the allocator, reserved among them."""
+    spec = parse(subject)
+    root = str(obtain(spec.version)) if spec.kind is SubjectKind.VLLM_RELEASE else None
+    builder = workload("decode").builder
+    job = Job(subject, root, builder, "shadow", "cpu", "generic", scratch="cuda")
+    expected, seen = {}, {}
+    with Child("oom_suite.worker:make_handler", (job,), time_limit_s=120) as child:
+        for row in (row for row in GRID["rows"] if row["subject"] == subject):
+            name = f"{row['workload']} {row['scenario']}"
+            peaks = peaks_of(child.ask(Ask(workload(row["workload"]).builder, row["sizes"])))
+            expected[name] = {f"{kind}_bytes": row["measured"][f"{kind}_bytes"] for kind in KINDS}
+            seen[name] = {f"{kind}_bytes": getattr(peaks, f"{kind}_bytes") for kind in KINDS}
+    assert 49 == len(expected)
+    assert expected == seen
+
+
+def test_the_grid_covers_what_it_is_kept_for():
+    """Every subject at every size, each of them explained."""
+    sizes = [row["sizes"] for row in GRID["rows"]]
+    assert 8 * 49 == len(GRID["rows"])
+    assert {"explained"} == {row["outcome"] for row in GRID["rows"]}
+    assert {64, 96, 256} <= {each["block_size"] for each in sizes}
+    assert 221_839 == max(each["swa_num_blocks"] for each in sizes)
+    assert {1, 128} <= {each["num_tokens"] for each in sizes}
+    assert {8, 128} <= {each["num_heads"] for each in sizes}
+
+
+def test_the_histories_differ_nowhere():
+    """The allocator model against a real one, every counter after every event."""
+    assert [] == HISTORIES["mismatches"]
+    assert HISTORIES["num_histories"] >= 200
+    assert HISTORIES["num_events_least"] >= 500
+
+
+def test_the_replay_shows_the_issues_own_error():
+    """13.54 GiB were asked for where 12.74 GiB were free; every fix ran there."""
+    culprit, *fixes = REPLAY["replay"]["attempts"]
+    said = culprit["out_of_memory"]["message"]
+    assert "Tried to allocate 13.54 GiB" in said
+    assert "12.74 GiB is free" in said
+    assert [
+        ("block_compaction", "ran"),
+        ("token_gather", "ran"),
+        ("streaming", "ran"),
+        ("vllm==0.33.0", "ran"),
+    ] == [(each["subject"], each["end"]) for each in fixes]
