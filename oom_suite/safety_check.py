@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from oom_suite.check import DEFAULT_TIME_LIMIT_S
 from oom_suite.children import PRELOAD, source_root
 from oom_suite.errors import OomSuiteError, unknown
-from oom_suite.lanes.isolation import Child, ChildError
-from oom_suite.lanes.isolation import Outcome as ChildOutcome
+from oom_suite.lanes.isolation import Child
 from oom_suite.lanes.respawn import Respawning
 from oom_suite.records import Verdict
-from oom_suite.records.safety import PROPERTIES, Finding, Hit, SafetyReport
-from oom_suite.safety.index_outcomes import Outcome, judge, unknown_outcome
+from oom_suite.records.safety import PROPERTIES, Finding, SafetyReport
+from oom_suite.safety.asking import finding_of
+from oom_suite.safety.on_gpu import find_on_gpu
 from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ KNOWN_BREACHES = {"block_compaction": ("capture",)}
 
 IN_SHADOW = ("capture", "creep")
 """Properties whose detectors follow launches without running kernels."""
+
+
+_CORES_A_SUBJECT_ON_GPU = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def check_safety_all(
     on_progress: OnProgress = _silent,
     on_report: Callable[[SafetyReport], None] = lambda _: None,
 ) -> list[SafetyReport]:
-    """The reports on these subjects, in their order; on a CPU several run at once.
+    """The reports on these subjects, in their order; several run at once.
 
     Raises:
         UsageError: a spelling or a property that cannot be read. Nothing was run then.
@@ -100,9 +103,10 @@ def check_safety_all(
         on_report(report)
         return report
 
-    # Two children on one GPU would take each other's memory.
-    num_workers = 1 if settings.device != "cpu" else min(len(specs), os.cpu_count() or 1)
-    with ThreadPoolExecutor(max_workers=max(1, num_workers)) as pool:
+    num_cores = os.cpu_count() or 1
+    # One subject on a GPU has several processes, which are slow to start.
+    at_once = num_cores if settings.device == "cpu" else num_cores // _CORES_A_SUBJECT_ON_GPU
+    with ThreadPoolExecutor(max_workers=max(1, min(len(specs), at_once))) as pool:
         return list(pool.map(one, specs))
 
 
@@ -134,24 +138,56 @@ def check_safety(
         findings = [Finding(name, Verdict.INCONCLUSIVE, str(error)) for name in wanted]
     else:
         job = SafetyJob(spec.text, root, settings.workload, settings.device, settings.arch)
-        findings = []
-        with ExitStack() as stack:
-            children: dict[SafetyJob | str, Respawning] = {}
-
-            def child_for(name: str) -> Respawning:
-                own, kind = _job_for(name, job, spec)
-                if kind not in children:
-                    asker = Respawning(lambda: _start(own, settings))
-                    children[kind] = stack.enter_context(asker)
-                return children[kind]
-
-            for name in wanted:
-                if name == "indices" and settings.device != "cpu":
-                    on_progress(spec.text, f"looking at {name}")
-                    findings.append(_indices_on_gpu(job, settings))
-                else:
-                    findings.append(_find(child_for(name), spec, name, on_progress))
+        is_on_gpu = settings.device != "cpu"
+        find = _find_on_gpu if is_on_gpu else _find_on_cpu
+        findings = find(spec, job, settings, wanted, on_progress)
     return SafetyReport(spec.text, settings.device, tuple(findings), known)
+
+
+def _find_on_cpu(
+    spec: SubjectSpec,
+    job: SafetyJob,
+    settings: SafetySettings,
+    wanted: Sequence[str],
+    on_progress: OnProgress,
+) -> list[Finding]:
+    """One property after another; what may not share a process has one of its own."""
+    findings = []
+    with ExitStack() as stack:
+        children: dict[SafetyJob | str, Respawning] = {}
+
+        def child_for(name: str) -> Respawning:
+            own, kind = _job_for(name, job, spec)
+            if kind not in children:
+                asker = Respawning(lambda: _start(own, settings))
+                children[kind] = stack.enter_context(asker)
+            return children[kind]
+
+        for name in wanted:
+            on_progress(spec.text, f"looking at {name}")
+            findings.append(finding_of(child_for(name), name))
+    return findings
+
+
+def _find_on_gpu(
+    spec: SubjectSpec,
+    job: SafetyJob,
+    settings: SafetySettings,
+    wanted: Sequence[str],
+    on_progress: OnProgress,
+) -> list[Finding]:
+    """All properties at once, as processes are slow to start there."""
+    from oom_suite.safety.index_cases import CASES  # noqa: PLC0415 - torch, only where there is one
+
+    left = list(wanted)
+
+    def on_finding(finding: Finding) -> None:
+        left.remove(finding.name)
+        on_progress(spec.text, f"{finding.name} {finding.verdict.value}, left: {', '.join(left)}")
+
+    on_progress(spec.text, f"looking at {', '.join(left)}")
+    cases = [case.name for case in CASES]
+    return find_on_gpu(wanted, lambda: _start(job, settings), cases, on_finding)
 
 
 def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
@@ -163,9 +199,6 @@ def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
 
 def _job_for(name: str, job: SafetyJob, spec: SubjectSpec) -> tuple[SafetyJob, SafetyJob | str]:
     """What the child of a property is started for, and which properties share it: equal ones."""
-    if job.device != "cpu":
-        # A GPU's allocator may be left in the middle of a capture that was refused.
-        return job, name if name in IN_SHADOW else job
     interprets = name not in IN_SHADOW and _has_kernels(spec)
     own = replace(job, interprets=interprets)
     # What the code keeps in a global from a real run must not meet fake tensors.
@@ -195,59 +228,6 @@ def _start(job: SafetyJob, settings: SafetySettings) -> Child:
         # Interpreting is chosen before Triton is imported, and the server has imported it.
         needs_gpu=settings.device != "cpu" or job.interprets,
     )
-
-
-def _find(child: Respawning, spec: SubjectSpec, name: str, on_progress: OnProgress) -> Finding:
-    on_progress(spec.text, f"looking at {name}")
-    try:
-        finding: Finding = child.ask(name)
-    except ChildError as error:
-        return _of_death(name, error)
-    return finding
-
-
-def _indices_on_gpu(job: SafetyJob, settings: SafetySettings) -> Finding:
-    """The finding on bad indices: what one of them does to a GPU must not reach the next."""
-    from oom_suite.safety.index_cases import CASES  # noqa: PLC0415 - torch, only where there is one
-
-    outcomes = []
-    child: Child | None = None
-    try:
-        for case in CASES:
-            child = child or _start(job, settings)
-            try:
-                outcome: Outcome = child.ask(f"indices/{case.name}")
-            except ChildError as error:
-                died = f"{error.outcome.value}: {error}"
-                crashed = error.outcome is ChildOutcome.CRASHED
-                outcome = (
-                    Outcome(case.name, died, "wild-access", deadly=True)
-                    if crashed
-                    else replace(unknown_outcome(case.name, died), deadly=True)
-                )
-            outcomes.append(outcome)
-            if outcome.deadly:
-                child.close()
-                child = None
-    finally:
-        if child is not None:
-            child.close()
-    return judge(outcomes, [case.name for case in CASES])
-
-
-def _of_death(name: str, error: ChildError) -> Finding:
-    """A crash in a step is an access to memory that is not there; all else proves nothing."""
-    said = (
-        str(error) if error.outcome is ChildOutcome.REFUSED else f"{error.outcome.value}: {error}"
-    )
-    if error.outcome is ChildOutcome.CRASHED and name in {
-        "reads",
-        "writes",
-        "indices",
-        "addresses",
-    }:
-        return Finding(name, Verdict.FAIL, said, (Hit("crash", said),))
-    return Finding(name, Verdict.INCONCLUSIVE, said)
 
 
 def exit_code(reports: Sequence[SafetyReport]) -> int:

@@ -11,10 +11,11 @@ import torch
 from packaging.version import Version
 
 from oom_suite.errors import NotApplicableError
+from oom_suite.safety.asking import IS_SOUND
 from oom_suite.safety.index_cases import CASES
 from oom_suite.safety.indices import run_case
 from oom_suite.safety.protocol import Target
-from oom_suite.safety.sound import IS_SOUND, is_sound
+from oom_suite.safety.sound import is_sound
 from oom_suite.safety.triton_interpreter import interpret_triton
 from oom_suite.subjects.decode import BUILTINS
 from oom_suite.subjects.load import load

@@ -60,6 +60,11 @@ class Respawning:
                 self._end()
             raise
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the next request goes to a child that has answered before."""
+        return self._child is not None
+
     def replace(self) -> None:
         """End the child though it lives, so that the next request has a new one; no death."""
         self._end()

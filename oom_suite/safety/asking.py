@@ -14,6 +14,9 @@ from oom_suite.safety.index_outcomes import Outcome, unknown_outcome
 if TYPE_CHECKING:
     from oom_suite.lanes.respawn import Respawning
 
+IS_SOUND = "is the device sound?"
+"""A request to a child, answered with whether its GPU can still be used."""
+
 _ACCESSES = frozenset({"reads", "writes", "indices", "addresses"})
 
 
@@ -46,3 +49,15 @@ def outcome_of(child: Respawning, case: str) -> Outcome:
             return Outcome(case, said, "wild-access", deadly=True)
         return replace(unknown_outcome(case, said), deadly=True)
     return outcome
+
+
+def replace_spoiled(child: Respawning) -> None:
+    """Replace a child that lives and can no longer use its GPU."""
+    if not child.is_alive:
+        return
+    try:
+        is_sound = bool(child.ask(IS_SOUND))
+    except ChildError:
+        is_sound = False
+    if not is_sound:
+        child.replace()

@@ -12,18 +12,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from oom_suite.errors import LaneError
-from oom_suite.lanes.isolation import ChildError
 from oom_suite.lanes.respawn import Respawning
-from oom_suite.safety.asking import finding_of, outcome_of
-from oom_suite.safety.index_outcomes import Outcome, judge, unknown_outcome
-from oom_suite.safety.sound_request import IS_SOUND
+from oom_suite.safety.asking import finding_of, outcome_of, replace_spoiled
+from oom_suite.safety.index_outcomes import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.lanes.isolation import Child
     from oom_suite.records.safety import Finding
+    from oom_suite.safety.index_outcomes import Outcome
 
     Start = Callable[[], Child]
     OnFinding = Callable[[Finding], None]
@@ -84,17 +82,8 @@ def _found(child: Respawning, name: str) -> Finding:
             finding = finding_of(child, name)
     else:
         finding = finding_of(child, name)
-    if not is_sound(child):
-        child.replace()
+    replace_spoiled(child)
     return finding
-
-
-def is_sound(child: Respawning) -> bool:
-    """Whether the child that answered can be asked again."""
-    try:
-        return bool(child.ask(IS_SOUND))
-    except LaneError:
-        return False
 
 
 def _outcomes(start: Start, cases: Sequence[str]) -> list[Outcome]:
@@ -106,7 +95,7 @@ def _outcomes(start: Start, cases: Sequence[str]) -> list[Outcome]:
 
     def work() -> None:
         while True:
-            # A death is an answer here: a new asker bears as many as there are cases.
+            # A death is an answer here, and never ends the asking: each has its own asker.
             with Respawning(start) as child:
                 if not _until_deadly(child, waiting, found):
                     return
@@ -127,9 +116,6 @@ def _until_deadly(
             case = waiting.get_nowait()
         except queue.Empty:
             return False
-        try:
-            found[case] = outcome_of(child, case)
-        except ChildError as error:  # pragma: no cover
-            found[case] = unknown_outcome(case, str(error))
+        found[case] = outcome_of(child, case)
         if found[case].deadly:
             return True

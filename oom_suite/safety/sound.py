@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import torch
 
-IS_SOUND = "is the device sound?"
-"""A request to a child, answered with `is_sound` of its device."""
-
 
 def is_sound(device: torch.device) -> bool:
     """Whether a kernel runs there now; always on a CPU.

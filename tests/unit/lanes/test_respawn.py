@@ -74,3 +74,14 @@ def test_leaving_ends_the_child(started):
     with Respawning(lambda: started.append(Fake()) or started[-1]) as asker:
         asker.ask(1)
     assert started[0].is_closed
+
+
+def test_a_child_can_be_replaced_though_it_lives(asker, started):
+    """As often as need be: that is no death."""
+    for number in range(MAX_DEATHS + 1):
+        assert not asker.is_alive
+        assert number == asker.ask(number)
+        assert asker.is_alive
+        asker.replace()
+    assert all(one.is_closed for one in started)
+    assert MAX_DEATHS + 1 == len(started)
