@@ -54,8 +54,11 @@ class Progress:
 
     def finish(self, result: Result) -> None:
         """Say that a subject is done."""
+        self.done(result.subject, f"checked {result.subject}: {result.verdict.value}")
+
+    def done(self, subject: str, line: str) -> None:
+        """Say in these words that a subject is done."""
         with self._lock:
-            self._doing.pop(result.subject, None)
+            self._doing.pop(subject, None)
             if self._status is None:
-                line = f"checked {result.subject}: {result.verdict.value}"
                 self._console.print(Text(line), soft_wrap=True, highlight=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,6 +21,8 @@ from oom_suite.workloads.catalog import workload as find_workload
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from oom_suite.records.safety import SafetyReport
 
 TAKES = "--device, --arch, --workload, --time-limit, --memory-limit, --json and --quiet"
 
@@ -68,11 +72,35 @@ def run_safety(
     Raises:
         UsageError: a subject's spelling cannot be read, or the file cannot be written.
     """
+    done: list[SafetyReport] = []
+    turn = threading.Lock()
     with Progress(quiet=quiet) as progress:
+
+        def on_report(report: SafetyReport) -> None:
+            with turn:
+                done.append(report)
+                progress.done(report.subject, f"checked {report.subject}: {_counted(report)}")
+                # What is done is not lost when the rest is interrupted; a pipe has it once.
+                if json is not None and (json.is_file() or not json.exists()):
+                    _write(done, json)
+
         reports = check_safety_all(
-            subjects or list(BUILTIN_NAMES), settings, on_progress=progress.update
+            subjects or list(BUILTIN_NAMES),
+            settings,
+            on_progress=progress.update,
+            on_report=on_report,
         )
     render_safety(reports, Console(), quiet=quiet)
+    _write(reports, json)
+    return exit_code(reports)
+
+
+def _counted(report: SafetyReport) -> str:
+    """How many properties there are of each verdict, for example ``6 PASS, 1 FAIL``."""
+    counts = Counter(one.verdict.value for one in report.findings)
+    return ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+
+
+def _write(reports: Sequence[SafetyReport], json: Path | None) -> None:
     if json is not None:
         write_body({"safety": [report.to_json() for report in reports]}, json)
-    return exit_code(reports)

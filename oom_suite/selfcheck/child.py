@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from oom_suite.errors import LaneError, OomSuiteError
 from oom_suite.geometry.scenarios import SCENARIOS
 from oom_suite.lanes.child_main import classify
@@ -21,6 +23,9 @@ from oom_suite.law_tests.runs import RunsHere
 from oom_suite.laws.derive import derive
 from oom_suite.laws.judge import Judgement, judge
 from oom_suite.records import Job
+from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
+from oom_suite.safety.index_outcomes import judge as judge_indices
+from oom_suite.safety.sound import is_sound
 from oom_suite.safety_check import SafetyJob
 from oom_suite.safety_child import make_handler as make_safety_handler
 from oom_suite.selfcheck.seen import seen_as
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from oom_suite.records import Result, Trace
-    from oom_suite.records.safety import Hit
+    from oom_suite.records.safety import Finding, Hit
     from oom_suite.records.selfcheck import Seen
     from oom_suite.selfcheck.tasks import Task
 
@@ -46,8 +51,8 @@ The rest of the self-check varies them all.
 _ROOT = Path(__file__).parents[2]
 
 
-def make_handler(weakened: str = "") -> Callable[[Task], tuple[Seen, ...]]:
-    """The function that tries a task.
+def make_handler(weakened: str = "") -> Callable[[Any], Any]:
+    """The function that answers a task with what was `Seen`, and `IS_SOUND` with whether it is.
 
     Args:
         weakened: ``"module:function"`` that makes detectors worse before the first task, to see
@@ -56,7 +61,13 @@ def make_handler(weakened: str = "") -> Callable[[Task], tuple[Seen, ...]]:
     if weakened:
         module, _, function = weakened.partition(":")
         getattr(importlib.import_module(module), function)()
-    return _tried
+    return _answer
+
+
+def _answer(request: Task | str) -> tuple[Seen, ...] | bool:
+    if isinstance(request, str):
+        return is_sound(torch.device("cuda"))
+    return _tried(request)
 
 
 def _tried(task: Task) -> tuple[Seen, ...]:
@@ -68,7 +79,8 @@ def _tried(task: Task) -> tuple[Seen, ...]:
             verdict, named, reason = _law(task.subject)
         else:
             safety = safety or _safety(task)
-            finding = safety(detector)
+            on_gpu = detector == "indices" and task.device != "cpu"
+            finding = _indices_on_gpu(task, safety) if on_gpu else safety(detector)
             named = tuple(_named(hit, task.subject) for hit in finding.hits)
             verdict, reason = finding.verdict.value, finding.reason
         elapsed_ms = round(1000 * (time.monotonic() - began))
@@ -132,3 +144,16 @@ def _safety(task: Task) -> Callable[[str], Any]:
     return make_safety_handler(
         SafetyJob(task.subject.spelling, None, workload, task.device, "generic")
     )
+
+
+def _indices_on_gpu(task: Task, safety: Callable[[str], Any]) -> Finding:
+    """The finding on bad indices, the impossible ones on the CPU.
+
+    On a GPU each of those may end the process, and of 36 subjects that is minutes; there a check
+    of one subject tries them.
+    """
+    on_cpu = _safety(replace(task, device="cpu"))
+    outcomes = [
+        (on_cpu if case.asks == IMPOSSIBLE else safety)(f"indices/{case.name}") for case in CASES
+    ]
+    return judge_indices(outcomes, [case.name for case in CASES])

@@ -6,15 +6,18 @@ import os
 import queue
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.check import Settings, check
 from oom_suite.children import PRELOAD
 from oom_suite.geometry.scenarios import SCENARIOS
-from oom_suite.lanes.isolation import Child, ChildError
+from oom_suite.lanes.isolation import Child
 from oom_suite.lanes.respawn import Respawning
+from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
+from oom_suite.selfcheck.asking import asked, asked_on_gpu
 from oom_suite.selfcheck.seen import seen_as
 from oom_suite.selfcheck.tasks import LIMIT_GROUP, Task, growing, tasks
 from oom_suite.subjects.faulty.record import LAW
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 _SCENARIO = "issue-41962"
 _PRELOADED = (*PRELOAD, "oom_suite.safety_child", "oom_suite.selfcheck.child")
 _MAX_CHILDREN = 8
+_NUM_FAR_POOLS = 2
+"""Children at once that have far pools on a GPU, two of 8 GiB each."""
 _LARGEST_EXPONENT = 22
 """One byte for 2**22 blocks is more than any pool that is tried has."""
 _STATEFUL_AXES = frozenset({"swa_num_blocks", "extra_num_blocks", "num_tokens"})
@@ -66,40 +71,37 @@ def selfcheck(options: Options, on_seen: OnSeen = lambda _: None) -> SelfCheck:
     """
     began = time.monotonic()
     wanted = tasks(options.only, options.device)
-    seen = _in_order(wanted, _try_all(wanted, options, on_seen))
-    blocks_a_byte, is_bounded = None, False
-    if options.only in {None, LIMIT_GROUP}:
-        blocks_a_byte, is_bounded = _limit(options, on_seen)
+    has_limit = options.only in {None, LIMIT_GROUP}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # On a GPU's machine there are cores to spare; elsewhere it would wait for the rest.
+        beside = has_limit and options.device != "cpu"
+        limit = pool.submit(_limit, options, on_seen) if beside else None
+        seen = _in_order(wanted, _try_all(wanted, options, on_seen))
+        if has_limit and limit is None:
+            limit = pool.submit(_limit, options, on_seen)
+        blocks_a_byte, is_bounded = (None, False) if limit is None else limit.result()
     elapsed_ms = round(1000 * (time.monotonic() - began))
     return SelfCheck(options.device, seen, blocks_a_byte, is_bounded, elapsed_ms)
 
 
 def _in_order(wanted: Sequence[Task], seen: Sequence[Seen]) -> tuple[Seen, ...]:
-    places = {task.subject.name: number for number, task in enumerate(wanted)}
-    return tuple(sorted(seen, key=lambda one: places[one.name]))
+    keys = [(task.subject.name, detector) for task in wanted for detector in task.detectors]
+    places = {key: number for number, key in enumerate(keys)}
+    return tuple(sorted(seen, key=lambda one: places[one.name, one.detector]))
 
 
 def _try_all(wanted: Sequence[Task], options: Options, on_seen: OnSeen) -> list[Seen]:
     """Every task, by a few threads that have a child each."""
-    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    for task in wanted:
-        waiting.put(task)
+    crews = [_Crew(wanted, options)]
+    if options.device != "cpu":
+        crews = _crews_on_gpu(wanted, options)
     seen: list[Seen] = []
     failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            with Respawning(lambda: _child(options)) as shared:
-                while not failures:
-                    for one in _tried(waiting.get_nowait(), shared, options):
-                        seen.append(one)
-                        on_seen(one)
-        except queue.Empty:
-            return
-        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(options.num_children)]
+    threads = [
+        threading.Thread(target=crew.work, args=(seen, failures, on_seen))
+        for crew in crews
+        for _ in range(crew.options.num_children)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -107,6 +109,54 @@ def _try_all(wanted: Sequence[Task], options: Options, on_seen: OnSeen) -> list[
     if failures:
         raise failures[0]
     return seen
+
+
+def _crews_on_gpu(wanted: Sequence[Task], options: Options) -> list[_Crew]:
+    """Who tries what, all at once.
+
+    Laws need no device: their children are forked and start at once. Addresses need memory: a
+    few children have it at a time.
+    """
+    on_cpu = replace(options, device="cpu", num_children=max(1, options.num_children // 2))
+    of_memory = replace(options, num_children=min(_NUM_FAR_POOLS, options.num_children))
+    rest = tuple(name for name in PROPERTIES if name != "addresses")
+    return [
+        _Crew(_only(wanted, rest), options),
+        _Crew(_only(wanted, ("addresses",)), of_memory),
+        _Crew(_only(wanted, (LAW,)), on_cpu),
+    ]
+
+
+def _only(wanted: Sequence[Task], detectors: tuple[str, ...]) -> list[Task]:
+    return [
+        replace(task, detectors=tuple(name for name in task.detectors if name in detectors))
+        for task in wanted
+    ]
+
+
+class _Crew:
+    """Tasks, and what each of the threads does that share them."""
+
+    def __init__(self, wanted: Sequence[Task], options: Options) -> None:
+        """Queue the tasks that have anything to try."""
+        self.options = options
+        self._waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        for task in wanted:
+            if task.detectors:
+                self._waiting.put(task)
+
+    def work(self, seen: list[Seen], failures: list[BaseException], on_seen: OnSeen) -> None:
+        """Try one task after another until none is left, or another thread has failed."""
+        try:
+            with Respawning(lambda: _child(self.options)) as shared:
+                while not failures:
+                    for one in _tried(self._waiting.get_nowait(), shared, self.options):
+                        seen.append(one)
+                        on_seen(one)
+        except queue.Empty:
+            return
+        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+            failures.append(error)
 
 
 def _child(options: Options) -> Child:
@@ -120,28 +170,15 @@ def _child(options: Options) -> Child:
 
 
 def _tried(task: Task, shared: Respawning, options: Options) -> tuple[Seen, ...]:
+    ask = asked if options.device == "cpu" else asked_on_gpu
     if not task.subject.is_stateful:
-        return _asked(task, shared)
+        return ask(task, shared)
     by_law = _law_afresh(task) if LAW in task.detectors else ()
     others = tuple(detector for detector in task.detectors if detector != LAW)
     if not others:
         return by_law
     with Respawning(lambda: _child(options)) as own:
-        return (*by_law, *_asked(replace(task, detectors=others), own))
-
-
-def _asked(task: Task, child: Respawning) -> tuple[Seen, ...]:
-    began = time.monotonic()
-    try:
-        seen: tuple[Seen, ...] = child.ask(task)
-    except ChildError as error:
-        elapsed_ms = round(1000 * (time.monotonic() - began))
-        reason = f"{error.outcome.value}: {error}"
-        return tuple(
-            seen_as(task.subject, detector, "INCONCLUSIVE", (), reason, elapsed_ms)
-            for detector in task.detectors
-        )
-    return seen
+        return (*by_law, *asked(replace(task, detectors=others), own))
 
 
 def _law_afresh(task: Task) -> tuple[Seen, ...]:
@@ -164,10 +201,10 @@ def _limit(options: Options, on_seen: OnSeen) -> tuple[int, bool]:
     Halves the exponent: what sees one byte for so many blocks sees it for fewer.
     """
     required = REQUIRED_BLOCKS_A_BYTE.bit_length() - 1
-    with Respawning(lambda: _child(options)) as child:
+    with Respawning(lambda: _child(replace(options, device="cpu"))) as child:
 
         def is_caught(exponent: int) -> bool:
-            (seen,) = _asked(growing(1 << exponent), child)
+            (seen,) = asked(growing(1 << exponent), child)
             on_seen(seen)
             return seen.is_right
 

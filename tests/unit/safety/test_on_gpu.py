@@ -41,7 +41,7 @@ def make_handler(spoils):
 
 @pytest.fixture
 def found():
-    """`found(wanted, spoils, cases)`: the findings by property, and how many children there were."""
+    """`found(wanted, spoils, cases)`: the findings, and how many children there were."""
 
     def find(wanted, spoils=(), cases=CASES):
         started, told = [], []

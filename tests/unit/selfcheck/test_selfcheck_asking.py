@@ -1,0 +1,96 @@
+"""A self-check's child whose GPU is spoiled is replaced, and what it spoiled is tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from oom_suite.lanes.isolation import ChildError, Outcome
+from oom_suite.lanes.respawn import Respawning
+from oom_suite.safety.asking import IS_SOUND
+from oom_suite.selfcheck.asking import asked_on_gpu
+from oom_suite.selfcheck.seen import seen_as
+from oom_suite.selfcheck.tasks import Task
+from oom_suite.subjects.faulty.record import Mutant
+
+
+class Simulated:
+    """A child with a GPU: its answers are INCONCLUSIVE once the device is spoiled."""
+
+    def __init__(self):
+        self.is_spoiled = False
+        self.is_closed = False
+
+    def ask(self, request):
+        if request == IS_SOUND:
+            # Some errors show only with a later call.
+            return not self.is_spoiled
+        function = request.subject.function
+        if function == "dies":
+            raise ChildError(Outcome.CRASHED, "the process crashed with SIGSEGV")
+        verdict = "INCONCLUSIVE" if self.is_spoiled or function == "open" else "FAIL"
+        self.is_spoiled = self.is_spoiled or function in {"asserts", "late"}
+        (detector,) = request.detectors
+        return (seen_as(request.subject, detector, verdict, ("hit",), "", 0),)
+
+    def close(self):
+        self.is_closed = True
+
+
+def task(function, detector="writes"):
+    return Task(Mutant("reach", function, detector, "a fault", ("hit",)), (detector,), "cuda")
+
+
+@pytest.fixture
+def started():
+    return []
+
+
+@pytest.fixture
+def child(started):
+    with Respawning(lambda: started.append(Simulated()) or started[-1]) as child:
+        yield child
+
+
+def test_a_child_serves_many_tasks(child, started):
+    """Nothing is started without need."""
+    assert ["FAIL"] * 3 == [asked_on_gpu(task("plain"), child)[0].verdict for _ in range(3)]
+    assert 1 == len(started)
+
+
+def test_a_task_that_spoils_the_device_is_the_last_of_its_child(child, started):
+    """The next one is judged in a new child, and rightly."""
+    verdicts = [asked_on_gpu(task(name), child)[0].verdict for name in ("asserts", "plain")]
+    assert ["FAIL", "FAIL"] == verdicts
+    assert [True, False] == [one.is_closed for one in started]
+
+
+def test_a_task_that_met_a_spoiled_device_is_tried_once_more(child, started):
+    """Though the device seemed sound before it."""
+    asked_on_gpu(task("plain"), child)
+    started[0].is_spoiled = True
+    assert "FAIL" == asked_on_gpu(task("plain"), child)[0].verdict
+    assert 2 == len(started)
+
+
+def test_a_task_that_is_open_in_a_new_child_too_stays_open(child, started):
+    """One more try, and no endless ones; none where the child was new."""
+    assert "INCONCLUSIVE" == asked_on_gpu(task("open"), child)[0].verdict
+    assert 1 == len(started)
+    assert "INCONCLUSIVE" == asked_on_gpu(task("open"), child)[0].verdict
+    assert 2 == len(started)
+
+
+def test_a_death_is_seen_and_costs_the_next_nothing(child):
+    """The task that the child died of is open, with how; the next is judged."""
+    (seen,) = asked_on_gpu(task("dies"), child)
+    assert ("INCONCLUSIVE", "crashed: the process crashed with SIGSEGV") == (
+        seen.verdict,
+        seen.reason,
+    )
+    assert "FAIL" == asked_on_gpu(task("plain"), child)[0].verdict
+
+
+def test_a_refused_capture_ends_its_child(child, started):
+    """The allocator may stand in the middle of it."""
+    asked_on_gpu(task("plain", "capture"), child)
+    assert started[0].is_closed
