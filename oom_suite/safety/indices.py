@@ -56,11 +56,30 @@ class BadIndices:
     def __call__(self, target: Target) -> Finding:
         """The verdict on indices."""
         outcomes: list[Outcome] = []
+        harmless = _harmless(target)
         for case in CASES:
-            outcomes.append(run_case(target, case))
+            outcomes.append(harmless.get(case.name) or run_case(target, case))
             if outcomes[-1].deadly:
                 break
         return judge(outcomes, [case.name for case in CASES])
+
+
+def _harmless(target: Target) -> dict[str, Outcome]:
+    """The outcomes of the impossible cases where all of them are harmless; otherwise none.
+
+    One fork for all costs a tenth of one for each. What one case spoils could be laid at the
+    next one's door, so that a breach, or a crash, has each run in its own.
+    """
+    if target.device.type != "cpu":
+        return {}
+    cases = [case for case in CASES if case.asks == IMPOSSIBLE]
+    try:
+        found = in_fork(lambda: [_outcome(target, case) for case in cases], TIME_LIMIT_S)
+    except LaneError:
+        return {}
+    if any(outcome.breach for outcome in found):
+        return {}
+    return {outcome.case: outcome for outcome in found}
 
 
 def run_case(target: Target, case: IndexCase) -> Outcome:
