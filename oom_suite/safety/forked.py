@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import select
@@ -60,6 +61,8 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
 
 def _answer(work: Callable[[], object], writing: int) -> None:
     """Run the work and end the process, whatever happens."""
+    # A crash is an answer; nobody is to read a dump of the harness's own stack.
+    faulthandler.disable()
     try:
         # A fork has none of the threads that a parallel loop would wait for.
         torch.set_num_threads(1)
