@@ -1,33 +1,28 @@
-"""The GPU, and what a subject asks of it: one call in a child of its own, in either lane."""
+"""The GPU, and what subjects ask of it: calls in children, many children at once.
+
+A child that starts CUDA costs seconds. So children start side by side wherever they can; what
+must be alone on the GPU (meters, headrooms, exact measuring) is asked for one at a time.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
+from subject_trees import is_here, root_of, skip_unless_here
 
 from oom_suite.children import PRELOAD
 from oom_suite.geometry.scenarios import SMALL, resize
-from oom_suite.lanes.isolation import Child
+from oom_suite.lanes.isolation import Child, ChildError
 from oom_suite.plugin import OPTIONS
-from oom_suite.records import Job
-from oom_suite.subjects.spec import SubjectKind, parse
-from oom_suite.subjects.vllm.cache import cache_folder, entry, is_whole
+from oom_suite.records import Ask, Job
+from oom_suite.subjects.spec import parse
 from oom_suite.workloads.catalog import workload as find_workload
 
-TIME_LIMIT_S = 180.0
-
-
-def _root(spec):
-    """The tree of a release that is on this machine already; a device often has no network."""
-    if spec.kind is not SubjectKind.VLLM_RELEASE:
-        return None
-    from packaging.version import Version
-
-    tree = entry(cache_folder(), Version(spec.version))
-    if not is_whole(tree):
-        pytest.skip(f"{spec.text} is not in {tree.parent}; `oom-suite check {spec.text}` puts it")
-    return str(tree)
+TIME_LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -39,33 +34,88 @@ def oom_device(pytestconfig):
     return torch.device(device if device.startswith("cuda:") else "cuda:0")
 
 
+@pytest.fixture(scope="session")
+def ran_beside(request, oom_device):
+    """`ran_beside(module)`: what its ``run_beside(device)`` gives.
+
+    The functions of all files of this run are called at once and waited for, so that the GPU is
+    free again for what must be alone. A worker of pytest-xdist runs those of its own files.
+    """
+    running = {}
+
+    def result(module):
+        if module.__name__ not in running:
+            files = {module.__name__: module}
+            if "PYTEST_XDIST_WORKER" not in os.environ:
+                modules = {getattr(item, "module", module) for item in request.session.items}
+                files |= {one.__name__: one for one in modules}
+            wanted = {name: one for name, one in files.items() if hasattr(one, "run_beside")}
+            with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+                for name, one in wanted.items():
+                    running[name] = pool.submit(one.run_beside, oom_device)
+        return running[module.__name__].result()
+
+    return result
+
+
+@pytest.fixture(scope="module")
+def answers(request, ran_beside):
+    """What this file's ``run_beside`` gives."""
+    return ran_beside(request.module)
+
+
 @pytest.fixture(scope="module")
 def trace_of(oom_device):
-    """`trace_of(subject, workload, lane, scratch, **sizes)`; a child for each but the sizes."""
-    children = {}
+    """`trace_of(subject, workload, lane, scratch, **sizes)`; a child for each subject and lane.
+
+    `trace_of.start(subjects)` starts the measuring children of these at once.
+    """
     with ExitStack() as stack:
+        yield TraceOf(oom_device, stack)
 
-        def trace(subject, workload, lane, scratch="", **overrides):
-            key = (subject, workload, lane, scratch)
-            if key not in children:
-                spec = parse(subject)
-                job = Job(
-                    subject=spec.text,
-                    root=_root(spec),
-                    builder=find_workload(workload).builder,
-                    lane=lane,
-                    device=str(oom_device),
-                    arch="generic",
-                    scratch=scratch,
-                )
-                child = Child(
-                    "oom_suite.worker:make_handler",
-                    (job,),
-                    time_limit_s=TIME_LIMIT_S,
-                    preload=PRELOAD,
-                    needs_gpu=lane == "measure",
-                )
-                children[key] = stack.enter_context(child)
-            return children[key].ask(resize(SMALL.sizes, overrides))
 
-        yield trace
+class TraceOf:
+    """Asks children of either lane for a call's trace, and keeps them for the next call."""
+
+    def __init__(self, device, stack):
+        self._device = device
+        self._stack = stack
+        self._children = {}
+
+    def start(self, subjects):
+        """Start measuring each of these that is on this machine, and have it make one call."""
+        children = [self._child(one, "measure", "") for one in subjects if is_here(one)]
+        first = Ask(find_workload("decode").builder, resize(SMALL.sizes, {"num_blocks": 64}))
+        with ThreadPoolExecutor(max_workers=len(children)) as pool:
+            for running in [pool.submit(child.ask, first) for child in children]:
+                # The next call meets the same, in the test that asks for it.
+                with contextlib.suppress(ChildError):
+                    running.result()
+
+    def __call__(self, subject, workload, lane, scratch="", **overrides):
+        """The trace of one call."""
+        skip_unless_here(subject)
+        request = Ask(find_workload(workload).builder, resize(SMALL.sizes, overrides))
+        return self._child(subject, lane, scratch).ask(request)
+
+    def _child(self, subject, lane, scratch):
+        key = (subject, lane, scratch)
+        if key not in self._children:
+            job = Job(
+                subject=parse(subject).text,
+                root=root_of(subject),
+                builder=find_workload("decode").builder,
+                lane=lane,
+                device=str(self._device),
+                arch="generic",
+                scratch=scratch,
+            )
+            child = Child(
+                "oom_suite.worker:make_handler",
+                (job,),
+                time_limit_s=TIME_LIMIT_S,
+                preload=PRELOAD,
+                needs_gpu=lane == "measure",
+            )
+            self._children[key] = self._stack.enter_context(child)
+        return self._children[key]

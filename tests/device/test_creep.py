@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from oom_suite.lanes.isolation import Child
+from oom_suite.lanes.isolation import Child, ChildError
 from oom_suite.subjects.faulty.catalog import MUTANTS
 from oom_suite.subjects.spec import BUILTIN_NAMES
 
 pytestmark = pytest.mark.oom_device
 
+NUM_CHILDREN = 6
+LIMIT_S = 90.0
+WORKLOADS = ("decode", "decode-swa")
 MEANT = tuple(mutant for mutant in MUTANTS if mutant.detector == "creep")
 
 
@@ -36,25 +40,47 @@ def make_handler(device):
     return find
 
 
-@pytest.fixture(scope="module")
-def find(oom_device):
-    """`find(subject, workload)` in one child for all; the evidence is written at the end."""
+def run_beside(device):
+    """What was found of each subject and workload; an error where there is nothing."""
+    asked = [(name, workload) for name in BUILTIN_NAMES for workload in WORKLOADS]
+    asked += [(mutant.spelling, mutant.workload) for mutant in MEANT]
+    with ThreadPoolExecutor(max_workers=NUM_CHILDREN) as pool:
+        shares = [asked[number::NUM_CHILDREN] for number in range(NUM_CHILDREN)]
+        running = [pool.submit(_found, device, share) for share in shares]
+        found = {key: answer for each in running for key, answer in each.result().items()}
+    if folder := os.environ.get("OOM_SUITE_EVIDENCE"):
+        by_name = {" ".join(key): one for key, one in found.items() if isinstance(one, dict)}
+        text = json.dumps(by_name, indent=1)
+        (Path(folder) / "creep.json").write_text(text, encoding="utf-8")
+    return found
+
+
+def _found(device, share):
     found = {}
-    with Child(
-        f"{__name__}:make_handler", (str(oom_device),), time_limit_s=300.0, needs_gpu=True
-    ) as child:
-
-        def ask(subject, workload="decode"):
-            found[f"{subject} {workload}"] = child.ask((subject, workload))
-            return found[f"{subject} {workload}"]
-
-        yield ask
-    folder = os.environ.get("OOM_SUITE_EVIDENCE")
-    if folder:
-        (Path(folder) / "creep.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    where = (str(device),)
+    with Child(f"{__name__}:make_handler", where, time_limit_s=LIMIT_S, needs_gpu=True) as child:
+        for request in share:
+            try:
+                found[request] = child.ask(request)
+            except ChildError as error:
+                found[request] = error
+    return found
 
 
-@pytest.mark.parametrize("workload", ["decode", "decode-swa"])
+@pytest.fixture
+def find(answers):
+    """`find(subject, workload)`: what was found of it."""
+
+    def answer(subject, workload):
+        found = answers[subject, workload]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return answer
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
 @pytest.mark.parametrize("subject", BUILTIN_NAMES)
 def test_the_built_ins_are_flat(find, subject, workload):
     """Allocated and reserved are flat over hundreds of real steps."""

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.oom_device
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 300
+PATHS = tuple(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 SIZES = ("--oom-scenario", "small", "--oom-subject", "block_compaction,token_gather,streaming")
 WHICH = """
 import pytest
@@ -37,7 +38,7 @@ def run(*arguments, cwd=ROOT, **variables):
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(PATHS), **variables},
         capture_output=True,
         text=True,
         check=False,

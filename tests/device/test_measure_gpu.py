@@ -10,7 +10,11 @@ from oom_suite.subjects.spec import BUILTIN_NAMES
 pytestmark = pytest.mark.oom_device
 
 SUBJECTS = (*BUILTIN_NAMES, "vllm==0.21.0", "vllm==0.33.0")
-SIZES = ({"num_blocks": 64}, {"num_blocks": 4096, "num_tokens": 64, "referenced_blocks": 512})
+SIZES = {
+    "small": {"num_blocks": 64},
+    "one-request": {"num_blocks": 512, "num_tokens": 1, "referenced_blocks": 1},
+    "large": {"num_blocks": 4096, "num_tokens": 64, "num_heads": 64, "referenced_blocks": 512},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -32,16 +36,27 @@ def lane(oom_device):
     return MeasureLane(Path(__file__).parent, str(oom_device))
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=["small", "large"])
+@pytest.fixture(scope="module", autouse=True)
+def started(trace_of):
+    """Every subject's measuring child."""
+    trace_of.start(SUBJECTS)
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("workload", ["decode", "decode-swa"])
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_the_history_is_the_prediction_event_by_event(trace_of, subject, workload, sizes):
-    """Requests, frees, their order and their source lines; the model gives all four peaks."""
+    """Requests, frees, their order and their source lines; the model gives all four peaks.
+
+    The peak of requested bytes is the one of a law, too, which knows no kernel's own scratch.
+    """
     predicted = trace_of(subject, workload, "shadow", scratch="cuda", **sizes)
-    measured = trace_of(subject, workload, "measure", **sizes)
-    assert requests(predicted) == requests(measured)
-    assert predicted.events == measured.events
-    assert measured.measurement.peaks == peaks_of(predicted)
+    on_device = trace_of(subject, workload, "measure", **sizes)
+    of_a_law = trace_of(subject, workload, "shadow", **sizes)
+    assert requests(predicted) == requests(on_device)
+    assert predicted.events == on_device.events
+    assert on_device.measurement.peaks == peaks_of(predicted)
+    assert of_a_law.peak().num_bytes == on_device.measurement.peaks.requested_bytes
 
 
 def requests(trace):

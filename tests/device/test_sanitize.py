@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from oom_suite.records.sanitizer import SanitizerOutcome
@@ -10,6 +15,9 @@ from oom_suite.sanitize.run import find_tool
 
 pytestmark = pytest.mark.oom_device
 
+TOOLS = ("memcheck", "racecheck", "synccheck")
+RUNS = (("reads_too_far", "memcheck"), *(("reads_what_is_there", tool) for tool in TOOLS))
+LIMIT_S = 120.0
 STEP = """
 import torch
 import triton
@@ -41,27 +49,40 @@ def reads_what_is_there(**arguments):
 """
 
 
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    """The file of both steps."""
-    if find_tool() is None:
-        pytest.skip("compute-sanitizer is not installed")
-    pytest.importorskip("triton")
-    path = tmp_path_factory.mktemp("steps") / "steps.py"
-    path.write_text(STEP)
-    return path
+def run_beside(device):
+    """What each tool said of each step, by both; nothing where there is no tool."""
+    if find_tool() is None or importlib.util.find_spec("triton") is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(RUNS)) as pool:
+        path = Path(folder) / "steps.py"
+        path.write_text(STEP, encoding="utf-8")
+        running = {
+            (function, tool): pool.submit(
+                sanitize, f"{path}:{function}", tool=tool, time_limit_s=LIMIT_S
+            )
+            for function, tool in RUNS
+        }
+        return {key: one.result() for key, one in running.items()}
 
 
-def test_an_over_read_is_found(subject):
+@pytest.fixture
+def found(answers):
+    """What was found, by step and tool."""
+    if not answers:
+        pytest.skip("compute-sanitizer or Triton is not installed")
+    return answers
+
+
+def test_an_over_read_is_found(found):
     """Memcheck names the kernel, and how far behind the allocation it read."""
-    found = sanitize(f"{subject}:reads_too_far", time_limit_s=300.0)
-    assert SanitizerOutcome.FOUND is found.outcome, found.reason
-    assert "sanitizer-out-of-bounds" in {hit.kind for hit in found.hits}
-    assert any("add_up" in hit.text for hit in found.hits)
+    over = found["reads_too_far", "memcheck"]
+    assert SanitizerOutcome.FOUND is over.outcome, over.reason
+    assert "sanitizer-out-of-bounds" in {hit.kind for hit in over.hits}
+    assert any("add_up" in hit.text for hit in over.hits)
 
 
-@pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck"])
-def test_the_healthy_twin_is_clean(subject, tool):
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_healthy_twin_is_clean(found, tool):
     """The mask ends where the allocation does."""
-    found = sanitize(f"{subject}:reads_what_is_there", tool=tool, time_limit_s=300.0)
-    assert SanitizerOutcome.CLEAN is found.outcome, found.reason
+    healthy = found["reads_what_is_there", tool]
+    assert SanitizerOutcome.CLEAN is healthy.outcome, healthy.reason
