@@ -6,7 +6,7 @@ from oom_suite.allocator.history import Difference, Followed, follow, read_steps
 from oom_suite.allocator.model import CachingAllocator
 from oom_suite.allocator.recording import Call, Compared, Mismatch, Recording, compare
 from oom_suite.allocator.replay import Replayed, peaks_of, replay
-from oom_suite.allocator.rounding import MIN_BLOCK_BYTES, round_request
+from oom_suite.allocator.rounding import MIN_BLOCK_BYTES, round_request, taken_alone
 from oom_suite.allocator.settings import AllocatorSettings
 from oom_suite.allocator.settings_text import parse_settings
 from oom_suite.allocator.state import Step
@@ -37,4 +37,5 @@ __all__ = [
     "read_steps",
     "replay",
     "round_request",
+    "taken_alone",
 ]

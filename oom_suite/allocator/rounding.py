@@ -60,6 +60,21 @@ def round_request(requested_bytes: int) -> int:
     return round_up(requested_bytes, MIN_BLOCK_BYTES)
 
 
+def taken_alone(requested_bytes: int) -> int:
+    """The bytes that a request takes where nothing cached fits it, at default settings.
+
+    A request with a segment of its own keeps what is left of it, up to 1 MiB.
+
+    Source: PyTorch 2.11, ``c10/cuda/CUDACachingAllocator.cpp``, ``get_allocation_size`` and
+    ``should_split``.
+    """
+    rounded_bytes = round_request(requested_bytes)
+    if rounded_bytes < MIN_OWN_SEGMENT_BYTES:
+        return rounded_bytes
+    own_bytes = round_up(rounded_bytes, SEGMENT_STEP_BYTES)
+    return rounded_bytes if own_bytes - rounded_bytes > MAX_SMALL_BYTES else own_bytes
+
+
 def block_bytes(requested_bytes: int, settings: AllocatorSettings) -> int:
     """The size of block that a request of at least one byte looks for.
 

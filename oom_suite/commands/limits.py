@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from oom_suite.allocator import round_request
+from oom_suite.allocator import taken_alone
 from oom_suite.report.law_page import LimitRow
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ _HIGHEST = 1 << 50
 def limits(derivation: Derivation, workload: Workload, free_bytes: int) -> tuple[LimitRow, ...]:
     """For each axis, and for both pools together, the most that fits, all else as it is.
 
-    Each live tensor counts as the allocator rounds it. Sizes that cannot be built, because more
-    blocks are referenced than there are, are no limit of the budget.
+    Each live tensor counts as the allocator serves it from a segment of its own. Sizes that
+    cannot be built, because more blocks are referenced than there are, are no limit of the budget.
 
-    **Does not prove:** anything where another law holds than the one around the scenario.
+    **Does not prove:** anything where another law holds than the one around the scenario; or
+    that no larger size fits: what a segment's rest adds comes and goes from size to size.
     """
     return tuple(_limits(derivation, workload, free_bytes))
 
@@ -74,10 +75,10 @@ def _solved(
 
 
 def allocated_bytes(derivation: Derivation, sizes: Point) -> int:
-    """The law's peak at these sizes with every live tensor rounded as the allocator does."""
+    """The law's peak at these sizes with every live tensor as the allocator serves it alone."""
     return max(
         (
-            sum(round_request(max(0, ceil(held(sizes)))) for _, held in regime.live)
+            sum(taken_alone(max(0, ceil(held(sizes)))) for _, held in regime.live)
             for regime in derivation.regimes
         ),
         default=0,
