@@ -183,7 +183,8 @@ def _find_on_gpu(
 
     def on_finding(finding: Finding) -> None:
         left.remove(finding.name)
-        on_progress(spec.text, f"{finding.name} {finding.verdict.value}, left: {', '.join(left)}")
+        rest = f", looking at {', '.join(left)}" if left else ""
+        on_progress(spec.text, f"{finding.name} {finding.verdict.value}{rest}")
 
     on_progress(spec.text, f"looking at {', '.join(left)}")
     cases = [case.name for case in CASES]
