@@ -15,7 +15,7 @@ from oom_suite.lanes.respawn import Respawning
 from oom_suite.laws.derive import Derivation, derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import Judgement, judge
-from oom_suite.measured import Measured, measure
+from oom_suite.measured import Measured, measure, measuring_child
 from oom_suite.records import Afresh, BudgetFit, Result, Trace, Verdict
 from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
 from oom_suite.units import format_bytes
@@ -116,17 +116,18 @@ def check(
     """The verdict on one subject. What goes wrong on the way is an INCONCLUSIVE result."""
     try:
         root = source_root(spec, on_progress)
-        with Respawning(lambda: start_child(spec, root, settings, "shadow")) as child:
-            run = _counted(child, spec, on_progress)
-            derivation = derive(run, settings.workload, settings.sizes)
-            judgement = judge(derivation, settings.workload)
-            if derivation.unsteady and judgement.verdict is Verdict.INCONCLUSIVE:
-                derivation, judgement = _from_start(spec, root, settings, on_progress)
-            on_law(spec.text, derivation, run)
-        measured = None
-        if settings.lane == "measure":
-            on_progress(spec.text, f"measuring on {settings.device}")
-            measured = measure(spec, root, settings, derivation.trace)
+        with measuring_child(spec, root, settings) as on_device:
+            with Respawning(lambda: start_child(spec, root, settings, "shadow")) as child:
+                run = _counted(child, spec, on_progress)
+                derivation = derive(run, settings.workload, settings.sizes)
+                judgement = judge(derivation, settings.workload)
+                if derivation.unsteady and judgement.verdict is Verdict.INCONCLUSIVE:
+                    derivation, judgement = _from_start(spec, root, settings, on_progress)
+                on_law(spec.text, derivation, run)
+            measured = None
+            if on_device is not None:
+                on_progress(spec.text, f"measuring on {settings.device}")
+                measured = measure(on_device, spec, root, settings, derivation.trace)
     except ChildError as error:
         return _inconclusive(spec, settings, _explained(error))
     except OomSuiteError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     OnProgress = Callable[[str, str], None]
 
-PRELOAD = ("oom_suite.worker", "oom_suite.lanes.warm")
+PRELOAD = ("oom_suite.worker", "oom_suite.lanes.prove", "oom_suite.lanes.warm")
 """What the server that children are forked from imports once."""
 
 

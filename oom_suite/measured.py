@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,9 +11,14 @@ from oom_suite.children import start_child
 from oom_suite.reconcile import problem, reconcile, scratch_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oom_suite.check import Settings
+    from oom_suite.lanes.isolation import Child
     from oom_suite.records import Measurement, Reconciliation, Trace
     from oom_suite.subjects.spec import SubjectSpec
+
+_turn = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +48,25 @@ class Measured:
         return f"measured {how}{often}"
 
 
-def measure(spec: SubjectSpec, root: str | None, settings: Settings, predicted: Trace) -> Measured:
-    """The call as `settings` ask for it, in a child of its own.
+@contextlib.contextmanager
+def measuring_child(
+    spec: SubjectSpec, root: str | None, settings: Settings
+) -> Iterator[Child | None]:
+    """A child for the device, which imports torch while the law is found; None in other lanes."""
+    if settings.lane != "measure":
+        yield None
+        return
+    with start_child(spec, root, settings, "measure") as child:
+        yield child
+
+
+def measure(
+    child: Child, spec: SubjectSpec, root: str | None, settings: Settings, predicted: Trace
+) -> Measured:
+    """The call as `settings` ask for it. Subjects take turns: one alone has the device.
 
     Args:
+        child: from `measuring_child`; closed afterwards, for it holds memory of the device.
         spec: the subject.
         root: where its source lies, from `oom_suite.children.source_root`.
         settings: device, sizes, repeats and limits.
@@ -54,8 +76,11 @@ def measure(spec: SubjectSpec, root: str | None, settings: Settings, predicted: 
         ChildError: the call ended its process, or raised.
         UsageError: the allocator's settings cannot be read.
     """
-    with start_child(spec, root, settings, "measure") as child:
-        runs: list[Trace] = [child.ask(settings.sizes) for _ in range(settings.num_repeats)]
+    with _turn:
+        try:
+            runs: list[Trace] = [child.ask(settings.sizes) for _ in range(settings.num_repeats)]
+        finally:
+            child.close()
     first = runs[0]
     measurement = first.measurement
     assert measurement is not None
@@ -63,8 +88,8 @@ def measure(spec: SubjectSpec, root: str | None, settings: Settings, predicted: 
         return Measured(first, measurement, None, len(runs), problem(measurement, None))
     scratch = scratch_of(measurement.environment)
     if scratch:
-        with start_child(spec, root, settings, "shadow", scratch) as child:
-            predicted = child.ask(settings.sizes)
+        with start_child(spec, root, settings, "shadow", scratch) as shadow:
+            predicted = shadow.ask(settings.sizes)
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
     found = problem(measurement, reconciled) or others(runs)
     return Measured(first, measurement, reconciled, len(runs), found)

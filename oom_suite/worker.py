@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import NotApplicableError, UsageError
-from oom_suite.lanes.measure import Limits, MeasureLane
-from oom_suite.lanes.prove import ProveLane
-from oom_suite.lanes.shadow import ShadowLane
-from oom_suite.meters import Watch
 from oom_suite.records import Afresh, Ask
-from oom_suite.safety.apart import in_fork
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import parse
 from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
@@ -23,6 +18,10 @@ from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from oom_suite.lanes.measure import MeasureLane
+    from oom_suite.lanes.prove import ProveLane
+    from oom_suite.lanes.shadow import ShadowLane
+    from oom_suite.meters import Watch
     from oom_suite.records import Job
 
 
@@ -58,6 +57,8 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
         if isinstance(request, Ask):
             return lane.run(builder(request.builder), request.sizes)
         if isinstance(request, Afresh):
+            from oom_suite.safety.apart import in_fork  # noqa: PLC0415 - as in _lane
+
             sizes = request.sizes
             return in_fork(
                 lambda: tuple(lane.run(usual, sizes) for _ in range(request.num_calls)), _FORK_S
@@ -68,16 +69,23 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
 
 
 def _lane(job: Job, root: Path) -> ShadowLane | MeasureLane | ProveLane:
+    # Each lane's imports are its own: a child that measures starts in half the time.
     if job.lane == "shadow":
+        from oom_suite.lanes.shadow import ShadowLane  # noqa: PLC0415 - as said above
+
         shadow = ShadowLane(root, job.scratch)
         # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
         set_on_launch(shadow.launched)
         return shadow
     if job.lane == "prove":
+        from oom_suite.lanes.prove import ProveLane  # noqa: PLC0415 - as said above
+
         prove = ProveLane(root)
         set_on_launch(prove.launched)
         return prove
     if job.lane == "measure":
+        from oom_suite.lanes.measure import Limits, MeasureLane  # noqa: PLC0415 - as said above
+
         # Without Triton, its kernels cannot run on a GPU either.
         set_on_launch(_refused)
         limits = Limits(job.headroom_bytes, job.headroom_by, job.snapshot_folder)
@@ -92,4 +100,6 @@ def _refused(kernel: str, _arguments: list[object]) -> None:
 
 
 def _watch(device: torch.device) -> Watch:
+    from oom_suite.meters import Watch  # noqa: PLC0415 - as in _lane
+
     return Watch(device.type, device.index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -88,15 +89,33 @@ def replay(
         by="limit" if plan.settings.device == "cpu" else plan.by,
         notes=notes,
     )
-    cannot = _room(plan, [one.predicted for one in ready])
-    if cannot:
-        return replace(story, cannot=cannot)
-    attempts = []
-    for one in players:
-        attempt = _attempt(one, plan, on_progress) if isinstance(one, _Ready) else one
-        on_attempt(attempt)
-        attempts.append(attempt)
+    with ExitStack() as stack:
+        started = _started(ready, plan, stack)
+        cannot = _room(plan, [one.predicted for one in ready])
+        if cannot:
+            return replace(story, cannot=cannot)
+        attempts = []
+        for one in players:
+            attempt = one
+            if isinstance(one, _Ready):
+                attempt = _attempt(one, started.get(id(one)), plan, on_progress)
+            on_attempt(attempt)
+            attempts.append(attempt)
     return replace(story, attempts=tuple(attempts))
+
+
+def _started(ready: Sequence[_Ready], plan: Plan, stack: ExitStack) -> dict[int, Child]:
+    """The children of a GPU's attempts, which import torch side by side.
+
+    They touch the device when they are asked, one after another. One that cannot be started yet
+    is started at its turn. On a CPU children are forked at once, and there is nothing to gain.
+    """
+    found: dict[int, Child] = {}
+    if plan.settings.device != "cpu":
+        for one in ready:
+            with suppress(ChildError):
+                found[id(one)] = stack.enter_context(_child(one, plan))
+    return found
 
 
 def _with_sources(
@@ -158,11 +177,11 @@ def _room(plan: Plan, predictions: Sequence[Prediction]) -> str:
         return f"device {device!r} cannot be used: {_reason(error)}"
 
 
-def _attempt(one: _Ready, plan: Plan, on_progress: OnProgress) -> Attempt:
+def _attempt(one: _Ready, started: Child | None, plan: Plan, on_progress: OnProgress) -> Attempt:
     on_progress(one.spec.text, f"running on {plan.settings.device}")
     waiting = Attempt(one.spec.text, one.role, End.NOT_RUN, predicted=one.predicted)
     try:
-        with _child(one, plan) as child:
+        with started or _child(one, plan) as child:
             trace = child.ask(dict(plan.settings.sizes))
     except OomSuiteError as error:
         is_elsewhere = isinstance(error, ChildError) and error.outcome is Outcome.NOT_APPLICABLE

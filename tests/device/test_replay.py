@@ -102,8 +102,9 @@ def plan(device, subjects, by, folder):
     )
 
 
-@pytest.mark.parametrize("by", ["ballast", "limit"])
-@pytest.mark.parametrize("culprit", ["full_dequant", "vllm==0.21.0"])
+@pytest.mark.parametrize(
+    ("culprit", "by"), [("full_dequant", "limit"), ("vllm==0.21.0", "ballast")]
+)
 def test_the_issue_as_it_was_reported(oom_device, free_bytes, tmp_path, culprit, by):
     """13.54 GiB in one request is refused, in torch's own words; every fix runs."""
     releases = () if culprit == "full_dequant" else ("vllm==0.33.0",)
