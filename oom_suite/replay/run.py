@@ -94,13 +94,13 @@ def replay(
         cannot = _room(plan, [one.predicted for one in ready])
         if cannot:
             return replace(story, cannot=cannot)
-        attempts = []
+        attempts: list[Attempt] = []
         for one in players:
-            attempt = one
             if isinstance(one, _Ready):
-                attempt = _attempt(one, started.get(id(one)), plan, on_progress)
-            on_attempt(attempt)
-            attempts.append(attempt)
+                attempts.append(_attempt(one, started.get(id(one)), plan, on_progress))
+            else:
+                attempts.append(one)
+            on_attempt(attempts[-1])
     return replace(story, attempts=tuple(attempts))
 
 
