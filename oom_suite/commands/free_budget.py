@@ -19,7 +19,7 @@ def free_budget(device: str) -> Budget:
     """
     try:
         with Child(
-            "oom_suite.lanes.free_memory:make_handler",
+            "oom_suite.lanes.measure.free_memory:make_handler",
             (device,),
             time_limit_s=DEFAULT_TIME_LIMIT_S,
             preload=PRELOAD,

@@ -9,7 +9,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oom_suite.lanes.free_memory import FreeMemory
+    from oom_suite.lanes.measure.free_memory import FreeMemory
     from oom_suite.records.replay import Prediction
 
 

@@ -166,7 +166,7 @@ def _room(plan: Plan, predictions: Sequence[Prediction]) -> str:
         return ""
     try:
         with Child(
-            "oom_suite.lanes.free_memory:make_handler",
+            "oom_suite.lanes.measure.free_memory:make_handler",
             (device,),
             time_limit_s=plan.settings.time_limit_s,
             preload=PRELOAD,

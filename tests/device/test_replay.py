@@ -18,9 +18,9 @@ from packaging.version import Version
 
 from oom_suite.check import Settings
 from oom_suite.geometry.scenarios import ISSUE_41962, SMALL, resize
-from oom_suite.lanes.ballast import GRANULE_BYTES
-from oom_suite.lanes.headroom import headroom
 from oom_suite.lanes.isolation import Child
+from oom_suite.lanes.measure.ballast import GRANULE_BYTES
+from oom_suite.lanes.measure.headroom import headroom
 from oom_suite.records import Job
 from oom_suite.records.replay import End, Role
 from oom_suite.replay import Plan, replay

@@ -8,8 +8,8 @@ import torch
 
 from oom_suite.commands.free_budget import free_budget
 from oom_suite.errors import UsageError
-from oom_suite.lanes import free_memory as module
-from oom_suite.lanes.free_memory import FreeMemory, free_memory
+from oom_suite.lanes.measure import free_memory as module
+from oom_suite.lanes.measure.free_memory import FreeMemory, free_memory
 
 
 def test_the_free_memory_of_the_cpu_is_the_systems():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 
-from oom_suite.lanes.gpu_run import KINDS
+from oom_suite.lanes.measure.gpu_run import KINDS
 
 
 class FakeGpu:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.errors import LaneError
-from oom_suite.lanes import device_history
-from oom_suite.lanes.device_history import read_history
+from oom_suite.lanes.measure import device_history
+from oom_suite.lanes.measure.device_history import read_history
 from oom_suite.records import Frame
 
 

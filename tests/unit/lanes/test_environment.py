@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from oom_suite.lanes import environment as module
-from oom_suite.lanes.environment import SETTINGS, allocator_settings, environment
+from oom_suite.lanes.measure import environment as module
+from oom_suite.lanes.measure.environment import SETTINGS, allocator_settings, environment
 
 
 @pytest.fixture(autouse=True)

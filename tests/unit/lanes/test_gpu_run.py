@@ -9,8 +9,8 @@ import pytest
 import torch
 from fake_gpu import FakeGpu
 
-from oom_suite.lanes.failed_call import FailedCall
-from oom_suite.lanes.gpu_run import run_on_gpu
+from oom_suite.lanes.measure.failed_call import FailedCall
+from oom_suite.lanes.measure.gpu_run import run_on_gpu
 from oom_suite.lanes.under_test import lines_under_test
 from oom_suite.records import AllocatorPeaks, Workspace
 

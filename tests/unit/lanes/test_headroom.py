@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from oom_suite.errors import LaneError, UsageError
-from oom_suite.lanes import ballast, memory_fraction, others_on_device
-from oom_suite.lanes.ballast import GRANULE_BYTES, fill
-from oom_suite.lanes.headroom import headroom
+from oom_suite.lanes.measure import ballast, memory_fraction, others_on_device
+from oom_suite.lanes.measure.ballast import GRANULE_BYTES, fill
+from oom_suite.lanes.measure.headroom import headroom
 from oom_suite.units import GIB, MIB
 
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ PAGE_BYTES = mmap.PAGESIZE
 
 BOUNDARY = """
 import sys, torch
-from oom_suite.lanes.headroom import headroom
+from oom_suite.lanes.measure.headroom import headroom
 num_bytes, free_bytes = int(sys.argv[1]), int(sys.argv[2])
 with headroom(torch.device("cpu"), free_bytes, "limit"):
     torch.empty(num_bytes, dtype=torch.uint8)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from oom_suite.errors import LaneError, UsageError
-from oom_suite.lanes import out_of_memory
-from oom_suite.lanes.out_of_memory import classified, keep_snapshot, let_go, request_text
+from oom_suite.lanes.measure import out_of_memory
+from oom_suite.lanes.measure.out_of_memory import classified, keep_snapshot, let_go, request_text
 from oom_suite.records import Frame
 
 STACK = (Frame("decode.py", 7, "decode"),)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from oom_suite.lanes.free_memory import FreeMemory
+from oom_suite.lanes.measure.free_memory import FreeMemory
 from oom_suite.records import Allocation, Event, Frame, OutOfMemory, Trace
 from oom_suite.records.replay import Attempt, End, Prediction, Replay, Role
 from oom_suite.replay.cast import cast

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite import process_memory
 from oom_suite.errors import LaneError, unknown
-from oom_suite.lanes import ballast, memory_fraction
+from oom_suite.lanes.measure import ballast, memory_fraction
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:

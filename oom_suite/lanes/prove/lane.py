@@ -12,18 +12,18 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from oom_suite.errors import LaneError
 from oom_suite.lanes import scratch
-from oom_suite.lanes.index_ranges import IndexRanges
 from oom_suite.lanes.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.lanes.launches import recorded_launches
 from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
-from oom_suite.lanes.powers import symbolic_powers
-from oom_suite.lanes.quantities import quantity
+from oom_suite.lanes.prove.index_ranges import IndexRanges
+from oom_suite.lanes.prove.powers import symbolic_powers
+from oom_suite.lanes.prove.quantities import quantity
+from oom_suite.lanes.prove.symbolic_compositions import SYMBOLIC_COMPOSITIONS
+from oom_suite.lanes.prove.symbols import Symbols
+from oom_suite.lanes.prove.whole_numbers import AgainError, whole_sizes_stay_symbolic
 from oom_suite.lanes.recorder import Recorder
 from oom_suite.lanes.shadow_device import literals_through_the_host, shadow_device
-from oom_suite.lanes.symbolic_compositions import SYMBOLIC_COMPOSITIONS
-from oom_suite.lanes.symbols import Symbols
 from oom_suite.lanes.under_test import lines_under_test
-from oom_suite.lanes.whole_numbers import AgainError, whole_sizes_stay_symbolic
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from oom_suite.errors import LaneError
-from oom_suite.lanes.others_on_device import others
+from oom_suite.lanes.measure.others_on_device import others
 from oom_suite.units import MIB, format_bytes
 
 if TYPE_CHECKING:

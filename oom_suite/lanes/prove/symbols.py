@@ -15,7 +15,7 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 from torch.utils._sympy.value_ranges import ValueRanges
 
-from oom_suite.lanes.symbol_text import SymbolPrinter
+from oom_suite.lanes.prove.symbol_text import SymbolPrinter
 from oom_suite.records import Polynomial
 from oom_suite.records.symbolic import Formula, Guard, Hints, Quantity
 

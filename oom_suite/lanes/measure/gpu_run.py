@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oom_suite.allocator import round_request
-from oom_suite.lanes.device_history import History, read_history
-from oom_suite.lanes.failed_call import warm_up
+from oom_suite.lanes.measure.device_history import History, read_history
+from oom_suite.lanes.measure.failed_call import warm_up
 from oom_suite.lanes.under_test import enter_code_under_test, no_collections
 from oom_suite.records import AllocatorPeaks, Reading, Workspace
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from oom_suite.lanes.failed_call import FailedCall
+    from oom_suite.lanes.measure.failed_call import FailedCall
     from oom_suite.lanes.source_lines import SourceLines
 
     Call = Callable[[], object]
@@ -26,7 +26,7 @@ KINDS = ("requested", "allocated", "active", "reserved")
 
 
 class Gpu(Protocol):
-    """What a run needs of a device; `oom_suite.lanes.cuda_device.CudaDevice` is one."""
+    """What a run needs of a device; `oom_suite.lanes.measure.cuda_device.CudaDevice` is one."""
 
     @property
     def workspace_name(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.lanes.device_history import MAX_ENTRIES
+from oom_suite.lanes.measure.device_history import MAX_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ import dataclasses
 import traceback
 from typing import TYPE_CHECKING
 
-from oom_suite.lanes.out_of_memory import classified, keep_snapshot, let_go
+from oom_suite.lanes.measure.out_of_memory import classified, keep_snapshot, let_go
 from oom_suite.lanes.under_test import enter_code_under_test
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from oom_suite.lanes.symbols import Symbols
+    from oom_suite.lanes.prove.symbols import Symbols
 
 _NAME = "next_power_of_2"
 _OWNERS = ("triton", "triton.runtime", "vllm.triton_utils")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.lanes.index_ranges import NOTHING
 from oom_suite.lanes.operands import operator, tensors
+from oom_suite.lanes.prove.index_ranges import NOTHING
 from oom_suite.records.symbolic import Formula, Quantity
 
 if TYPE_CHECKING:
     import sympy  # type: ignore[import-untyped]  # sympy has no types
     import torch
 
-    from oom_suite.lanes.index_ranges import IndexRanges
-    from oom_suite.lanes.symbols import Symbols
+    from oom_suite.lanes.prove.index_ranges import IndexRanges
+    from oom_suite.lanes.prove.symbols import Symbols
     from oom_suite.records import Frame
 
 _COUNTS = {

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from oom_suite.errors import LaneError
-from oom_suite.lanes.cpu_run import run_on_cpu
-from oom_suite.lanes.cuda_device import CudaDevice
-from oom_suite.lanes.environment import environment
-from oom_suite.lanes.failed_call import FailedCall
-from oom_suite.lanes.gpu_run import run_on_gpu
-from oom_suite.lanes.headroom import headroom
+from oom_suite.lanes.measure.cpu_run import run_on_cpu
+from oom_suite.lanes.measure.cuda_device import CudaDevice
+from oom_suite.lanes.measure.environment import environment
+from oom_suite.lanes.measure.failed_call import FailedCall
+from oom_suite.lanes.measure.gpu_run import run_on_gpu
+from oom_suite.lanes.measure.headroom import headroom
 from oom_suite.lanes.under_test import lines_under_test
 from oom_suite.records import Measurement, Trace
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from oom_suite import process_memory
-from oom_suite.lanes.failed_call import warm_up
+from oom_suite.lanes.measure.failed_call import warm_up
 from oom_suite.lanes.recorder import Recorder
 from oom_suite.records import Reading
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from oom_suite.lanes.failed_call import FailedCall
+    from oom_suite.lanes.measure.failed_call import FailedCall
     from oom_suite.lanes.source_lines import SourceLines
 
 RESIDENT = "process resident, peak above the call's start"
