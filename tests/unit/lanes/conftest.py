@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from oom_suite.lanes.measure import MeasureLane
-from oom_suite.lanes.shadow import ShadowLane
+from lane_traces import trace_in
 
 ROOT = Path(__file__).parent
 
@@ -19,17 +17,6 @@ def short(trace):
         sign[event.kind] * trace.allocations[event.allocation].requested_bytes
         for event in trace.events
     ]
-
-
-def trace_in(lane, body, make=lambda device: ()):
-    """The trace of ``body(*make(device))`` in the lane named ``shadow`` or ``measure``."""
-    chosen = ShadowLane(ROOT) if lane == "shadow" else MeasureLane(ROOT, "cpu")
-
-    def build(sizes, device):
-        inputs = make(device)
-        return lambda: body(*inputs)
-
-    return chosen.run(build, {})
 
 
 @pytest.fixture(params=["shadow", "measure"])

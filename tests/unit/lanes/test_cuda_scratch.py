@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lane_traces import trace_in
 
-from conftest import trace_in
 from oom_suite.lanes.cuda_scratch import Give, Take, inside, sort_bytes, tiles_bytes
 from oom_suite.lanes.shadow import ShadowLane
 

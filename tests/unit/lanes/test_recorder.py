@@ -188,7 +188,7 @@ def test_stacks_go_from_the_innermost_line_to_the_call(record):
     comprehension = ["<listcomp>"] if sys.version_info < (3, 12) else []
     assert ["<lambda>", "inner", *comprehension, "outer"] == [f.function for f in in_list][:-1]
     assert ["<lambda>", "inner", "<genexpr>", "outer"] == [f.function for f in in_generator][:-1]
-    assert {"test_recorder.py", "conftest.py"} == {f.file for f in in_list + in_generator}
+    assert {"test_recorder.py", "lane_traces.py"} == {f.file for f in in_list + in_generator}
 
 
 def test_built_in_decode_code_is_code_under_test():
