@@ -23,6 +23,8 @@ SUBJECTS = tuple(dict.fromkeys(row["subject"] for row in GRID["rows"]))
 MARKED = [
     pytest.param(name, marks=pytest.mark.oom_registry if "==" in name else ()) for name in SUBJECTS
 ]
+CAPTURES = json.loads((EVIDENCE / "2026-11-22-h200-capture-agreement.json").read_text("utf-8"))
+RANKS = json.loads((EVIDENCE / "2026-11-22-h200-two-gpus-ranks.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("subject", MARKED)
@@ -73,3 +75,21 @@ def test_the_replay_shows_the_issues_own_error():
         ("streaming", "ran"),
         ("vllm==0.33.0", "ran"),
     ] == [(each["subject"], each["end"]) for each in fixes]
+
+
+def test_no_real_capture_contradicted_the_record():
+    """Both ways gave every case the same verdict; the one built-in refused is the known one."""
+    built_in = {"block_compaction", "full_dequant", "streaming", "token_gather"}
+    refused = {row["case"] for row in CAPTURES["rows"] if row["verdict"] == "FAIL"}
+    assert {"PASS", "FAIL"} == {row["verdict"] for row in CAPTURES["rows"]}
+    assert not [row for row in CAPTURES["rows"] if "capture-disagreement" in str(row["hits"])]
+    assert {"block_compaction"} == {case.partition("-")[0] for case in refused} & built_in
+
+
+def test_equal_shares_of_the_heads_took_equal_bytes():
+    """Two ranks on two GPUs, for each of four subjects."""
+    by_subject = {}
+    for row in RANKS["rows"]:
+        by_subject.setdefault(row["subject"], []).append(row["measured"])
+    assert {2} == {len(peaks) for peaks in by_subject.values()}
+    assert all(first == second for first, second in by_subject.values())
