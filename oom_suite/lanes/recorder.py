@@ -170,22 +170,30 @@ class Recorder(TorchDispatchMode):
             # Sparse layouts: their parts are tensors of their own.
             return
         key = storage._cdata  # noqa: SLF001 - the storage's only identity
-        num_bytes = storage.nbytes()
+        num_bytes = self._bytes_of(storage, tensor, args)
         known = self._storages.get(key)
         if known is not None:
             _, allocation, had_bytes = known
-            if num_bytes == had_bytes:
+            if self._are_same(num_bytes, had_bytes):
                 return
             # An out= argument was resized: the old block is freed, a new one requested.
             self._freed(allocation)
             self._storages.pop(key)
         allocation = _NOT_RECORDED
-        is_request = self._recording and num_bytes > 0
+        is_request = self._recording and num_bytes != 0
         if is_request and (known is not None or self._is_new(facts, storage, args, kwargs)):
             allocation = len(self._requests)
             self._requests.append((num_bytes, self._request_name(facts, args), self._lines.stack()))
             self._events.append(("alloc", allocation))
         self._storages[key] = (weakref.ref(storage, self._died(key)), allocation, num_bytes)
+
+    def _bytes_of(self, storage: Any, _tensor: torch.Tensor, _args: tuple[Any, ...]) -> Any:
+        """The bytes of a result's storage; an expression where sizes are symbols."""
+        return storage.nbytes()
+
+    def _are_same(self, num_bytes: Any, had_bytes: Any) -> bool:
+        """Whether a known storage has the size it had."""
+        return bool(num_bytes == had_bytes)
 
     def _inside(self, name: str, args: tuple[Any, ...], result: Any) -> Sequence[Step] | None:
         """What the device's kernel does in that call, where it is wanted and known."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -14,7 +13,7 @@ from oom_suite.errors import LaneError
 from oom_suite.lanes import scratch
 from oom_suite.lanes.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.lanes.launches import recorded_launches
-from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
+from oom_suite.lanes.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.lanes.prove.index_ranges import IndexRanges
 from oom_suite.lanes.prove.powers import symbolic_powers
 from oom_suite.lanes.prove.quantities import quantity
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from oom_suite.lanes.operands import Operator
     from oom_suite.lanes.protocol import Build
     from oom_suite.lanes.source_lines import SourceLines
     from oom_suite.records import Frame
@@ -170,44 +168,15 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
         self.ranges.follow(func, args, kwargs, result)
         return result
 
-    def _observe(
-        self,
-        facts: Operator,
-        tensor: torch.Tensor,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> None:
-        if device_of(tensor).type != self._device_type:
-            if facts.family == _LIFT:
-                self._literal = weakref.ref(tensor)
-            return
-        try:
-            storage = tensor.untyped_storage()
-        except NotImplementedError:
-            return
-        key = storage._cdata  # noqa: SLF001 - the storage's only identity
-        num_bytes: Any = self._symbols.expression(storage.nbytes())
+    def _bytes_of(self, storage: Any, tensor: torch.Tensor, args: tuple[Any, ...]) -> Any:
         if self._keeps_every_entry:
             # The first result alone: on a GPU it keeps the storage of all that was sorted.
             self._keeps_every_entry = False
-            num_bytes = self._symbols.expression(args[0].numel()) * tensor.element_size()
-        known = self._storages.get(key)
-        if known is not None:
-            _, allocation, had_bytes = known
-            if self._symbols.are_same(num_bytes, had_bytes):
-                return
-            self._freed(allocation)
-            self._storages.pop(key)
-        allocation = _NOT_RECORDED
-        if (
-            self._recording
-            and num_bytes != 0
-            and (known is not None or self._is_new(facts, storage, args, kwargs))
-        ):
-            allocation = len(self._requests)
-            self._requests.append((num_bytes, self._request_name(facts, args), self._lines.stack()))
-            self._events.append(("alloc", allocation))
-        self._storages[key] = (weakref.ref(storage, self._died(key)), allocation, num_bytes)
+            return self._symbols.expression(args[0].numel()) * tensor.element_size()
+        return self._symbols.expression(storage.nbytes())
+
+    def _are_same(self, num_bytes: Any, had_bytes: Any) -> bool:
+        return self._symbols.are_same(num_bytes, had_bytes)
 
     def _flag(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
