@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from oom_suite.meters.identity import Candidate, find, pci_address
 from oom_suite.meters.plausible import totals_disagree, why_not
-from oom_suite.meters.protocol import DEVICE_TOTAL, DEVICE_USED, THIS_PROCESS, MeterError
+from oom_suite.meters.protocol import DEVICE_TOTAL, DEVICE_USED, MeterError
+from oom_suite.meters.this_process import this_process
 from oom_suite.records.measurement import Reading, Tenant
 from oom_suite.units import MIB
 
@@ -93,23 +94,8 @@ class AmdSmiMeter:
         return (
             Reading(self.name, DEVICE_TOTAL, total),
             Reading(self.name, DEVICE_USED, used),
-            self._process(total),
+            this_process(self.name, self._pid, self.holders, total),
         )
-
-    def _process(self, total: int) -> Reading:
-        try:
-            held = {one.pid: one.num_bytes for one in self.holders()}
-        except MeterError as error:
-            return Reading(self.name, THIS_PROCESS, None, str(error))
-        if self._pid not in held:
-            reason = (
-                f"the driver lists {len(held)} processes and not pid {self._pid}: none of its "
-                "memory yet, or a container's pids"
-            )
-            return Reading(self.name, THIS_PROCESS, None, reason)
-        num_bytes = held[self._pid]
-        reason = why_not(num_bytes, total)
-        return Reading(self.name, THIS_PROCESS, None if reason else num_bytes, reason)
 
     def peaks(self) -> tuple[Reading, ...]:
         """Nothing."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from oom_suite.meters.identity import Candidate, find, visible_lists
 from oom_suite.meters.plausible import why_not
-from oom_suite.meters.protocol import DEVICE_TOTAL, DEVICE_USED, THIS_PROCESS, MeterError
+from oom_suite.meters.protocol import DEVICE_TOTAL, DEVICE_USED, MeterError
+from oom_suite.meters.this_process import this_process
 from oom_suite.records.measurement import Reading, Tenant
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class NvmlMeter:
             Reading(self.name, DEVICE_TOTAL, memory.total),
             Reading(self.name, DEVICE_USED, memory.used),
             *(() if reserve is None else (Reading(self.name, RESERVED, reserve),)),
-            self._process(memory.total),
+            this_process(self.name, self._pid, self.holders, memory.total),
         )
 
     def _memory(self) -> tuple[Any, int | None]:
@@ -106,23 +107,6 @@ class NvmlMeter:
             memory = nvml.nvmlDeviceGetMemoryInfo(self._handle, version=nvml.nvmlMemory_v2)
             return memory, memory.reserved
         return nvml.nvmlDeviceGetMemoryInfo(self._handle), None
-
-    def _process(self, total: int) -> Reading:
-        try:
-            held = {one.pid: one.num_bytes for one in self.holders()}
-        except MeterError as error:
-            return Reading(self.name, THIS_PROCESS, None, str(error))
-        if self._pid not in held:
-            reason = (
-                f"the driver lists {len(held)} processes and not pid {self._pid}: none of its "
-                "memory yet, or a container's pids"
-            )
-            return Reading(self.name, THIS_PROCESS, None, reason)
-        num_bytes = held[self._pid]
-        if num_bytes is None:
-            return Reading(self.name, THIS_PROCESS, None, "the driver says N/A for a process")
-        reason = why_not(num_bytes, total)
-        return Reading(self.name, THIS_PROCESS, None if reason else num_bytes, reason)
 
     def peaks(self) -> tuple[Reading, ...]:
         """Nothing."""
