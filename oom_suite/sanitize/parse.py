@@ -3,7 +3,7 @@
 A block begins with what went wrong; indented lines say where and by whom:
 
     ========= Invalid __global__ read of size 4 bytes
-    =========     at load_rows+0x1b0 in /work/kernels.py:12
+    =========     at load_rows+0x1b0 in /src/kernels.py:12
     =========     by thread (33,0,0) in block (0,0,0)
     =========     Address 0x7f14c2000204 is out of bounds
     =========     and is 5 bytes after the nearest allocation at 0x7f14c2000000 of size 512 bytes

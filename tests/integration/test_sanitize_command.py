@@ -17,7 +17,7 @@ REPORT = {
     "clean": "========= ERROR SUMMARY: 0 errors",
     "found": (
         "========= Invalid __global__ read of size 4 bytes\n"
-        "=========     at load_rows+0x1b0 in /work/kernels.py:12\n"
+        "=========     at load_rows+0x1b0 in /src/kernels.py:12\n"
         "========= ERROR SUMMARY: 1 error"
     ),
 }
@@ -77,7 +77,7 @@ def test_an_error_fails_with_its_line(stand_in, tmp_path):
     stand_in(REPORT["found"])
     done = run_cli(tmp_path, "streaming", "--json", "run.json")
     assert 1 == done.returncode
-    assert "at /work/kernels.py:12 (load_rows)" in done.stdout
+    assert "at /src/kernels.py:12 (load_rows)" in done.stdout
     body = json.loads((tmp_path / "run.json").read_text())["sanitizer"]
     assert ("found errors", "sanitizer-out-of-bounds") == (body["outcome"], body["hits"][0]["kind"])
 

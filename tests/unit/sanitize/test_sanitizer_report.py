@@ -11,13 +11,13 @@ from oom_suite.sanitize.run import judged
 
 READ = """========= COMPUTE-SANITIZER
 ========= Invalid __global__ read of size 4 bytes
-=========     at load_rows+0x1b0 in /work/kernels.py:12
+=========     at load_rows+0x1b0 in /src/kernels.py:12
 =========     by thread (33,0,0) in block (0,0,0)
 =========     Access at 0x7f14c2000204 is out of bounds
 =========     and is 5 bytes after the nearest allocation at 0x7f14c2000000 of size 512 bytes
 =========
 ========= Invalid __global__ read of size 4 bytes
-=========     at load_rows+0x1b0 in /work/kernels.py:12
+=========     at load_rows+0x1b0 in /src/kernels.py:12
 =========     by thread (34,0,0) in block (0,0,0)
 =========     Access at 0x7f14c2000208 is out of bounds
 =========     and is 9 bytes after the nearest allocation at 0x7f14c2000000 of size 512 bytes
@@ -27,7 +27,7 @@ READ = """========= COMPUTE-SANITIZER
 
 OLDER = """========= COMPUTE-SANITIZER
 ========= Invalid __global__ write of size 1 bytes
-=========     at 0x160 in /work/old.cu:40:store_rows(unsigned char *, int)
+=========     at 0x160 in /src/old.cu:40:store_rows(unsigned char *, int)
 =========     by thread (0,0,0) in block (1,0,0)
 =========     Address 0x7fb6c2000000 is out of bounds
 =========     and is 512 bytes before the nearest allocation at 0x7fb6c2000200 of size 1,024 bytes
@@ -44,22 +44,22 @@ NO_LINE = """========= COMPUTE-SANITIZER
 
 UNINITIALIZED = """========= COMPUTE-SANITIZER
 ========= Uninitialized __global__ memory read of size 2 bytes
-=========     at sum_rows+0x90 in /work/kernels.py:30
+=========     at sum_rows+0x90 in /src/kernels.py:30
 =========     by thread (0,0,0) in block (0,0,0)
 =========     Address 0x7f0e42000000
 ========= ERROR SUMMARY: 1 error
 """
 
 RACE = """========= COMPUTE-SANITIZER
-========= Error: Race reported between Write access at reduce+0x2f0 in /work/kernels.py:51
-=========     and Read access at reduce+0x350 in /work/kernels.py:53 [1016 hazards]
+========= Error: Race reported between Write access at reduce+0x2f0 in /src/kernels.py:51
+=========     and Read access at reduce+0x350 in /src/kernels.py:53 [1016 hazards]
 =========
 ========= RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)
 """
 
 BARRIER = """========= COMPUTE-SANITIZER
 ========= Barrier error detected. Divergent thread(s) in block.
-=========     at reduce+0x20 in /work/kernels.py:60
+=========     at reduce+0x20 in /src/kernels.py:60
 =========     by thread (1,0,0) in block (0,0,0)
 ========= ERROR SUMMARY: 1 error
 """
@@ -74,7 +74,7 @@ def test_an_over_read_has_its_line_and_its_bytes():
     (hit,) = found.hits
     assert 2 == found.num_errors
     assert "sanitizer-out-of-bounds" == hit.kind
-    assert Frame("/work/kernels.py", 12, "load_rows") == hit.frame
+    assert Frame("/src/kernels.py", 12, "load_rows") == hit.frame
     assert (516, 4, 5) == (
         hit.region.first_byte,
         hit.region.num_bytes,
@@ -85,7 +85,7 @@ def test_an_over_read_has_its_line_and_its_bytes():
 def test_an_older_report_is_read_too():
     """File, line and kernel stand in another order; a byte before the allocation is negative."""
     (hit,) = parse(OLDER).hits
-    assert Frame("/work/old.cu", 40, "store_rows(unsigned char *, int)") == hit.frame
+    assert Frame("/src/old.cu", 40, "store_rows(unsigned char *, int)") == hit.frame
     assert (-512, 1) == (hit.region.first_byte, hit.region.num_bytes)
 
 
@@ -114,7 +114,7 @@ def test_every_tools_words_are_known(report, kind, num_errors):
 def test_a_race_is_placed_at_its_first_access():
     """The line of a race stands in the same line as its name."""
     (hit,) = parse(RACE).hits
-    assert Frame("/work/kernels.py", 51, "reduce") == hit.frame
+    assert Frame("/src/kernels.py", 51, "reduce") == hit.frame
 
 
 @pytest.mark.parametrize("text", ["", "nothing of the kind", "========= COMPUTE-SANITIZER\n"])
