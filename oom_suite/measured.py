@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.children import start_child
@@ -91,7 +91,9 @@ def measure(
         with start_child(spec, root, settings, "shadow", scratch) as shadow:
             predicted = shadow.ask(settings.sizes)
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
-    found = problem(measurement, reconciled) or others(runs)
+    odd = others(runs)
+    found = problem(measurement, reconciled) or odd
+    measurement = replace(measurement, num_runs=len(runs), is_repeatable=not odd)
     return Measured(first, measurement, reconciled, len(runs), found)
 
 

@@ -108,6 +108,8 @@ class Measurement:
         readings: what the meters beside the allocator said.
         tenants: other processes that were on the device.
         out_of_memory: the request that ended the call; None when it ran through.
+        num_runs: how often the call was measured; all else is of the first run.
+        is_repeatable: whether all runs were equal to the byte, event by event.
     """
 
     environment: Environment
@@ -116,6 +118,8 @@ class Measurement:
     readings: tuple[Reading, ...] = ()
     tenants: tuple[Tenant, ...] = ()
     out_of_memory: OutOfMemory | None = None
+    num_runs: int = 1
+    is_repeatable: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as JSON values."""
@@ -134,4 +138,6 @@ class Measurement:
             out_of_memory=None
             if failed is None
             else OutOfMemory(**{**failed, "stack": tuple(Frame(**f) for f in failed["stack"])}),
+            num_runs=body.get("num_runs", 1),
+            is_repeatable=body.get("is_repeatable", True),
         )

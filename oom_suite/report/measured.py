@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.report.rows import Line, Row, printable
+from oom_suite.report.meters import meter_lines
+from oom_suite.report.rows import Line, Row, brief, printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -39,13 +40,9 @@ def measured_rows(result: Result) -> Iterator[Row]:
             for each in measurement.tenants
         )
         yield Row("beside", tuple(Line(printable(text), guilty=True) for text in shown))
-    readings = tuple(
-        Line(printable(f"{each.meter}: {each.quantity} {format_bytes(each.num_bytes)}"))
-        for each in measurement.readings
-        if each.num_bytes is not None
-    )
-    if readings:
-        yield Row("meters", readings)
+    meters = tuple(meter_lines(measurement.readings))
+    if meters:
+        yield Row("meters", meters)
     yield Row("device", (Line(printable(environment_text(measurement.environment))),))
 
 
@@ -104,7 +101,7 @@ def environment_text(environment: Environment) -> str:
 def _failure_lines(measurement: Measurement) -> Iterator[Line]:
     failed = measurement.out_of_memory
     assert failed is not None
-    yield Line(printable(failed.message), guilty=True)
+    yield Line(brief(failed.message), guilty=True)
     if failed.stack:
         yield Line(printable(f"at {failed.stack[0]}"), guilty=True)
     if failed.snapshot:

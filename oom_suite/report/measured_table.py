@@ -12,7 +12,7 @@ from rich.text import Text
 
 from oom_suite.records.measured_row import EXPLAINED
 from oom_suite.report.measured import environment_text, unexplained_text
-from oom_suite.report.rows import printable
+from oom_suite.report.rows import brief, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def render_measured(rows: Sequence[MeasuredRow], console: Console, *, quiet: boo
     for row in rows:
         if row.reason:
             where = f"{row.subject} {row.workload} {row.scenario}"
-            _print(console, printable(f"{row.outcome}: {where}: {row.reason}"))
+            _print(console, brief(f"{row.outcome}: {where}: {row.reason}"))
     for environment in dict.fromkeys(row.environment for row in rows if row.environment):
         _print(console, f"measured on {printable(environment_text(environment))}")
     counts = Counter(row.outcome for row in rows)

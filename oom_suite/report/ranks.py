@@ -10,7 +10,7 @@ from rich.text import Text
 
 from oom_suite.records import Verdict
 from oom_suite.report.failure import failure_text
-from oom_suite.report.rows import printable
+from oom_suite.report.rows import brief, printable
 from oom_suite.report.wording import num_bytes_text, verdict_text
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def render_ranks(groups: Sequence[GroupResult], heads: str, console: Console) ->
 def group_line(group: GroupResult) -> str:
     """The group's verdict in one line: ``FAIL streaming, by rank 1: peak grows with ...``."""
     worst = group.worst
-    reason = printable(worst.result.reason).removeprefix(f"rank {worst.rank}: ")
+    reason = brief(worst.result.reason).removeprefix(f"rank {worst.rank}: ")
     return (
         f"{verdict_text(worst.result)} {printable(group.subject)}, by rank {worst.rank}: {reason}"
     )

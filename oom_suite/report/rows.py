@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_OUT_OF_MEMORY = "out of memory. "
+_NEXT_SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z])")
+_WHERE = re.compile(r" at [^()]+:\d+ \([^()]*\)$")
+# "CUDA out of memory." says nothing alone: what was asked for and what was free follow it.
+_NUM_SENTENCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +19,12 @@ class Line:
     Attributes:
         text: printable characters only.
         guilty: whether it names what broke the contract.
+        hang: characters that a terminal indents by where it has to break the line.
     """
 
     text: str
     guilty: bool = False
+    hang: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +38,21 @@ class Row:
 def printable(text: str) -> str:
     """The text on one line, control characters replaced: paths and messages come from outside."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def brief(text: str) -> str:
+    """The text as `printable` gives it, without the tail of torch's out-of-memory message.
+
+    What was asked for, what was free and the line that asked stay. The tail, which lists every
+    process on the device and gives advice, is a paragraph; JSON has it whole.
+    """
+    said = printable(text)
+    if _OUT_OF_MEMORY not in said:
+        return said
+    found = _WHERE.search(said)
+    where = "" if found is None else found[0]
+    sentences = _NEXT_SENTENCE.split(said.removesuffix(where))
+    if len(sentences) <= _NUM_SENTENCES:
+        return said
+    kept = " ".join(sentences[:_NUM_SENTENCES]).rstrip(".")
+    return f"{kept} ...{where}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from oom_suite.records import Verdict
 from oom_suite.report.failure import INDENT, LABEL_WIDTH, failure_text
-from oom_suite.report.rows import printable
+from oom_suite.report.measured_summary import measured_summary
+from oom_suite.report.rows import brief, printable
 from oom_suite.report.wording import (
     budget_text,
     closing_line,
@@ -49,10 +51,11 @@ def render(results: Sequence[Result], console: Console, *, quiet: bool = False) 
         if quiet:
             for result in results:
                 if not result.as_expected:
-                    _print(console, f"{headline(result)}: {printable(result.reason)}")
+                    _print(console, f"{headline(result)}: {brief(result.reason)}")
         else:
             if results:
                 _print_rows(results, console)
+                _print_measured(results, console)
             for result in results:
                 if needs_block(result):
                     _print_block(result, console)
@@ -130,6 +133,23 @@ def _print_rows(results: Sequence[Result], console: Console) -> None:
     _print(console, "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
 
 
+def _print_measured(results: Sequence[Result], console: Console) -> None:
+    lines = list(measured_summary(results))
+    for line in lines:
+        hang = "    " if line.startswith(" ") else "  "
+        for part in _broken(line, console.width, hang) if console.is_terminal else (line,):
+            _print(console, part)
+    if lines:
+        _print(console, "")
+
+
+def _broken(text: str, width: int, hang: str) -> list[str]:
+    """The text in lines of a terminal's width, each after the first indented."""
+    return textwrap.wrap(
+        text, max(width, len(hang) + 1), subsequent_indent=hang, break_on_hyphens=False
+    )
+
+
 def _print_block(result: Result, console: Console) -> None:
     if not console.is_terminal:
         _print(console, failure_text(result) + "\n")
@@ -142,6 +162,10 @@ def _print_block(result: Result, console: Console) -> None:
     for row in failure_rows(result):
         for index, line in enumerate(row.lines):
             label = Text(INDENT + row.label if index == 0 else "", style="dim")
-            grid.add_row(label, Text(line.text, style=alarm if line.guilty else ""))
+            text = line.text
+            if line.hang:
+                room = console.width - len(INDENT) - LABEL_WIDTH
+                text = "\n".join(_broken(text, room, " " * line.hang))
+            grid.add_row(label, Text(text, style=alarm if line.guilty else ""))
     console.print(grid)
     console.print()

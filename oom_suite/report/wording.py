@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oom_suite.budgets import is_total
 from oom_suite.records import Verdict
 from oom_suite.report.measured import measured_rows
-from oom_suite.report.rows import Line, Row, printable
+from oom_suite.report.rows import Line, Row, brief, printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
 
     The first says why; the last what to run next.
     """
-    rows = [Row("why", (Line(printable(result.reason)),))] if result.reason else []
+    rows = [Row("why", (Line(brief(result.reason)),))] if result.reason else []
     if result.peak_requested_bytes is not None:
         text = f"{exact_bytes_text(result.peak_requested_bytes)} requested"
         if result.peak_allocated_bytes is not None:

@@ -12,7 +12,7 @@ from oom_suite.report.html.excerpts import Excerpt, Sources, excerpts
 from oom_suite.report.html.page import render_page
 from oom_suite.report.html.sweep import Regime, regimes_of, sweep_of
 from oom_suite.report.json_file import environment
-from oom_suite.report.rows import Row, printable
+from oom_suite.report.rows import Row, brief, printable
 from oom_suite.report.text_file import write_text
 from oom_suite.report.wording import (
     budget_text,
@@ -141,7 +141,7 @@ def verdict_sentence(results: Sequence[Result]) -> str:
     if len(found) == 1:
         (one,) = found
         said = "passes, and is known to fail" if one.verdict is Verdict.PASS else what
-        return f"{printable(one.subject)} {said}: {printable(one.reason)}"
+        return f"{printable(one.subject)} {said}: {brief(one.reason)}"
     if found:
         said = "are not as expected" if broken else "cannot be judged"
         names = [printable(result.subject) for result in found[:_NUM_NAMED]]

@@ -18,7 +18,6 @@ from oom_suite.records import (
     Measurement,
     OutOfMemory,
     Polynomial,
-    Reading,
     Reconciliation,
     Result,
     Tenant,
@@ -272,19 +271,6 @@ def test_a_fraction_of_a_byte_per_unit_is_shown(slope, shown):
     """One bit per block, and less, is never rounded away."""
     blame = replace(BUG.blame[0], bytes_per_unit=slope)
     assert f", {shown} bytes per extra_num_blocks" in failure_text(replace(BUG, blame=(blame,)))
-
-
-def test_what_the_operating_system_said_is_shown():
-    reading = Reading("VmHWM", "process resident", 1 << 30)
-    measured = replace(BUG, measurement=Measurement(ON_CPU, readings=(reading,)))
-    assert "  meters   VmHWM: process resident 1.00 GiB" in failure_text(measured)
-    assert "  device   a CPU, x86_64, torch 2.13.0" in failure_text(measured)
-
-
-def test_a_reading_that_was_left_out_is_not_shown_as_a_figure():
-    reading = Reading("nvml", "device used", None, "no driver")
-    measured = replace(BUG, measurement=Measurement(ON_CPU, readings=(reading,)))
-    assert "nvml" not in failure_text(measured)
 
 
 def test_what_was_measured_stands_over_what_was_predicted():
