@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import pickle
 import select
@@ -63,6 +64,8 @@ def _answer(work: Callable[[], object], writing: int) -> None:
     """Run the work and end the process, whatever happens."""
     # A crash is an answer; nobody is to read a dump of the harness's own stack.
     faulthandler.disable()
+    # What was there before is no garbage of the work: a collection would walk and copy all of it.
+    gc.freeze()
     try:
         # A fork has none of the threads that a parallel loop would wait for.
         torch.set_num_threads(1)

@@ -1,7 +1,8 @@
 """What runs in the self-check's children: a subject under its detectors, many of them in one child.
 
 A law is found in a third of the time in a process that has found others: torch remembers what it
-computed of fake tensors. Subjects that keep state have a child of their own.
+computed of fake tensors. Subjects that keep state have a child of their own, but for the law: each
+of its runs is a fork that begins afresh.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from oom_suite.law_tests.judging import Judging, judge_promise
 from oom_suite.law_tests.promise import promise
 from oom_suite.law_tests.runs import RunsHere
 from oom_suite.laws.derive import derive
+from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import Judgement, judge
-from oom_suite.records import Job
+from oom_suite.records import Afresh, Job
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
 from oom_suite.safety.index_outcomes import judge as judge_indices
 from oom_suite.safety.sound import is_sound
@@ -48,6 +50,10 @@ _HELD["limit"] = (*_HELD["growth"], "num_tokens", "num_heads")
 
 The rest of the self-check varies them all.
 """
+_STATEFUL_AXES = frozenset({"swa_num_blocks", "extra_num_blocks", "num_tokens"})
+"""A step that keeps state is run afresh at every size: at sizes of these axes alone."""
+_STATELESS = "token_gather"
+"""A subject that may be called in a process whose forks are to begin afresh."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -105,23 +111,38 @@ def _law(subject: Mutant | Twin) -> tuple[str, tuple[str, ...], str]:
 
 def _decoding(subject: Mutant | Twin) -> Judgement:
     workload = WORKLOADS[subject.workload]
-    held = _HELD.get(subject.group, ())
-    axes = tuple(axis for axis in workload.axes if axis.name not in held)
+    axes = tuple(axis for axis in workload.axes if _is_varied(axis.name, subject))
     workload = replace(workload, axes=axes)
-    answer = make_lane_handler(
-        Job(subject.spelling, None, workload.builder, "shadow", "cpu", "generic")
-    )
+    answer = _in_shadow(subject.spelling, workload.builder)
+    sizes = SCENARIOS[SCENARIO].sizes
+    if subject.is_stateful:
+        # Forks of this process begin with what torch remembers of fake tensors here.
+        _in_shadow(_STATELESS, workload.builder)(dict(sizes))
+        _, judgement = judge_from_start(
+            lambda at: answer(Afresh(dict(at), num_calls=2)), workload, sizes
+        )
+        return judgement
 
-    def run(sizes: Mapping[str, int]) -> Trace:
+    def run(at: Mapping[str, int]) -> Trace:
         try:
-            trace: Trace = answer(dict(sizes))
+            trace: Trace = answer(dict(at))
         except OomSuiteError:
             raise
         except Exception as error:
             raise LaneError(classify(error, None)[1]) from error
         return trace
 
-    return judge(derive(run, workload, SCENARIOS[SCENARIO].sizes), workload)
+    return judge(derive(run, workload, sizes), workload)
+
+
+def _is_varied(axis: str, subject: Mutant | Twin) -> bool:
+    if subject.is_stateful:
+        return axis in _STATEFUL_AXES
+    return axis not in _HELD.get(subject.group, ())
+
+
+def _in_shadow(spelling: str, builder: str) -> Callable[[Any], Any]:
+    return make_lane_handler(Job(spelling, None, builder, "shadow", "cpu", "generic"))
 
 
 def _promised(subject: Mutant | Twin) -> Result:

@@ -10,34 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.check import Settings, check
 from oom_suite.children import PRELOAD
-from oom_suite.geometry.scenarios import SCENARIOS
 from oom_suite.lanes.isolation import Child
 from oom_suite.lanes.respawn import Respawning
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
 from oom_suite.selfcheck.asking import asked, asked_on_gpu
-from oom_suite.selfcheck.seen import seen_as
 from oom_suite.selfcheck.tasks import LIMIT_GROUP, Task, growing, tasks
 from oom_suite.subjects.faulty.record import LAW
-from oom_suite.subjects.spec import parse
-from oom_suite.workloads.catalog import WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     OnSeen = Callable[[Seen], None]
 
-_SCENARIO = "issue-41962"
 _PRELOADED = (*PRELOAD, "oom_suite.safety_child", "oom_suite.selfcheck.child")
 _MAX_CHILDREN = 8
 _NUM_FAR_POOLS = 2
 """Children at once that have far pools on a GPU, two of 8 GiB each."""
 _LARGEST_EXPONENT = 22
 """One byte for 2**22 blocks is more than any pool that is tried has."""
-_STATEFUL_AXES = frozenset({"swa_num_blocks", "extra_num_blocks", "num_tokens"})
-"""A step that keeps state is run afresh at every size: at sizes of these axes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +65,9 @@ def selfcheck(options: Options, on_seen: OnSeen = lambda _: None) -> SelfCheck:
     wanted = tasks(options.only, options.device)
     has_limit = options.only in {None, LIMIT_GROUP}
     with ThreadPoolExecutor(max_workers=1) as pool:
-        # On a GPU's machine there are cores to spare; elsewhere it would wait for the rest.
-        beside = has_limit and options.device != "cpu"
-        limit = pool.submit(_limit, options, on_seen) if beside else None
+        # It asks one question after another: after the rest, it would leave all cores but one idle.
+        limit = pool.submit(_limit, options, on_seen) if has_limit else None
         seen = _in_order(wanted, _try_all(wanted, options, on_seen))
-        if has_limit and limit is None:
-            limit = pool.submit(_limit, options, on_seen)
         blocks_a_byte, is_bounded = (None, False) if limit is None else limit.result()
     elapsed_ms = round(1000 * (time.monotonic() - began))
     return SelfCheck(options.device, seen, blocks_a_byte, is_bounded, elapsed_ms)
@@ -173,26 +162,13 @@ def _tried(task: Task, shared: Respawning, options: Options) -> tuple[Seen, ...]
     ask = asked if options.device == "cpu" else asked_on_gpu
     if not task.subject.is_stateful:
         return ask(task, shared)
-    by_law = _law_afresh(task) if LAW in task.detectors else ()
+    # The law's runs are forks, each with a state of its own: they leave nothing in the child.
+    by_law = asked(replace(task, detectors=(LAW,)), shared) if LAW in task.detectors else ()
     others = tuple(detector for detector in task.detectors if detector != LAW)
     if not others:
         return by_law
     with Respawning(lambda: _child(options)) as own:
         return (*by_law, *asked(replace(task, detectors=others), own))
-
-
-def _law_afresh(task: Task) -> tuple[Seen, ...]:
-    """By the way that a user goes, for code that keeps state: every run in a process of its own."""
-    began = time.monotonic()
-    workload = WORKLOADS[task.subject.workload]
-    narrow = replace(
-        workload, axes=tuple(axis for axis in workload.axes if axis.name in _STATEFUL_AXES)
-    )
-    settings = Settings(_SCENARIO, SCENARIOS[_SCENARIO].sizes, workload=narrow)
-    result = check(parse(task.subject.spelling), settings)
-    elapsed_ms = round(1000 * (time.monotonic() - began))
-    named = tuple(dict.fromkeys(blame.function for blame in result.blame))
-    return (seen_as(task.subject, LAW, result.verdict.value, named, result.reason, elapsed_ms),)
 
 
 def _limit(options: Options, on_seen: OnSeen) -> tuple[int, bool]:

@@ -55,7 +55,13 @@ def tasks(only: str | None, device: str) -> list[Task]:
         for mutant in MUTANTS
         if only in {None, mutant.group}
     ]
-    return sorted((*twins, *mutants), key=lambda task: not task.subject.is_stateful)
+    return sorted((*twins, *mutants), key=lambda task: _rank(task, device))
+
+
+def _rank(task: Task, device: str) -> tuple[bool, bool, bool]:
+    """What comes first: on a GPU, what has a process of its own; twins; laws."""
+    is_own = device != "cpu" and task.subject.is_stateful
+    return not is_own, len(task.detectors) == 1, LAW not in task.detectors
 
 
 def growing(num_blocks: int) -> Task:
