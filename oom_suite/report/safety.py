@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
@@ -21,7 +22,10 @@ MAX_HITS = 6
 
 _INDENT = "  "
 _LABEL_WIDTH = 9
+_NAME_WIDTH = 11
 _SAID = "does not prove "
+_Cell: TypeAlias = tuple[str, str]
+_Column: TypeAlias = list[_Cell]
 _STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
 
 
@@ -32,11 +36,12 @@ def render_safety(
 
     Args:
         reports: in the order to show them; each with findings on the same properties.
-        console: where to; lines are not wrapped.
+        console: where to; a terminal's width is kept to, and lines stay whole where nobody
+            watches, but for the prose at the end.
         quiet: only what is not as expected, and the counts.
     """
     if not quiet:
-        for line in _table(reports):
+        for line in _table(reports, console.width if console.is_terminal else None):
             _print(console, line)
         _print(console, "")
     for report in reports:
@@ -44,23 +49,28 @@ def render_safety(
             if finding.verdict is Verdict.PASS or (quiet and _is_expected(report, finding)):
                 continue
             for text in finding_lines(report, finding):
-                _print(console, text)
+                _print_row(console, text, _INDENT + " " * _LABEL_WIDTH)
             _print(console, "")
     if not quiet:
         for text in _not_proved(reports):
-            _print(console, text)
+            _print_row(console, text, _INDENT + " " * _NAME_WIDTH, is_prose=True)
         _print(console, "")
     _print(console, closing_line(reports))
 
 
 def finding_lines(report: SafetyReport, finding: Finding) -> Iterator[str]:
-    """A finding in full: verdict, reason, and each hit with its line and its bytes."""
+    """A finding in full: verdict, reason, and each hit with its line and its bytes.
+
+    What the reason has said, mostly the plainest hit's text and line, no hit says again.
+    """
     expected = " (expected)" if _is_expected(report, finding) else ""
     yield f"{finding.verdict.value}{expected} {printable(report.subject)}: {finding.name}"
     yield _row("reason", finding.reason)
     for hit in finding.hits[:MAX_HITS]:
-        yield _row("hit", f"{hit.kind}: {hit.text}")
-        if hit.frame is not None and str(hit.frame) not in hit.text:
+        is_told = finding.reason.startswith(hit.text)
+        yield _row("hit", hit.kind if is_told else f"{hit.kind}: {hit.text}")
+        told = finding.reason if is_told else hit.text
+        if hit.frame is not None and str(hit.frame) not in told:
             yield _row("", f"at {hit.frame}")
         where = _region(hit)
         if where:
@@ -92,22 +102,48 @@ def _is_expected(report: SafetyReport, finding: Finding) -> bool:
     return finding.verdict is wanted
 
 
-def _table(reports: Sequence[SafetyReport]) -> Iterator[Text]:
+def _table(reports: Sequence[SafetyReport], width: int | None) -> Iterator[Text]:
+    """The rows, in as many tables below each other as the width asks for; None: in one."""
     names = [finding.name for finding in reports[0].findings] if reports else []
-    rows = [[("subject", ""), *((name, "bold") for name in names)]]
-    for report in reports:
-        cells = [(printable(report.subject), "")]
-        for finding in report.findings:
-            word = finding.verdict.value
-            known = word == "FAIL" and _is_expected(report, finding)
-            cells.append((f"{word} (expected)", "dim") if known else (word, _STYLES[word]))
-        rows.append(cells)
-    widths = [max(len(row[at][0]) for row in rows) for at in range(len(names) + 1)]
-    for row in rows:
+    columns = [[("subject", ""), *((printable(report.subject), "") for report in reports)]]
+    for at, name in enumerate(names):
+        columns.append([(name, "bold"), *(_cell(report, at) for report in reports)])
+    for number, shown in enumerate(_folded(columns, width)):
+        if number:
+            yield Text("")
+        yield from _rows(shown)
+
+
+def _cell(report: SafetyReport, at: int) -> _Cell:
+    finding = report.findings[at]
+    word = finding.verdict.value
+    known = word == "FAIL" and _is_expected(report, finding)
+    return (f"{word} (expected)", "dim") if known else (word, _STYLES[word])
+
+
+def _folded(columns: Sequence[_Column], width: int | None) -> Iterator[list[_Column]]:
+    """The columns in groups that fit the width, each group with the subjects before it."""
+    subjects, *others = columns
+    shown = [subjects]
+    for column in others:
+        wanted = sum(_widest(each) + len(_INDENT) for each in (*shown, column)) - len(_INDENT)
+        if width is not None and wanted > width and len(shown) > 1:
+            yield shown
+            shown = [subjects]
+        shown.append(column)
+    yield shown
+
+
+def _widest(column: _Column) -> int:
+    return max(len(word) for word, _ in column)
+
+
+def _rows(columns: Sequence[_Column]) -> Iterator[Text]:
+    for cells in zip(*columns, strict=True):
         line = Text()
-        for (word, style), width in zip(row, widths, strict=True):
+        for (word, style), column in zip(cells, columns, strict=True):
             line.append(word, style=style)
-            line.append(" " * (width - len(word) + 2))
+            line.append(" " * (_widest(column) - len(word) + len(_INDENT)))
         line.rstrip()
         yield line
 
@@ -136,8 +172,8 @@ def _not_proved(reports: Sequence[SafetyReport]) -> Iterator[str]:
         return
     yield "A PASS does not prove:"
     for name in (one.name for one in reports[0].findings if one.name in said):
-        text = said[name]
-        yield f"{_INDENT}{name:<{_LABEL_WIDTH + 1}}{text.removeprefix(_SAID)}"
+        text = printable(said[name].removeprefix(_SAID)).rstrip(".")
+        yield f"{_INDENT}{name:<{_NAME_WIDTH}}{text}"
 
 
 def _row(label: str, text: str) -> str:
@@ -147,3 +183,14 @@ def _row(label: str, text: str) -> str:
 def _print(console: Console, line: str | Text) -> None:
     text = line if isinstance(line, Text) else Text(line)
     console.print(text, soft_wrap=True, highlight=False)
+
+
+def _print_row(console: Console, row: str, hang: str, *, is_prose: bool = False) -> None:
+    """The row, broken at the width: at a terminal, and prose everywhere."""
+    if not is_prose and not console.is_terminal:
+        _print(console, row)
+        return
+    room = max(console.width, len(hang) + 1)
+    under = hang if row.startswith(_INDENT) else _INDENT
+    for line in textwrap.wrap(row, room, subsequent_indent=under, break_on_hyphens=False):
+        _print(console, line)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from oom_suite.records import Verdict
@@ -25,9 +27,10 @@ PASS = Finding("reads", Verdict.PASS, "fine", not_proved="does not prove much")
 FINE = Finding("creep", Verdict.PASS, "fine", not_proved="or more")
 
 
-def text(*reports, quiet=False):
+def text(*reports, quiet=False, width=100, terminal=False):
     sink = io.StringIO()
-    render_safety(reports, Console(file=sink, width=100), quiet=quiet)
+    console = Console(file=sink, width=width, force_terminal=terminal, color_system=None)
+    render_safety(reports, console, quiet=quiet)
     return sink.getvalue()
 
 
@@ -45,8 +48,8 @@ def test_the_table_has_a_verdict_for_each_property():
     ] == lines[:3]
     assert [
         "A PASS does not prove:",
-        "  reads     much",
-        "  creep     or more",
+        "  reads      much",
+        "  creep      or more",
         "",
         "2 subjects, 4 verdicts: 3 as expected, 0 not as expected, 1 inconclusive",
     ] == lines[-5:]
@@ -88,3 +91,62 @@ def test_a_known_breach_that_is_gone_is_not_as_expected():
     assert "1 subject, 1 verdict: 0 as expected, 1 not as expected, 0 inconclusive" == (
         closing_line([report])
     )
+
+
+def test_a_hit_does_not_say_again_what_the_reason_said():
+    """Its kind and its bytes are left; text and line stand in the reason."""
+    hit = FAIL.hits[0]
+    told = replace(FAIL, reason=f"{hit.text} at {hit.frame}")
+    assert [
+        "FAIL a: reads",
+        "  reason   it reads at a.py:7 (f)",
+        "  hit      reads-unreferenced-token",
+        f"           {WHERE}",
+    ] == list(finding_lines(SafetyReport("a", "cpu", (told,)), told))
+
+
+def test_a_line_that_the_reason_does_not_name_stays():
+    """Only the text is told: where it is must not be lost."""
+    told = replace(FAIL, reason="it reads")
+    lines = list(finding_lines(SafetyReport("a", "cpu", (told,)), told))
+    assert ["  hit      reads-unreferenced-token", "           at a.py:7 (f)"] == lines[2:4]
+
+
+LONG = replace(FAIL, reason="why " * 30, not_proved="does not prove " + "much " * 30)
+OPEN_TOO = replace(PASS, not_proved="does not prove " + "much " * 30)
+
+
+def test_a_terminal_breaks_rows_below_their_text():
+    """No line is wider than the terminal, and what follows stands in the same column."""
+    lines = text(SafetyReport("a", "cpu", (LONG,)), width=40, terminal=True).splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("  reason"))
+    assert "           why why why why why why why" == lines[start + 1]
+    assert 40 >= max(len(line) for line in lines[:-1])
+
+
+def test_rows_are_whole_where_nobody_watches_and_prose_is_broken():
+    """A reason is for grep; what a PASS does not prove is to be read."""
+    lines = text(
+        SafetyReport("a", "cpu", (replace(LONG, name="creep"), OPEN_TOO)), width=40
+    ).splitlines()
+    assert "  reason   " + "why " * 29 + "why" in lines
+    start = lines.index("A PASS does not prove:")
+    assert "             much much much much much" == lines[start + 2]
+
+
+@pytest.mark.parametrize(
+    ("width", "table"),
+    [
+        (26, ["subject  reads  creep", "a        FAIL   INCONCLUSIVE", ""]),
+        (28, ["subject  reads  creep", "a        FAIL   INCONCLUSIVE", ""]),
+        (
+            27,
+            ["subject  reads", "a        FAIL", "", "subject  creep", "a        INCONCLUSIVE", ""],
+        ),
+    ],
+    ids=["piped-26", "just-fits", "one-less"],
+)
+def test_a_table_wider_than_the_terminal_goes_on_below(width, table):
+    """The subjects stand before each part; a pipe has it in one."""
+    shown = text(SafetyReport("a", "cpu", (FAIL, OPEN)), width=width, terminal=width > 26)
+    assert table == [line.rstrip() for line in shown.splitlines()[: len(table)]]
