@@ -63,7 +63,7 @@ def _kind(result: Result) -> str:
     if measurement is None or reconciled is None:
         return _NOT_MEASURED
     if not measurement.is_repeatable:
-        return f"other bytes in one of {measurement.num_runs} runs"
+        return f"not alike in {measurement.num_runs} runs"
     if measurement.tenants:
         return "beside other processes"
     if reconciled.is_exact:

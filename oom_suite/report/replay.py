@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from oom_suite.records.replay import End, Role
-from oom_suite.report.rows import printable
+from oom_suite.report.rows import brief, printable
 from oom_suite.report.wording import exact_bytes_text, num_bytes_text
 from oom_suite.units import format_bytes
 
@@ -140,7 +140,7 @@ def _table(fixes: Sequence[Attempt], headroom_bytes: int) -> Iterator[tuple[str,
     for attempt in fixes:
         why = attempt.reason if attempt.out_of_memory is None else attempt.out_of_memory.message
         if why:
-            yield from _wrapped(f"  {attempt.subject}: {why}", "", indent="    ")
+            yield from _wrapped(f"  {attempt.subject}: {brief(why)}", "", indent="    ")
 
 
 def _cells(attempt: Attempt, headroom_bytes: int) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ def closing_text(story: Replay) -> str:
 def _oddity(attempt: Attempt, room: str) -> str:
     name = printable(attempt.subject)
     if attempt.end is End.NOT_RUN:
-        return f"{name} was not run: {printable(attempt.reason)}"
+        return f"{name} was not run: {brief(attempt.reason)}"
     if attempt.end is End.OUT_OF_MEMORY:
         return f"{name} ran out of memory in {room}"
     return f"{name} did not run out of memory in {room}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 _OUT_OF_MEMORY = "out of memory. "
 _NEXT_SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z])")
 _WHERE = re.compile(r" at [^()]+:\d+ \([^()]*\)$")
+_ALLOWED = re.compile(r"(?<=\. )\d[\d.]* \w+ allowed(?=;)")
 # "CUDA out of memory." says nothing alone: what was asked for and what was free follow it.
 _NUM_SENTENCES = 3
 
@@ -43,8 +44,12 @@ def printable(text: str) -> str:
 def brief(text: str) -> str:
     """The text as `printable` gives it, without the tail of torch's out-of-memory message.
 
-    What was asked for, what was free and the line that asked stay. The tail, which lists every
-    process on the device and gives advice, is a paragraph; JSON has it whole.
+    What was asked for, what was free, what the process was allowed where it had a limit, and
+    the line that asked stay. The tail, which lists every process on the device and gives
+    advice, is a paragraph; JSON has it whole.
+
+    Source: the message of torch 2.11's ``c10/cuda/CUDACachingAllocator.cpp`` on an H200, with
+    and without a limit.
     """
     said = printable(text)
     if _OUT_OF_MEMORY not in said:
@@ -55,4 +60,7 @@ def brief(text: str) -> str:
     if len(sentences) <= _NUM_SENTENCES:
         return said
     kept = " ".join(sentences[:_NUM_SENTENCES]).rstrip(".")
-    return f"{kept} ...{where}"
+    # Much is free and yet refused under a limit: without it the rest would mislead.
+    limit = _ALLOWED.search(said)
+    allowed = "" if limit is None else f" {limit[0]} ..."
+    return f"{kept} ...{allowed}{where}"

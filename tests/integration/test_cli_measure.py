@@ -90,6 +90,21 @@ def test_the_gate_is_not_green_over_the_bound(run):
     assert 0 == run(*words, "--unexplained", "100").returncode
 
 
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ("s.py:good", ": 1 of 1 to the byte, 2 times alike\n  s.py:good  "),
+        ("s.py:changes", ": 0 of 1 to the byte; not alike in 2 runs: s.py:changes\n"),
+    ],
+    ids=["alike", "another"],
+)
+def test_under_the_table_stands_how_repeats_agreed(run, subject, said):
+    """Where it was measured, how exactly, how often; and what did not repeat."""
+    done = run("check", subject, "--lane", "measure", "--scenario", "small", "--repeat", "2")
+    (line,) = (part for part in done.stdout.split("\n\n") if part.startswith("measured on "))
+    assert said in line + "\n"
+
+
 def test_a_call_that_takes_other_bytes_each_time_is_not_repeatable(run, tmp_path):
     """What is not equal to the byte on every run is no explained row."""
     done = run("measure", "s.py:changes", "--repeat", "2", "--json", "m.json")

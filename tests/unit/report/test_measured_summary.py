@@ -79,7 +79,7 @@ def test_repeats_that_were_alike_are_counted():
         ({"reconciliation": off_by_one(1)}, "within the bound"),
         (
             {"measurement": Measurement(H200, num_runs=3, is_repeatable=False)},
-            "other bytes in one of 3 runs",
+            "not alike in 3 runs",
         ),
         ({"measurement": Measurement(H200, tenants=(Tenant(5, None),))}, "beside other processes"),
         (
@@ -147,6 +147,12 @@ def test_torchs_paragraph_is_cut_to_what_was_asked_for_and_free_and_where():
     )
     assert wanted == brief(TORCH)
     assert wanted.replace("CUDA", "HIP") == brief(TORCH.replace("CUDA", "HIP"))
+
+
+def test_a_limit_of_the_process_is_kept():
+    """123.68 GiB free and 13.54 GiB refused reads as nonsense without what was allowed."""
+    limited = TORCH.replace("Of the allocated", "28.19 GiB allowed; Of the allocated")
+    assert brief(limited).endswith("is free ... 28.19 GiB allowed ... at pools.py:44 (paged_pool)")
 
 
 @pytest.mark.parametrize(
