@@ -66,6 +66,8 @@ class SafetyJob:
         device: where real tensors lie.
         arch: the GPU architecture that the code under test is told it runs on.
         interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
+        num_steady: steady steps of a creep run without a GPU; None for as many as it takes to
+            see what happens in every hundredth.
     """
 
     subject: str
@@ -74,6 +76,7 @@ class SafetyJob:
     device: str
     arch: str
     interprets: bool = False
+    num_steady: int | None = None
 
 
 DEFAULTS = SafetySettings()

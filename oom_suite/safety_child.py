@@ -23,7 +23,7 @@ from oom_suite.subjects.spec import SubjectKind, parse
 from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from oom_suite.records.safety import Finding
     from oom_suite.safety.index_outcomes import Outcome
@@ -44,10 +44,10 @@ def _capture() -> Detector:
     return Capture(set_on_launch)
 
 
-def _creep() -> Detector:
+def _creep(num_steady: int | None = None) -> Detector:
     from oom_suite.safety.creep import Creep  # noqa: PLC0415 - as above
 
-    return Creep(set_on_launch)
+    return Creep(set_on_launch) if num_steady is None else Creep(set_on_launch, num_steady)
 
 
 def _plain(module: str, detector: str) -> Callable[[], Detector]:
@@ -97,16 +97,19 @@ def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome | bool]:
         if is_vllm and job.arch == "gfx942"
         else torch.float8_e4m3fn,
     )
-    return functools.partial(_find, target)
+    detectors = {**DETECTORS, "creep": functools.partial(_creep, job.num_steady)}
+    return functools.partial(_find, target, detectors)
 
 
-def _find(target: Target, name: str) -> Finding | Outcome | bool:
+def _find(
+    target: Target, detectors: Mapping[str, Callable[[], Detector]], name: str
+) -> Finding | Outcome | bool:
     """The finding on a property, or the outcome of one case: ``indices/CASE``."""
     if name == IS_SOUND:
         return is_sound(target.device)
     detector, _, case = name.partition("/")
     if not case:
-        return DETECTORS[detector]()(target)
+        return detectors[detector]()(target)
     return run_case(target, next(one for one in CASES if one.name == case))
 
 

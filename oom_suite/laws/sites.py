@@ -77,11 +77,13 @@ def sheet(trace: Trace, merged: Collection[Place] = ()) -> Sheet:
     A place whose number of allocations depends on the sizes (a loop over chunks) has no
     n-th allocation to compare between runs: its largest stands for it.
     """
-    names = site_names(trace, merged)
-    own: dict[Site, int] = {}
-    held: dict[Site, int] = {}
-    live: dict[Site, int] = {}
-    held_now: Counter[Site] = Counter()
+    # A site's hash walks a whole stack: in here they are numbers.
+    numbers: dict[Site, int] = {}
+    names = [numbers.setdefault(site, len(numbers)) for site in site_names(trace, merged)]
+    own: dict[int, int] = {}
+    held: dict[int, int] = {}
+    live: dict[int, int] = {}
+    held_now: Counter[int] = Counter()
     live_bytes = 0
     for event in trace.events:
         size = trace.allocations[event.allocation].requested_bytes
@@ -95,7 +97,13 @@ def sheet(trace: Trace, merged: Collection[Place] = ()) -> Sheet:
         own[name] = max(own.get(name, 0), size)
         held[name] = max(held.get(name, 0), held_now[name])
         live[name] = max(live.get(name, 0), live_bytes)
-    return Sheet(own=own, held=held, live=live, peak=max(live.values(), default=0))
+    sites = list(numbers)
+    return Sheet(
+        own={sites[number]: size for number, size in own.items()},
+        held={sites[number]: size for number, size in held.items()},
+        live={sites[number]: size for number, size in live.items()},
+        peak=max(live.values(), default=0),
+    )
 
 
 def alive_with(trace: Trace, merged: Collection[Place], site: Site) -> Counter[Site]:

@@ -31,6 +31,7 @@ from oom_suite.safety.sound import is_sound
 from oom_suite.safety_check import SafetyJob
 from oom_suite.safety_child import make_handler as make_safety_handler
 from oom_suite.selfcheck.seen import seen_as
+from oom_suite.selfcheck.varied import varied
 from oom_suite.subjects.faulty.record import LAW, Mutant, Promised, Twin
 from oom_suite.worker import make_handler as make_lane_handler
 from oom_suite.workloads.catalog import WORKLOADS
@@ -44,16 +45,10 @@ if TYPE_CHECKING:
     from oom_suite.selfcheck.tasks import Task
 
 SCENARIO = "issue-41962"
-_HELD: dict[str, tuple[str, ...]] = {"growth": ("swa_topk", "extra_topk", "referenced_blocks")}
-_HELD["limit"] = (*_HELD["growth"], "num_tokens", "num_heads")
-"""Axes that stay at the scenario's sizes, by group: its faults do not ask for them.
-
-The rest of the self-check varies them all.
-"""
-_STATEFUL_AXES = frozenset({"swa_num_blocks", "extra_num_blocks", "num_tokens"})
-"""A step that keeps state is run afresh at every size: at sizes of these axes alone."""
 _STATELESS = "token_gather"
 """A subject that may be called in a process whose forks are to begin afresh."""
+_NUM_STEADY_OF_A_TWIN = 36
+"""Steady steps of a creep run without a GPU: six cycles."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -110,9 +105,7 @@ def _law(subject: Mutant | Twin) -> tuple[str, tuple[str, ...], str]:
 
 
 def _decoding(subject: Mutant | Twin) -> Judgement:
-    workload = WORKLOADS[subject.workload]
-    axes = tuple(axis for axis in workload.axes if _is_varied(axis.name, subject))
-    workload = replace(workload, axes=axes)
+    workload = varied(WORKLOADS[subject.workload], subject)
     answer = _in_shadow(subject.spelling, workload.builder)
     sizes = SCENARIOS[SCENARIO].sizes
     if subject.is_stateful:
@@ -133,12 +126,6 @@ def _decoding(subject: Mutant | Twin) -> Judgement:
         return trace
 
     return judge(derive(run, workload, sizes), workload)
-
-
-def _is_varied(axis: str, subject: Mutant | Twin) -> bool:
-    if subject.is_stateful:
-        return axis in _STATEFUL_AXES
-    return axis not in _HELD.get(subject.group, ())
 
 
 def _in_shadow(spelling: str, builder: str) -> Callable[[Any], Any]:
@@ -162,8 +149,17 @@ def _promised(subject: Mutant | Twin) -> Result:
 
 def _safety(task: Task) -> Callable[[str], Any]:
     workload = task.subject.workload
+    # A fault may show once in a hundred steps; a twin is right in every one of them.
+    num_steady = _NUM_STEADY_OF_A_TWIN if isinstance(task.subject, Twin) else None
     return make_safety_handler(
-        SafetyJob(task.subject.spelling, None, workload, task.device, "generic")
+        SafetyJob(
+            task.subject.spelling,
+            None,
+            workload,
+            task.device,
+            "generic",
+            num_steady=num_steady,
+        )
     )
 
 
