@@ -97,8 +97,9 @@ def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome | bool]:
         if is_vllm and job.arch == "gfx942"
         else torch.float8_e4m3fn,
     )
-    detectors = {**DETECTORS, "creep": functools.partial(_creep, job.num_steady)}
-    return functools.partial(_find, target, detectors)
+    return functools.partial(
+        _find, target, DETECTORS | {"creep": functools.partial(_creep, job.num_steady)}
+    )
 
 
 def _find(

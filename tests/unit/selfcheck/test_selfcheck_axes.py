@@ -1,0 +1,58 @@
+"""Which axes the self-check varies for a subject's law."""
+
+from __future__ import annotations
+
+import pytest
+
+from oom_suite.selfcheck import varied as listed
+from oom_suite.selfcheck.tasks import growing
+from oom_suite.selfcheck.varied import varied
+from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
+from oom_suite.workloads.catalog import DECODE, WORKLOADS
+
+_ALL = [axis.name for axis in DECODE.axes]
+
+
+def _axes(subject):
+    return [axis.name for axis in varied(WORKLOADS[subject.workload], subject).axes]
+
+
+def _twin(function):
+    return next(twin for twin in TWINS if twin.function == function)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [one for one in (*TWINS, *MUTANTS) if one.workload == "decode" and not one.promised],
+    ids=lambda one: one.name,
+)
+def test_every_law_is_sought_along_both_pools(subject):
+    """What a step must not depend on is varied for every subject."""
+    assert ["swa_num_blocks", "extra_num_blocks"] == _axes(subject)[:2]
+
+
+def test_every_twin_that_is_listed_is_there():
+    """A name in the list that is no twin's would hold nothing."""
+    assert set() == set(listed._ODD) - {twin.function for twin in TWINS}
+
+
+def test_a_twin_that_is_not_listed_is_varied_along_all_axes(monkeypatch):
+    """Only a twin whose oddity was looked at has axes that are held."""
+    monkeypatch.setattr(listed, "_ODD", {})
+    assert _ALL == _axes(_twin("in_chunks"))
+
+
+def test_a_twin_is_varied_along_the_axes_of_its_oddity():
+    """Halves of the heads ask for other numbers of heads, and for no other entries."""
+    expected = ["swa_num_blocks", "extra_num_blocks", "num_tokens", "num_heads"]
+    assert expected == _axes(_twin("heads_in_two_halves"))
+
+
+def test_faults_of_the_wrong_axis_are_varied_along_all():
+    """A fault that may be about any axis has none held."""
+    assert {tuple(_ALL)} == {tuple(_axes(one)) for one in MUTANTS if one.group == "axes"}
+
+
+def test_the_limit_is_sought_along_the_pools_alone():
+    """Growth by a byte for so many blocks is about nothing else."""
+    assert ["swa_num_blocks", "extra_num_blocks"] == _axes(growing(8).subject)

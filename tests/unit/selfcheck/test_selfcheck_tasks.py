@@ -1,0 +1,23 @@
+"""The order in which the self-check tries its subjects."""
+
+from __future__ import annotations
+
+from oom_suite.selfcheck.tasks import TWINS_GROUP, tasks
+from oom_suite.subjects.faulty.catalog import LAW
+
+
+def test_the_longest_come_first_so_that_no_core_idles_at_the_end():
+    """Twins under all detectors, then laws, then what takes a fraction of a second."""
+    lengths = [(len(task.detectors) == 1, LAW not in task.detectors) for task in tasks(None, "cpu")]
+    assert sorted(lengths) == lengths
+
+
+def test_on_a_gpu_what_needs_a_process_of_its_own_comes_first():
+    """A process with a GPU is slow to start: none is to begin when the rest is done."""
+    is_own = [task.subject.is_stateful for task in tasks(None, "cuda")]
+    assert sorted(is_own, reverse=True) == is_own
+
+
+def test_a_group_keeps_to_its_own():
+    """One group has no other's subjects."""
+    assert {"twins", "builders"} == {t.subject.group for t in tasks(TWINS_GROUP, "cpu")}
