@@ -16,16 +16,26 @@ STEP = frozenset({"swa_num_blocks", "extra_num_blocks", "num_tokens"})
 A step that keeps state is run afresh at every size: at sizes of these axes alone.
 """
 _HEADS = frozenset({"num_heads"})
-_ENTRIES = frozenset({"swa_topk", "extra_topk"})
+_ENTRIES = frozenset({"extra_topk"})
+"""Entries of one pool: a twin reads both with the same lines."""
 
-_HELD: dict[str, frozenset[str]] = {"growth": _ENTRIES | {"referenced_blocks"}}
+_HELD: dict[str, frozenset[str]] = {
+    "growth": frozenset({"swa_topk", "extra_topk", "referenced_blocks"})
+}
 _HELD["limit"] = _HELD["growth"] | {"num_tokens", "num_heads"}
 """Axes that stay at the scenario's sizes, by group of mutants: the faults do not ask for them."""
 
 _ODD: dict[str, frozenset[str]] = {
     # The batch in another order, or in pieces; a buffer of constant size; the pool itself.
     **dict.fromkeys(
-        ("row_by_row", "halves_of_the_batch", "reversed_batch", "more_than_needed", "strided_view"),
+        (
+            "row_by_row",
+            "halves_of_the_batch",
+            "reversed_batch",
+            "narrower_for_one_request",
+            "more_than_needed",
+            "strided_view",
+        ),
         frozenset(),
     ),
     # Buffers as large as the queries.
@@ -60,7 +70,6 @@ _ODD: dict[str, frozenset[str]] = {
             "decoded_in_bf16",
             "scales_by_exponent",
             "block_ids_as_int32",
-            "narrower_for_one_request",
         ),
         _ENTRIES,
     ),
