@@ -56,6 +56,11 @@ class PoisonedMemory(TorchDispatchMode):
         self._chosen = chosen
         self.lines: list[Frame | None] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler to wrap each call, as the other modes do."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator's result, filled where it came unwritten."""
         result = func(*args, **(kwargs or {}))
