@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite import process_memory
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+
+_STATM_BYTES = 128
+"""More than seven numbers of pages take."""
 
 WAYS = ("ballast", "limit")
 """How free memory is made scarce on a GPU. A CPU has a limit only."""
@@ -104,5 +107,10 @@ def address_space_bytes() -> int:
 
     Source: Linux ``Documentation/filesystems/proc.rst``, ``statm``: the first field, in pages.
     """
-    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    # Not by a file object: its buffers can be the page more that is gone a moment later.
+    descriptor = os.open("/proc/self/statm", os.O_RDONLY)
+    try:
+        num_pages = int(os.read(descriptor, _STATM_BYTES).split()[0])
+    finally:
+        os.close(descriptor)
     return num_pages * resource.getpagesize()
