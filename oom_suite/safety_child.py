@@ -39,13 +39,13 @@ def _precision() -> Detector:
 
 
 def _capture() -> Detector:
-    from oom_suite.safety.capture import Capture  # noqa: PLC0415 - as above
+    from oom_suite.safety.capture import Capture  # noqa: PLC0415 - one detector's own imports
 
     return Capture(set_on_launch)
 
 
 def _creep(num_steady: int | None = None) -> Detector:
-    from oom_suite.safety.creep import Creep  # noqa: PLC0415 - as above
+    from oom_suite.safety.creep import Creep  # noqa: PLC0415 - one detector's own imports
 
     return Creep(set_on_launch) if num_steady is None else Creep(set_on_launch, num_steady)
 

@@ -57,7 +57,7 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
         if isinstance(request, Ask):
             return lane.run(builder(request.builder), request.sizes)
         if isinstance(request, Afresh):
-            from oom_suite.safety.apart import in_fork  # noqa: PLC0415 - as in _lane
+            from oom_suite.safety.apart import in_fork  # noqa: PLC0415 - half a child's start
 
             sizes = request.sizes
             return in_fork(
@@ -71,20 +71,20 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
 def _lane(job: Job, root: Path) -> ShadowLane | MeasureLane | ProveLane:
     # Each lane's imports are its own: a child that measures starts in half the time.
     if job.lane == "shadow":
-        from oom_suite.lanes.shadow import ShadowLane  # noqa: PLC0415 - as said above
+        from oom_suite.lanes.shadow import ShadowLane  # noqa: PLC0415 - one lane's own
 
         shadow = ShadowLane(root, job.scratch)
         # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
         set_on_launch(shadow.launched)
         return shadow
     if job.lane == "prove":
-        from oom_suite.lanes.prove import ProveLane  # noqa: PLC0415 - as said above
+        from oom_suite.lanes.prove import ProveLane  # noqa: PLC0415 - one lane's own
 
         prove = ProveLane(root)
         set_on_launch(prove.launched)
         return prove
     if job.lane == "measure":
-        from oom_suite.lanes.measure import Limits, MeasureLane  # noqa: PLC0415 - as said above
+        from oom_suite.lanes.measure import Limits, MeasureLane  # noqa: PLC0415 - one lane's own
 
         # Without Triton, its kernels cannot run on a GPU either.
         set_on_launch(_refused)
@@ -100,6 +100,6 @@ def _refused(kernel: str, _arguments: list[object]) -> None:
 
 
 def _watch(device: torch.device) -> Watch:
-    from oom_suite.meters import Watch  # noqa: PLC0415 - as in _lane
+    from oom_suite.meters import Watch  # noqa: PLC0415 - half a child's start
 
     return Watch(device.type, device.index)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _LOW_DISK_BYTES = GIB
-_TODO = {
+_REMEDIES = {
     "nvml": "on NVIDIA: install the driver, and pip install 'oom-suite[nvidia]'",
     "amdsmi": "on AMD: install ROCm's amd-smi-lib, or set ROCM_PATH",
     "drm": "on AMD: load the amdgpu driver, and give a container /dev/dri and /dev/kfd",
@@ -159,7 +159,7 @@ def _meters(readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         if figures:
             yield Finding(meter, State.YES, "; ".join([*figures, *reasons]))
         else:
-            yield Finding(meter, State.NO, "; ".join(reasons), _TODO.get(meter, ""))
+            yield Finding(meter, State.NO, "; ".join(reasons), _REMEDIES.get(meter, ""))
 
 
 def _is_of_now(one: Mapping[str, Any]) -> bool:

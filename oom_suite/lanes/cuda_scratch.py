@@ -81,7 +81,7 @@ def inside(name: str, args: tuple[Any, ...], result: Any) -> tuple[Step, ...] | 
 def _unique(args: tuple[Any, ...], result: Any) -> tuple[Step, ...] | None:
     values = args[0]
     with_inverse = len(args) > 2 and bool(args[2])  # noqa: PLR2004 - a position in the schema
-    with_counts = len(args) > 3 and bool(args[3])  # noqa: PLR2004 - the same
+    with_counts = len(args) > 3 and bool(args[3])  # noqa: PLR2004 - a position in the schema
     known = values.dtype in {torch.int32, torch.int64}
     if with_counts or not known or values.numel() == 0 or len(result) < 2:  # noqa: PLR2004 - values and positions
         return None

@@ -16,10 +16,11 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
     FakeTensorMode,
 )
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from oom_suite.errors import LaneError
+from oom_suite.lanes.dispatch_mode import DispatchMode
 from oom_suite.lanes.operands import (
     DEVICE_QUERY,
     is_foreign,
@@ -47,7 +48,7 @@ _KEEP_EVERY_ENTRY = frozenset({"aten::_unique", "aten::_unique2"})
 """Operators whose first result, on a GPU, keeps the storage of everything that was sorted."""
 
 
-class IndexValues(TorchDispatchMode):
+class IndexValues(DispatchMode):
     """A dispatch mode, to be entered above a `FakeTensorMode`, that tracks small values.
 
     A value is known while everything it was computed from is known. Uninitialised index data
@@ -68,11 +69,6 @@ class IndexValues(TorchDispatchMode):
     def forget(self, written: Sequence[torch.Tensor]) -> None:
         """Treat these tensors' values as unknown from now on: a kernel may have written them."""
         self._values.forget(written)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
-        return False
 
     def __torch_dispatch__(
         self,

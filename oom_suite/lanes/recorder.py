@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from oom_suite.lanes import cuda_scratch, scratch
 from oom_suite.lanes.compositions import COMPOSITIONS
+from oom_suite.lanes.dispatch_mode import DispatchMode
 from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.lanes.under_test import enter_code_under_test, no_collections
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
@@ -48,7 +48,7 @@ def _plan(func: torch._ops.OpOverload) -> _Plan:
     return _Plan(facts, COMPOSITIONS.get(facts.name), is_noted)
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(DispatchMode):
     """A dispatch mode that turns new storages into allocations and dead ones into frees.
 
     A storage that an operator returns and that was not seen before is an allocation; the
@@ -112,11 +112,6 @@ class Recorder(TorchDispatchMode):
             host_reads=tuple(self._host_reads),
             measurement=measurement,
         )
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
-        return False
 
     def __torch_dispatch__(
         self,

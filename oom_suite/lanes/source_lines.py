@@ -80,7 +80,7 @@ class SourceLines:
 
     def assigns_element(self) -> bool:
         """Whether the code under test is executing ``tensor[index] = value`` right now."""
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as in stack
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack is 100x slower
         while frame is not None and frame.f_code is not self._anchor:
             if self._files.shown(frame.f_code.co_filename) is not None:
                 return frame.f_code.co_code[frame.f_lasti] == _STORE_ELEMENT

@@ -87,7 +87,7 @@ class OomCheck:
             pytest.UsageError: there is no ``--oom-locked``, or a name cannot be read.
         """
         __tracebackhide__ = True
-        from oom_suite.commands.locked import check_locked, exit_code  # noqa: PLC0415 - as below
+        from oom_suite.commands.locked import check_locked, exit_code  # noqa: PLC0415 - who judges alone waits for torch's part
         from oom_suite.report.lock_diff import difference_text  # noqa: PLC0415 - who judges alone waits for torch's part
 
         file = self._options.locked
@@ -124,7 +124,7 @@ class OomCheck:
             raise pytest.UsageError(str(error)) from None
 
     def _judge(self, subject: str, workload: str, lane: str) -> Result:
-        from oom_suite.check import check  # noqa: PLC0415 - as in _settings
+        from oom_suite.check import check  # noqa: PLC0415 - only who judges waits for it
         from oom_suite.errors import UsageError  # noqa: PLC0415 - who judges alone waits for torch's part
         from oom_suite.subjects.spec import parse  # noqa: PLC0415 - who judges alone waits for torch's part
 

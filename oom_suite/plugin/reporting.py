@@ -142,7 +142,7 @@ def _groups(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
 def _table_lines(results: Sequence[Result]) -> list[str]:
     from rich.console import Console  # noqa: PLC0415 - only when there is something to show
 
-    from oom_suite.report.terminal import print_table  # noqa: PLC0415 - the same
+    from oom_suite.report.terminal import print_table  # noqa: PLC0415 - only when there is something to show
 
     sink = io.StringIO()
     print_table(results, Console(file=sink, force_terminal=False, width=100))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from oom_suite.lanes.dispatch_mode import DispatchMode
 from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.records.safety import Hit
 from oom_suite.safety import capture_table as table
@@ -36,7 +36,7 @@ _WAITS = (
 """Calls that a capturing stream refuses; under the record they return True and do nothing."""
 
 
-class CaptureWatch(TorchDispatchMode):
+class CaptureWatch(DispatchMode):
     """A dispatch mode, entered above a lane's own, that notes what a capture would refuse.
 
     Args:
@@ -68,17 +68,12 @@ class CaptureWatch(TorchDispatchMode):
     ) -> None:
         """Watch no more."""
         self._is_watching = False
-        super().__exit__(kind, error, where)  # type: ignore[no-untyped-call]  # as above
+        super().__exit__(kind, error, where)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     @property
     def hits(self) -> tuple[Hit, ...]:
         """What was noted, one for each kind and line, in the order of their first time."""
         return tuple(self._hits.values())
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
-        return False
 
     def __torch_dispatch__(
         self,
@@ -199,5 +194,5 @@ def told_to(watch: CaptureWatch) -> Iterator[None]:
             if hasattr(owner, name):
                 what = f"{owner.__name__}.{name}"
                 patches.enter_context(mock.patch.object(owner, name, instead(what)))
-        patches.enter_context(mock.patch.object(torch._tensor_str, "_str", shown))  # noqa: SLF001 - as above
+        patches.enter_context(mock.patch.object(torch._tensor_str, "_str", shown))  # noqa: SLF001 - print has no public hook
         yield

@@ -80,7 +80,7 @@ asserts on the device), ``searchsorted``.
 def _histc(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Without a range of its own it reads the smallest and largest value."""
     low = kwargs.get("min", args[2] if len(args) > 2 else 0)  # noqa: PLR2004 - a position in the operator's schema
-    high = kwargs.get("max", args[3] if len(args) > 3 else 0)  # noqa: PLR2004 - the same
+    high = kwargs.get("max", args[3] if len(args) > 3 else 0)  # noqa: PLR2004 - a position in the schema
     return bool(low == high)
 
 

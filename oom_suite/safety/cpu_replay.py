@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from oom_suite.errors import LaneError
+from oom_suite.lanes.dispatch_mode import DispatchMode
 from oom_suite.lanes.operands import DEVICE_QUERY, operator, tensors
 from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
 
@@ -27,7 +26,7 @@ _WARM_UPS = 3
 _GARBAGE = frozenset({"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"})
 
 
-class Tape(TorchDispatchMode):
+class Tape(DispatchMode):
     """A dispatch mode that keeps what it sees, and can run it again."""
 
     def __init__(self) -> None:
@@ -36,11 +35,6 @@ class Tape(TorchDispatchMode):
         self._calls: list[
             tuple[torch._ops.OpOverload, tuple[Any, ...], Mapping[str, Any], Any]
         ] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
-        return False
 
     def __torch_dispatch__(
         self,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from oom_suite.caches.poison import ZERO
+from oom_suite.lanes.dispatch_mode import DispatchMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,7 +32,7 @@ Source: PyTorch 2.13 ``aten/src/ATen/native/native_functions.yaml``; 2.11 has th
 """
 
 
-class PoisonedMemory(TorchDispatchMode):
+class PoisonedMemory(DispatchMode):
     """Fills each new unwritten tensor with poison.
 
     Args:
@@ -55,11 +55,6 @@ class PoisonedMemory(TorchDispatchMode):
         self._stack = stack
         self._chosen = chosen
         self.lines: list[Frame | None] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler to wrap each call, as the other modes do."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator's result, filled where it came unwritten."""

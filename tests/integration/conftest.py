@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -43,6 +45,23 @@ def test_seen(pytestconfig):
     with open("seen.json", "w") as sink:
         json.dump(seen, sink)
 """
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """``suite("check", ...)``: the finished command, run in the test's own folder."""
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "oom_suite", *words],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "100"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
 
 
 @pytest.fixture

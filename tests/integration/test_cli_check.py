@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -55,19 +54,8 @@ def reads(q, swa_k_cache, **step):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, suite):
     (tmp_path / "s.py").write_text(SUBJECTS, encoding="utf-8")
-
-    def suite(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "oom_suite", *words],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
     return suite
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -35,19 +32,8 @@ def raises(q, **step):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, suite):
     (tmp_path / "s.py").write_text(SUBJECTS, encoding="utf-8")
-
-    def suite(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "oom_suite", *words],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
     return suite
 
 

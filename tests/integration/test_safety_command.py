@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import os
 import subprocess
 import sys
 import time
@@ -40,20 +40,9 @@ def incomplete(q, kv_cache):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, suite):
     (tmp_path / "s.py").write_text(SUBJECTS, encoding="utf-8")
-
-    def suite(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "oom_suite", "check", "--safety", *words],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return suite
+    return functools.partial(suite, "check", "--safety")
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class CudaDevice:
         index = torch.cuda.current_device() if device.index is None else device.index
         self.device = torch.device("cuda", index)
         self._index = index
-        self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # the same
+        self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     @property
     def workspace_name(self) -> str:
@@ -85,13 +85,13 @@ class CudaDevice:
 
     def history(self) -> Sequence[Mapping[str, Any]]:
         """What was recorded so far of this device."""
-        snapshot: Any = torch.cuda.memory._snapshot()  # noqa: SLF001 - as above
+        snapshot: Any = torch.cuda.memory._snapshot()  # noqa: SLF001 - documented, private by name
         traces: Sequence[Sequence[Mapping[str, Any]]] = snapshot["device_traces"]
         return traces[self._index]
 
     def stop_history(self) -> None:
         """Record no more, and forget what was recorded."""
-        torch.cuda.memory._record_memory_history(enabled=None)  # noqa: SLF001 - as above
+        torch.cuda.memory._record_memory_history(enabled=None)  # noqa: SLF001 - documented, private by name
 
     def clear_workspaces(self) -> None:
         """Free what cuBLAS and cuBLASLt (hipBLAS, hipBLASLt) keep for streams.

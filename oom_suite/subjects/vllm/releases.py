@@ -65,7 +65,7 @@ def obtain(
     tree = entry(folder, wanted)
     if is_whole(tree):
         return tree
-    from oom_suite.subjects.vllm.registry import download  # noqa: PLC0415 - as above
+    from oom_suite.subjects.vllm.registry import download  # noqa: PLC0415 - only who fetches waits for it
 
     with workplace(folder, tree.name) as work:
         if is_whole(tree):  # another process fetched it while this one waited
