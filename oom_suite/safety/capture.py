@@ -30,6 +30,7 @@ from oom_suite.workloads.decode import build, build_swa_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from oom_suite.safety.protocol import Target
 
@@ -109,37 +110,60 @@ class Capture:
         Raises:
             OomSuiteError: the step could not be followed, and nothing was seen until then.
         """
+        step = build_swa_only if target.workload == "decode-swa" else build
+
+        def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
+            buffers = step(sizes, device)
+            return lambda: target.call(**buffers)
+
         hits: dict[tuple[str, object], Hit] = {}
         for num_tokens in NUM_TOKENS:
-            watch = CaptureWatch(shadow_device().type, lines_under_test(target.root))
-            try:
-                self._run(target, watch, num_tokens)
-            except Exception:
-                # What could not be followed further has been seen up to there.
-                if not watch.hits:
-                    raise
-            for hit in watch.hits:
+            sizes = resize(SMALL.sizes, {"num_tokens": num_tokens})
+            for hit in recorded(built, sizes, target.root, self._set_launch_hook):
                 hits.setdefault((hit.kind, hit.frame), hit)
         return tuple(hits.values())
 
-    def _run(self, target: Target, watch: CaptureWatch, num_tokens: int) -> None:
-        lane = ShadowLane(target.root)
-        self._set_launch_hook(lane.launched)
-        inputs = build_swa_only if target.workload == "decode-swa" else build
 
-        def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
-            step = inputs(sizes, device)
+def recorded(
+    build: Callable[[Mapping[str, int], torch.device], Callable[[], object]],
+    sizes: Mapping[str, int],
+    root: Path,
+    set_launch_hook: Callable[[LaunchHook], object] = _no_hook,
+) -> tuple[Hit, ...]:
+    """What a capture would refuse of a call after its warm-up, as the shadow lane sees it.
 
-            def call() -> None:
-                with told_to(watch):
-                    for _ in range(_WARM_UPS):
-                        target.call(**step)
-                    with watch:
-                        target.call(**step)
+    Args:
+        build: gives the call for sizes and a device, where its tensors are made.
+        sizes: what it is built for.
+        root: the folder of the code under test.
+        set_launch_hook: see `Capture`.
 
-            return torch.no_grad()(call)
+    Raises:
+        OomSuiteError: the call could not be followed, and nothing was seen until then.
+    """
+    watch = CaptureWatch(shadow_device().type, lines_under_test(root))
+    lane = ShadowLane(root)
+    set_launch_hook(lane.launched)
 
-        lane.run(built, resize(SMALL.sizes, {"num_tokens": num_tokens}))
+    def built(at: Mapping[str, int], device: torch.device) -> Callable[[], object]:
+        under_test = build(at, device)
+
+        def call() -> None:
+            with told_to(watch):
+                for _ in range(_WARM_UPS):
+                    under_test()
+                with watch:
+                    under_test()
+
+        return torch.no_grad()(call)
+
+    try:
+        lane.run(built, sizes)
+    except Exception:
+        # What could not be followed further has been seen up to there.
+        if not watch.hits:
+            raise
+    return watch.hits
 
 
 def on_cpu(target: Target) -> tuple[Hit, ...]:
@@ -214,4 +238,4 @@ def _distinct(hits: list[Hit]) -> tuple[Hit, ...]:
     return tuple({(hit.kind, hit.text, hit.frame): hit for hit in hits}.values())
 
 
-__all__ = ["NOT_PROVED", "Answer", "Capture", "agreed", "on_cpu", "on_gpu"]
+__all__ = ["NOT_PROVED", "Answer", "Capture", "agreed", "on_cpu", "on_gpu", "recorded"]

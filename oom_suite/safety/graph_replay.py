@@ -16,7 +16,8 @@ from oom_suite.records.safety import Hit
 from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from oom_suite.safety.protocol import Target
 
@@ -51,26 +52,18 @@ def graph_replays(target: Target, num_tokens: int) -> GraphRun:
 
     Raises:
         LaneError: the step fails outside of a capture too.
-
-    Source: PyTorch 2.11 ``docs/source/notes/cuda.rst``, CUDA Graphs; ``torch/cuda/graphs.py``.
     """
     try:
         original = first_step(target, num_tokens)
         wanted = cases(target, original, num_tokens)
-        buffers = {name: copied(value) for name, value in original.items()}
-        _warm_up(target, buffers)
     except LaneError:
         raise
     except Exception as error:
-        raise LaneError(f"the step fails without a capture: {_first_line(error)}") from error
-    graph = torch.cuda.CUDAGraph()
-    # A collection in the middle of a capture could free what the driver would have to wait for.
-    gc.collect()
-    try:
-        with torch.cuda.graph(graph):
-            target.call(**buffers)
-    except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a result
-        return GraphRun((_refusal(error, target),), was_captured=False)
+        raise _fails_without(error) from error
+    buffers = {name: copied(value) for name, value in original.items()}
+    graph = captured(lambda: target.call(**buffers), target.device, target.root)
+    if isinstance(graph, Hit):
+        return GraphRun((graph,), was_captured=False)
     hits = []
     for case in wanted:
         write(buffers, case, original)
@@ -81,21 +74,55 @@ def graph_replays(target: Target, num_tokens: int) -> GraphRun:
     return GraphRun(found, was_captured=True, groups=tuple(case.group for case in wanted))
 
 
-def _warm_up(target: Target, buffers: dict[str, object]) -> None:
-    stream = torch.cuda.Stream(target.device)  # type: ignore[no-untyped-call]  # torch does not annotate it
-    stream.wait_stream(torch.cuda.current_stream(target.device))
+def captured(
+    call: Callable[[], object], device: torch.device, root: Path
+) -> torch.cuda.CUDAGraph | Hit:
+    """The graph of a call after a warm-up on a side stream, or the hit that says what refused it.
+
+    Args:
+        call: its tensors lie on the device, and stay the same from call to call.
+        device: a GPU.
+        root: the folder of the code under test, whose lines a refusal names.
+
+    Raises:
+        LaneError: the call fails outside of a capture too.
+
+    Source: PyTorch 2.11 ``docs/source/notes/cuda.rst``, CUDA Graphs; ``torch/cuda/graphs.py``.
+    """
+    try:
+        _warm_up(call, device)
+    except Exception as error:
+        raise _fails_without(error) from error
+    graph = torch.cuda.CUDAGraph()
+    # A collection in the middle of a capture could free what the driver would have to wait for.
+    gc.collect()
+    try:
+        with torch.cuda.graph(graph):
+            call()
+    except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a result
+        return _refusal(error, root)
+    return graph
+
+
+def _fails_without(error: Exception) -> LaneError:
+    return LaneError(f"the step fails without a capture: {_first_line(error)}")
+
+
+def _warm_up(call: Callable[[], object], device: torch.device) -> None:
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UPS):
-            target.call(**buffers)
-    torch.cuda.current_stream(target.device).wait_stream(stream)
-    torch.cuda.synchronize(target.device)
+            call()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    torch.cuda.synchronize(device)
 
 
-def _refusal(error: BaseException, target: Target) -> Hit:
+def _refusal(error: BaseException, root: Path) -> Hit:
     """The first error of the chain: those after it only say that the capture was lost."""
     chain = list(_chain(error))
     first = chain[-1]
-    files = FileNames(target.root)
+    files = FileNames(root)
     frame = next((found for one in reversed(chain) if (found := _frame(one, files))), None)
     text = _first_line(first)
     kind = COPIED if _COPY_WORDS in text else REFUSED
