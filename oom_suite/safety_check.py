@@ -66,8 +66,8 @@ class SafetyJob:
         device: where real tensors lie.
         arch: the GPU architecture that the code under test is told it runs on.
         interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
-        num_steady: steady steps of a creep run without a GPU; None for as many as it takes to
-            see what happens in every hundredth.
+        num_steady: steady steps of a creep run; None for as many as it takes to see what happens
+            in every hundredth, and for more of them on a GPU.
     """
 
     subject: str

@@ -47,7 +47,7 @@ def _capture() -> Detector:
 def _creep(num_steady: int | None = None) -> Detector:
     from oom_suite.safety.creep import Creep  # noqa: PLC0415 - one detector's own imports
 
-    return Creep(set_on_launch) if num_steady is None else Creep(set_on_launch, num_steady)
+    return Creep(set_on_launch, num_steady)
 
 
 def _plain(module: str, detector: str) -> Callable[[], Detector]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,28 @@ from rich.console import Console
 
 from oom_suite.errors import UsageError
 from oom_suite.progress import Progress
+from oom_suite.records.selfcheck import LIMIT_GROUP, Seen
 from oom_suite.report.json_file import write_body
-from oom_suite.report.selfcheck import render_selfcheck
+from oom_suite.report.selfcheck import render_selfcheck, wrong_text
 
 _DEVICES = ("cpu", "cuda")
+_TELL_EVERY = 50
+
+
+def _told(progress: Progress) -> Callable[[Seen], None]:
+    """What is done with each thing seen: a run that is cut off has told what it had seen."""
+    num_seen = 0
+
+    def on_seen(one: Seen) -> None:
+        nonlocal num_seen
+        num_seen += 1
+        if not one.is_right and one.group != LIMIT_GROUP:
+            progress.done(one.name, wrong_text(one))
+        elif num_seen % _TELL_EVERY == 0:
+            progress.done("selfcheck", f"{num_seen} seen")
+        progress.update("selfcheck", f"{num_seen} seen, last {one.name}")
+
+    return on_seen
 
 
 def register(app: typer.Typer) -> None:
@@ -40,15 +59,8 @@ def register(app: typer.Typer) -> None:
         if device not in _DEVICES:
             msg = f"--device is {device!r}: choose {' or '.join(_DEVICES)}"
             raise UsageError(msg)
-        num_seen = 0
         with Progress() as progress:
-
-            def on_seen(one: object) -> None:
-                nonlocal num_seen
-                num_seen += 1
-                progress.update("selfcheck", f"{num_seen} seen, last {getattr(one, 'name', '')}")
-
-            found = selfcheck(Options(only=only, device=device), on_seen)
+            found = selfcheck(Options(only=only, device=device), _told(progress))
         render_selfcheck(found, Console())
         if json is not None:
             write_body({"selfcheck": found.to_json()}, json)

@@ -81,6 +81,8 @@ def serve(
 ) -> None:
     """The child's main function: one answer for every request, whatever happens."""
     _detach(log)
+    # Children run side by side: threads of their own would wait for each other's cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Torch is imported here, before the clock of the first request starts. Whatever is wrong
     # with the import is that request's answer.
     with contextlib.suppress(Exception):

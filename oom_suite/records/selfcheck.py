@@ -8,6 +8,9 @@ from typing import Any
 REQUIRED_BLOCKS_A_BYTE = 8
 """One byte for so many blocks must be seen: a bitmap of the pool."""
 
+LIMIT_GROUP = "limit"
+"""The group of steps that grow ever less: which of them are missed is what is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

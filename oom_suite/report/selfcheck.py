@@ -20,10 +20,8 @@ def render_selfcheck(found: SelfCheck, console: Console) -> None:
     """Write it for a reader; 80 columns are enough."""
     if found.mutants:
         console.print(_scores(found))
-    for one in found.survivors:
-        _print(console, survivor_text(one))
-    for one in found.false_alarms:
-        _print(console, false_alarm_text(one))
+    for one in (*found.survivors, *found.false_alarms):
+        _print(console, wrong_text(one))
     if found.twins:
         num_twins = len({one.name for one in found.twins})
         num_alarms = len({one.name for one in found.false_alarms})
@@ -43,6 +41,11 @@ def limit_text(blocks_a_byte: int) -> str:
         return f"detection limit: not even 1 byte per block is caught ({required})"
     blocks = f"{blocks_a_byte:,} blocks" if blocks_a_byte > 1 else "block"
     return f"detection limit: 1 byte per {blocks} ({required})"
+
+
+def wrong_text(one: Seen) -> str:
+    """What was seen where it should not have been, or missed."""
+    return false_alarm_text(one) if one.is_twin else survivor_text(one)
 
 
 def survivor_text(one: Seen) -> str:

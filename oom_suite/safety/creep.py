@@ -104,7 +104,8 @@ class Creep:
     Args:
         set_launch_hook: given what is to be told of launches of kernels that are placeholders,
             where Triton is not installed.
-        num_steady: steady steps that are run; what happens once in so many calls is seen.
+        num_steady: steady steps that are run; what happens once in so many calls is seen. None
+            for `NUM_STEADY`, and for `NUM_STEADY_ON_GPU` where real steps cost little.
 
     Does not prove: what `NOT_PROVED` says.
     """
@@ -114,7 +115,7 @@ class Creep:
     def __init__(
         self,
         set_launch_hook: Callable[[LaunchHook], object] = _no_hook,
-        num_steady: int = NUM_STEADY,
+        num_steady: int | None = None,
     ) -> None:
         """Nothing is run yet."""
         self._set_launch_hook = set_launch_hook
@@ -135,7 +136,7 @@ class Creep:
         real = _tried("cpu", lambda: in_fork(lambda: self.on_device(target), _TIME_LIMIT_S))
         if isinstance(real, Judged) and real.hits:
             return _finding((real,), needed=(real,))
-        num_steady = _NUM_SHORT if isinstance(real, Judged) else self._num_steady
+        num_steady = _NUM_SHORT if isinstance(real, Judged) else self._num_steady or NUM_STEADY
         shadow = _tried(
             "shadow", lambda: in_fork(lambda: self.in_shadow(target, num_steady), _TIME_LIMIT_S)
         )
@@ -160,10 +161,8 @@ class Creep:
 
     def on_device(self, target: Target) -> Judged:
         """What real tensors show."""
-        num_steady = max(self._num_steady, NUM_STEADY_ON_GPU)
-        if target.device.type == "cpu":
-            num_steady = self._num_steady
-        return judged(real_run(target, num_steady), target.device.type)
+        usual = NUM_STEADY if target.device.type == "cpu" else NUM_STEADY_ON_GPU
+        return judged(real_run(target, self._num_steady or usual), target.device.type)
 
 
 def judged(run: CreepRun, how: str) -> Judged:

@@ -48,7 +48,7 @@ SCENARIO = "issue-41962"
 _STATELESS = "token_gather"
 """A subject that may be called in a process whose forks are to begin afresh."""
 _NUM_STEADY_OF_A_TWIN = 36
-"""Steady steps of a creep run without a GPU: six cycles."""
+"""Steady steps of its creep run: six cycles."""
 _ROOT = Path(__file__).parents[2]
 
 

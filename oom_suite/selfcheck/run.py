@@ -14,9 +14,9 @@ from oom_suite.children import PRELOAD
 from oom_suite.lanes.isolation import Child
 from oom_suite.lanes.respawn import Respawning
 from oom_suite.records.safety import PROPERTIES
-from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
+from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
 from oom_suite.selfcheck.asking import asked, asked_on_gpu
-from oom_suite.selfcheck.tasks import LIMIT_GROUP, Task, growing, tasks
+from oom_suite.selfcheck.tasks import Task, growing, tasks
 from oom_suite.subjects.faulty.record import LAW
 
 if TYPE_CHECKING:

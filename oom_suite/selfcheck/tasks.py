@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from oom_suite.errors import unknown
 from oom_suite.records.safety import PROPERTIES
+from oom_suite.records.selfcheck import LIMIT_GROUP
 from oom_suite.subjects.faulty.catalog import LAW, MUTANTS, TWINS
 from oom_suite.subjects.faulty.record import GROWING, Mutant, Twin, name_of
 
 TWINS_GROUP = "twins"
-LIMIT_GROUP = "limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +68,4 @@ def growing(num_blocks: int) -> Task:
     """A step that grows by one byte for so many blocks, under the law."""
     name = name_of(num_blocks)
     fault = f"one byte per {num_blocks:,} blocks"
-    return Task(Mutant("limit", name, LAW, fault, (GROWING,)), (LAW,), "cpu")
+    return Task(Mutant(LIMIT_GROUP, name, LAW, fault, (GROWING,)), (LAW,), "cpu")

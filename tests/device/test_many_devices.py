@@ -17,7 +17,7 @@ pytestmark = pytest.mark.oom_device
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 300
 PATHS = tuple(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-SIZES = ("--oom-scenario", "small", "--oom-subject", "block_compaction,token_gather,streaming")
+SIZES = ("--oom-scenario", "small", "--oom-subject", "block_compaction,token_gather")
 WHICH = """
 import pytest
 import time
@@ -70,23 +70,37 @@ def test_each_worker_has_a_gpu_of_its_own(two_gpus, tmp_path):
     assert 2 == len({(tmp_path / worker).read_text() for worker in ("gw0", "gw1")})
 
 
-@pytest.mark.parametrize("num_gpus", [1, 2], ids=["one-gpu-shared", "two-gpus"])
-def test_the_gate_says_the_same_on_workers_as_alone(request, gpus, tmp_path, num_gpus):
-    """Every verdict and every measured byte; two workers on one GPU take turns."""
-    if num_gpus > 1:
-        request.getfixturevalue("two_gpus")
-    found = {}
-    for name, workers in (("alone", ()), ("workers", ("-n2",))):
-        path = tmp_path / f"{name}.json"
-        gate = ("tests/gate", "--oom-device=cuda", *SIZES, f"--oom-json={path}")
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory):
+    """`gate(num_gpus, *workers)`: what the gate finds on the first GPUs, in the table's order."""
+
+    def found(num_gpus, *workers):
+        gpus = visible_gpus(os.environ)
+        path = tmp_path_factory.mktemp("gate") / "found.json"
         seen = {gpus.variable: ",".join(gpus.entries[:num_gpus])}
-        done = run("pytest", *gate, "-p", "no:cacheprovider", *workers, **seen)
+        where = ("tests/gate", "-k", "measure", "--oom-device=cuda", f"--oom-json={path}")
+        done = run("pytest", *where, *SIZES, *workers, "-p", "no:cacheprovider", **seen)
         assert 0 == done.returncode, done.stdout
-        found[name] = [
+        return [
             (one["subject"], one["workload"], one["lane"], one["verdict"], peaks(one))
             for one in json.loads(path.read_text())["results"]
         ]
-    assert found["alone"] == found["workers"]
+
+    return found
+
+
+@pytest.fixture(scope="module")
+def found_alone(gate):
+    """What the gate finds without workers."""
+    return gate(1)
+
+
+@pytest.mark.parametrize("num_gpus", [1, 2], ids=["one-gpu-shared", "two-gpus"])
+def test_the_gate_says_the_same_on_workers_as_alone(request, gate, found_alone, num_gpus):
+    """Every verdict and every measured byte; two workers on one GPU take turns."""
+    if num_gpus > 1:
+        request.getfixturevalue("two_gpus")
+    assert found_alone == gate(num_gpus, "-n2")
 
 
 def peaks(result):

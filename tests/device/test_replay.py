@@ -154,6 +154,7 @@ def test_after_an_out_of_memory_the_same_process_runs_on(oom_device, free_bytes,
         assert ASKED_BYTES == trace.measurement.out_of_memory.requested_bytes
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_gives_the_memory_back(oom_device, free_bytes, tmp_path):
     """Ctrl-C while the ballast is held: the child dies, and the driver frees what it had."""
     (tmp_path / "s.py").write_text(HANGS, encoding="utf-8")

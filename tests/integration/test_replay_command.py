@@ -160,6 +160,7 @@ def test_what_is_wrong_is_told_in_one_line(arguments, expected):
     assert expected in line
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("whom", ["process", "group"])
 def test_an_interrupt_ends_every_child(tmp_path, whom):
     """Ctrl-C, to the command or to all in its terminal: one line, and the device is free again."""
