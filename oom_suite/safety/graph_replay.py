@@ -126,7 +126,7 @@ def _refusal(error: BaseException, root: Path) -> Hit:
     frame = next((found for one in reversed(chain) if (found := _frame(one, files))), None)
     text = _first_line(first)
     kind = COPIED if _COPY_WORDS in text else REFUSED
-    return Hit(kind, f"torch.cuda.graph: {text}", frame)
+    return Hit(kind, text, frame)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

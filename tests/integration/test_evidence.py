@@ -10,6 +10,9 @@ import pytest
 from oom_suite.allocator import peaks_of
 from oom_suite.lanes.isolation import Child
 from oom_suite.records import Ask, Job
+from oom_suite.records.safety import PROPERTIES
+from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE
+from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
 from oom_suite.subjects.spec import SubjectKind, parse
 from oom_suite.subjects.vllm.releases import obtain
 from oom_suite.workloads.catalog import workload
@@ -23,7 +26,11 @@ SUBJECTS = tuple(dict.fromkeys(row["subject"] for row in GRID["rows"]))
 MARKED = [
     pytest.param(name, marks=pytest.mark.oom_registry if "==" in name else ()) for name in SUBJECTS
 ]
-CAPTURES = json.loads((EVIDENCE / "2026-11-22-h200-capture-agreement.json").read_text("utf-8"))
+CAPTURES = json.loads((EVIDENCE / "2026-11-26-h200-capture-agreement.json").read_text("utf-8"))
+FIFTY = json.loads((EVIDENCE / "2026-11-26-h200-gate-50-times.json").read_text("utf-8"))
+SAFETY = json.loads((EVIDENCE / "2026-11-26-h200-safety-of-releases.json").read_text("utf-8"))
+SELFCHECK = json.loads((EVIDENCE / "2026-11-26-h200-selfcheck.json").read_text("utf-8"))
+LANE = json.loads((EVIDENCE / "2026-11-26-h200-tox-cuda.json").read_text("utf-8"))
 RANKS = json.loads((EVIDENCE / "2026-11-22-h200-two-gpus-ranks.json").read_text("utf-8"))
 
 
@@ -79,11 +86,62 @@ def test_the_replay_shows_the_issues_own_error():
 
 def test_no_real_capture_contradicted_the_record():
     """Both ways gave every case the same verdict; the one built-in refused is the known one."""
+    tried = {row["case"] for row in CAPTURES["rows"]}
+    assert {one.name for one in (*MUTANTS, *TWINS)} <= tried
     built_in = {"block_compaction", "full_dequant", "streaming", "token_gather"}
     refused = {row["case"] for row in CAPTURES["rows"] if row["verdict"] == "FAIL"}
     assert {"PASS", "FAIL"} == {row["verdict"] for row in CAPTURES["rows"]}
     assert not [row for row in CAPTURES["rows"] if "capture-disagreement" in str(row["hits"])]
     assert {"block_compaction"} == {case.partition("-")[0] for case in refused} & built_in
+
+
+def test_fifty_runs_of_the_gate_were_alike():
+    """Each subject 50 times: the predicted bytes, and the verdict that is known of it."""
+    expected = dict.fromkeys(SUBJECTS, "PASS") | {
+        "full_dequant": "FAIL",
+        "vllm==0.21.0": "FAIL",
+    }
+    assert expected == {row["subject"]: row["verdict"] for row in FIFTY["rows"]}
+    for row in FIFTY["rows"]:
+        assert row["reason"].endswith("measured to the byte, 50 times alike")
+        assert row["predicted"] == row["measured"]
+
+
+def test_the_releases_break_what_the_docs_say_they_break():
+    """Every property has a verdict on the GPU; the breaches are those of a CPU."""
+    found = {
+        one["subject"]: {
+            finding["name"]: {hit["kind"] for hit in finding["hits"]}
+            for finding in one["findings"]
+            if finding["verdict"] != "PASS"
+        }
+        for one in SAFETY["safety"]
+    }
+    strides = {"indices": {"wrong-answer"}}
+    assert found == {
+        "vllm==0.21.0": {},
+        "vllm==0.22.0": strides | {"capture": {"host-sync", "host-copy"}},
+        "vllm==0.25.0": strides,
+        "vllm==0.33.0": strides,
+    }
+    for one in SAFETY["safety"]:
+        assert list(PROPERTIES) == [finding["name"] for finding in one["findings"]]
+
+
+def test_the_self_check_saw_everything_on_the_gpu():
+    """Every mutant and every twin of today's catalog was tried there, and each seen rightly."""
+    seen = SELFCHECK["selfcheck"]["seen"]
+    assert {one.name for one in (*MUTANTS, *TWINS)} == {one["name"] for one in seen}
+    assert all(one["is_right"] for one in seen)
+    assert SELFCHECK["selfcheck"]["blocks_a_byte"] >= REQUIRED_BLOCKS_A_BYTE
+
+
+def test_the_lane_was_green_and_what_it_left_out_ran_without_workers():
+    """No device test was skipped but those that want two GPUs in one process."""
+    assert 0 == LANE["num_failed"]
+    left_out = {one["test"] for one in LANE["skipped"]}
+    assert left_out <= set(LANE["without_workers"]["passed"])
+    assert LANE["num_passed"] + LANE["num_skipped"] == sum(LANE["tests_by_file"].values())
 
 
 def test_equal_shares_of_the_heads_took_equal_bytes():
