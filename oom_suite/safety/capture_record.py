@@ -141,6 +141,8 @@ class CaptureWatch(DispatchMode):
             # torch makes the host's side of a copy that does not wait pinned by itself.
             pinned = target == "cpu" or self._is_pinned(host)
         else:
+            if self._is_assigned(args[1]) and args[0].dim() == 0:
+                return table.ELEMENT_COPY
             target, source = device_of(args[0]).type, device_of(args[1]).type
             waits = not kwargs.get("non_blocking", args[2] if len(args) > 2 else False)  # noqa: PLR2004 - a position in the operator's schema
             pinned = self._is_pinned(args[0] if target == "cpu" else args[1])
@@ -153,6 +155,10 @@ class CaptureWatch(DispatchMode):
         known = self._pinned.get(storage._cdata)  # noqa: SLF001 - the storage's only identity
         return known is not None and known() is not None
 
+    def _is_assigned(self, tensor: torch.Tensor) -> bool:
+        """Whether it is the number of a ``tensor[...] = number``, which CUDA has on the host."""
+        return self._assigned is not None and self._assigned() is tensor
+
     def _refused_put(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Refused | None:
         masks = [
             one for one in args[1] if one is not None and one.dtype in {torch.bool, torch.uint8}
@@ -162,9 +168,7 @@ class CaptureWatch(DispatchMode):
         ]
         accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)  # noqa: PLR2004 - a position in the operator's schema
         value = args[2]
-        on_host = device_of(value).type == "cpu" or (
-            self._assigned is not None and self._assigned() is value
-        )
+        on_host = device_of(value).type == "cpu" or self._is_assigned(value)
         if on_host and len(masks) == 1 and not others and not accumulate:
             return None
         if masks:

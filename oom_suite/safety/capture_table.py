@@ -126,6 +126,13 @@ VALUE_PUT = Refused(
 )
 """Both are `_index_put_impl_`: one number under one mask alone is filled in without a copy."""
 
+ELEMENT_COPY = Refused(
+    COPY,
+    "copies a number from the host to the device for tensor[element] = number",
+    "TensorIndexing.h",
+)
+"""`copy_to`: a number over more than one element is filled in without a copy, by `fill_`."""
+
 HOST_COPY = Refused(
     COPY,
     "copies between host and device, which a capture takes from pinned memory alone and only "

@@ -94,6 +94,10 @@ def number_at_index(step):
     rows[torch.zeros(1, dtype=torch.int64, device=step["q"].device)] = 1.0
 
 
+def number_at_element(step):
+    torch.zeros(4, device=step["q"].device)[1] = 1.0
+
+
 def tensor_at_mask(step):
     rows = torch.zeros(4, device=step["q"].device)
     rows[rows > 0] = torch.ones((), device=step["q"].device)
@@ -139,6 +143,7 @@ FAULTS = {
     counts: "data-dependent-shape",
     literal: "host-copy",
     number_at_index: "host-copy",
+    number_at_element: "host-copy",
     tensor_at_mask: "data-dependent-shape",
     device_value_fill: "host-sync",
     own_range: "host-sync",
@@ -171,8 +176,17 @@ def number_fill(step):
     rows.masked_fill_(rows > 0, 1.0)
 
 
-def number_at_position(step):
-    torch.zeros(4, device=step["q"].device)[1] = 1.0
+def number_over_a_row(step):
+    torch.zeros(4, 4, device=step["q"].device)[1] = 1.0
+
+
+def number_over_a_slice(step):
+    torch.zeros(4, device=step["q"].device)[1:2] = 1.0
+
+
+def tensor_at_element(step):
+    rows = torch.zeros(4, device=step["q"].device)
+    rows[1] = rows[2]
 
 
 def sized_repeats(step):
@@ -224,7 +238,9 @@ def table_made_on_the_first_call(step):
 TWINS = (
     number_at_mask,
     number_fill,
-    number_at_position,
+    number_over_a_row,
+    number_over_a_slice,
+    tensor_at_element,
     sized_repeats,
     given_range,
     host_alone,
