@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     OnSeen = Callable[[Seen], None]
 
-_PRELOADED = (*PRELOAD, "oom_suite.safety_child", "oom_suite.selfcheck.child")
+_PRELOADED = (*PRELOAD, "oom_suite.selfcheck.child", "oom_suite.selfcheck.warm")
 _MAX_CHILDREN = 8
 _NUM_FAR_POOLS = 2
 """Children at once that have far pools on a GPU, two of 8 GiB each."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from oom_suite.records.selfcheck import LIMIT_GROUP
 from oom_suite.subjects.faulty.record import Mutant, Twin
 
 if TYPE_CHECKING:
     from oom_suite.records import Workload
 
-STEP = frozenset({"swa_num_blocks", "extra_num_blocks", "num_tokens"})
+_POOLS = frozenset({"swa_num_blocks", "extra_num_blocks"})
+_TOKENS = frozenset({"num_tokens"})
+STEP = _POOLS | _TOKENS
 """The axes of every step's law: what it must not depend on, and what every buffer depends on.
 
 A step that keeps state is run afresh at every size: at sizes of these axes alone.
@@ -19,11 +22,11 @@ _HEADS = frozenset({"num_heads"})
 _ENTRIES = frozenset({"extra_topk"})
 """Entries of one pool: a twin reads both with the same lines."""
 
-_HELD: dict[str, frozenset[str]] = {
-    "growth": frozenset({"swa_topk", "extra_topk", "referenced_blocks"})
+_GROWING: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("only_at_one_token", "tokens_times_blocks"), _TOKENS),
+    "only_with_many_heads": _HEADS,
 }
-_HELD["limit"] = _HELD["growth"] | {"num_tokens", "num_heads"}
-"""Axes that stay at the scenario's sizes, by group of mutants: the faults do not ask for them."""
+"""Axes beside the pools that a fault of growth asks for; the others ask for none."""
 
 _ODD: dict[str, frozenset[str]] = {
     # The batch in another order, or in pieces; a buffer of constant size; the pool itself.
@@ -89,5 +92,6 @@ def _is_varied(axis: str, subject: Mutant | Twin) -> bool:
     if subject.is_stateful:
         return axis in STEP
     if isinstance(subject, Mutant):
-        return axis not in _HELD.get(subject.group, ())
+        along_pools = subject.group in {"growth", LIMIT_GROUP}
+        return not along_pools or axis in _POOLS | _GROWING.get(subject.function, frozenset())
     return subject.function not in _ODD or axis in STEP | _ODD[subject.function]

@@ -17,6 +17,10 @@ def _axes(subject):
     return [axis.name for axis in varied(WORKLOADS[subject.workload], subject).axes]
 
 
+def _mutant(function):
+    return next(mutant for mutant in MUTANTS if mutant.function == function)
+
+
 def _twin(function):
     return next(twin for twin in TWINS if twin.function == function)
 
@@ -51,6 +55,18 @@ def test_a_twin_is_varied_along_the_axes_of_its_oddity():
 def test_faults_of_the_wrong_axis_are_varied_along_all():
     """A fault that may be about any axis has none held."""
     assert {tuple(_ALL)} == {tuple(_axes(one)) for one in MUTANTS if one.group == "axes"}
+
+
+def test_a_fault_of_growth_is_varied_along_the_pools_and_what_it_asks_for():
+    """A mask over the blocks asks for no other batch; one at a single request does."""
+    pools = ["swa_num_blocks", "extra_num_blocks"]
+    assert pools == _axes(_mutant("mask_of_blocks"))
+    assert [*pools, "num_tokens"] == _axes(_mutant("only_at_one_token"))
+
+
+def test_every_fault_that_is_listed_is_there():
+    """A name in the list that is no mutant's would vary nothing."""
+    assert set() == set(listed._GROWING) - {one.function for one in MUTANTS}
 
 
 def test_the_limit_is_sought_along_the_pools_alone():

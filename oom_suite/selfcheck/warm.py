@@ -1,0 +1,28 @@
+"""Importing this takes a healthy step through what the self-check does with fake tensors.
+
+torch remembers what it computed of fakes. The children forked from a process that has imported
+it, and their forks, find there what nearly every planted fault does beside its fault: captures
+and creep are looked at in half the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+from oom_suite.safety.capture import Capture
+from oom_suite.safety.creep_plan import CYCLE
+from oom_suite.safety.creep_run import shadow_run
+from oom_suite.safety.protocol import Target
+from oom_suite.subjects.decode import BUILTINS
+from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
+
+# An error in the fork server would end it without a word; in a child, the same error is told.
+with contextlib.suppress(Exception), torch.no_grad():
+    target = Target(
+        BUILTINS["token_gather"], Path("/"), "decode", torch.device("cpu"), torch.float8_e4m3fn
+    )
+    Capture(set_on_launch).record(target)
+    shadow_run(target, CYCLE, set_on_launch, grows=False)
