@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -40,8 +41,12 @@ def decode_table(fp8_dtype: torch.dtype) -> torch.Tensor:
         UsageError: the dtype is not an e4m3 format.
     """
     largest_value(fp8_dtype)
-    values = [_decode(byte, fp8_dtype) for byte in range(256)]
-    return torch.tensor(values, dtype=torch.float64, device="cpu")
+    return torch.tensor(_values(fp8_dtype), dtype=torch.float64, device="cpu")
+
+
+@functools.cache
+def _values(fp8_dtype: torch.dtype) -> tuple[float, ...]:
+    return tuple(_decode(byte, fp8_dtype) for byte in range(256))
 
 
 def _decode(byte: int, fp8_dtype: torch.dtype) -> float:

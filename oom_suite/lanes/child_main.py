@@ -78,9 +78,13 @@ def serve(
     make_handler: str,
     args: tuple[Any, ...],
     memory_limit_bytes: int | None,
+    *,
+    needs_gpu: bool,
 ) -> None:
     """The child's main function: one answer for every request, whatever happens."""
     _detach(log)
+    if not needs_gpu:
+        hide_gpus()
     # Children run side by side: threads of their own would wait for each other's cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Torch is imported here, before the clock of the first request starts. Whatever is wrong
@@ -108,6 +112,15 @@ def serve(
             answer = ForkingPickler.dumps(classify(error, memory_limit_bytes))
         with contextlib.suppress(BrokenPipeError):
             connection.send_bytes(answer)
+
+
+def hide_gpus() -> None:
+    """Let this process and what it forks find no GPU.
+
+    The driver reads these when it starts. An empty value hides nothing from HIP, which takes it
+    for no value.
+    """
+    os.environ.update(CUDA_VISIBLE_DEVICES="-1", HIP_VISIBLE_DEVICES="-1")
 
 
 def _detach(log: str) -> None:

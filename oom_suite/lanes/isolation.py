@@ -90,6 +90,7 @@ class Child:
             name=CHILD_NAME,
             target=serve,
             args=(theirs, name, make_handler, args, memory_limit_bytes),
+            kwargs={"needs_gpu": needs_gpu},
             daemon=True,
         )
         try:

@@ -10,12 +10,12 @@ from machine to machine.
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from oom_suite.lanes.child_main import hide_gpus
 from oom_suite.lanes.shadow import ShadowLane
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def _build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], objec
     return lambda: torch.unique(numbers).to(torch.float32).logsumexp(0)
 
 
-# The driver reads these when it starts, which is after this. An empty value hides nothing from
-# HIP: it takes it for no value.
-os.environ.update(CUDA_VISIBLE_DEVICES="-1", HIP_VISIBLE_DEVICES="-1")
+hide_gpus()
 # The children compute on small index tensors alone; a second thread would only wait in a loop.
 torch.set_num_threads(1)
 # An error in the fork server would end it without a word; in a child, the same error is told.

@@ -65,6 +65,11 @@ class Reads:
         return Finding(self.name, Verdict.PASS, reason, not_proved=NOT_PROVED)
 
 
+def _key(region: Region) -> tuple[object, ...]:
+    """What a region is, wherever in it the first byte lies that is read."""
+    return region.tensor, region.what, region.block, region.slot
+
+
 class _Trial:
     """One step, its result on harmless memory, and what poison changes."""
 
@@ -88,9 +93,10 @@ class _Trial:
         """What poison reveals, no region twice."""
         found: dict[tuple[object, ...], Hit] = {}
         for poison in POISONS:
-            for region in self._regions_read(poison):
-                key = (region.tensor, region.what, region.block, region.slot)
-                found.setdefault(key, self._read_hit(region, poison))
+            # What one poison has shown is not searched for with the next.
+            left = [part for part in self.parts if _key(part) not in found]
+            for region in self._regions_read(left, poison, MAX_HITS - len(found)):
+                found[_key(region)] = self._read_hit(region, poison)
         return [*list(found.values())[:MAX_HITS], *self._unwritten_reads()]
 
     def _run(self, poisoned: Sequence[Region] = (), poison: Poison = ZERO) -> Answer:
@@ -106,17 +112,17 @@ class _Trial:
         with fresh:
             return answer(self._target, self._guarded.step)
 
-    def _regions_read(self, poison: Poison) -> Iterator[Region]:
-        left = list(self.parts)
-
+    def _regions_read(
+        self, left: list[Region], poison: Poison, num_wanted: int
+    ) -> Iterator[Region]:
         def changes(regions: Sequence[Region]) -> bool:
             return self._run(regions, poison) != self.plain
 
-        for _ in range(MAX_HITS):
-            if not changes(left):
-                return
+        num_found = 0
+        while num_found < num_wanted and changes(left):
             for region in smallest(left, changes):
                 left.remove(region)
+                num_found += 1
                 whole = region.tensor not in self._guarded.slots or not changes([region])
                 exact = region if whole else narrowed(region, lambda part: changes([part]))
                 yield self._guarded.measured(exact)
