@@ -72,7 +72,7 @@ READY = b"ready"
 """What a child says once, when it can take requests."""
 
 
-def serve(
+def serve(  # noqa: PLR0913 - what to answer with, where to, and two limits
     connection: Connection,
     log: str,
     make_handler: str,
