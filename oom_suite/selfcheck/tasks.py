@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from oom_suite.errors import unknown
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import LIMIT_GROUP
+from oom_suite.selfcheck.layer import on_its_layer
 from oom_suite.subjects.faulty.catalog import LAW, MUTANTS, TWINS
 from oom_suite.subjects.faulty.record import GROWING, Mutant, Twin, name_of
 
@@ -46,12 +47,12 @@ def tasks(only: str | None, device: str) -> list[Task]:
     if only is not None and only not in groups():
         raise unknown("group", only, groups())
     twins = [
-        Task(twin, (LAW,) if twin.promised else (LAW, *PROPERTIES), device)
+        Task(on_its_layer(twin), (LAW,) if twin.promised else (LAW, *PROPERTIES), device)
         for twin in TWINS
         if only in {None, TWINS_GROUP}
     ]
     mutants = [
-        Task(mutant, (mutant.detector,), device)
+        Task(on_its_layer(mutant), (mutant.detector,), device)
         for mutant in MUTANTS
         if only in {None, mutant.group}
     ]
@@ -68,4 +69,5 @@ def growing(num_blocks: int) -> Task:
     """A step that grows by one byte for so many blocks, under the law."""
     name = name_of(num_blocks)
     fault = f"one byte per {num_blocks:,} blocks"
-    return Task(Mutant(LIMIT_GROUP, name, LAW, fault, (GROWING,)), (LAW,), "cpu")
+    mutant = Mutant(LIMIT_GROUP, name, LAW, fault, (GROWING,))
+    return Task(on_its_layer(mutant), (LAW,), "cpu")

@@ -20,7 +20,7 @@ A step that keeps state is run afresh at every size: at sizes of these axes alon
 """
 _HEADS = frozenset({"num_heads"})
 _ENTRIES = frozenset({"extra_topk"})
-"""Entries of one pool: a twin reads both with the same lines."""
+"""Entries of one pool, the compressed one where there is one: both are read with the same lines."""
 
 _GROWING: dict[str, frozenset[str]] = {
     **dict.fromkeys(("only_at_one_token", "tokens_times_blocks"), _TOKENS),
@@ -94,4 +94,6 @@ def _is_varied(axis: str, subject: Mutant | Twin) -> bool:
     if isinstance(subject, Mutant):
         along_pools = subject.group in {"growth", LIMIT_GROUP}
         return not along_pools or axis in _POOLS | _GROWING.get(subject.function, frozenset())
+    if axis == "swa_topk" and subject.workload == "decode-swa":
+        axis = "extra_topk"
     return subject.function not in _ODD or axis in STEP | _ODD[subject.function]

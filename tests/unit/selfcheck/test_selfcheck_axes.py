@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.selfcheck import varied as listed
+from oom_suite.selfcheck.layer import on_its_layer
 from oom_suite.selfcheck.tasks import growing
 from oom_suite.selfcheck.varied import varied
 from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
@@ -30,9 +31,11 @@ def _twin(function):
     [one for one in (*TWINS, *MUTANTS) if one.workload == "decode" and not one.promised],
     ids=lambda one: one.name,
 )
-def test_every_law_is_sought_along_both_pools(subject):
-    """What a step must not depend on is varied for every subject."""
-    assert ["swa_num_blocks", "extra_num_blocks"] == _axes(subject)[:2]
+def test_every_law_is_sought_along_each_pool(subject):
+    """What a step must not depend on is varied for every subject, on whichever layer."""
+    tried = on_its_layer(subject)
+    promised = WORKLOADS[tried.workload].contract.independent_of
+    assert promised == tuple(_axes(tried)[: len(promised)])
 
 
 def test_every_twin_that_is_listed_is_there():
@@ -69,6 +72,13 @@ def test_every_fault_that_is_listed_is_there():
     assert set() == set(listed._GROWING) - {one.function for one in MUTANTS}
 
 
-def test_the_limit_is_sought_along_the_pools_alone():
+def test_the_limit_is_sought_along_the_pool_alone():
     """Growth by a byte for so many blocks is about nothing else."""
-    assert ["swa_num_blocks", "extra_num_blocks"] == _axes(growing(8).subject)
+    assert ["swa_num_blocks"] == _axes(growing(8).subject)
+
+
+def test_entries_are_those_of_the_one_pool_there_is():
+    """A twin with a row for each entry has them varied on a layer with one pool, too."""
+    alone = on_its_layer(_twin("decoded_in_bf16"))
+    assert ["swa_num_blocks", "num_tokens", "swa_topk"] == _axes(alone)
+    assert "extra_topk" in _axes(_twin("decoded_in_bf16"))
