@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 MIN_WIDTH = 120
+_RANK_0_FIRST_S = 20.0
+"""Seconds that another rank leaves rank 0 to refuse what no rank can run."""
 
 
 def register(app: typer.Typer) -> None:
@@ -117,6 +120,9 @@ def _refuse(error: OomSuiteError, group: Group) -> NoReturn:
     """End every rank in the same way; rank 0 alone says why."""
     if group.rank == 0:
         sys.stderr.write(f"oom-suite: {error}\n")
+    else:
+        # The first rank that ends has torchrun end the others: rank 0 is to have said it by then.
+        time.sleep(_RANK_0_FIRST_S)
     say_why(f"oom-suite: {error}", EXIT_USAGE, group, os.environ)
     raise typer.Exit(EXIT_USAGE)
 
