@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # by torch
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """A dispatch mode that leaves torch's compiler alone.
 
     Source: PyTorch 2.13 ``torch/utils/_python_dispatch.py``, ``__init_subclass__``.

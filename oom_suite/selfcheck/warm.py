@@ -1,8 +1,8 @@
 """Importing this takes a healthy step through what the self-check does with fake tensors.
 
 torch remembers what it computed of fakes. The children forked from a process that has imported
-it, and their forks, find there what nearly every planted fault does beside its fault: captures
-and creep are looked at in half the time.
+it, and their forks, find there what nearly every planted fault does beside its fault, and need
+not compute it again for each.
 """
 
 from __future__ import annotations
