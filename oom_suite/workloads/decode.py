@@ -62,22 +62,15 @@ def build(sizes: Mapping[str, int], device: torch.device | str) -> dict[str, Any
 
     Source: vLLM 0.21.0 `v1/attention/ops/rocm_aiter_mla_sparse.py:1086`.
     """
-    num_tokens, block_size = sizes["num_tokens"], sizes["block_size"]
-    swa = _spread(sizes, "swa", device)
-    extra = _spread(sizes, "extra", device)
-    shape = (num_tokens, sizes["num_heads"], HEAD_DIM)
+    swa, extra = _spread(sizes, "swa", device), _spread(sizes, "extra", device)
     return {
-        "q": torch.zeros(shape, dtype=torch.bfloat16, device=device),
-        "kv_cache": paged_pool(sizes["extra_num_blocks"], block_size, FP8_DS_MLA_V4, device),
-        "swa_k_cache": paged_pool(sizes["swa_num_blocks"], block_size, FP8_DS_MLA_V4, device),
+        "q": torch.zeros(_shape(sizes), dtype=torch.bfloat16, device=device),
+        "kv_cache": _pool(sizes, "extra", device),
+        "swa_k_cache": _pool(sizes, "swa", device),
         "swa_only": False,
         "topk_indices": extra.slots.unsqueeze(1),
         "topk_lens": extra.lens,
-        "swa_indices": swa.slots,
-        "swa_lens": swa.lens,
-        "attn_sink": torch.zeros(sizes["num_heads"], dtype=torch.float32, device=device),
-        **_constants(),
-        "output": torch.empty(shape, dtype=torch.bfloat16, device=device),
+        **_rest(sizes, swa, device),
     }
 
 
@@ -85,15 +78,22 @@ def build_swa_only(sizes: Mapping[str, int], device: torch.device | str) -> dict
     """The same call for a layer that has a sliding-window cache alone.
 
     Args:
-        sizes: as for `build`; the extra pool's are not used.
+        sizes: as for `build`; the compressed pool's are not used.
         device: where everything lies.
 
     Raises:
         UsageError: as `build`.
     """
-    step = build(sizes, device)
-    nothing = {"kv_cache": None, "topk_indices": None, "topk_lens": None}
-    return {**step, **nothing, "swa_only": True}
+    swa = _spread(sizes, "swa", device)
+    return {
+        "q": torch.zeros(_shape(sizes), dtype=torch.bfloat16, device=device),
+        "kv_cache": None,
+        "swa_k_cache": _pool(sizes, "swa", device),
+        "swa_only": True,
+        "topk_indices": None,
+        "topk_lens": None,
+        **_rest(sizes, swa, device),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +239,25 @@ def _constants() -> dict[str, Any]:
         "head_dim": HEAD_DIM,
         "nope_head_dim": FP8_DS_MLA_V4.nope_head_dim,
         "rope_head_dim": FP8_DS_MLA_V4.rope_head_dim,
+    }
+
+
+def _shape(sizes: Mapping[str, int]) -> tuple[int, int, int]:
+    return sizes["num_tokens"], sizes["num_heads"], HEAD_DIM
+
+
+def _pool(sizes: Mapping[str, int], pool: str, device: torch.device | str) -> torch.Tensor:
+    return paged_pool(sizes[f"{pool}_num_blocks"], sizes["block_size"], FP8_DS_MLA_V4, device)
+
+
+def _rest(sizes: Mapping[str, int], swa: Indices, device: torch.device | str) -> dict[str, Any]:
+    """What a step has on every layer, but for its queries and pools."""
+    return {
+        "swa_indices": swa.slots,
+        "swa_lens": swa.lens,
+        "attn_sink": torch.zeros(sizes["num_heads"], dtype=torch.float32, device=device),
+        **_constants(),
+        "output": torch.empty(_shape(sizes), dtype=torch.bfloat16, device=device),
     }
 
 
