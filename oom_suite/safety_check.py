@@ -68,6 +68,8 @@ class SafetyJob:
         interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
         num_steady: steady steps of a creep run; None for as many as it takes to see what happens
             in every hundredth, and for more of them on a GPU.
+        keeps_nothing: whether the subject is known to keep nothing between calls, so that its
+            runs with fake tensors and with real ones may share a process.
     """
 
     subject: str
@@ -77,6 +79,7 @@ class SafetyJob:
     arch: str
     interprets: bool = False
     num_steady: int | None = None
+    keeps_nothing: bool = False
 
 
 DEFAULTS = SafetySettings()

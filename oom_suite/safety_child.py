@@ -38,16 +38,17 @@ def _precision() -> Detector:
     return Precision((name, BUILTINS[name]))
 
 
-def _capture() -> Detector:
-    from oom_suite.safety.capture import Capture  # noqa: PLC0415 - one detector's own imports
+def _capture(*, keeps_nothing: bool = False) -> Detector:
+    from oom_suite.safety import apart, capture  # noqa: PLC0415 - one detector's own imports
 
-    return Capture(set_on_launch)
+    return capture.Capture(set_on_launch, apart.in_place if keeps_nothing else apart.in_fork)
 
 
-def _creep(num_steady: int | None = None) -> Detector:
-    from oom_suite.safety.creep import Creep  # noqa: PLC0415 - one detector's own imports
+def _creep(num_steady: int | None = None, *, keeps_nothing: bool = False) -> Detector:
+    from oom_suite.safety import apart, creep  # noqa: PLC0415 - one detector's own imports
 
-    return Creep(set_on_launch, num_steady)
+    runs = apart.in_place if keeps_nothing else apart.in_fork
+    return creep.Creep(set_on_launch, num_steady, runs)
 
 
 def _plain(module: str, detector: str) -> Callable[[], Detector]:
@@ -97,9 +98,11 @@ def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome | bool]:
         if is_vllm and job.arch == "gfx942"
         else torch.float8_e4m3fn,
     )
-    return functools.partial(
-        _find, target, DETECTORS | {"creep": functools.partial(_creep, job.num_steady)}
-    )
+    of_job: dict[str, Callable[[], Detector]] = {
+        "capture": functools.partial(_capture, keeps_nothing=job.keeps_nothing),
+        "creep": functools.partial(_creep, job.num_steady, keeps_nothing=job.keeps_nothing),
+    }
+    return functools.partial(_find, target, DETECTORS | of_job)
 
 
 def _find(

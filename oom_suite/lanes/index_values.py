@@ -27,6 +27,7 @@ from oom_suite.lanes.operands import (
     is_real,
     operator,
     tensors,
+    with_tensors,
     written_tensors,
 )
 from oom_suite.lanes.real_values import RealValues, holds_index_data, is_kept
@@ -86,11 +87,13 @@ class IndexValues(DispatchMode):
         facts = operator(func)
         if facts.family == _READ:
             return self._read(args[0])
-        if facts.family != _LIFT and any(is_real(leaf) for leaf in tensors((args, kwargs))):
+        leaves = list(tensors((args, kwargs)))
+        if facts.family != _LIFT and any(map(is_real, leaves)):
             args, kwargs = tree_map_only(torch.Tensor, self._faked, (args, kwargs))
+            leaves = list(tensors((args, kwargs)))
         if facts.returns_alias and not facts.is_mutable and facts.family != _LIFT:
             return func(*args, **kwargs)
-        known = all(self._values.are_known(leaf) for leaf in tensors((args, kwargs)))
+        known = all(map(self._values.are_known, leaves))
         try:
             result = func(*args, **kwargs)
         except (DynamicOutputShapeException, DataDependentOutputException) as error:
@@ -165,7 +168,7 @@ class IndexValues(DispatchMode):
         if changed.get("device") is not None:
             changed["device"] = torch.device("cpu")
         with _disable_current_modes():
-            real_args, real_kwargs = tree_map_only(torch.Tensor, self._values.of, (args, changed))
+            real_args, real_kwargs = with_tensors(self._values.of, (args, changed))
             result = func(*real_args, **real_kwargs)
             if operator(func).family in _FACTORIES_OF_GARBAGE:
                 result.zero_()

@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 DEVICE_QUERY = torch.ops.prim.device.default
 """What ``tensor.device`` becomes on a fake tensor: an operator call that makes nothing."""
@@ -70,6 +70,23 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from tensors(item)
+
+
+def has_tensors(value: Any) -> bool:
+    """Whether `tensors` finds any in a value."""
+    return next(tensors(value), None) is not None
+
+
+def with_tensors(change: Callable[[torch.Tensor], Any], value: Any) -> Any:
+    """The same value with every tensor that `tensors` finds in it changed."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, (tuple, list)):
+        changed = [with_tensors(change, item) for item in value]
+        return tuple(changed) if isinstance(value, tuple) else changed
+    if isinstance(value, dict):
+        return {name: with_tensors(change, item) for name, item in value.items()}
+    return value
 
 
 def written_tensors(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch._subclasses.fake_tensor import FakeTensorMode
-
 from oom_suite.lanes.index_values import IndexValues
 from oom_suite.lanes.launches import recorded_launches
 from oom_suite.lanes.operands import tensors
+from oom_suite.lanes.quick_fake import QuickFakeMode
 from oom_suite.lanes.recorder import Recorder
 from oom_suite.lanes.shadow_device import literals_through_the_host, shadow_device
 from oom_suite.lanes.under_test import lines_under_test
@@ -43,7 +42,7 @@ class ShadowLane:
         self._scratch = scratch
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
-        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._fake = QuickFakeMode()
         self._values = IndexValues(self._fake, self._lines.here)
         self._recorder: Recorder | None = None
 

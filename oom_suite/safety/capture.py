@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from oom_suite.safety.apart import Runs
     from oom_suite.safety.protocol import Target
 
     LaunchHook = Callable[[str, list[object]], None]
@@ -82,24 +83,28 @@ class Capture:
     Args:
         set_launch_hook: given what is to be told of launches of kernels that are placeholders,
             where Triton is not installed.
+        runs: how the record, and a replay on the CPU, are run.
 
     Does not prove: what `NOT_PROVED` says.
     """
 
     name = "capture"
 
-    def __init__(self, set_launch_hook: Callable[[LaunchHook], object] = _no_hook) -> None:
+    def __init__(
+        self, set_launch_hook: Callable[[LaunchHook], object] = _no_hook, runs: Runs = in_fork
+    ) -> None:
         """Nothing is run yet."""
         self._set_launch_hook = set_launch_hook
+        self._runs = runs
 
     def __call__(self, target: Target) -> Finding:
         """The verdict of both ways."""
         record = _answered(
-            "the record", lambda: in_fork(lambda: self.record(target), _TIME_LIMIT_S)
+            "the record", lambda: self._runs(lambda: self.record(target), _TIME_LIMIT_S)
         )
         if target.device.type == "cpu":
             replay = _answered(
-                "replay on the CPU", lambda: in_fork(lambda: on_cpu(target), _TIME_LIMIT_S)
+                "replay on the CPU", lambda: self._runs(lambda: on_cpu(target), _TIME_LIMIT_S)
             )
             return _without_gpu(record, replay)
         return agreed(record, _answered("torch.cuda.graph", lambda: on_gpu(target)))

@@ -31,6 +31,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from oom_suite.safety.apart import Runs
     from oom_suite.safety.protocol import Target
 
     LaunchHook = Callable[[str, list[object]], None]
@@ -106,6 +107,7 @@ class Creep:
             where Triton is not installed.
         num_steady: steady steps that are run; what happens once in so many calls is seen. None
             for `NUM_STEADY`, and for `NUM_STEADY_ON_GPU` where real steps cost little.
+        runs: how what needs no GPU is run.
 
     Does not prove: what `NOT_PROVED` says.
     """
@@ -116,29 +118,31 @@ class Creep:
         self,
         set_launch_hook: Callable[[LaunchHook], object] = _no_hook,
         num_steady: int | None = None,
+        runs: Runs = in_fork,
     ) -> None:
         """Nothing is run yet."""
         self._set_launch_hook = set_launch_hook
         self._num_steady = num_steady
+        self._runs = runs
 
     def __call__(self, target: Target) -> Finding:
         """The verdict of two sessions: fake tensors at full sizes, and real ones."""
         if target.device.type == "cpu":
             return self._on_cpu(target)
         shadow = _tried(
-            "shadow", lambda: in_fork(lambda: self.in_shadow(target, _NUM_SHORT), _TIME_LIMIT_S)
+            "shadow", lambda: self._runs(lambda: self.in_shadow(target, _NUM_SHORT), _TIME_LIMIT_S)
         )
         real = _tried(target.device.type, lambda: self.on_device(target))
         return _finding((shadow, real), needed=(shadow, real))
 
     def _on_cpu(self, target: Target) -> Finding:
         """Real steps are faster here: they are the many, unless the code needs a GPU."""
-        real = _tried("cpu", lambda: in_fork(lambda: self.on_device(target), _TIME_LIMIT_S))
+        real = _tried("cpu", lambda: self._runs(lambda: self.on_device(target), _TIME_LIMIT_S))
         if isinstance(real, Judged) and real.hits:
             return _finding((real,), needed=(real,))
         num_steady = _NUM_SHORT if isinstance(real, Judged) else self._num_steady or NUM_STEADY
         shadow = _tried(
-            "shadow", lambda: in_fork(lambda: self.in_shadow(target, num_steady), _TIME_LIMIT_S)
+            "shadow", lambda: self._runs(lambda: self.in_shadow(target, num_steady), _TIME_LIMIT_S)
         )
         # Code for GPUs alone has no real run here, and shadow has run all of its steps.
         needed = (shadow,) if isinstance(shadow, Judged) else (real,)

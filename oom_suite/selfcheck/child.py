@@ -7,6 +7,7 @@ of its runs is a fork that begins afresh.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import time
 from dataclasses import replace
@@ -59,6 +60,8 @@ def make_handler(weakened: str = "") -> Callable[[Any], Any]:
         weakened: ``"module:function"`` that makes detectors worse before the first task, to see
             that the self-check sees that; empty for none.
     """
+    # What is there lives as long as the process: no collection need look at it.
+    gc.freeze()
     if weakened:
         module, _, function = weakened.partition(":")
         getattr(importlib.import_module(module), function)()
@@ -159,6 +162,7 @@ def _safety(task: Task) -> Callable[[str], Any]:
             task.device,
             "generic",
             num_steady=num_steady,
+            keeps_nothing=task.device == "cpu" and not task.subject.is_stateful,
         )
     )
 

@@ -21,8 +21,9 @@ from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
 
 # An error in the fork server would end it without a word; in a child, the same error is told.
 with contextlib.suppress(Exception), torch.no_grad():
-    target = Target(
-        BUILTINS["token_gather"], Path("/"), "decode", torch.device("cpu"), torch.float8_e4m3fn
-    )
-    Capture(set_on_launch).record(target)
-    shadow_run(target, CYCLE, set_on_launch, grows=False)
+    for workload in ("decode", "decode-swa"):
+        target = Target(
+            BUILTINS["token_gather"], Path("/"), workload, torch.device("cpu"), torch.float8_e4m3fn
+        )
+        Capture(set_on_launch).record(target)
+        shadow_run(target, CYCLE, set_on_launch, grows=False)
