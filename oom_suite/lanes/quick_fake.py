@@ -197,7 +197,9 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
             argument=argument,
             is_argument=is_argument,
         )
-        if argument is None and not _fills(made, storage.nbytes()):
+        end = _end(made)
+        # To view what lies beyond a storage would make that larger; torch's fakes let it be.
+        if end > storage.nbytes() or (argument is None and (made.offset or end < storage.nbytes())):
             raise _Unknown
         return made
 
@@ -243,8 +245,7 @@ def _share(tensor: torch.Tensor, storage: torch.UntypedStorage) -> bool:
     return bool(tensor.untyped_storage()._cdata == storage._cdata)  # noqa: SLF001 - no public name
 
 
-def _fills(made: _Made, num_bytes: int) -> bool:
-    """Whether a new storage is as large as its tensor, and no larger."""
+def _end(made: _Made) -> int:
+    """The byte behind the last of a tensor in its storage."""
     last = sum((size - 1) * step for size, step in zip(made.size, made.stride, strict=True))
-    needed = 0 if 0 in made.size else (last + 1) * made.dtype.itemsize
-    return made.offset == 0 and num_bytes == needed
+    return 0 if 0 in made.size else (made.offset + last + 1) * made.dtype.itemsize
