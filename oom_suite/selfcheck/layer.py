@@ -35,23 +35,19 @@ _ABOUT_TWO_POOLS = frozenset(
         "keys_for_every_head",
         "top_k_squared",
         "window_times_top_k",
-        # Twins whose oddity is the order of both, and others, so that two pools have false alarms
-        # looked for in their laws, too.
-        "duplicates_found_by_sort",
-        "flat_addresses",
-        "keys_in_two_halves",
+        # Twins whose oddity is what they do with both: in which order, and with all logits at once.
         "pools_in_other_order",
         "softmax_in_two_passes",
-        "sorted_entries",
-        "strided_view",
-        "view_into_a_larger_buffer",
+        # Twins with a workspace that grows with the context: a sliding window's has a fixed width.
+        "workspace_in_a_global",
+        "workspace_that_settles",
     }
 )
 
 
 def on_its_layer(subject: Subject) -> Subject:
     """The subject with the workload that it is tried with."""
-    is_about_one = subject.function not in _ABOUT_TWO_POOLS and not subject.is_stateful
+    is_about_one = subject.function not in _ABOUT_TWO_POOLS
     if subject.workload == "decode" and subject.group in _GROUPS and is_about_one:
         return replace(subject, workload="decode-swa")
     return subject

@@ -59,10 +59,15 @@ def tasks(only: str | None, device: str) -> list[Task]:
     return sorted((*twins, *mutants), key=lambda task: _rank(task, device))
 
 
-def _rank(task: Task, device: str) -> tuple[bool, bool, bool]:
-    """What comes first: on a GPU, what has a process of its own; twins; laws."""
-    is_own = device != "cpu" and task.subject.is_stateful
-    return not is_own, len(task.detectors) == 1, LAW not in task.detectors
+def _rank(task: Task, device: str) -> tuple[bool, bool, bool, bool]:
+    """What comes first: on a GPU, what has a process of its own; twins; laws.
+
+    On a CPU what keeps state comes after its like: the forks of its law find in the child what
+    torch computed for those.
+    """
+    is_stateful = task.subject.is_stateful
+    is_own = device != "cpu" and is_stateful
+    return not is_own, len(task.detectors) == 1, LAW not in task.detectors, is_stateful
 
 
 def growing(num_blocks: int) -> Task:
