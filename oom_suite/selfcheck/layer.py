@@ -1,7 +1,8 @@
 """On which layer a subject is tried: of a sliding window alone, unless it is about two pools.
 
 A step reads both of its pools with the same lines. On a layer with one pool the same fault is
-there, the same detector must see it, and a law has half the operators and fewer axes.
+there and the same detector must see it; a law has half the operators and fewer axes there, and
+what an over-read reads is found in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from oom_suite.records.selfcheck import LIMIT_GROUP
-from oom_suite.subjects.faulty.record import Mutant, Twin
+from oom_suite.subjects.faulty.record import LAW, Mutant, Twin
 
 Subject = TypeVar("Subject", Mutant, Twin)
 
-_GROUPS = frozenset({"growth", "axes", "twins", LIMIT_GROUP})
-"""Groups that have laws; what has none is tried in a moment on either layer."""
+_SEARCHING = frozenset({LAW, "reads"})
+"""Detectors that take many runs; the others try a mutant in a moment on either layer."""
 
 _ABOUT_TWO_POOLS = frozenset(
     {
@@ -35,6 +35,10 @@ _ABOUT_TWO_POOLS = frozenset(
         "keys_for_every_head",
         "top_k_squared",
         "window_times_top_k",
+        # Over-reads of padding, which the steps of the window have not, and of whole blocks.
+        "padding_wraps_around",
+        "next_block",
+        "last_block_always",
         # Twins whose oddity is what they do with both: in which order, and with all logits at once.
         "pools_in_other_order",
         "softmax_in_two_passes",
@@ -47,7 +51,8 @@ _ABOUT_TWO_POOLS = frozenset(
 
 def on_its_layer(subject: Subject) -> Subject:
     """The subject with the workload that it is tried with."""
+    is_searched = isinstance(subject, Twin) or subject.detector in _SEARCHING
     is_about_one = subject.function not in _ABOUT_TWO_POOLS
-    if subject.workload == "decode" and subject.group in _GROUPS and is_about_one:
+    if subject.workload == "decode" and is_searched and is_about_one:
         return replace(subject, workload="decode-swa")
     return subject

@@ -19,9 +19,9 @@ def test_every_name_that_is_listed_is_there():
     assert set() == layer._ABOUT_TWO_POOLS - {one.function for one in (*MUTANTS, *TWINS)}
 
 
-@pytest.mark.parametrize("group", ["growth", "axes", "twins"])
+@pytest.mark.parametrize("group", ["growth", "axes", "twins", "reach"])
 def test_both_layers_are_tried(group):
-    """No group of laws is tried on one layer alone."""
+    """No group that is searched for long is tried on one layer alone."""
     assert {"decode", "decode-swa"} == {subject.workload for subject in tried(group)}
 
 
@@ -34,8 +34,11 @@ def test_a_fault_in_the_compressed_pool_keeps_it():
     )
 
 
-def test_what_has_no_law_or_keeps_state_stays_as_it_is():
-    """Reads, writes and the like are tried as the catalog says; so is a workspace in a global."""
-    same = [one for one in MUTANTS if one.group not in {"growth", "axes"}]
+def test_what_no_detector_searches_for_stays_as_it_is():
+    """Writes, capture and the like are tried as the catalog says.
+
+    So is a workspace in a global: contexts grow in the compressed pool alone.
+    """
+    same = [one for one in MUTANTS if one.detector not in {"law", "reads"}]
     same += [one for one in TWINS if one.is_stateful]
     assert same == [on_its_layer(one) for one in same]

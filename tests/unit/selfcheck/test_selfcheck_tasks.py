@@ -21,3 +21,11 @@ def test_on_a_gpu_what_needs_a_process_of_its_own_comes_first():
 def test_a_group_keeps_to_its_own():
     """One group has no other's subjects."""
     assert {"twins", "builders"} == {t.subject.group for t in tasks(TWINS_GROUP, "cpu")}
+
+
+def test_on_a_cpu_what_keeps_state_comes_after_its_like():
+    """The forks of its law find in their child what torch computed for those."""
+    twins = [task for task in tasks(TWINS_GROUP, "cpu") if len(task.detectors) > 1]
+    is_stateful = [task.subject.is_stateful for task in twins]
+    assert any(is_stateful)
+    assert sorted(is_stateful) == is_stateful
