@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
     FakeTensorMode,
 )
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_map_only
 
 from oom_suite.errors import LaneError
@@ -151,7 +151,7 @@ class IndexValues(DispatchMode):
             raise self._refusal(
                 "aten::_local_scalar_dense (.item(), int(), bool(), .tolist()) reads"
             )
-        with _disable_current_modes():
+        with no_dispatch():
             return self._values.of(tensor).item()
 
     def _refusal(self, what: str) -> LaneError:
@@ -167,7 +167,7 @@ class IndexValues(DispatchMode):
         changed.pop("pin_memory", None)
         if changed.get("device") is not None:
             changed["device"] = torch.device("cpu")
-        with _disable_current_modes():
+        with no_dispatch():
             real_args, real_kwargs = with_tensors(self._values.of, (args, changed))
             result = func(*real_args, **real_kwargs)
             if operator(func).family in _FACTORIES_OF_GARBAGE:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._mode_utils import no_dispatch
 
 from oom_suite.lanes.operands import device_of
 
@@ -65,7 +65,7 @@ class RealValues:
         """Remember the values of a new fake tensor where they are worth it."""
         if not is_kept(fake):
             return
-        with _disable_current_modes():
+        with no_dispatch():
             if real.stride() != fake.stride() or real.storage_offset() != fake.storage_offset():
                 laid_out = torch.empty_strided(fake.size(), fake.stride(), dtype=real.dtype)
                 real = laid_out.copy_(real)

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 SCENARIO = "issue-41962"
 _STATELESS = "token_gather"
 """A subject that may be called in a process whose forks are to begin afresh."""
-_NUM_STEADY_OF_A_TWIN = 36
-"""Steady steps of its creep run: six cycles."""
+_NUM_STEADY_OF_A_TWIN = 24
+"""Steady steps of its creep run: each shape twice with each of the four contents it may have."""
 _ROOT = Path(__file__).parents[2]
 
 
