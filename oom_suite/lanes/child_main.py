@@ -31,7 +31,13 @@ _HARNESS = (str(Path(__file__).parent) + "/", str(Path(__file__).parent.parent /
 _STDLIB = sysconfig.get_path("stdlib") + "/"
 _NO_GPU = "0 active drivers"
 """Source: Triton 3.9 ``triton/runtime/driver.py``: no backend finds a device."""
-_NO_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "failed to map segment from shared object",
+    "out of memory",
+    "std::bad_alloc",
+)
+"""What a limit of the address space sounds like, to torch, to the dynamic linker and to C++."""
 
 
 class Outcome(enum.Enum):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from oom_suite.lanes.child_main import classify
 from oom_suite.lanes.isolation import Child, ChildError, Outcome
 
 ACTIONS = """
@@ -174,13 +175,24 @@ def test_a_handler_that_cannot_be_made_is_told():
 
 
 def test_more_memory_than_allowed_is_out_of_memory():
-    """A request over the limit fails with the limit named; one under it does not."""
-    limit = {"memory_limit_bytes": 2 * 2**30, "preload": ("torch",)}
+    """A request over the limit fails with the limit named; one under it does not.
+
+    The limit leaves room for the libraries of a torch with CUDA, six GiB of addresses.
+    """
+    limit = {"memory_limit_bytes": 16 * 2**30, "preload": ("torch",)}
     outcome, message, _ = failure("huge", 2**40, **limit)
-    assert Outcome.OUT_OF_MEMORY is outcome
-    assert "(limited to 2.00 GiB)" in message
+    assert Outcome.OUT_OF_MEMORY is outcome, message
+    assert "(limited to 16.00 GiB)" in message
     with act("huge", **limit) as child:
         assert (16,) == tuple(child.ask(16))
+
+
+def test_a_library_that_finds_no_room_is_out_of_memory():
+    """Under a limit of the address space, loading torch itself may be what fails."""
+    error = ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    outcome, line = classify(error, 2 * 2**30)
+    assert Outcome.OUT_OF_MEMORY is outcome
+    assert f"ImportError: {error} (limited to 2.00 GiB)" == line
 
 
 def test_output_of_the_code_is_not_ours(capfd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def resident_bytes(trace):
     return reading.num_bytes
 
 
+def uncounted_bytes():
+    """How far Linux's figure for a process may be off: each core counts some pages by itself.
+
+    Source: Linux 6.2 and later, ``lib/percpu_counter.c``: ``percpu_counter_batch``.
+    """
+    num_cores = os.cpu_count() or 1
+    return num_cores * max(32, 2 * num_cores) * os.sysconf("SC_PAGE_SIZE")
+
+
 def touched(x):
     return torch.ones(NUM_BYTES // 4, device=x.device)
 
@@ -33,7 +43,7 @@ def test_the_process_s_peak_stands_beside_the_trace(measure):
     trace = measure(touched, lambda device: (torch.zeros(4, device=device),))
     assert NUM_BYTES == trace.peak().num_bytes
     grown_bytes = resident_bytes(trace)
-    assert NUM_BYTES <= grown_bytes + MIB
+    assert NUM_BYTES <= grown_bytes + MIB + uncounted_bytes()
     assert grown_bytes < NUM_BYTES + 32 * MIB
 
 
