@@ -49,7 +49,7 @@ SCENARIO = "issue-41962"
 _STATELESS = "token_gather"
 """A subject that may be called in a process whose forks are to begin afresh."""
 _NUM_STEADY_OF_A_TWIN = 24
-"""Steady steps of its creep run: each shape twice with each of the four contents it may have."""
+"""Steady steps of its creep run: batches and contents come again after 12."""
 _ROOT = Path(__file__).parents[2]
 
 
