@@ -13,6 +13,7 @@ from oom_suite.lanes import quick_fake, shadow
 from oom_suite.lanes.operands import DEVICE_QUERY
 from oom_suite.lanes.quick_fake import QuickFakeMode
 from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.lanes.shadow_device import shadow_device
 from oom_suite.subjects.decode import BUILTINS
 from oom_suite.workloads.decode import build, build_swa_only
 
@@ -193,11 +194,13 @@ def test_another_default_dtype_is_another_call(monkeypatch):
 
 def test_gradients_pass_through_what_is_known():
     """A training step's second time has its gradients, at the right sizes."""
+    # torch counts the devices that gradients may be on once, with the first backward pass.
+    device = shadow_device()
     mode = QuickFakeMode()
     for _ in range(2):
         with mode:
-            weight = torch.nn.Parameter(empty(4, 3))
-            (empty(5, 4) @ weight).relu().sum().backward()
+            weight = torch.nn.Parameter(torch.empty(4, 3, device=device))
+            (torch.empty(5, 4, device=device) @ weight).relu().sum().backward()
         assert (4, 3) == tuple(weight.grad.shape)
 
 
