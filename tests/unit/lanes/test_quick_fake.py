@@ -13,7 +13,6 @@ from oom_suite.lanes import quick_fake, shadow
 from oom_suite.lanes.operands import DEVICE_QUERY
 from oom_suite.lanes.quick_fake import QuickFakeMode
 from oom_suite.lanes.shadow import ShadowLane
-from oom_suite.lanes.shadow_device import shadow_device
 from oom_suite.subjects.decode import BUILTINS
 from oom_suite.workloads.decode import build, build_swa_only
 
@@ -119,6 +118,14 @@ def asked(monkeypatch):
     return found
 
 
+@pytest.fixture
+def lanes(monkeypatch):
+    """The shadow lane, and the same with torch's own fakes."""
+    quick = ShadowLane(Path("/"))
+    monkeypatch.setattr(shadow, "QuickFakeMode", torch_mode)
+    return quick, ShadowLane(Path("/"))
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("grad", ["no-grad", "grad", "inference"])
 def test_known_again_as_torch_would_say(name, grad):
@@ -192,29 +199,35 @@ def test_another_default_dtype_is_another_call(monkeypatch):
     assert (F32, torch.float64) == (before, after)
 
 
-def test_gradients_pass_through_what_is_known():
-    """A training step's second time has its gradients, at the right sizes."""
-    # torch counts the devices that gradients may be on once, with the first backward pass.
-    device = shadow_device()
-    mode = QuickFakeMode()
-    for _ in range(2):
-        with mode:
-            weight = torch.nn.Parameter(torch.empty(4, 3, device=device))
-            (torch.empty(5, 4, device=device) @ weight).relu().sum().backward()
-        assert (4, 3) == tuple(weight.grad.shape)
+def test_gradients_pass_through_what_is_known(lanes):
+    """A training step has its gradients and the trace that torch gives it, the second time too."""
+    quick, slow = lanes
+    grads = []
+
+    def step(sizes, device):
+        weight = torch.nn.Parameter(torch.ones(4, 3, device=device))
+        inputs = torch.ones(sizes["n"], 4, device=device)
+
+        def call():
+            (inputs @ weight).relu().sum().backward()
+            grads.append(tuple(weight.grad.shape))
+
+        return call
+
+    right = slow.run(step, {"n": 5})
+    assert [right] * 2 == [quick.run(step, {"n": 5}) for _ in range(2)]
+    assert [(4, 3)] * 3 == grads
 
 
 @pytest.mark.parametrize("builder", [build, build_swa_only])
 @pytest.mark.parametrize("subject", sorted(BUILTINS))
-def test_traces_are_those_of_torch(subject, builder, monkeypatch):
+def test_traces_are_those_of_torch(subject, builder, lanes):
     """Every built-in's trace is the same with torch's own mode, event by event."""
 
     def step(sizes, device):
         arguments = builder(sizes, device)
         return torch.no_grad()(lambda: BUILTINS[subject](**arguments))
 
-    quick = ShadowLane(Path("/"))
-    monkeypatch.setattr(shadow, "QuickFakeMode", torch_mode)
-    slow = ShadowLane(Path("/"))
+    quick, slow = lanes
     for sizes in (SMALL.sizes, {**SMALL.sizes, "num_tokens": 1}, SMALL.sizes):
         assert slow.run(step, sizes) == quick.run(step, sizes)
