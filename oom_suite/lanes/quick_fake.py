@@ -1,9 +1,9 @@
-"""A fake tensor mode that knows again, in a fifth of torch's time, what an operator gave before.
+"""A fake tensor mode that knows again what an operator gave before, in less time than torch.
 
 torch remembers the results of operators on fake tensors, too; but its key takes every tensor
 apart in Python, for symbols, sparse layouts and subclasses. What the code under test does almost
 always has none of these: plain strided tensors of known sizes. Those are looked up here, and
-all else is left to torch.
+all else is left to torch. `benchmarks/bench_fakes.py` has the ratio.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from oom_suite.lanes.operands import has_tensors, operator, tensors
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-_PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.layout, torch.memory_format)
-_SCALARS = frozenset({*_PLAIN, torch.device})
+_OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.device)
+_SCALARS = frozenset({int, float, bool, str, type(None), *_OF_TORCH})
 
 _UNSURE = frozenset({"aten::lift", "aten::lift_fresh", "aten::lift_fresh_copy", "aten::set_"})
 _UNSURE_TAGS = frozenset({torch.Tag.data_dependent_output, torch.Tag.inplace_view})
@@ -152,6 +152,7 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
             tensor.fake_mode is self
             and tensor.constant is None
             and tensor.layout is torch.strided
+            and not tensor.is_quantized
             and not tensor.is_conj()
             and not tensor.is_neg()
         )
