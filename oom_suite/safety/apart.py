@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
+from oom_suite.errors import LaneError, OomSuiteError
 from oom_suite.lanes.shadow import ShadowLane
 from oom_suite.safety import forked
 
@@ -49,9 +50,17 @@ def in_place(work: Callable[[], Answer], time_limit_s: float) -> Answer:
     Args:
         work: as of `in_fork`.
         time_limit_s: not kept; who runs this process keeps its own.
+
+    Raises:
+        LaneError: it raised.
     """
     del time_limit_s
-    return work()
+    try:
+        return work()
+    except OomSuiteError as error:
+        raise LaneError(str(error)) from error
+    except Exception as error:
+        raise LaneError(forked.line_of(error)) from error
 
 
 @functools.cache

@@ -71,7 +71,7 @@ def _answer(work: Callable[[], object], writing: int) -> None:
         torch.set_num_threads(1)
         text = pickle.dumps((True, work()))
     except BaseException as error:  # noqa: BLE001 - SystemExit in code under test, too
-        shown = str(error) if isinstance(error, OomSuiteError) else _line(error)
+        shown = str(error) if isinstance(error, OomSuiteError) else line_of(error)
         text = pickle.dumps((False, shown))
     try:
         with os.fdopen(writing, "wb") as sink:
@@ -80,7 +80,8 @@ def _answer(work: Callable[[], object], writing: int) -> None:
         os._exit(0)
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
+    """An error as one line, with its type."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
