@@ -37,7 +37,7 @@ def refusal(kind: str) -> str:
     how = f"run it in an image that has one (this Python is {sys.executable})"
     if importlib.util.find_spec("torch") is None:
         return f"{wanted}, and this environment has no torch: {how}"
-    import torch  # noqa: PLC0415  # only when it is there
+    import torch  # only when it is there
 
     if not getattr(torch.version, kind, None):
         return f"{wanted}, and torch {torch.__version__} has torch.version.{kind} empty: {how}"

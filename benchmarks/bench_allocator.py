@@ -29,7 +29,7 @@ _seconds: dict[str, float] = {}
 
 def decode_steps() -> Trace:
     """A thousand steps of 75 requests each, 1 KiB to 64 MiB, freed within the step."""
-    source = random.Random(0)  # noqa: S311 - sizes, not secrets
+    source = random.Random(0)
     sizes = [int(2 ** source.uniform(10, 26)) for _ in range(75)]
     allocations, events = [], []
     for _ in range(NUM_STEPS):
@@ -38,7 +38,7 @@ def decode_steps() -> Trace:
             live.append(len(allocations))
             events.append(Event("alloc", len(allocations)))
             allocations.append(Allocation(size, "aten.empty", ()))
-            if len(live) > 12:  # noqa: PLR2004 - about what a decode step keeps alive
+            if len(live) > 12:
                 events.append(Event("free", live.pop(source.randrange(len(live)))))
         events.extend(Event("free", index) for index in live)
     return Trace("shadow", {}, tuple(allocations), tuple(events))

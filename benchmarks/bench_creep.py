@@ -12,8 +12,8 @@ import torch
 
 from oom_suite.safety.creep import judged
 from oom_suite.safety.creep_run import real_run, shadow_run
-from oom_suite.safety.protocol import Target
-from oom_suite.subjects.decode import BUILTINS
+from oom_suite.safety.steps import Target
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
 NUM_STEADY = 102
 ROOT = Path(__file__).parents[1]

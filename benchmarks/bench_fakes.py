@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from oom_suite.geometry.scenarios import ISSUE_41962
-from oom_suite.lanes import shadow
-from oom_suite.lanes.shadow import ShadowLane
-from oom_suite.subjects.decode import BUILTINS
-from oom_suite.workloads.decode import build
+from oom_suite.tracing import shadow
+from oom_suite.tracing.shadow import ShadowLane
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962
+from oom_suite.workloads.sparse_mla.step import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from oom_suite.lanes.recorder import Recorder, lines_under_test
+from oom_suite.tracing.recorder import Recorder
+from oom_suite.tracing.source_lines import lines_under_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ class NoOp(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204 - torch's signature, as short as it gets
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator."""
         return func(*args, **(kwargs or {}))
 
@@ -68,7 +69,7 @@ def recorder() -> None:
 
 def mem_tracker() -> None:
     """The work under torch's own memory tracker."""
-    from torch.distributed._tools.mem_tracker import MemTracker  # noqa: PLC0415 - slow to import
+    from torch.distributed._tools.mem_tracker import MemTracker
 
     with MemTracker():
         work()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oom_suite.law_tests import memory_law
+    from oom_suite.pipeline.law_tests import memory_law
 
 __all__ = ["memory_law"]
 
@@ -13,7 +13,7 @@ __all__ = ["memory_law"]
 def __getattr__(name: str) -> Any:
     """The public names, each imported when it is first asked for."""
     if name == "memory_law":
-        from oom_suite.law_tests import memory_law  # noqa: PLC0415 - only its users wait for torch
+        from oom_suite.pipeline.law_tests import memory_law
 
         return memory_law
     msg = f"module {__name__!r} has no attribute {name!r}"

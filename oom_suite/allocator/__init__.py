@@ -1,16 +1,14 @@
 """The CUDA/HIP caching allocator, modelled: from requests to every counter torch keeps."""
 
-from oom_suite.allocator.failure import AllocatorOutOfMemoryError, Refusal
-from oom_suite.allocator.fragmentation import Fragmentation, fragmentation
 from oom_suite.allocator.history import Difference, Followed, follow, read_steps
 from oom_suite.allocator.model import CachingAllocator
+from oom_suite.allocator.reclaim import AllocatorOutOfMemoryError, Refusal
 from oom_suite.allocator.recording import Call, Compared, Mismatch, Recording, compare
 from oom_suite.allocator.replay import Replayed, peaks_of, replay
 from oom_suite.allocator.rounding import MIN_BLOCK_BYTES, round_request, taken_alone
-from oom_suite.allocator.settings import AllocatorSettings
-from oom_suite.allocator.settings_text import parse_settings
+from oom_suite.allocator.settings import AllocatorSettings, parse_settings
 from oom_suite.allocator.state import Step
-from oom_suite.allocator.statistics import Stat, Statistics
+from oom_suite.allocator.statistics import Fragmentation, Stat, Statistics, fragmentation
 
 __all__ = [
     "MIN_BLOCK_BYTES",

@@ -39,7 +39,7 @@ class Block:
         "stream",
     )
 
-    def __init__(  # noqa: PLR0913 - a plain record, but one that is changed in place
+    def __init__(
         self,
         pool: BlockPool,
         stream: int,

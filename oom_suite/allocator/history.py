@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.allocator.failure import AllocatorOutOfMemoryError
 from oom_suite.allocator.model import CachingAllocator
+from oom_suite.allocator.reclaim import AllocatorOutOfMemoryError
 from oom_suite.allocator.state import Step
 from oom_suite.errors import UsageError
 

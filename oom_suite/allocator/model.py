@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.allocator import expandable, reclaim
+from oom_suite.allocator import driver as expandable
+from oom_suite.allocator import reclaim
 from oom_suite.allocator.driver import Driver
-from oom_suite.allocator.failure import AllocatorOutOfMemoryError, Refusal
-from oom_suite.allocator.pools import should_split
+from oom_suite.allocator.pools import should_split, take_segment
+from oom_suite.allocator.reclaim import AllocatorOutOfMemoryError, Refusal
 from oom_suite.allocator.rounding import MAX_SMALL_BYTES, block_bytes, segment_bytes
-from oom_suite.allocator.segments import take_segment
 from oom_suite.allocator.settings import AllocatorSettings
 from oom_suite.allocator.state import State, Step
 from oom_suite.errors import UsageError
@@ -37,7 +37,7 @@ class CachingAllocator:
     processes), nor what the driver rounds a segment to.
     """
 
-    def __init__(  # noqa: PLR0913 - each one is a fact about the machine, all but one by name
+    def __init__(
         self,
         settings: AllocatorSettings | None = None,
         *,

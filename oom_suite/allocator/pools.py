@@ -1,17 +1,53 @@
-"""A pool of free blocks, and which of them a request gets."""
+"""Segments and the free blocks in them: which one serves a request."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
+from oom_suite.allocator.blocks import Block
 from oom_suite.allocator.rounding import MAX_SMALL_BYTES, MIN_BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oom_suite.allocator.blocks import Block
     from oom_suite.allocator.settings import AllocatorSettings
+    from oom_suite.allocator.state import State
+
+
+def take_segment(state: State, pool: BlockPool, stream: int, num_bytes: int) -> Block | None:
+    """A new segment as one block that is in no pool; None when the device has no room.
+
+    Source: PyTorch 2.11, ``CUDACachingAllocator.cpp``, ``alloc_block``.
+    """
+    if not state.driver.has(num_bytes):
+        return None
+    state.driver.taken_bytes += num_bytes
+    block = Block(pool, stream, num_bytes, state.driver.place(num_bytes))
+    for counters in state.statistics.of(is_small=pool.is_small):
+        counters.segment.increase(1)
+        counters.reserved_bytes.increase(num_bytes)
+    if state.is_oversize(num_bytes):
+        state.statistics.oversize_segments.increase(1)
+    state.statistics.num_device_alloc += 1
+    state.tell("segment_alloc", block.address, num_bytes, stream)
+    return block
+
+
+def release_segment(state: State, block: Block) -> None:
+    """Give back a segment that is one free block.
+
+    Source: PyTorch 2.11, ``CUDACachingAllocator.cpp``, ``release_block``.
+    """
+    state.statistics.num_device_free += 1
+    state.tell("segment_free", block.address, block.num_bytes, block.stream)
+    state.driver.taken_bytes -= block.num_bytes
+    for counters in state.statistics.of(is_small=block.pool.is_small):
+        counters.segment.decrease(1)
+        counters.reserved_bytes.decrease(block.num_bytes)
+    if state.is_oversize(block.num_bytes):
+        state.statistics.oversize_segments.decrease(1)
+    block.pool.discard(block)
 
 
 class BlockPool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.allocator.failure import AllocatorOutOfMemoryError
 from oom_suite.allocator.history import place_as
 from oom_suite.allocator.model import CachingAllocator
-from oom_suite.allocator.settings_text import parse_settings
+from oom_suite.allocator.reclaim import AllocatorOutOfMemoryError
+from oom_suite.allocator.settings import parse_settings
 from oom_suite.allocator.state import Step
 
 if TYPE_CHECKING:

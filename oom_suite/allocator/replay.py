@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oom_suite.allocator.failure import AllocatorOutOfMemoryError, Refusal
-from oom_suite.allocator.fragmentation import Fragmentation, fragmentation
 from oom_suite.allocator.model import CachingAllocator
+from oom_suite.allocator.reclaim import AllocatorOutOfMemoryError, Refusal
+from oom_suite.allocator.statistics import Fragmentation, fragmentation
 from oom_suite.records import AllocatorPeaks
 
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from oom_suite.laws.bound import Excess, excess
 from oom_suite.laws.derivation import Change, Derivation, Violation
-from oom_suite.laws.evidence import allocate_alike, compared, dependences, unseen_growth
+from oom_suite.laws.evidence import Survey, allocate_alike, compared, dependences, unseen_growth
+from oom_suite.laws.explorer import probes
 from oom_suite.laws.fit import Fit, Regime
 from oom_suite.laws.grid import Grid
-from oom_suite.laws.probes import probes
-from oom_suite.laws.survey import Survey
 from oom_suite.records import Law, Polynomial
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from oom_suite.laws.differences import Index
+    from oom_suite.laws.evidence import Survey
     from oom_suite.laws.sites import Place
-    from oom_suite.laws.survey import Survey
     from oom_suite.records import Axis, Trace, Workload
 
 MAX_DEGREE = 2

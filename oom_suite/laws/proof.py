@@ -1,7 +1,8 @@
-"""The law of a subject, proved where its code can run on symbols, and fitted where it cannot."""
+"""The law in closed form, proved on symbols, and held against exact runs to the byte."""
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.explorer import Explorer
+from oom_suite.laws.judge import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from oom_suite.records.symbolic import Guard, Hints, Quantity, SymbolicTrace
 
     Prove = Callable[[Hints], SymbolicTrace]
+    from collections.abc import Callable, Iterable
+
+    from oom_suite.records import Polynomial
+    from oom_suite.records.symbolic import SymbolicTrace
+
 
 CLOSED_FORM = "closed form"
 FINITE_DIFFERENCES = "finite differences"
@@ -121,3 +128,148 @@ def prove(
         elapsed_s=time.perf_counter() - start,
         main=main,
     )
+
+
+_SEED = 41962
+_NUM_RANDOM = 4
+
+
+class DisagreementError(OomSuiteError):
+    """Two lanes say different bytes of the same call: an error of the suite, never of a subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a cross-check compared.
+
+    Attributes:
+        agreed: sizes at which law and exact run gave the same bytes.
+        skipped: sizes that no explored branch speaks of, or that could not be run, each with why.
+    """
+
+    agreed: tuple[Mapping[str, int], ...]
+    skipped: tuple[tuple[Mapping[str, int], str], ...] = ()
+
+
+def cross_check(
+    proof: Proof,
+    shadow: Callable[[Mapping[str, int]], Trace],
+    sizes_list: Iterable[Mapping[str, int]],
+) -> Agreement:
+    """At which of these sizes the law was compared with an exact run, and was right.
+
+    Raises:
+        DisagreementError: law and run differ by a single byte anywhere.
+    """
+    agreed: list[Mapping[str, int]] = []
+    skipped: list[tuple[Mapping[str, int], str]] = []
+    for sizes in sizes_list:
+        branch = proof.branch_at(sizes)
+        if branch is None:
+            skipped.append((sizes, "no branch that was explored speaks of them"))
+            continue
+        try:
+            trace = shadow(sizes)
+        except OomSuiteError as error:
+            skipped.append((sizes, str(error)))
+            continue
+        values = resolved(branch, trace)
+        missing = _missing(branch, values)
+        if missing:
+            skipped.append((sizes, f"the run does not tell {', '.join(sorted(missing))}"))
+            continue
+        _check_bounds(branch, values)
+        proved, exact = branch.law(values), trace.peak().num_bytes
+        if proved != exact:
+            raise DisagreementError(
+                f"the lanes disagree at {listed(sizes)}: prove says {proved:,} bytes, shadow "
+                f"{exact:,}; this is an error of the suite: please report it with the subject"
+            )
+        agreed.append(sizes)
+    return Agreement(tuple(agreed), tuple(skipped))
+
+
+def sample(workload: Workload, proof: Proof) -> list[dict[str, int]]:
+    """Sizes to compare at: the scenario, the least, every far value alone, some at random.
+
+    Axes that the law holds stay at its values.
+    """
+    start = dict(proof.law.sizes)
+    axes = [axis for axis in workload.axes if axis.name not in proof.law.held]
+    wishes = [start, {**start, **{axis.name: axis.lower for axis in axes}}]
+    for axis in axes:
+        wishes += [{**start, axis.name: value} for value in (axis.lower, *axis.far)]
+    chance = random.Random(_SEED)
+    for _ in range(_NUM_RANDOM):
+        drawn = {a.name: chance.randint(a.lower, max(a.lower, *a.far, 1)) for a in axes}
+        wishes.append({**start, **drawn})
+    settled = (workload.settle(wish) for wish in wishes)
+    return [dict(sizes) for sizes in settled if sizes is not None]
+
+
+def resolved(branch: Branch, trace: Trace) -> dict[str, int]:
+    """The axes' values and those of every quantity that the exact run lets one tell.
+
+    Requests of both runs come in the same order. One that is a multiple of an unknown quantity
+    gives its value; those of no bytes are in no exact run.
+
+    Args:
+        branch: the proved law and its symbolic run.
+        trace: the exact run at some sizes.
+    """
+    values = dict(trace.sizes)
+    for quantity in branch.trace.quantities:
+        if quantity.value is not None and quantity.value.names <= values.keys():
+            values[quantity.name] = int(quantity.value(values))
+    return values | _told(branch.trace, trace, values)
+
+
+def _told(symbolic: SymbolicTrace, trace: Trace, axes: Mapping[str, int]) -> dict[str, int]:
+    """What data decided in an exact run; nothing where its requests do not follow the proof's."""
+    values = dict(axes)
+    exact = iter(trace.allocations)
+    for request in symbolic.allocations:
+        unknown = request.requested.axes - values.keys()
+        if not unknown and request.requested(values) == 0:
+            continue
+        found = next(exact, None)
+        if found is None:
+            return {}
+        if unknown:
+            solved = _solved(request.requested, unknown, values, found.requested_bytes)
+            if found.stack != request.stack or solved is None:
+                return {}
+            values |= solved
+        elif request.requested(values) != found.requested_bytes:
+            return {}
+    return values
+
+
+def _solved(
+    requested: Polynomial, unknown: frozenset[str], values: Mapping[str, int], num_bytes: int
+) -> dict[str, int] | None:
+    """The one unknown name in a request, where it is there to the first power."""
+    if len(unknown) != 1:
+        return None
+    (name,) = unknown
+    if any(monomial.count(name) > 1 for monomial in requested.terms):
+        return None
+    base = requested({**values, name: 0})
+    slope = requested({**values, name: 1}) - base
+    if not slope or (num_bytes - base) % slope:
+        return None
+    return {name: int((num_bytes - base) / slope)}
+
+
+def _check_bounds(branch: Branch, values: Mapping[str, int]) -> None:
+    for quantity in branch.trace.quantities:
+        for bound in quantity.at_most if quantity.name in values else ():
+            if bound.names <= values.keys() and values[quantity.name] > bound(values):
+                raise DisagreementError(
+                    f"{quantity.name} is {values[quantity.name]:,} in an exact run, and prove "
+                    f"says at most {bound}; this is an error of the suite: please report it"
+                )
+
+
+def _missing(branch: Branch, values: Mapping[str, int]) -> frozenset[str]:
+    return branch.law.axes - values.keys()

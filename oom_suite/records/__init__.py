@@ -1,21 +1,20 @@
 """The records that pass between the parts of the suite. No torch, no behaviour beyond reading."""
 
-from oom_suite.records.bisection import Bisection
-from oom_suite.records.environment import Environment
 from oom_suite.records.frame import Frame
 from oom_suite.records.job import Afresh, Ask, Job
 from oom_suite.records.law import Contract, Law, Polynomial
 from oom_suite.records.measured_row import MeasuredRow
 from oom_suite.records.measurement import (
     AllocatorPeaks,
+    Environment,
     Measurement,
     OutOfMemory,
     Reading,
+    Reconciliation,
     Tenant,
     Workspace,
 )
-from oom_suite.records.reconciliation import Reconciliation
-from oom_suite.records.result import Blame, BudgetFit, Result, Verdict
+from oom_suite.records.result import Bisection, Blame, BudgetFit, Result, Verdict
 from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Workload
 

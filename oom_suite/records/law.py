@@ -121,7 +121,7 @@ class Polynomial:
         """``65536*swa_num_blocks + 8*num_tokens``: lowest degree first, a constant last."""
         if not self.terms:
             return "0"
-        text = "".join(part._term() for part in self.parts)  # noqa: SLF001 - its own class
+        text = "".join(part._term() for part in self.parts)
         return f"-{text[3:]}" if text.startswith(" - ") else text.removeprefix(" + ")
 
     def _term(self) -> str:

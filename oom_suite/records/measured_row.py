@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oom_suite.records.environment import Environment
-    from oom_suite.records.reconciliation import Reconciliation
+    from oom_suite.records.measurement import Environment, Reconciliation
 
 EXPLAINED = "explained"
 UNEXPLAINED = "unexplained"

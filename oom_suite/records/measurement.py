@@ -1,15 +1,113 @@
-"""A measurement: what the device, its driver and the operating system said of one call."""
+"""What a device, its driver and the system said of a call, and how that fits what was predicted."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.records.environment import Environment
 from oom_suite.records.frame import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What decides a measured figure besides the code and its sizes.
+
+    Attributes:
+        device_type: ``"cpu"``, ``"cuda"`` or ``"hip"``.
+        device: the device's name, for example ``NVIDIA H200``.
+        arch: its architecture, for example ``sm_90``, ``gfx942`` or ``x86_64``.
+        driver: the driver's version; empty where there is none or it does not say.
+        runtime: for example ``CUDA 13.0`` or ``ROCm 7.0``; empty on a CPU.
+        torch: torch's version with its build, for example ``2.11.0+cu130``.
+        allocator: the caching allocator's settings as text; empty for its defaults.
+    """
+
+    device_type: str
+    device: str
+    arch: str
+    driver: str
+    runtime: str
+    torch: str
+    allocator: str
+
+    def differences(self, other: Environment) -> tuple[str, ...]:
+        """One clause for each field that differs, for example ``driver 580.1 and 575.2``."""
+        return tuple(
+            f"{field.name} {mine or 'none'} and {theirs or 'none'}"
+            for field in fields(self)
+            if (mine := getattr(self, field.name)) != (theirs := getattr(other, field.name))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The environment as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """``measured = predicted + named workspaces + unexplained``, for requested and allocated.
+
+    Attributes:
+        predicted: the shadow lane's trace through the model of the allocator.
+        measured_requested_bytes: the measured peak of requests.
+        measured: all four peaks of the device's allocator; None on a CPU, which has none.
+        workspaces: what libraries made inside the call, by name.
+        workspaces_requested_bytes: what these add to the measured peak of requests.
+        workspaces_allocated_bytes: what these add to the measured peak of blocks.
+        bound_bytes: unexplained bytes, more or less, that are let pass.
+    """
+
+    predicted: AllocatorPeaks
+    measured_requested_bytes: int
+    measured: AllocatorPeaks | None = None
+    workspaces: tuple[Workspace, ...] = ()
+    workspaces_requested_bytes: int = 0
+    workspaces_allocated_bytes: int = 0
+    bound_bytes: int = 0
+
+    @property
+    def unexplained_requested_bytes(self) -> int:
+        """Requested bytes measured that are neither predicted nor a named workspace's."""
+        explained_bytes = self.predicted.requested_bytes + self.workspaces_requested_bytes
+        return self.measured_requested_bytes - explained_bytes
+
+    @property
+    def unexplained_allocated_bytes(self) -> int | None:
+        """The same of allocated bytes; None where no allocator counted them."""
+        if self.measured is None:
+            return None
+        explained_bytes = self.predicted.allocated_bytes + self.workspaces_allocated_bytes
+        return self.measured.allocated_bytes - explained_bytes
+
+    @property
+    def reserved_difference_bytes(self) -> int | None:
+        """Reserved bytes measured above those predicted: reported, and never judged."""
+        if self.measured is None:
+            return None
+        return self.measured.reserved_bytes - self.predicted.reserved_bytes
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is unexplained."""
+        return not self.unexplained_requested_bytes and not self.unexplained_allocated_bytes
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether what is unexplained keeps to the bound, above and below."""
+        unexplained = (self.unexplained_requested_bytes, self.unexplained_allocated_bytes or 0)
+        return all(abs(num_bytes) <= self.bound_bytes for num_bytes in unexplained)
+
+    def to_json(self) -> dict[str, Any]:
+        """The reconciliation as JSON values, its differences among them."""
+        return {
+            **asdict(self),
+            "unexplained_requested_bytes": self.unexplained_requested_bytes,
+            "unexplained_allocated_bytes": self.unexplained_allocated_bytes,
+            "reserved_difference_bytes": self.reserved_difference_bytes,
+        }
 
 
 @dataclass(frozen=True, slots=True)

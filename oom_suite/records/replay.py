@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oom_suite.records.environment import Environment
     from oom_suite.records.frame import Frame
-    from oom_suite.records.measurement import OutOfMemory
+    from oom_suite.records.measurement import Environment, OutOfMemory
 
 
 class Role(enum.Enum):

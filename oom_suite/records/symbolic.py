@@ -88,7 +88,7 @@ def _parsed(text: str) -> ast.Expression:
     return ast.parse(text, mode="eval")
 
 
-def _value(node: ast.expr, values: Mapping[str, int]) -> Any:  # noqa: PLR0911 - one a node
+def _value(node: ast.expr, values: Mapping[str, int]) -> Any:
     match node:
         case ast.Constant(value=value):
             return value

@@ -1,4 +1,4 @@
-"""A trace: the allocate and free events of one call, as every lane writes them."""
+"""A trace: every allocation and free of one call, with the lines that asked for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from oom_suite.records.measurement import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
 
 ALLOCATOR = "allocator"
 """The operator of a request that a device's allocator recorded: it does not know who asked."""

@@ -9,9 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from oom_suite.records import Verdict
-from oom_suite.report.failure import failure_text
 from oom_suite.report.rows import brief, printable
-from oom_suite.report.wording import num_bytes_text, verdict_text
+from oom_suite.report.wording import failure_text, num_bytes_text, verdict_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

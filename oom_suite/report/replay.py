@@ -167,7 +167,7 @@ def share_text(part_bytes: int | None, whole_bytes: int) -> str:
     if part_bytes is None or whole_bytes == 0:
         return "-"
     percent = 100 * part_bytes / whole_bytes
-    return "<0.01 %" if 0 < percent < 0.01 else f"{percent:.2f} %"  # noqa: PLR2004 - two decimals
+    return "<0.01 %" if 0 < percent < 0.01 else f"{percent:.2f} %"
 
 
 def closing_text(story: Replay) -> str:

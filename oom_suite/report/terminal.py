@@ -1,4 +1,4 @@
-"""Results for a person at a terminal, or for a log when the output is piped."""
+"""The table of results on a terminal, and the search of a bisection."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from oom_suite.records import Verdict
-from oom_suite.report.failure import INDENT, LABEL_WIDTH, failure_text
-from oom_suite.report.measured_summary import measured_summary
+from oom_suite.report.measured import measured_summary
 from oom_suite.report.rows import brief, printable
 from oom_suite.report.wording import (
+    INDENT,
+    LABEL_WIDTH,
+    boundary_lines,
     budget_text,
     closing_line,
     failure_rows,
+    failure_text,
     headline,
     law_lines,
     needs_block,
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from oom_suite.records import Result
+    from oom_suite.records import Bisection, Result
+
 
 MIN_PIPED_WIDTH = 100
 # At 100 columns: 14 subject, 15 verdict, 28 law, 10 peak, 10 largest, 13 budget, 10 between them.
@@ -169,3 +173,10 @@ def _print_block(result: Result, console: Console) -> None:
             grid.add_row(label, Text(text, style=alarm if line.guilty else ""))
     console.print(grid)
     console.print()
+
+
+def render_bisection(bisection: Bisection, console: Console) -> None:
+    """Print every result as one table, and below it the boundary with the change of the law."""
+    print_table(bisection.tried, console)
+    for line in boundary_lines(bisection):
+        console.print(Text(line), soft_wrap=True, highlight=False)

@@ -1,20 +1,21 @@
-"""What a result says in words: the one source of wording for every report."""
+"""The words for a result: its headline, its law with the guilty term marked, the whole failure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from oom_suite.budgets import is_total
 from oom_suite.records import Verdict
 from oom_suite.report.measured import measured_rows
 from oom_suite.report.rows import Line, Row, brief, printable
+from oom_suite.targets.budgets import is_total
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from oom_suite.records import Bisection, Blame, BudgetFit, Polynomial, Result
+
 
 _REPRODUCES = "reproduces "
 
@@ -219,3 +220,17 @@ def boundary_lines(bisection: Bisection) -> tuple[str, ...]:
         for result in bisection.unjudged
     )
     return tuple(lines)
+
+
+LABEL_WIDTH = 9
+INDENT = "  "
+
+
+def failure_text(result: Result) -> str:
+    """The result in full as lines of plain text, unwrapped: paths stay whole and clickable."""
+    lines = [headline(result)]
+    for row in failure_rows(result):
+        for index, line in enumerate(row.lines):
+            label = row.label if index == 0 else ""
+            lines.append(f"{INDENT}{label:<{LABEL_WIDTH}}{line.text}".rstrip())
+    return "\n".join(lines)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from oom_suite.errors import LaneError
+from oom_suite.processes.forked import in_fork
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit, Region
-from oom_suite.safety.forked import in_fork
 from oom_suite.safety.placements import (
     BLOCK_SIZE,
     NUM_BLOCKS,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
 
 NOT_PROVED = (
     "Past the largest address tried, about 8 GiB into a pool; or with two pools in one buffer."

@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING
 import torch
 
 from oom_suite.errors import OomSuiteError
-from oom_suite.geometry.scenarios import SMALL, resize
-from oom_suite.lanes.shadow import ShadowLane
-from oom_suite.lanes.shadow_device import shadow_device
-from oom_suite.lanes.under_test import lines_under_test
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.apart import in_fork
 from oom_suite.safety.capture_record import CaptureWatch, told_to
 from oom_suite.safety.cpu_replay import cpu_replays
+from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.safety.graph_replay import graph_replays
-from oom_suite.workloads.decode import build, build_swa_only
+from oom_suite.tracing.shadow import ShadowLane
+from oom_suite.tracing.shadow_device import shadow_device
+from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
+from oom_suite.workloads.sparse_mla.step import build, build_swa_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from oom_suite.safety.apart import Runs
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.fake_isolation import Runs
+    from oom_suite.safety.steps import Target
 
     LaunchHook = Callable[[str, list[object]], None]
 

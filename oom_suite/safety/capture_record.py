@@ -9,17 +9,17 @@ from unittest import mock
 
 import torch
 
-from oom_suite.lanes.dispatch_mode import DispatchMode
-from oom_suite.lanes.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.records.safety import Hit
 from oom_suite.safety import capture_table as table
+from oom_suite.tracing.lane import DispatchMode
+from oom_suite.tracing.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from oom_suite.lanes.source_lines import SourceLines
     from oom_suite.safety.capture_table import Refused
+    from oom_suite.tracing.source_lines import SourceLines
 
 SYNCHRONIZE = "synchronize"
 _COPIES = frozenset({"aten::_to_copy", "aten::copy_"})
@@ -101,7 +101,7 @@ class CaptureWatch(DispatchMode):
         if kwargs.get("pin_memory") or operator(func).family in _PINS:
             for tensor in tensors(result):
                 storage = tensor.untyped_storage()
-                self._pinned[storage._cdata] = weakref.ref(storage)  # noqa: SLF001 - the storage's only identity
+                self._pinned[storage._cdata] = weakref.ref(storage)
         return result
 
     def note(self, kind: str, text: str) -> None:
@@ -144,7 +144,7 @@ class CaptureWatch(DispatchMode):
             if self._is_assigned(args[1]) and args[0].dim() == 0:
                 return table.ELEMENT_COPY
             target, source = device_of(args[0]).type, device_of(args[1]).type
-            waits = not kwargs.get("non_blocking", args[2] if len(args) > 2 else False)  # noqa: PLR2004 - a position in the operator's schema
+            waits = not kwargs.get("non_blocking", args[2] if len(args) > 2 else False)
             pinned = self._is_pinned(args[0] if target == "cpu" else args[1])
         if {source, target} != {"cpu", self._device_type}:
             return None
@@ -152,7 +152,7 @@ class CaptureWatch(DispatchMode):
 
     def _is_pinned(self, tensor: torch.Tensor) -> bool:
         storage = tensor.untyped_storage()
-        known = self._pinned.get(storage._cdata)  # noqa: SLF001 - the storage's only identity
+        known = self._pinned.get(storage._cdata)
         return known is not None and known() is not None
 
     def _is_assigned(self, tensor: torch.Tensor) -> bool:
@@ -166,7 +166,7 @@ class CaptureWatch(DispatchMode):
         others = [
             one for one in args[1] if one is not None and one.dtype not in {torch.bool, torch.uint8}
         ]
-        accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)  # noqa: PLR2004 - a position in the operator's schema
+        accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)
         value = args[2]
         on_host = device_of(value).type == "cpu" or self._is_assigned(value)
         if on_host and len(masks) == 1 and not others and not accumulate:
@@ -186,7 +186,7 @@ def told_to(watch: CaptureWatch) -> Iterator[None]:
     def instead(what: str) -> Callable[..., bool]:
         return lambda *_, **__: watch.waited(what)
 
-    show = torch._tensor_str._str  # noqa: SLF001 - what every way of printing a tensor calls
+    show = torch._tensor_str._str
 
     def shown(tensor: torch.Tensor, **options: Any) -> str:
         watch.shown(tensor)
@@ -198,5 +198,5 @@ def told_to(watch: CaptureWatch) -> Iterator[None]:
             if hasattr(owner, name):
                 what = f"{owner.__name__}.{name}"
                 patches.enter_context(mock.patch.object(owner, name, instead(what)))
-        patches.enter_context(mock.patch.object(torch._tensor_str, "_str", shown))  # noqa: SLF001 - print has no public hook
+        patches.enter_context(mock.patch.object(torch._tensor_str, "_str", shown))
         yield

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.lanes.operands import device_of, operator, tensors
+from oom_suite.tracing.operands import device_of, operator, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,8 +79,8 @@ asserts on the device), ``searchsorted``.
 
 def _histc(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Without a range of its own it reads the smallest and largest value."""
-    low = kwargs.get("min", args[2] if len(args) > 2 else 0)  # noqa: PLR2004 - a position in the operator's schema
-    high = kwargs.get("max", args[3] if len(args) > 3 else 0)  # noqa: PLR2004 - a position in the schema
+    low = kwargs.get("min", args[2] if len(args) > 2 else 0)
+    high = kwargs.get("max", args[3] if len(args) > 3 else 0)
     return bool(low == high)
 
 

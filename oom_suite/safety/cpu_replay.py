@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
-from oom_suite.lanes.dispatch_mode import DispatchMode
-from oom_suite.lanes.operands import DEVICE_QUERY, operator, tensors
 from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
+from oom_suite.tracing.lane import DispatchMode
+from oom_suite.tracing.operands import DEVICE_QUERY, operator, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from oom_suite.records.safety import Hit
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
 
 _WARM_UPS = 3
 _GARBAGE = frozenset({"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"})
@@ -68,7 +68,7 @@ class Tape(DispatchMode):
             for old, new in zip(tensors(result), tensors(again), strict=True):
                 if old.shape != new.shape:
                     raise LaneError(f"{facts.family} has a result whose size follows the values")
-                if old.untyped_storage()._cdata != new.untyped_storage()._cdata:  # noqa: SLF001 - the storage's only identity
+                if old.untyped_storage()._cdata != new.untyped_storage()._cdata:
                     old.copy_(new)
 
 

@@ -21,18 +21,17 @@ import torch
 from oom_suite.errors import OomSuiteError
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.apart import in_fork
 from oom_suite.safety.creep_judge import counted_growth, judge
-from oom_suite.safety.creep_plan import CYCLE, NUM_STEADY
 from oom_suite.safety.creep_run import MARK_BYTES, CreepRun, real_run, shadow_run
-from oom_suite.safety.creep_steps import ModelledSteps, cut
+from oom_suite.safety.creep_steps import CYCLE, NUM_STEADY, ModelledSteps, cut
+from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oom_suite.safety.apart import Runs
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.fake_isolation import Runs
+    from oom_suite.safety.steps import Target
 
     LaunchHook = Callable[[str, list[object]], None]
 
@@ -211,6 +210,6 @@ def _tried(how: str, way: Callable[[], Judged]) -> Judged | Failed:
             return way()
     except OomSuiteError as error:
         return Failed(how, str(error))
-    except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a result
+    except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         return Failed(how, f"{type(error).__name__}: {first}")

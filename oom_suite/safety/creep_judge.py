@@ -6,16 +6,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oom_suite.records.safety import Hit
-from oom_suite.safety.creep_plan import CYCLE, GROWING, STEADY
+from oom_suite.safety.creep_steps import CYCLE, GROWING, STEADY
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oom_suite.records import Frame, Trace
-    from oom_suite.safety.creep_plan import PlannedStep
     from oom_suite.safety.creep_run import Counted
-    from oom_suite.safety.creep_steps import Repeated, StepState
+    from oom_suite.safety.creep_steps import PlannedStep, Repeated, StepState
 
 LEAKED = "leaked-reference"
 REGROWN = "grows-each-step"

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.caches import spread_indices
-from oom_suite.geometry.scenarios import SMALL, resize
-from oom_suite.lanes.recorder import Recorder
-from oom_suite.lanes.shadow import ShadowLane
-from oom_suite.lanes.under_test import lines_under_test
-from oom_suite.safety.creep_plan import GROWING, NUM_VARIANTS, planned
-from oom_suite.workloads.decode import build, build_swa_only
+from oom_suite.safety.creep_steps import GROWING, NUM_VARIANTS, planned
+from oom_suite.tracing.recorder import Recorder
+from oom_suite.tracing.shadow import ShadowLane
+from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.workloads.sparse_mla.caches import spread_indices
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
+from oom_suite.workloads.sparse_mla.step import build, build_swa_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.records import Trace
-    from oom_suite.safety.creep_plan import PlannedStep, StepShape
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.creep_steps import PlannedStep, StepShape
+    from oom_suite.safety.steps import Target
 
     Contents = Mapping[str, torch.Tensor]
     LaunchHook = Callable[[str, list[object]], None]
@@ -109,7 +109,7 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
     return CreepRun(tuple(steps), recorder.trace("measure", {}), tuple(counted))
 
 
-def _loop(  # noqa: PLR0913, PLR0917 - what to run, where, on what, and whom to tell
+def _loop(
     target: Target,
     steps: Sequence[PlannedStep],
     device: torch.device,

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from oom_suite.errors import LaneError
-from oom_suite.lanes.file_names import FileNames
 from oom_suite.records.frame import Frame
 from oom_suite.records.safety import Hit
 from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
+from oom_suite.tracing.source_lines import FileNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
 
 REFUSED = "capture-refused"
 COPIED = "host-copy"
@@ -99,7 +99,7 @@ def captured(
     try:
         with torch.cuda.graph(graph):
             call()
-    except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a result
+    except Exception as error:
         return _refusal(error, root)
     return graph
 

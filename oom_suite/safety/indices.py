@@ -7,28 +7,32 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.caches.poison import POISONS
 from oom_suite.errors import LaneError
-from oom_suite.safety.forked import in_fork
+from oom_suite.processes.forked import in_fork
 from oom_suite.safety.guarded import GuardedStep, fill_unreferenced, guard_step
-from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, VALID, IndexCase, make_case
-from oom_suite.safety.index_outcomes import (
+from oom_suite.safety.index_cases import (
+    CASES,
     IGNORED,
+    IMPOSSIBLE,
     RIGHT,
     UNDEFINED,
+    VALID,
+    IndexCase,
     Outcome,
     judge,
+    make_case,
     unknown_outcome,
 )
 from oom_suite.safety.steps import Answer, answer
-from oom_suite.workloads.decode import oracle, tolerance
+from oom_suite.workloads.sparse_mla.caches.poison import POISONS
+from oom_suite.workloads.sparse_mla.step import oracle, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from oom_suite.records.safety import Finding
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
 
 TIME_LIMIT_S = 60.0
 """Seconds that one small step may take in a fork."""

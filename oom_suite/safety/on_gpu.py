@@ -12,16 +12,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from oom_suite.lanes.respawn import Respawning
-from oom_suite.safety.asking import finding_of, outcome_of, replace_spoiled
-from oom_suite.safety.index_outcomes import judge
+from oom_suite.processes.respawning import Respawning
+from oom_suite.safety.child_client import finding_of, outcome_of, replace_spoiled
+from oom_suite.safety.index_cases import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.lanes.isolation import Child
+    from oom_suite.processes.child import Child
     from oom_suite.records.safety import Finding
-    from oom_suite.safety.index_outcomes import Outcome
+    from oom_suite.safety.index_cases import Outcome
 
     Start = Callable[[], Child]
     OnFinding = Callable[[Finding], None]
@@ -46,7 +46,7 @@ def find_on_gpu(
 
     Args:
         wanted: names of properties.
-        start: starts a child that answers as `oom_suite.safety_child.make_handler` says.
+        start: starts a child that answers as `oom_suite.safety.child.make_handler` says.
         cases: the names of all cases of bad indices.
         on_finding: told each as it comes, on a thread of its own.
     """

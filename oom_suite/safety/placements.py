@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.caches import block_view
-from oom_suite.caches.sparse import sparse_memory
-from oom_suite.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.safety.guarded import POOLS
+from oom_suite.workloads.sparse_mla.caches import block_view
+from oom_suite.workloads.sparse_mla.caches.pools import sparse_memory
+from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

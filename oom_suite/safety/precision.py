@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.caches import PATTERNS
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.steps import Answer, answer, make_step, named, options_for
-from oom_suite.workloads.decode import oracle, tolerance
+from oom_suite.workloads.sparse_mla.caches import PATTERNS
+from oom_suite.workloads.sparse_mla.step import oracle, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from oom_suite.safety.protocol import Target
-    from oom_suite.workloads.decode import StepOptions
+    from oom_suite.safety.steps import Target
+    from oom_suite.workloads.sparse_mla.step import StepOptions
 
 NOT_PROVED = "On other keys, longer rows or other sizes; only these steps were computed."
 

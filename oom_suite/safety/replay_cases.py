@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.caches import write_blocks
 from oom_suite.errors import LaneError
-from oom_suite.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.records.safety import Hit
-from oom_suite.workloads.decode import StepOptions, random_step
+from oom_suite.workloads.sparse_mla.caches import write_blocks
+from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+from oom_suite.workloads.sparse_mla.step import StepOptions, random_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
 
 Step = dict[str, Any]
 

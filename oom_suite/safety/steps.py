@@ -1,18 +1,49 @@
-"""Runs the code under test on one small step, and says what came of it as data."""
+"""What a detector is given, and the small steps that it runs the code under test on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from oom_suite.workloads.decode import StepOptions, random_step
+from oom_suite.workloads.sparse_mla.step import StepOptions, random_step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from oom_suite.safety.protocol import Target
+    from oom_suite.records.safety import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The code under test and where it runs; in a child process of its own.
+
+    Attributes:
+        call: takes the fourteen keywords of a decode step and writes ``output``.
+        root: the folder that its source paths are shown relative to.
+        workload: ``"decode"`` or ``"decode-swa"``.
+        device: where real tensors lie.
+        fp8_dtype: the fp8 that the caches hold.
+    """
+
+    call: Callable[..., Any]
+    root: Path
+    workload: str
+    device: torch.device
+    fp8_dtype: torch.dtype
+
+
+class Detector(Protocol):
+    """Looks for breaches of one property; what the code under test does never makes it raise."""
+
+    name: str
+    """One of `oom_suite.records.safety.PROPERTIES`."""
+
+    def __call__(self, target: Target) -> Finding:
+        """The verdict on that property."""
+
 
 SMALL = StepOptions(num_tokens=3, num_heads=8, swa_topk=16, extra_topk=24, num_blocks=24)
 """Small enough for milliseconds on a CPU, and larger than one of anything."""
@@ -80,7 +111,7 @@ def answer(target: Target, step: Mapping[str, Any]) -> Answer:
         if target.device.type == "cuda":
             torch.cuda.synchronize(target.device)
         return Answer(step["output"].clone())
-    except Exception as error:  # noqa: BLE001 - code under test may raise anything
+    except Exception as error:
         lines = str(error).strip().splitlines()
         return Answer(None, f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))
 

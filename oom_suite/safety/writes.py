@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.caches.guards import changed_run
-from oom_suite.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit, Region
 from oom_suite.safety.guarded import guard_step
 from oom_suite.safety.steps import answer, make_step, named, options_for
+from oom_suite.workloads.sparse_mla.caches.guards import changed_run
+from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oom_suite.safety.guarded import GuardedStep
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
 
 NOT_PROVED = (
     "A write beyond the red zones, one of the very bytes that stood there, or one that "

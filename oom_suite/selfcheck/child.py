@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError, OomSuiteError
-from oom_suite.geometry.scenarios import SCENARIOS
-from oom_suite.lanes.child_main import classify
-from oom_suite.law_tests.judging import Judging, judge_promise
-from oom_suite.law_tests.promise import promise
-from oom_suite.law_tests.runs import RunsHere
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import Judgement, judge
+from oom_suite.pipeline.law_tests.judging import Judging, judge_promise
+from oom_suite.pipeline.law_tests.promise import promise
+from oom_suite.pipeline.law_tests.runs import RunsHere
+from oom_suite.pipeline.safety import SafetyJob
+from oom_suite.pipeline.worker import make_handler as make_lane_handler
+from oom_suite.processes.child_main import classify
 from oom_suite.records import Afresh, Job
+from oom_suite.safety.child import make_handler as make_safety_handler
+from oom_suite.safety.gpu_health import is_sound
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
-from oom_suite.safety.index_outcomes import judge as judge_indices
-from oom_suite.safety.sound import is_sound
-from oom_suite.safety_check import SafetyJob
-from oom_suite.safety_child import make_handler as make_safety_handler
+from oom_suite.safety.index_cases import judge as judge_indices
+from oom_suite.selfcheck.faults.record import LAW, Mutant, Promised, Twin
 from oom_suite.selfcheck.seen import seen_as
 from oom_suite.selfcheck.varied import varied
-from oom_suite.subjects.faulty.record import LAW, Mutant, Promised, Twin
-from oom_suite.worker import make_handler as make_lane_handler
 from oom_suite.workloads.catalog import WORKLOADS
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

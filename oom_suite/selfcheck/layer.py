@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from oom_suite.subjects.faulty.record import LAW, Mutant, Twin
+from oom_suite.selfcheck.faults.record import LAW, Mutant, Twin
 
 Subject = TypeVar("Subject", Mutant, Twin)
 

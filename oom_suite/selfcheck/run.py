@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.children import PRELOAD
-from oom_suite.lanes.isolation import Child
-from oom_suite.lanes.respawn import Respawning
+from oom_suite.pipeline.children import PRELOAD
+from oom_suite.processes.child import Child
+from oom_suite.processes.respawning import Respawning
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
-from oom_suite.selfcheck.asking import asked, asked_on_gpu
+from oom_suite.selfcheck.child_client import asked, asked_on_gpu
+from oom_suite.selfcheck.faults.record import LAW
 from oom_suite.selfcheck.tasks import Task, growing, tasks
-from oom_suite.subjects.faulty.record import LAW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +144,7 @@ class _Crew:
                         on_seen(one)
         except queue.Empty:
             return
-        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+        except BaseException as error:
             failures.append(error)
 
 

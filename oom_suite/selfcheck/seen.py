@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from oom_suite.records.selfcheck import Seen
-from oom_suite.subjects.faulty.record import LAW, Mutant, Twin
+from oom_suite.selfcheck.faults.record import LAW, Mutant, Twin
 
 
-def seen_as(  # noqa: PLR0913, PLR0917 - one for each thing seen
+def seen_as(
     subject: Mutant | Twin,
     detector: str,
     verdict: str,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from oom_suite.errors import unknown
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import LIMIT_GROUP
+from oom_suite.selfcheck.faults.catalog import LAW, MUTANTS, TWINS
+from oom_suite.selfcheck.faults.record import GROWING, Mutant, Twin, name_of
 from oom_suite.selfcheck.layer import on_its_layer
-from oom_suite.subjects.faulty.catalog import LAW, MUTANTS, TWINS
-from oom_suite.subjects.faulty.record import GROWING, Mutant, Twin, name_of
 
 TWINS_GROUP = "twins"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oom_suite.records.selfcheck import LIMIT_GROUP
-from oom_suite.subjects.faulty.record import Mutant, Twin
+from oom_suite.selfcheck.faults.record import Mutant, Twin
 
 if TYPE_CHECKING:
     from oom_suite.records import Workload

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from oom_suite.safety.capture import Capture
-from oom_suite.safety.protocol import Target
-from oom_suite.subjects.decode import BUILTINS
-from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
+from oom_suite.safety.steps import Target
+from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
 # An error in the fork server would end it without a word; in a child, the same error is told.
 with contextlib.suppress(Exception), torch.no_grad():

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import SubjectError, unknown
 from oom_suite.subjects.convention import require_convention
+from oom_suite.subjects.families.vllm.decode import load_decode
+from oom_suite.subjects.families.vllm.releases import obtain
+from oom_suite.subjects.families.vllm.tree import installed_root, open_tree
 from oom_suite.subjects.source import FreshLoader, import_failure, shown
 from oom_suite.subjects.spec import SubjectKind
-from oom_suite.subjects.vllm.decode import load_decode
-from oom_suite.subjects.vllm.releases import obtain
-from oom_suite.subjects.vllm.tree import installed_root, open_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ def load(spec: SubjectSpec, *, root: Path | None = None, arch: str = "generic") 
 
 
 def _builtin(name: str) -> LoadedSubject:
-    decode = importlib.import_module("oom_suite.subjects.decode")
+    decode = importlib.import_module("oom_suite.workloads.sparse_mla.builtins")
     if name not in decode.BUILTINS:
         raise unknown("built-in subject", name, decode.BUILTINS)
     package_parent = Path(__file__).resolve().parents[2]

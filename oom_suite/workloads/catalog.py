@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import unknown
-from oom_suite.geometry.scenarios import referenced_blocks_limit
 from oom_suite.records import Axis, Contract, Polynomial, Workload
 from oom_suite.units import KIB, MIB
+from oom_suite.workloads.sparse_mla.geometry.scenarios import referenced_blocks_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ _REFERENCED = Axis("referenced_blocks", step=4, far=(1, 512), unit="block")
 DECODE = Workload(
     name="decode",
     axes=(_SWA_POOL, _EXTRA_POOL, *_STEP_AXES, _EXTRA_TOPK, _REFERENCED),
-    builder="oom_suite.workloads.decode:build",
+    builder="oom_suite.workloads.sparse_mla.step:build",
     contract=Contract(independent_of=("swa_num_blocks", "extra_num_blocks"), at_most=DECODE_BOUND),
     settle=_settle_decode,
 )
@@ -75,7 +75,7 @@ DECODE = Workload(
 DECODE_SWA = Workload(
     name="decode-swa",
     axes=(_SWA_POOL, *_STEP_AXES, _REFERENCED),
-    builder="oom_suite.workloads.decode:build_swa_only",
+    builder="oom_suite.workloads.sparse_mla.step:build_swa_only",
     contract=Contract(independent_of=("swa_num_blocks",), at_most=DECODE_BOUND),
     settle=_settle_decode,
 )

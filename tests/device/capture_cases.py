@@ -17,7 +17,7 @@ from pathlib import Path
 
 from subject_trees import root_of
 
-from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
+from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 from oom_suite.subjects.spec import BUILTIN_NAMES
 
 RELEASES = ("vllm==0.21.0", "vllm==0.22.0", "vllm==0.25.0", "vllm==0.33.0")
@@ -87,7 +87,7 @@ def make_handler(device):
 def _target(case, place):
     import torch
 
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
     from oom_suite.subjects.load import load
     from oom_suite.subjects.spec import parse
 
@@ -98,7 +98,7 @@ def _target(case, place):
 
 def _detector():
     from oom_suite.safety.capture import Capture
-    from oom_suite.subjects.vllm.triton_placeholder import set_on_launch
+    from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
 
     return Capture(set_on_launch)
 
@@ -109,10 +109,10 @@ def _replayed(target):
 
 def _wild(target):
     """Both ways, without replays; memory beside the tensors is zero, or slots that there are."""
-    from oom_suite.caches.poison import ZERO
     from oom_suite.safety.capture import NUM_TOKENS
     from oom_suite.safety.guarded import guard_step
     from oom_suite.safety.replay_cases import first_step
+    from oom_suite.workloads.sparse_mla.caches.poison import ZERO
 
     def call_of(num_tokens):
         guarded = guard_step(first_step(target, num_tokens))
@@ -125,7 +125,7 @@ def _wild(target):
 
 
 def _builder(case, place):
-    from oom_suite.law_tests.sizes import Sizes
+    from oom_suite.pipeline.law_tests.sizes import Sizes
     from oom_suite.safety.capture import recorded
 
     module, _, function = case.subject.partition(":")
@@ -145,8 +145,8 @@ def _both(record, calls, device, root):
     import torch
 
     from oom_suite.records.safety import Hit
-    from oom_suite.safety.apart import in_fork
     from oom_suite.safety.capture import Answer, agreed
+    from oom_suite.safety.fake_isolation import in_fork
     from oom_suite.safety.graph_replay import captured
 
     noted = Answer("the record", in_fork(record, 60.0))

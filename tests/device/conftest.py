@@ -14,13 +14,13 @@ from contextlib import ExitStack
 import pytest
 from subject_trees import is_here, root_of, skip_unless_here
 
-from oom_suite.children import PRELOAD
-from oom_suite.geometry.scenarios import SMALL, resize
-from oom_suite.lanes.isolation import Child, ChildError
-from oom_suite.plugin import OPTIONS
+from oom_suite.pipeline.children import PRELOAD
+from oom_suite.processes.child import Child, ChildError
+from oom_suite.pytest_plugin import OPTIONS
 from oom_suite.records import Ask, Job
 from oom_suite.subjects.spec import parse
 from oom_suite.workloads.catalog import workload as find_workload
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
 TIME_LIMIT_S = 60.0
 
@@ -111,7 +111,7 @@ class TraceOf:
                 scratch=scratch,
             )
             child = Child(
-                "oom_suite.worker:make_handler",
+                "oom_suite.pipeline.worker:make_handler",
                 (job,),
                 time_limit_s=TIME_LIMIT_S,
                 preload=PRELOAD,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
+from oom_suite.subjects.families.vllm.cache import cache_folder, entry, is_whole
 from oom_suite.subjects.spec import SubjectKind, parse
-from oom_suite.subjects.vllm.cache import cache_folder, entry, is_whole
 
 
 def is_here(subject):

@@ -12,9 +12,9 @@ import pytest
 from capture_cases import CASES
 from subject_trees import is_here, skip_unless_here
 
-from oom_suite.lanes.isolation import Child, ChildError
-from oom_suite.lanes.respawn import Respawning
-from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
+from oom_suite.processes.child import Child, ChildError
+from oom_suite.processes.respawning import Respawning
+from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 
 pytestmark = pytest.mark.oom_device
 

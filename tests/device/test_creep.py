@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.lanes.isolation import Child, ChildError
-from oom_suite.subjects.faulty.catalog import MUTANTS
+from oom_suite.processes.child import Child, ChildError
+from oom_suite.selfcheck.faults.catalog import MUTANTS
 from oom_suite.subjects.spec import BUILTIN_NAMES
 
 pytestmark = pytest.mark.oom_device
@@ -26,7 +26,7 @@ def make_handler(device):
     import torch
 
     from oom_suite.safety.creep import Creep
-    from oom_suite.safety.protocol import Target
+    from oom_suite.safety.steps import Target
     from oom_suite.subjects.load import load
     from oom_suite.subjects.spec import parse
 

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.oom_device
 @pytest.mark.parametrize("name", BUILTIN_NAMES)
 def test_a_built_in_agrees_with_the_oracle(name, decode_call):
     """Every layer kind and index pattern, within what bf16 allows."""
-    from oom_suite.subjects.decode import BUILTINS
-    from oom_suite.workloads.decode import oracle, tolerance
+    from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+    from oom_suite.workloads.sparse_mla.step import oracle, tolerance
 
     BUILTINS[name](**decode_call)
     expected = oracle(decode_call)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.devices import visible_gpus
+from oom_suite.targets import visible_gpus
 
 pytestmark = pytest.mark.oom_device
 

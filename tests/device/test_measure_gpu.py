@@ -31,7 +31,7 @@ def lane(oom_device):
     """A measure lane in this process."""
     from pathlib import Path
 
-    from oom_suite.lanes.measure import MeasureLane
+    from oom_suite.tracing.measure import MeasureLane
 
     return MeasureLane(Path(__file__).parent, str(oom_device))
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from oom_suite.meters import Watch
+from oom_suite.targets.meters import Watch
 
 pytestmark = pytest.mark.oom_device
 

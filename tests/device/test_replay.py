@@ -16,17 +16,17 @@ import pytest
 import torch
 from packaging.version import Version
 
-from oom_suite.check import Settings
-from oom_suite.geometry.scenarios import ISSUE_41962, SMALL, resize
-from oom_suite.lanes.isolation import Child
-from oom_suite.lanes.measure.ballast import GRANULE_BYTES
-from oom_suite.lanes.measure.headroom import headroom
+from oom_suite.pipeline.check import Settings
+from oom_suite.pipeline.replay import Plan, replay
+from oom_suite.processes.child import Child
 from oom_suite.records import Job
 from oom_suite.records.replay import End, Role
-from oom_suite.replay import Plan, replay
-from oom_suite.subjects.vllm.cache import cache_folder, entry, is_whole
+from oom_suite.subjects.families.vllm.cache import cache_folder, entry, is_whole
+from oom_suite.tracing.measure.ballast import GRANULE_BYTES
+from oom_suite.tracing.measure.headroom import headroom
 from oom_suite.units import GIB, MIB, format_bytes
 from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962, SMALL, resize
 
 pytestmark = pytest.mark.oom_device
 
@@ -143,7 +143,7 @@ def test_after_an_out_of_memory_the_same_process_runs_on(oom_device, free_bytes,
         headroom_by=by,
     )
     with Child(
-        "oom_suite.worker:make_handler", (job,), time_limit_s=180.0, needs_gpu=True
+        "oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=180.0, needs_gpu=True
     ) as child:
         failed = child.ask(dict(ISSUE_41962.sizes))
         ran = child.ask(resize(SMALL.sizes, {"num_blocks": 40_000}))

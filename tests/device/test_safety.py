@@ -30,7 +30,7 @@ LIMIT_S = 90.0
 
 FAULTS = """
 import torch
-from oom_suite.subjects.decode import token_gather_decode
+from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 
 
 def beside_output(**step):
@@ -58,7 +58,7 @@ def past_2_to_the_31(**step):
 
 def run_beside(device):
     """The findings by property, for each subject that is here and each planted fault."""
-    from oom_suite.safety_check import SafetySettings, check_safety
+    from oom_suite.pipeline.safety import SafetySettings, check_safety
 
     settings = SafetySettings(device=str(device), time_limit_s=LIMIT_S)
 

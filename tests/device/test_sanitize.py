@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.records.sanitizer import SanitizerOutcome
-from oom_suite.sanitize import sanitize
-from oom_suite.sanitize.run import find_tool
+from oom_suite.pipeline.sanitize import sanitize
+from oom_suite.pipeline.sanitize.run import find_tool
+from oom_suite.records.safety import SanitizerOutcome
 
 pytestmark = pytest.mark.oom_device
 

@@ -10,7 +10,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from oom_suite.meters import Device, MeterError
+from oom_suite.targets.meters import Device, MeterError
 
 
 def main(meter, device, pid):

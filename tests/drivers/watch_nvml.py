@@ -9,8 +9,8 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from oom_suite.meters import Device, Watch, openers
-from oom_suite.meters.nvml import NvmlMeter
+from oom_suite.targets.meters import Device, Watch, openers
+from oom_suite.targets.meters.nvml import NvmlMeter
 
 FIGURES = Path(os.environ["SIMULATED_DRIVER"])
 PEAK = "9000"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oom_suite.plugin import OPTIONS
+from oom_suite.pytest_plugin import OPTIONS
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -6,7 +6,7 @@ the option the built-ins are judged: the bug among them passes when it is found 
 
 from __future__ import annotations
 
-from oom_suite.plugin import OPTIONS
+from oom_suite.pytest_plugin import OPTIONS
 
 WORKLOADS = ("decode", "decode-swa")
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 # Kept loaded between the runs that these tests make inside this process: one import, one server.
-import oom_suite.check  # noqa: F401 - imported for its effect on start-up time
-from oom_suite.lanes.isolation import Child
+from oom_suite.processes.child import Child
 
 ROOT = Path(__file__).parents[2]
 GATE = ROOT / "tests" / "gate"
@@ -27,7 +26,7 @@ QUICK = ("-p", "no:hypothesispytest", "-p", "no:benchmark", "-p", "no:cacheprovi
 
 SEEN = """
 import json
-from oom_suite.plugin import OPTIONS
+from oom_suite.pytest_plugin import OPTIONS
 
 def test_seen(pytestconfig):
     options = pytestconfig.stash[OPTIONS]
@@ -106,7 +105,7 @@ def oom_run(pytester):
 @pytest.fixture(scope="session")
 def warm_children():
     """Nothing; torch is imported for the children already, so that a short time limit is fair."""
-    preload = ("oom_suite.worker", "oom_suite.lanes.warm")
+    preload = ("oom_suite.pipeline.worker", "oom_suite.tracing.warm")
     with Child("operator:itemgetter", (0,), time_limit_s=120.0, preload=preload) as child:
         assert child.ask(["ready"]) == "ready"
 

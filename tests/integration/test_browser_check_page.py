@@ -119,7 +119,7 @@ def test_on_a_phone_the_page_itself_does_not_scroll_sideways(browse, page):
 
 
 def check(tmp_path, *arguments, before=""):
-    code = f"import sys\n{before}\nfrom oom_suite.cli import main\nmain()"
+    code = f"import sys\n{before}\nfrom oom_suite.cli.main import main\nmain()"
     return subprocess.run(
         [sys.executable, "-c", code, "check", *arguments],
         cwd=tmp_path,

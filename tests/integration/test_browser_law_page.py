@@ -23,7 +23,7 @@ def decode(q, swa_k_cache, swa_indices, **step):
 
 def law(tmp_path, before=""):
     (tmp_path / "s.py").write_text(SOURCE, encoding="utf-8")
-    code = f"import sys\n{before}\nfrom oom_suite.cli import main\nmain()"
+    code = f"import sys\n{before}\nfrom oom_suite.cli.main import main\nmain()"
     words = ("law", "s.py:decode", "--budget=1GiB", "--html=page.html")
     return subprocess.run(
         [sys.executable, "-c", code, *words],

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from oom_suite.allocator import peaks_of
-from oom_suite.lanes.isolation import Child
+from oom_suite.processes.child import Child
 from oom_suite.records import Ask, Job
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE
-from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
+from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
+from oom_suite.subjects.families.vllm.releases import obtain
 from oom_suite.subjects.spec import SubjectKind, parse
-from oom_suite.subjects.vllm.releases import obtain
 from oom_suite.workloads.catalog import workload
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
@@ -42,7 +42,7 @@ def test_the_grid_is_predicted_to_the_byte(subject):
     builder = workload("decode").builder
     job = Job(subject, root, builder, "shadow", "cpu", "generic", scratch="cuda")
     expected, seen = {}, {}
-    with Child("oom_suite.worker:make_handler", (job,), time_limit_s=120) as child:
+    with Child("oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120) as child:
         for row in (row for row in GRID["rows"] if row["subject"] == subject):
             name = f"{row['workload']} {row['scenario']}"
             peaks = peaks_of(child.ask(Ask(workload(row["workload"]).builder, row["sizes"])))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from oom_suite.allocator import peaks_of
-from oom_suite.lanes.isolation import Child
+from oom_suite.processes.child import Child
 from oom_suite.records import Ask, Job
+from oom_suite.subjects.families.vllm.releases import obtain
 from oom_suite.subjects.spec import SubjectKind, parse
-from oom_suite.subjects.vllm.releases import obtain
 
 ROWS = json.loads((Path(__file__).parent / "h200_calls.json").read_text("utf-8"))["rows"]
 KINDS = ("requested", "allocated", "active", "reserved")
@@ -27,13 +27,15 @@ def test_every_event_and_every_peak_is_the_h200s(subject):
     """Requests, their order, and the allocator's four peaks equal the device's to the byte."""
     spec = parse(subject)
     root = str(obtain(spec.version)) if spec.kind is SubjectKind.VLLM_RELEASE else None
-    builder = "oom_suite.workloads.decode:build"
+    builder = "oom_suite.workloads.sparse_mla.step:build"
     job = Job(subject, root, builder, "shadow", "cpu", "generic", scratch="cuda")
     expected, seen = {}, {}
-    with Child("oom_suite.worker:make_handler", (job,), time_limit_s=120) as child:
+    with Child("oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120) as child:
         for row in (row for row in ROWS if row["subject"] == subject):
             name = f"{row['builder']} {row['case']}"
-            trace = child.ask(Ask(f"oom_suite.workloads.decode:{row['builder']}", row["sizes"]))
+            trace = child.ask(
+                Ask(f"oom_suite.workloads.sparse_mla.step:{row['builder']}", row["sizes"])
+            )
             peaks = peaks_of(trace)
             expected[name] = (row["num_events"], row["crc32"], *(row[kind] for kind in KINDS))
             figures = (getattr(peaks, f"{kind}_bytes") for kind in KINDS)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from oom_suite.allocator import peaks_of
-from oom_suite.geometry.scenarios import SMALL, resize
-from oom_suite.lanes.isolation import Child
+from oom_suite.processes.child import Child
 from oom_suite.records import Job
-from oom_suite.subjects.vllm.releases import obtain
+from oom_suite.subjects.families.vllm.releases import obtain
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
@@ -33,9 +33,11 @@ def children():
     def child(version):
         if version not in started:
             root = str(obtain(version))
-            builder = "oom_suite.workloads.decode:build"
+            builder = "oom_suite.workloads.sparse_mla.step:build"
             job = Job(f"vllm=={version}", root, builder, "shadow", "cpu", "generic")
-            started[version] = Child("oom_suite.worker:make_handler", (job,), time_limit_s=120)
+            started[version] = Child(
+                "oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120
+            )
         return started[version]
 
     yield child

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from oom_suite.plugin.options import ARCHS
-from oom_suite.subjects.vllm.platform import ARCHITECTURES
+from oom_suite.pytest_plugin.options import ARCHS
+from oom_suite.subjects.families.vllm.platform import ARCHITECTURES
 
 
 def test_the_command_line_wins_over_the_ini_file_over_the_default(oom_seen):

@@ -14,14 +14,14 @@ VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICE
 PLANTED = """
 from pathlib import Path
 
-import oom_suite.plugin
-from oom_suite.devices import machine
-from oom_suite.plugin import options
+import oom_suite.pytest_plugin
+from oom_suite.targets import machine
+from oom_suite.pytest_plugin import options
 
 machine.ROOT = Path({root!r})
 machine.nvml_gpus = lambda: None
 machine.torch_build = lambda: ""
-options.missing_gpu = oom_suite.plugin.missing_gpu = lambda: {missing}
+options.missing_gpu = oom_suite.pytest_plugin.missing_gpu = lambda: {missing}
 """
 
 SEEN = """

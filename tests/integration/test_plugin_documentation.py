@@ -23,7 +23,7 @@ def test_the_example_fails_with_the_text_that_the_page_shows(pytester, oom_run, 
 
 def test_every_option_is_on_the_page():
     """And every option on the page is one."""
-    from oom_suite.plugin.options import SPELLINGS
+    from oom_suite.pytest_plugin.options import SPELLINGS
 
     named = re.findall(r"^\| `(--oom-[a-z-]+)", PAGE.read_text("utf-8"), re.MULTILINE)
     assert [option.flag for option in SPELLINGS] == named

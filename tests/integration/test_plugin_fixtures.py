@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from fixtures import decode_call as decode_call_module
-from oom_suite.caches import PATTERNS, dequantize
-from oom_suite.geometry.layouts import FP8_DS_MLA_V4
-from oom_suite.subjects.decode import BUILTINS
-from oom_suite.workloads.decode import LAYER_KINDS, oracle, tolerance
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.sparse_mla.caches import PATTERNS, dequantize
+from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+from oom_suite.workloads.sparse_mla.step import LAYER_KINDS, oracle, tolerance
 
 
 def test_decode_call_has_every_layer_kind_with_every_pattern():
@@ -48,7 +48,7 @@ def test_paged_kv_cache_is_as_large_as_the_scenario(paged_kv_cache, scenario, oo
 
 def test_subject_and_scenario_follow_the_options(subject, scenario, pytestconfig):
     """One test for each subject."""
-    from oom_suite.plugin import OPTIONS
+    from oom_suite.pytest_plugin import OPTIONS
 
     options = pytestconfig.stash[OPTIONS]
     assert subject in options.subjects

@@ -52,5 +52,5 @@ def test_a_run_that_judges_nothing_says_nothing_at_its_end(pytester, oom_run):
 
 def test_the_plugin_does_not_import_torch():
     """Pytest starts as fast with it as without."""
-    code = "import sys, oom_suite.plugin; sys.exit('torch' in sys.modules)"
+    code = "import sys, oom_suite.pytest_plugin; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

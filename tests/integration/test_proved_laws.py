@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.geometry.scenarios import SMALL, resize
-from oom_suite.lanes.isolation import Child
-from oom_suite.laws.cross_check import cross_check, sample
-from oom_suite.laws.proof import CLOSED_FORM, prove
+from oom_suite.laws.proof import CLOSED_FORM, cross_check, prove, sample
+from oom_suite.processes.child import Child
 from oom_suite.records import Job
+from oom_suite.subjects.families.vllm.releases import obtain
 from oom_suite.subjects.spec import parse
-from oom_suite.subjects.vllm.releases import obtain
 from oom_suite.workloads.catalog import DECODE, DECODE_SWA, WORKLOADS
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
 POOLS = {"swa_num_blocks", "extra_num_blocks"}
 POOL_TERMS = "65536*swa_num_blocks + 65536*extra_num_blocks"
-PRELOAD = ("oom_suite.worker", "oom_suite.lanes.warm")
+PRELOAD = ("oom_suite.pipeline.worker", "oom_suite.tracing.warm")
 
 registry = pytest.mark.oom_registry
 POOLLESS = [
@@ -43,7 +42,7 @@ def proofs():
 
     def child(subject, root, workload, lane):
         job = Job(subject, root, workload.builder, lane, "cpu", "generic")
-        make = "oom_suite.worker:make_handler"
+        make = "oom_suite.pipeline.worker:make_handler"
         children.append(Child(make, (job,), time_limit_s=120, preload=PRELOAD))
         return children[-1].ask
 

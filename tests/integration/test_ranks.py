@@ -16,7 +16,7 @@ PLANTED = """
 import os, signal, time
 from pathlib import Path
 
-from oom_suite.ranks import run
+from oom_suite.pipeline.ranks import run
 
 measure = run._Measuring.run
 
@@ -37,7 +37,7 @@ def never_measure(self):
 is_planted = os.environ["RANK"] == "{rank}"
 run._Measuring.run = never_measure if is_planted else measure_and_say
 
-from oom_suite.cli import main
+from oom_suite.cli.main import main
 
 main()
 """

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from oom_suite.errors import NotApplicableError
-from oom_suite.lanes.shadow import ShadowLane
+from oom_suite.subjects.families.vllm.releases import obtain, versions
 from oom_suite.subjects.load import load
 from oom_suite.subjects.spec import parse
-from oom_suite.subjects.vllm.releases import obtain, versions
-from oom_suite.workloads import decode
+from oom_suite.tracing.shadow import ShadowLane
+from oom_suite.workloads.sparse_mla import step as decode
 
 pytestmark = pytest.mark.oom_registry
 

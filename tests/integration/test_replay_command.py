@@ -14,7 +14,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from oom_suite.cli import app
+from oom_suite.cli.main import app
 from oom_suite.units import MIB
 
 SUBJECTS = """
@@ -74,7 +74,7 @@ def test_the_issue_as_it_was_reported(replay):
     text = " ".join(text.split())
     assert code == 0
     assert "full_dequant: ran OUT OF MEMORY" in text
-    assert "13.54 GiB (14,538,440,704 bytes) by oom_suite/subjects/decode" in text
+    assert "13.54 GiB (14,538,440,704 bytes) by oom_suite/workloads/sparse_mla/builtins" in text
     assert "Reproduced and fixed: full_dequant ran out of memory in 12.74 GiB" in text
     found = attempts(body)
     culprit = found["full_dequant"]

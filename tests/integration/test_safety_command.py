@@ -12,13 +12,13 @@ import time
 import psutil
 import pytest
 
-from oom_suite.process_memory import peak_resident_bytes
 from oom_suite.records.safety import PROPERTIES
+from oom_suite.targets.process_memory import peak_resident_bytes
 
 SUBJECTS = """
 import os, signal
 import torch
-from oom_suite.subjects.decode import token_gather_decode
+from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 
 
 def writes_cache(**step):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.records.sanitizer import SanitizerOutcome
-from oom_suite.sanitize.run import find_tool, how_to_install, sanitize
+from oom_suite.pipeline.sanitize.run import find_tool, how_to_install, sanitize
+from oom_suite.records.safety import SanitizerOutcome
 
 REPORT = {
     "clean": "========= ERROR SUMMARY: 0 errors",

@@ -158,12 +158,12 @@ def plant(root: Path, where: str, source: str) -> Path:
         ("cli.py", "import torch", "cli.py:1: cli imports torch"),
         (
             "geometry/a.py",
-            "from oom_suite.caches.pool import Pool",
+            "from oom_suite.workloads.sparse_mla.caches.pool import Pool",
             "geometry/a.py:1: geometry imports caches",
         ),
         (
             "workloads/a.py",
-            "import oom_suite.lanes.shadow",
+            "import oom_suite.tracing.shadow",
             "workloads/a.py:1: workloads imports lanes",
         ),
         ("lanes/a.py", "from oom_suite import laws", "lanes/a.py:1: lanes imports laws"),
@@ -173,7 +173,7 @@ def plant(root: Path, where: str, source: str) -> Path:
             "from ...meters import x",
             "subjects/b/a.py:1: subjects imports meters",
         ),
-        ("lanes/a.py", "import oom_suite.check", "lanes/a.py:1: lanes imports check"),
+        ("lanes/a.py", "import oom_suite.pipeline.check", "lanes/a.py:1: lanes imports check"),
         ("budgets.py", "from oom_suite import report", "budgets.py:1: budgets imports report"),
         (
             "lanes/a.py",

@@ -50,8 +50,8 @@ def test_the_wheel_holds_the_package_and_its_types_and_nothing_else(wheel):
 def test_the_wheel_registers_the_command_and_the_pytest_plugin(wheel):
     entries = configparser.ConfigParser()
     entries.read_string(wheel.read("oom_suite-0.1.0.dist-info/entry_points.txt").decode())
-    assert entries["console_scripts"]["oom-suite"] == "oom_suite.cli:main"
-    assert entries["pytest11"]["oom_suite"] == "oom_suite.plugin"
+    assert entries["console_scripts"]["oom-suite"] == "oom_suite.cli.main:main"
+    assert entries["pytest11"]["oom_suite"] == "oom_suite.pytest_plugin"
 
 
 def test_the_wheel_states_its_licence_and_pythons(wheel):
@@ -88,7 +88,13 @@ def test_the_gpu_lanes_install_every_light_requirement_and_never_torch():
 
 @pytest.mark.parametrize(
     "module",
-    ["oom_suite", "oom_suite.cli", "oom_suite.budgets", "oom_suite.report", "oom_suite.laws"],
+    [
+        "oom_suite",
+        "oom_suite.cli.main",
+        "oom_suite.targets.budgets",
+        "oom_suite.report",
+        "oom_suite.laws",
+    ],
 )
 def test_importing_what_starts_every_command_does_not_import_torch(module):
     code = f"import sys, {module}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"

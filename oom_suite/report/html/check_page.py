@@ -7,13 +7,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
+from oom_suite.report.files import environment, write_text
 from oom_suite.report.html.curves import chart, curves_table, swept_axes, tones
 from oom_suite.report.html.excerpts import Excerpt, Sources, excerpts
 from oom_suite.report.html.page import render_page
 from oom_suite.report.html.sweep import Regime, regimes_of, sweep_of
-from oom_suite.report.json_file import environment
 from oom_suite.report.rows import Row, brief, printable
-from oom_suite.report.text_file import write_text
 from oom_suite.report.wording import (
     budget_text,
     closing_line,

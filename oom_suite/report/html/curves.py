@@ -6,11 +6,11 @@ from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.budgets import DEVICES
 from oom_suite.records import Verdict
 from oom_suite.report.html.sweep import Sweep, lowest_pool, spread, sweep_of
 from oom_suite.report.rows import printable
 from oom_suite.report.wording import exact_bytes_text, verdict_text
+from oom_suite.targets.budgets import DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from oom_suite.allocator import compare, follow, model, parse_settings, reclaim, rounding
-from oom_suite.allocator.pools import BlockPool
-from oom_suite.allocator.segments import release_segment
+from oom_suite.allocator.pools import BlockPool, release_segment
 from oom_suite.errors import UsageError
 from oom_suite.units import MIB
 

@@ -7,8 +7,13 @@ import pytest
 from oom_suite.errors import LaneError
 from oom_suite.laws.branches import distinct_hints, other_side
 from oom_suite.laws.closed_form import closed_form, same_law, term_lines
-from oom_suite.laws.cross_check import DisagreementError, cross_check
-from oom_suite.laws.proof import CLOSED_FORM, FINITE_DIFFERENCES, prove
+from oom_suite.laws.proof import (
+    CLOSED_FORM,
+    FINITE_DIFFERENCES,
+    DisagreementError,
+    cross_check,
+    prove,
+)
 from oom_suite.records import Allocation, Axis, Contract, Event, Frame, Polynomial, Trace, Workload
 from oom_suite.records.symbolic import (
     Formula,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from heap import SCENARIO, Code, attention, law_of, verdict_on
 
 from oom_suite.laws.derive import derive
+from oom_suite.laws.evidence import Survey
 from oom_suite.laws.fit import Fit
 from oom_suite.laws.grid import Grid
-from oom_suite.laws.survey import Survey
 from oom_suite.records import Verdict
 from oom_suite.workloads.catalog import DECODE
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 
-from oom_suite.contracts import parse_polynomial
+from oom_suite.laws.contracts import parse_polynomial
 from oom_suite.records import Blame, Frame, Law, Result, Verdict
 from oom_suite.report.html import page as page_module
 from oom_suite.report.html import render_law_page, write_law_page

@@ -6,13 +6,15 @@ import json
 import os
 import platform
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from oom_suite.errors import UsageError
 from oom_suite.records import Result, Verdict
 from oom_suite.records.lock import Change, Difference
-from oom_suite.report import json_file, write_json
+from oom_suite.report import files as json_file
+from oom_suite.report import write_json
 
 RESULT = Result("streaming", "decode", "shadow", "small", {"pool": 1}, Verdict.PASS, "ok")
 
@@ -62,7 +64,7 @@ def test_a_link_is_followed(tmp_path):
 
 def test_a_device_is_written_to_and_not_replaced():
     write_json([], os.devnull)
-    assert not os.path.isfile(os.devnull)  # noqa: PTH113 - a device, not a path of ours
+    assert not Path(os.devnull).is_file()
 
 
 @pytest.mark.parametrize("name", ["missing/out.json", "folder", "file/out.json"])

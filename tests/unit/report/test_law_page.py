@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from oom_suite.contracts import parse_polynomial
+from oom_suite.laws.contracts import parse_polynomial
 from oom_suite.records import Frame, Law
 from oom_suite.report.law_page import LawPage, LimitRow, TermRow, ValueRow, page_lines
 

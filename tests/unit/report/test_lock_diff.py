@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 from rich.console import Console
 
-from oom_suite.contracts import parse_polynomial
+from oom_suite.laws.contracts import parse_polynomial
 from oom_suite.records import Frame
 from oom_suite.records.lock import Change, Difference, GrownTerm, Growth
 from oom_suite.report.lock_diff import difference_lines, difference_text, render_differences

@@ -20,7 +20,7 @@ from oom_suite.records import (
     Verdict,
 )
 from oom_suite.report import render
-from oom_suite.report.measured_summary import measured_summary
+from oom_suite.report.measured import measured_summary
 from oom_suite.report.rows import brief
 
 H200 = Environment("cuda", "NVIDIA H200", "sm_90", "580.1", "CUDA 13.0", "2.11.0", "")

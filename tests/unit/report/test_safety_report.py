@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from oom_suite.records import Verdict
-from oom_suite.records.frame import Frame
 from oom_suite.records.safety import Finding, Hit, Region, SafetyReport
+from oom_suite.records.trace import Frame
 from oom_suite.report.safety import MAX_HITS, closing_line, finding_lines, render_safety
 
 REGION = Region("kv_cache", "unreferenced token", 3, 5, 100, 4, 9)

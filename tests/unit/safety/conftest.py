@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from oom_suite.safety.protocol import Target
-from oom_suite.subjects.decode import token_gather_decode
+from oom_suite.safety.steps import Target
+from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 
 ROOT = Path(__file__).parent
 

@@ -9,7 +9,7 @@ import torch
 from oom_suite.records import Verdict
 from oom_suite.safety.addresses import Addresses
 from oom_suite.safety.placements import PAGE_BYTES, PLACEMENTS
-from oom_suite.subjects.decode import BUILTINS, token_gather_decode
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS, token_gather_decode
 
 STRIDED, DENSE = PLACEMENTS[-2:]
 

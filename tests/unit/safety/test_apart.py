@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.errors import LaneError, NotApplicableError
-from oom_suite.safety import apart
+from oom_suite.safety import fake_isolation as apart
 
 _left: list[int] = []
 

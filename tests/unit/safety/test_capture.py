@@ -10,8 +10,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from oom_suite.records import Verdict
 from oom_suite.safety.capture import DISAGREES, Answer, Capture, agreed
-from oom_suite.safety.protocol import Target
-from oom_suite.subjects.decode import BUILTINS
+from oom_suite.safety.steps import Target
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
 ROOT = Path(__file__).parent
 CPU = torch.device("cpu")

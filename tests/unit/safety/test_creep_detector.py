@@ -10,9 +10,9 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.safety.creep import Creep
-from oom_suite.safety.creep_plan import CYCLE
-from oom_suite.safety.protocol import Target
-from oom_suite.subjects.decode import BUILTINS
+from oom_suite.safety.creep_steps import CYCLE
+from oom_suite.safety.steps import Target
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
 ROOT = Path(__file__).parent
 KEPT = []

@@ -6,9 +6,16 @@ import pytest
 
 from oom_suite.records import Allocation, Event, Frame, Trace
 from oom_suite.safety.creep_judge import counted_growth, judge
-from oom_suite.safety.creep_plan import CYCLE, STEADY, planned
 from oom_suite.safety.creep_run import MARK_BYTES, Counted
-from oom_suite.safety.creep_steps import ModelledSteps, Repeated, StepState, cut
+from oom_suite.safety.creep_steps import (
+    CYCLE,
+    STEADY,
+    ModelledSteps,
+    Repeated,
+    StepState,
+    cut,
+    planned,
+)
 
 
 def states(*live_bytes, reserved=()):

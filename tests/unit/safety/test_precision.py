@@ -5,7 +5,11 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.safety.precision import Precision
-from oom_suite.subjects.decode import BUILTINS, full_dequant_decode, token_gather_decode
+from oom_suite.workloads.sparse_mla.builtins import (
+    BUILTINS,
+    full_dequant_decode,
+    token_gather_decode,
+)
 
 
 @pytest.mark.parametrize("name", BUILTINS)

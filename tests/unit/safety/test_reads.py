@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oom_suite.caches.poison import named_slots, unreferenced
-from oom_suite.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.records import Verdict
 from oom_suite.safety.reads import Reads
-from oom_suite.subjects.decode import BUILTINS
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.sparse_mla.caches.poison import named_slots, unreferenced
+from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 
 POOL, INDICES, LENS = "swa_k_cache", "swa_indices", "swa_lens"
 

@@ -5,7 +5,7 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.safety.writes import Writes
-from oom_suite.subjects.decode import BUILTINS, token_gather_decode
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS, token_gather_decode
 
 
 def past(tensor, num_elements):

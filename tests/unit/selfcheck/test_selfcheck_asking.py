@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from oom_suite.lanes.isolation import ChildError, Outcome
-from oom_suite.lanes.respawn import Respawning
-from oom_suite.safety.asking import IS_SOUND
-from oom_suite.selfcheck.asking import asked_on_gpu
+from oom_suite.processes.child import ChildError, Outcome
+from oom_suite.processes.respawning import Respawning
+from oom_suite.safety.child_client import IS_SOUND
+from oom_suite.selfcheck.child_client import asked_on_gpu
+from oom_suite.selfcheck.faults.record import Mutant
 from oom_suite.selfcheck.seen import seen_as
 from oom_suite.selfcheck.tasks import Task
-from oom_suite.subjects.faulty.record import Mutant
 
 
 class Simulated:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.selfcheck import varied as listed
+from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 from oom_suite.selfcheck.layer import on_its_layer
 from oom_suite.selfcheck.tasks import growing
 from oom_suite.selfcheck.varied import varied
-from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
 from oom_suite.workloads.catalog import DECODE, WORKLOADS
 
 _ALL = [axis.name for axis in DECODE.axes]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.selfcheck import layer
+from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 from oom_suite.selfcheck.layer import on_its_layer
 from oom_suite.selfcheck.tasks import tasks
-from oom_suite.subjects.faulty.catalog import MUTANTS, TWINS
 
 
 def tried(group):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from oom_suite.selfcheck.faults.catalog import LAW
 from oom_suite.selfcheck.tasks import TWINS_GROUP, tasks
-from oom_suite.subjects.faulty.catalog import LAW
 
 
 def test_the_longest_come_first_so_that_no_core_idles_at_the_end():

@@ -31,7 +31,7 @@ def failure(text):
 @pytest.mark.parametrize("name", BUILTIN_NAMES)
 def test_a_builtin_is_loaded(name):
     """Each built-in is there, with paths shown from the package's parent."""
-    from oom_suite.subjects.decode import BUILTINS
+    from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
     with load(parse(name)) as subject:
         assert BUILTINS[name] is subject.call

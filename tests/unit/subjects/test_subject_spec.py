@@ -72,7 +72,7 @@ def test_other_spellings_are_one_clear_line(text, said):
 def test_reading_a_spelling_and_asking_for_releases_needs_no_torch():
     """The command line can list and fetch releases where torch is slow to import or missing."""
     code = (
-        "import sys; import oom_suite.subjects.spec, oom_suite.subjects.vllm.releases; "
+        "import sys; import oom_suite.subjects.spec, oom_suite.subjects.families.vllm.releases; "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from oom_suite.errors import StubUsedError
-from oom_suite.subjects.vllm import triton_placeholder
-from oom_suite.subjects.vllm.decode import load_decode
+from oom_suite.subjects.families.vllm import triton_placeholder
+from oom_suite.subjects.families.vllm.decode import load_decode
 
 KERNELS = """
 from vllm.triton_utils import tl, triton

@@ -4,7 +4,7 @@ import pytest
 
 from oom_suite.errors import NotApplicableError, StubUsedError, SubjectError
 from oom_suite.subjects.convention import DECODE_KEYWORDS
-from oom_suite.subjects.vllm.decode import load_decode
+from oom_suite.subjects.families.vllm.decode import load_decode
 
 
 def test_the_convention_is_the_fourteen_keywords(keywords):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oom_suite.errors import StubUsedError, SubjectError, UsageError
-from oom_suite.subjects.vllm.loading import LoadedModule
+from oom_suite.subjects.families.vllm.loading import LoadedModule
 
 NAME = "vllm.v1.attention.ops.rocm_aiter_mla_sparse"
 

@@ -12,9 +12,9 @@ import pytest
 from packaging.version import Version
 
 from oom_suite.errors import FetchError, UsageError
-from oom_suite.subjects.vllm import cache, registry
-from oom_suite.subjects.vllm.releases import obtain, versions
-from oom_suite.subjects.vllm.tree import DECODE_FILE, tree_version
+from oom_suite.subjects.families.vllm import cache, registry
+from oom_suite.subjects.families.vllm.releases import obtain, versions
+from oom_suite.subjects.families.vllm.tree import DECODE_FILE, tree_version
 
 EVIL = tarfile.TarInfo("vllm-1.0.0/../../evil.py")
 EVIL.size = 1
@@ -125,7 +125,7 @@ def test_a_damaged_entry_is_fetched_again(index, harm):
 def test_two_processes_fetch_it_once(index):
     """The second process waits for the first and uses what it fetched."""
     index.add("1.0.0")
-    code = "from oom_suite.subjects.vllm.releases import obtain; print(obtain('1.0.0'))"
+    code = "from oom_suite.subjects.families.vllm.releases import obtain; print(obtain('1.0.0'))"
     command = [sys.executable, "-c", code]
     racing = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     trees = [process.communicate(timeout=60)[0].strip() for process in racing]

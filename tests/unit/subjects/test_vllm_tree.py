@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from oom_suite.errors import SubjectError
-from oom_suite.subjects.vllm.tree import installed_root, open_tree, tree_version
+from oom_suite.subjects.families.vllm.tree import installed_root, open_tree, tree_version
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.errors import UsageError
-from oom_suite.geometry.scenarios import SCENARIOS
 from oom_suite.workloads.catalog import DECODE, DECODE_BOUND, WORKLOADS, workload
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("known", WORKLOADS.values(), ids=WORKLOADS)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from oom_suite.caches import referenced_blocks
 from oom_suite.errors import UsageError
-from oom_suite.geometry import scenario
-from oom_suite.workloads.decode import StepOptions, build, oracle, random_step, tolerance
+from oom_suite.workloads.sparse_mla.caches import referenced_blocks
+from oom_suite.workloads.sparse_mla.geometry import scenario
+from oom_suite.workloads.sparse_mla.step import StepOptions, build, oracle, random_step, tolerance
 
 KEYWORDS = [
     "q",
@@ -32,7 +32,7 @@ KEYWORDS = [
 
 
 @pytest.mark.parametrize("fake", [False, True], ids=["real", "fake"])
-def test_build_gives_vllms_fourteen_arguments(fake: bool) -> None:  # noqa: FBT001 - a yes or no by its nature
+def test_build_gives_vllms_fourteen_arguments(fake: bool) -> None:
     """The call has vLLM 0.21.0's keywords, shapes and dtypes, with and without data."""
     if fake:
         with FakeTensorMode():

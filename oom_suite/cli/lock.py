@@ -1,0 +1,102 @@
+"""`oom-suite lock`: writes the laws of subjects to the lockfile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from oom_suite.cli.options import (
+    Arch,
+    LockFile,
+    Scenario,
+    Set,
+    SubjectsAsForCheck,
+    TimeLimit,
+    WorkloadName,
+)
+from oom_suite.cli.progress import Progress
+from oom_suite.cli.settings import read_settings
+from oom_suite.laws.lockfile import DEFAULT_FILE, compare, dumps, merged, read
+from oom_suite.pipeline.locked import entry_of, worst
+from oom_suite.pipeline.study import study_all
+from oom_suite.report.files import write_text
+from oom_suite.report.rows import printable
+from oom_suite.subjects.spec import BUILTIN_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oom_suite.pipeline.check import Settings
+    from oom_suite.pipeline.study import Study
+    from oom_suite.records.lock import Entry, Key
+
+EXIT_NO_LAW = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+
+    @app.command("lock")
+    def lock_command(
+        subjects: SubjectsAsForCheck = None,
+        *,
+        file: LockFile = DEFAULT_FILE,
+        scenario: Scenario = "issue-41962",
+        sizes: Set = None,
+        workload: WorkloadName = "decode",
+        arch: Arch = "generic",
+        time_limit: TimeLimit = 120.0,
+    ) -> None:
+        """Write the laws of subjects to a lockfile, to be held by check --locked.
+
+        Entries of other subjects stay as they are. Exits 0, 2 on bad usage, 3 when a subject
+        has no law to lock.
+        """
+        settings = read_settings(
+            scenario, sizes or [], workload, "shadow", "cpu", arch, None, time_limit, None
+        )
+        old = read(file) if Path(file).exists() else {}
+        with Progress() as progress:
+            studies = study_all(
+                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
+            )
+        new, codes = [], []
+        for study in studies:
+            entry, refused = lockable(study, settings)
+            codes.append(EXIT_NO_LAW if entry is None else 0)
+            if entry is not None:
+                new.append(entry)
+            typer.echo(refused or _said(old, entry, settings))
+        entries = merged(old, new)
+        if entries != old or not Path(file).exists():
+            write_text(dumps(entries), file)
+        typer.echo(f"{printable(file)}: {len(entries)} {'law' if len(entries) == 1 else 'laws'}")
+        raise typer.Exit(worst(*codes))
+
+
+def lockable(study: Study, settings: Settings) -> tuple[Entry | None, str]:
+    """The entry of a study; or None, and one line why there is none."""
+    entry = entry_of(study, settings)
+    subject = printable(study.result.subject)
+    if entry is None or study.derivation is None:
+        return None, f"not locked: {subject}: no law was found: {printable(study.result.reason)}"
+    if study.derivation.unsteady:
+        return None, f"not locked: {subject}: {study.derivation.unsteady}"
+    return entry, ""
+
+
+def _said(old: Mapping[Key, Entry], entry: Entry | None, settings: Settings) -> str:
+    """What locking this entry does to the file, in one line."""
+    assert entry is not None
+    start = f"{printable(entry.subject)}: workload {entry.workload}"
+    before = old.get(entry.key)
+    if before is None:
+        return f"added    {start}"
+    if merged(old, [entry])[entry.key] is before:
+        return f"kept     {start}"
+    if dict(before.law.sizes) != dict(entry.law.sizes):
+        return f"changed  {start}, now around scenario {entry.scenario}"
+    found = compare(before, entry, settings.workload)
+    return f"changed  {start}: {printable(found.reason)}"

@@ -1,0 +1,215 @@
+"""The commands: check, probe, bisect; doctor, law and lock, which `commands` adds."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, sanitize, selfcheck
+from oom_suite.cli.options import (
+    Arch,
+    BudgetText,
+    Device,
+    Html,
+    Json,
+    Lane,
+    Locked,
+    LockFile,
+    MemoryLimit,
+    Quiet,
+    Repeat,
+    Safety,
+    Scenario,
+    Set,
+    Subjects,
+    TimeLimit,
+    Unexplained,
+    WorkloadName,
+)
+from oom_suite.cli.progress import Progress
+from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
+from oom_suite.cli.settings import read_settings
+from oom_suite.errors import OomSuiteError, UsageError
+from oom_suite.laws.lockfile import DEFAULT_FILE
+from oom_suite.pipeline import locked
+from oom_suite.pipeline.bisect import bisect_releases
+from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
+from oom_suite.pipeline.sources import source_folders
+from oom_suite.records import Verdict
+from oom_suite.records.lock import Difference
+from oom_suite.report.files import write as write_json
+from oom_suite.report.html import read_sources, write_check_page
+from oom_suite.report.lock_diff import render_differences
+from oom_suite.report.terminal import render, render_bisection
+from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+
+EXIT_USAGE = 2
+EXIT_CANNOT_JUDGE = 125
+
+app = typer.Typer(
+    name="oom-suite",
+    help="Proves how the peak memory of tensor code depends on each size.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("check")
+def check_command(
+    subjects: Subjects = None,
+    *,
+    scenario: Scenario = "issue-41962",
+    sizes: Set = None,
+    workload: WorkloadName = "decode",
+    lane: Lane = "shadow",
+    device: Device = "cpu",
+    arch: Arch = "generic",
+    budget: BudgetText = None,
+    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+    memory_limit: MemoryLimit = None,
+    json: Json = None,
+    html: Html = None,
+    quiet: Quiet = False,
+    unexplained: Unexplained = "0",
+    repeat: Repeat = 1,
+    against_lock: Locked = False,
+    file: LockFile = DEFAULT_FILE,
+    safety: Safety = False,
+) -> None:
+    """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
+
+    Exits 0 when all are as expected, 1 when a contract is broken or a locked law grew, 2 on
+    bad usage, 3 when a subject cannot be judged or has no locked law.
+    """
+    if safety:
+        others = {
+            "--scenario": scenario != "issue-41962",
+            "--set": bool(sizes),
+            "--lane": lane != "shadow",
+            "--budget": budget is not None,
+            "--html": html is not None,
+            "--locked": against_lock,
+            "--unexplained": unexplained != "0",
+            "--repeat": repeat != 1,
+        }
+        refuse_others(others)
+        chosen = read_safety_settings(workload, device, arch, time_limit, memory_limit)
+        raise typer.Exit(run_safety(subjects, chosen, json, quiet=quiet))
+    settings = read_settings(
+        scenario,
+        sizes or [],
+        workload,
+        lane,
+        device,
+        arch,
+        budget,
+        time_limit,
+        memory_limit,
+        unexplained,
+    )
+    if repeat != 1 and lane != "measure":
+        msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
+        raise UsageError(msg)
+    settings = replace(settings, num_repeats=repeat)
+    if file != DEFAULT_FILE and not against_lock:
+        msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
+        raise UsageError(msg)
+    differences: list[Difference] = []
+    with Progress(quiet=quiet) as progress:
+        if against_lock:
+            results, differences = locked.check_locked(
+                subjects, settings, file, progress.update, progress.finish
+            )
+        else:
+            results = check_all(
+                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
+            )
+    render(results, Console(), quiet=quiet)
+    if against_lock:
+        render_differences(differences, Console(), quiet=quiet)
+    if json is not None:
+        write_json(results, json, differences if against_lock else None)
+    if html is not None:
+        write_check_page(results, html, read_sources(results, source_folders))
+    raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
+
+
+@app.command("probe")
+def probe_command(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
+    *,
+    scenario: Scenario = "issue-41962",
+    sizes: Set = None,
+    workload: WorkloadName = "decode",
+    arch: Arch = "generic",
+    budget: BudgetText = None,
+    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+) -> None:
+    """Judge one subject for `git bisect run`: exit 0 good, 1 bad, 125 cannot be judged.
+
+    In a checkout of vLLM: git bisect run oom-suite probe vllm@.
+    """
+    settings = read_settings(
+        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
+    )
+    result = check(parse(subject), settings)
+    typer.echo(f"{result.verdict.value} {result.subject}: {result.reason}")
+    codes = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: EXIT_CANNOT_JUDGE}
+    raise typer.Exit(codes[result.verdict])
+
+
+@app.command("bisect")
+def bisect_command(
+    *,
+    bad: Annotated[str, typer.Option("--bad", help="a release that fails, vllm==VERSION")],
+    good: Annotated[
+        str | None,
+        typer.Option("--good", help="one that passes, older or newer; the newest by default"),
+    ] = None,
+    scenario: Scenario = "issue-41962",
+    sizes: Set = None,
+    workload: WorkloadName = "decode",
+    arch: Arch = "generic",
+    budget: BudgetText = None,
+    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+    json: Json = None,
+) -> None:
+    """Find the release between a good and a bad one at which the verdict changes."""
+    settings = read_settings(
+        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
+    )
+    with Progress() as progress:
+        found = bisect_releases(good, bad, settings, progress.update, progress.finish)
+    render_bisection(found, Console())
+    if json is not None:
+        write_json(found.tried, json)
+
+
+doctor.register(app)
+law.register(app)
+lock.register(app)
+measure.register(app)
+compare.register(app)
+ranks.register(app)
+replay.register(app)
+sanitize.register(app)
+selfcheck.register(app)
+
+
+def main() -> NoReturn:
+    """Run the command line; an error of the suite is one line and exit code 2."""
+    try:
+        app()
+    except OomSuiteError as error:
+        sys.stderr.write(f"oom-suite: {error}\n")
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        sys.stderr.write("oom-suite: interrupted\n")
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,120 @@
+"""`oom-suite measure`: predictions against a device, row by row."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from oom_suite.cli.options import (
+    Arch,
+    Json,
+    Quiet,
+    Repeat,
+    Scenario,
+    Set,
+    SubjectsAsForCheck,
+    TimeLimit,
+    Unexplained,
+    WorkloadName,
+)
+from oom_suite.cli.progress import Progress
+from oom_suite.cli.settings import read_settings
+from oom_suite.errors import UsageError
+from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S
+from oom_suite.pipeline.measured_rows import measure_all
+from oom_suite.records import MeasuredRow
+from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
+from oom_suite.report.files import write_body
+from oom_suite.report.measured import render_measured
+from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.workloads.sparse_mla.geometry.measured_grid import GRID, GridPoint
+
+EXIT_UNEXPLAINED = 1
+EXIT_NOT_RUN = 3
+DEFAULT_SCENARIO = "small"
+
+Grid = Annotated[
+    bool, typer.Option("--grid", help=f"all {len(GRID)} calls of the fixed list of sizes")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1 (HIP devices are cuda)")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("measure")(measure_command)
+
+
+def measure_command(
+    subjects: SubjectsAsForCheck = None,
+    *,
+    device: Device = "cpu",
+    scenario: Scenario = DEFAULT_SCENARIO,
+    sizes: Set = None,
+    workload: WorkloadName = "decode",
+    grid: Grid = False,
+    repeat: Repeat = 1,
+    unexplained: Unexplained = "0",
+    arch: Arch = "generic",
+    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Hold what was predicted of each call against what the device's allocator did.
+
+    Exits 0 when every row is explained, 1 when one is not, 2 on bad usage, 3 when one could
+    not be run.
+    """
+    if grid and (sizes or scenario != DEFAULT_SCENARIO or workload != "decode"):
+        msg = "--grid has its own sizes: leave out --scenario, --set and --workload"
+        raise UsageError(msg)
+    settings = read_settings(
+        scenario,
+        sizes or [],
+        workload,
+        "measure",
+        device,
+        arch,
+        None,
+        time_limit,
+        None,
+        unexplained,
+    )
+    name = settings.scenario if not sizes else ",".join([settings.scenario, *sizes])
+    points = GRID if grid else (GridPoint(name, settings.workload.name, settings.sizes),)
+    with Progress(quiet=quiet) as progress:
+        rows = measure_all(
+            subjects or list(BUILTIN_NAMES), points, settings, repeat, progress.update
+        )
+    render_measured(rows, Console(), quiet=quiet)
+    if json is not None:
+        _write(rows, json)
+    raise typer.Exit(exit_code(rows))
+
+
+def exit_code(rows: Sequence[MeasuredRow]) -> int:
+    """0 when all rows are explained, 1 when one is not, 3 when one was not run."""
+    outcomes = {row.outcome for row in rows}
+    if UNEXPLAINED in outcomes:
+        return EXIT_UNEXPLAINED
+    return EXIT_NOT_RUN if outcomes - {EXPLAINED} else 0
+
+
+def _write(rows: Sequence[MeasuredRow], path: Path) -> None:
+    found = list(dict.fromkeys(row.environment for row in rows if row.environment is not None))
+    command = shlex.join(["oom-suite", *sys.argv[1:]])
+    body = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "command": command,
+        "measured_on": [environment.to_json() for environment in found],
+        "num_rows": len(rows),
+        "num_explained": sum(row.outcome == EXPLAINED for row in rows),
+        "rows": [row.to_json() for row in rows],
+    }
+    write_body(body, path, row_key="rows")

@@ -1,0 +1,80 @@
+"""The options of the commands, each in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oom_suite.laws.lockfile import DEFAULT_FILE
+
+Subjects = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SUBJECT]...",
+        help="a built-in, vllm, vllm==VERSION, vllm@PATH, FILE.py:FUNCTION or module:function; "
+        "the built-ins when none is given",
+    ),
+]
+SubjectsAsForCheck = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SUBJECT]...", help="as for check; the built-ins when none is given"),
+]
+Scenario = Annotated[
+    str, typer.Option("--scenario", help="named sizes: small, production or issue-41962")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="AXIS=VALUE", help="one size of the scenario; repeatable"),
+]
+WorkloadName = Annotated[str, typer.Option("--workload", help="what is run: decode, decode-swa")]
+Lane = Annotated[
+    str, typer.Option("--lane", help="shadow (no memory), or measure (real tensors beside it)")
+]
+Device = Annotated[
+    str, typer.Option("--device", help="where measure runs: cpu or cuda (HIP devices too)")
+]
+Arch = Annotated[
+    str, typer.Option("--arch", help="the GPU the code is told it is on: generic, gfx942, gfx950")
+]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        help="free bytes (12.74GiB), free for what --device has free, or a device's total (MI325X)",
+    ),
+]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", help="seconds that one run may take", min=0.1)
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option("--memory-limit", help="address space a child may add, such as 2GiB"),
+]
+Repeat = Annotated[
+    int, typer.Option("--repeat", help="measure each call so often; all must be alike", min=1)
+]
+Unexplained = Annotated[
+    str,
+    typer.Option(
+        "--unexplained",
+        metavar="BYTES",
+        help="bytes that the measure lane may find beyond the prediction; 0 by default",
+    ),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="write the results to this file")]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="write a page with the chart, to open in a browser")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]
+LockFile = Annotated[
+    str, typer.Option("--file", metavar="FILE", help=f"the lockfile; {DEFAULT_FILE} by default")
+]
+Locked = Annotated[
+    bool, typer.Option("--locked", help="fail when a law grew since it was locked (see lock)")
+]
+Safety = Annotated[
+    bool,
+    typer.Option("--safety", help="memory safety instead: reads, writes, indices, addresses ..."),
+]

@@ -1,0 +1,106 @@
+"""`oom-suite check --safety`: a verdict for each property of each subject."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from oom_suite.cli.progress import Progress
+from oom_suite.cli.settings import ARCHS
+from oom_suite.errors import UsageError, unknown
+from oom_suite.pipeline.safety import SafetySettings, check_safety_all, exit_code
+from oom_suite.report.files import write_body
+from oom_suite.report.safety import render_safety
+from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.units import parse_bytes
+from oom_suite.workloads.catalog import workload as find_workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from oom_suite.records.safety import SafetyReport
+
+TAKES = "--device, --arch, --workload, --time-limit, --memory-limit, --json and --quiet"
+
+
+def read_safety_settings(
+    workload: str, device: str, arch: str, time_limit_s: float, memory_limit: str | None
+) -> SafetySettings:
+    """The settings that these options spell.
+
+    Raises:
+        UsageError: one of them is not understood.
+    """
+    if arch not in ARCHS:
+        raise unknown("architecture", arch, ARCHS)
+    if device.partition(":")[0] not in {"cpu", "cuda"}:
+        msg = f"device {device!r} cannot be checked: choose cpu or cuda (HIP devices are cuda)"
+        raise UsageError(msg)
+    return SafetySettings(
+        workload=find_workload(workload).name,
+        device=device,
+        arch=arch,
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
+    )
+
+
+def refuse_others(given: Mapping[str, bool]) -> None:
+    """Nothing, where no option was given that means nothing to a safety check.
+
+    Args:
+        given: whether each such option was given, by its name.
+
+    Raises:
+        UsageError: one was.
+    """
+    for name, is_given in given.items():
+        if is_given:
+            msg = f"{name} means nothing with --safety, which takes {TAKES}: leave it out"
+            raise UsageError(msg)
+
+
+def run_safety(
+    subjects: Sequence[str] | None, settings: SafetySettings, json: Path | None, *, quiet: bool
+) -> int:
+    """The exit code, after the subjects were checked and shown.
+
+    Raises:
+        UsageError: a subject's spelling cannot be read, or the file cannot be written.
+    """
+    done: list[SafetyReport] = []
+    turn = threading.Lock()
+    with Progress(quiet=quiet) as progress:
+
+        def on_report(report: SafetyReport) -> None:
+            with turn:
+                done.append(report)
+                progress.done(report.subject, f"checked {report.subject}: {_counted(report)}")
+                # What is done is not lost when the rest is interrupted; a pipe has it once.
+                if json is not None and (json.is_file() or not json.exists()):
+                    _write(done, json)
+
+        reports = check_safety_all(
+            subjects or list(BUILTIN_NAMES),
+            settings,
+            on_progress=progress.update,
+            on_report=on_report,
+        )
+    render_safety(reports, Console(), quiet=quiet)
+    _write(reports, json)
+    return exit_code(reports)
+
+
+def _counted(report: SafetyReport) -> str:
+    """How many properties there are of each verdict, for example ``6 PASS, 1 FAIL``."""
+    counts = Counter(one.verdict.value for one in report.findings)
+    return ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+
+
+def _write(reports: Sequence[SafetyReport], json: Path | None) -> None:
+    if json is not None:
+        write_body({"safety": [report.to_json() for report in reports]}, json)

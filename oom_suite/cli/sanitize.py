@@ -1,0 +1,43 @@
+"""`oom-suite sanitize SUBJECT`: one step under compute-sanitizer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from oom_suite.cli.options import Json, Scenario, TimeLimit, WorkloadName
+from oom_suite.pipeline.sanitize import TOOLS, sanitize
+from oom_suite.records.safety import SanitizerOutcome
+from oom_suite.report.files import write_body
+from oom_suite.report.safety import render_sanitizer
+
+EXIT_CODES = {SanitizerOutcome.CLEAN: 0, SanitizerOutcome.FOUND: 1}
+EXIT_NOTHING_LEARNT = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+
+    @app.command("sanitize")
+    def sanitize_command(
+        subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
+        *,
+        tool: Annotated[str, typer.Option("--tool", help=", ".join(TOOLS))] = "memcheck",
+        scenario: Scenario = "small",
+        workload: WorkloadName = "decode",
+        time_limit: TimeLimit = 600.0,
+        json: Json = None,
+    ) -> None:
+        """Run one step under compute-sanitizer, where it is installed, and read its report.
+
+        Exits 0 when it is clean, 1 on errors, 2 on bad usage, 3 when nothing could be learnt.
+        """
+        run = sanitize(
+            subject, tool=tool, scenario=scenario, workload=workload, time_limit_s=time_limit
+        )
+        render_sanitizer(run, Console())
+        if json is not None:
+            write_body({"sanitizer": run.to_json()}, json)
+        raise typer.Exit(EXIT_CODES.get(run.outcome, EXIT_NOTHING_LEARNT))

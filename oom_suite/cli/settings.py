@@ -1,0 +1,62 @@
+"""What the options spell: the settings of a run."""
+
+from __future__ import annotations
+
+from oom_suite.errors import UsageError, unknown
+from oom_suite.pipeline.check import Settings
+from oom_suite.pipeline.free_budget import free_budget
+from oom_suite.targets.budgets import budget as find_budget
+from oom_suite.units import parse_bytes
+from oom_suite.workloads.catalog import workload as find_workload
+from oom_suite.workloads.sparse_mla.geometry.scenarios import resize, scenario
+
+LANES = ("shadow", "measure")
+ARCHS = ("generic", "gfx942", "gfx950")
+
+
+def read_settings(
+    scenario_name: str,
+    overrides: list[str],
+    workload: str,
+    lane: str,
+    device: str,
+    arch: str,
+    budget: str | None,
+    time_limit_s: float,
+    memory_limit: str | None,
+    unexplained: str = "0",
+) -> Settings:
+    """The settings that these options spell.
+
+    Raises:
+        UsageError: one of them is not understood.
+    """
+    if lane not in LANES:
+        raise unknown("lane", lane, LANES)
+    if arch not in ARCHS:
+        raise unknown("architecture", arch, ARCHS)
+    chosen = scenario(scenario_name)
+    return Settings(
+        scenario=chosen.name,
+        sizes=resize(chosen.sizes, dict(_override(text) for text in overrides)),
+        workload=find_workload(workload),
+        lane=lane,
+        device=device,
+        arch=arch,
+        budget=None if budget is None else find_budget(budget, lambda: free_budget(device)),
+        time_limit_s=time_limit_s,
+        memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
+        unexplained_bytes=parse_bytes(unexplained),
+    )
+
+
+def _override(text: str) -> tuple[str, int]:
+    axis, equals, value = text.partition("=")
+    if not equals or not axis.strip():
+        msg = f"--set {text!r} is not AXIS=VALUE; write it like --set num_blocks=512"
+        raise UsageError(msg)
+    try:
+        return axis.strip(), int(value.replace("_", "").replace(",", ""))
+    except ValueError:
+        msg = f"--set {text!r}: {value!r} is not a whole number; write it like --set num_blocks=512"
+        raise UsageError(msg) from None

@@ -1,5 +1,0 @@
-"""Which GPUs this process may use, found without torch and without starting the driver."""
-
-from oom_suite.devices.visible import VisibleGpus, visible_gpus
-
-__all__ = ["VisibleGpus", "visible_gpus"]

@@ -1,1 +1,0 @@
-"""The lanes: each runs a call and yields its trace; none knows what the call is for."""

@@ -1,5 +1,0 @@
-"""The measure lane: the code with real tensors, in the room it is given, on a CPU or a GPU."""
-
-from oom_suite.lanes.measure.lane import Limits, MeasureLane, Watched
-
-__all__ = ["Limits", "MeasureLane", "Watched"]

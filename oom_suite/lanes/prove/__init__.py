@@ -1,5 +1,0 @@
-"""The prove lane: the code under fake tensors whose sizes are symbols, for a law in closed form."""
-
-from oom_suite.lanes.prove.lane import ProveLane
-
-__all__ = ["ProveLane"]

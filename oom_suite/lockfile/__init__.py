@@ -1,9 +1,0 @@
-"""The laws that a repository has promised: read, written, compared."""
-
-from oom_suite.lockfile.compare import compare
-from oom_suite.lockfile.toml_file import FORMAT, dumps, loads, merged, read
-
-DEFAULT_FILE = "oom-laws.toml"
-"""Where a repository keeps its laws, unless it says otherwise."""
-
-__all__ = ["DEFAULT_FILE", "FORMAT", "compare", "dumps", "loads", "merged", "read"]

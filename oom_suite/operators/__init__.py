@@ -1,0 +1,1 @@
+"""What operators take inside their kernels, beside their results."""

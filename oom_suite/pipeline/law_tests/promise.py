@@ -1,0 +1,165 @@
+"""What a `memory_law` test says: its axes, its promise, and how it is to be judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from oom_suite.errors import UsageError, unknown
+from oom_suite.laws.contracts import contract
+from oom_suite.pipeline.law_tests.sizes import RESERVED
+from oom_suite.records import Axis, Workload
+from oom_suite.targets.budgets import Budget, budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_LARGEST_STEP = 64
+_SMALL = 16
+_FAR = (4, 32)
+_FAR_FORBIDDEN = (8, 256)
+"""How many times its default an axis is set to; a pool is far larger than the test's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Axes and promises, checked.
+
+    Attributes:
+        workload: the axes and the contract; its builder's name is for messages alone.
+        defaults: the sizes that the test runs and measures at.
+        production: the sizes that the shadow runs at; the defaults where none were given.
+        measure: whether to run with real tensors too.
+        budget: what the peak has to fit in; None for no budget.
+        law: the law itself, as text; empty where any law will do that keeps the contract.
+    """
+
+    workload: Workload
+    defaults: Mapping[str, int]
+    production: Mapping[str, int]
+    measure: bool
+    budget: Budget | None
+    law: str
+
+    @property
+    def scenario(self) -> str:
+        """``production`` where such sizes were given, else ``default``."""
+        return "default" if self.production == self.defaults else "production"
+
+
+def promise(
+    *,
+    axes: Mapping[str, int],
+    independent_of: str | Iterable[str] = (),
+    at_most: str | None = None,
+    linear_in: str | Iterable[str] = (),
+    constant: bool = False,
+    steps: Mapping[str, int] | None = None,
+    far: Mapping[str, Sequence[int]] | None = None,
+    lower: Mapping[str, int] | None = None,
+    production: Mapping[str, int] | None = None,
+    measure: bool = True,
+    budget: str | None = None,
+    law: str = "",
+) -> Promise:
+    """The promise that these arguments of `memory_law` make.
+
+    Raises:
+        UsageError: one of them cannot be used; one line says which, and what to write.
+    """
+    defaults = _sizes("axes", axes)
+    if not defaults:
+        raise UsageError("axes: name at least one, such as axes={'num_tokens': 4}")
+    named = contract(
+        tuple(defaults),
+        independent_of=independent_of,
+        at_most=at_most,
+        linear_in=linear_in,
+        constant=constant,
+    )
+    if not (named.independent_of or named.at_most or named.linear_in or budget or law):
+        raise UsageError(
+            "nothing is promised: give independent_of, at_most, linear_in, constant, law or budget"
+        )
+    at_least = _sizes("lower", lower or {}, defaults)
+    largest = {**defaults, **_sizes("production", production or {}, defaults)}
+    forbidden = frozenset(named.independent_of)
+    given_steps = _sizes("steps", steps or {}, defaults)
+    given_far = {name: _far(name, values, defaults) for name, values in (far or {}).items()}
+    for name, size in defaults.items():
+        if size < at_least.get(name, 1):
+            raise UsageError(f"axes: {name}={size:,} is below its lower={at_least[name]:,}")
+    chosen = tuple(
+        Axis(
+            name,
+            step=given_steps.get(name, _step(largest[name])),
+            far=given_far.get(name)
+            or _farther(size, largest[name], at_least.get(name, 1), name in forbidden),
+            lower=at_least.get(name, 1),
+            unit=_unit(name),
+        )
+        for name, size in defaults.items()
+    )
+    return Promise(
+        workload=Workload("memory_law", chosen, builder="", contract=named),
+        defaults=defaults,
+        production=largest,
+        measure=measure,
+        budget=None if budget is None else _budget(budget),
+        law=law,
+    )
+
+
+def _sizes(what: str, values: Any, axes: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Whole numbers from 1 by name; the names are axes where those are given."""
+    try:
+        items = dict(values).items()
+    except (TypeError, ValueError):
+        raise UsageError(f"{what}: {values!r} is no mapping from names to sizes") from None
+    for name, size in items:
+        if not isinstance(name, str) or not name.isidentifier() or name[0] == "_":
+            raise UsageError(f"{what}: {name!r} cannot name a size: use a Python name")
+        if name in RESERVED:
+            raise UsageError(f"{what}: {name!r} cannot name a size: choose another name")
+        if axes is not None and name not in axes:
+            raise UsageError(f"{what}: {unknown('axis', name, axes)}")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise UsageError(f"{what}: {name}={size!r} is no size: give a whole number from 1")
+    return dict(items)
+
+
+def _far(name: str, values: Any, axes: Mapping[str, int]) -> tuple[int, ...]:
+    try:
+        listed = tuple(values)
+    except TypeError:
+        raise UsageError(f"far: {name}={values!r}: give several sizes, such as (1, 4096)") from None
+    for value in listed:
+        _sizes("far", {name: value}, axes)
+    return listed
+
+
+def _budget(text: str) -> Budget:
+    try:
+        return budget(text)
+    except UsageError as error:
+        raise UsageError(f"budget: {error}") from None
+
+
+def _step(size: int) -> int:
+    """The distance that keeps a size as divisible as it is: pools by 64, a few tokens by one."""
+    if size < _SMALL:
+        return 1
+    return min(size & -size, _LARGEST_STEP)
+
+
+def _farther(size: int, production: int, lower: int, is_forbidden: bool) -> tuple[int, ...]:
+    factors = _FAR_FORBIDDEN if is_forbidden else _FAR
+    values = (lower, size, production, *(size * factor for factor in factors))
+    return tuple(dict.fromkeys(values))
+
+
+def _unit(name: str) -> str:
+    """``block`` for ``num_blocks``; the name itself where it is not a count."""
+    if name.startswith("num_") and name.endswith("s"):
+        return name.removeprefix("num_").removesuffix("s")
+    return name

@@ -1,0 +1,138 @@
+"""Laws against the lockfile: entries made from studies, and how subjects differ from theirs."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from oom_suite.errors import UsageError
+from oom_suite.laws.lines import with_lines
+from oom_suite.laws.lockfile import DEFAULT_FILE, compare, read
+from oom_suite.pipeline.study import Study, study_all
+from oom_suite.records.lock import Change, Difference, Entry
+from oom_suite.report.files import environment
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from oom_suite.pipeline.check import Settings
+    from oom_suite.records import Law, Result
+    from oom_suite.records.lock import Key
+
+
+def entry_of(study: Study, settings: Settings) -> Entry | None:
+    """What the lockfile keeps of a study; None where no law was found."""
+    if study.derivation is None:
+        return None
+    versions = environment()
+    return Entry(
+        subject=study.result.subject,
+        workload=settings.workload.name,
+        arch=settings.arch,
+        scenario=settings.scenario,
+        law=_in_order(study.derivation.law),
+        elsewhere=tuple(_in_order(change.law) for change in study.derivation.elsewhere),
+        scenario_bytes=study.scenario_bytes,
+        # A build's own suffix (+cpu, +rocm7.0) changes no law.
+        versions={
+            name: str(versions[name] or "unknown").partition("+")[0]
+            for name in ("oom_suite", "torch")
+        },
+    )
+
+
+def _in_order(law: Law) -> Law:
+    """The law with its formulas in an order that no run can change: the winner first."""
+    order = (*law.sizes, *sorted(law.axes - law.sizes.keys()))
+    values = {**dict.fromkeys(order, 0), **law.sizes}
+    regimes = sorted(
+        (replace(regime, order=order) for regime in law.regimes),
+        key=lambda regime: (-regime(values), str(regime)),
+    )
+    return replace(law, regimes=tuple(regimes))
+
+
+def check_locked(
+    subjects: Sequence[str] | None,
+    settings: Settings,
+    file: str | Path,
+    on_progress: Callable[[str, str], None],
+    on_result: Callable[[Result], None] = lambda _: None,
+) -> tuple[list[Result], list[Difference]]:
+    """The results of subjects, and how each one's law differs from the lockfile's.
+
+    A law is compared where it was locked: with other sizes asked for, it is found once more
+    around those of its entry.
+
+    Args:
+        subjects: their spellings; None for every one that the file has for this workload.
+        settings: how they are checked.
+        file: the lockfile.
+        on_progress: told what each is doing.
+        on_result: given each result.
+
+    Raises:
+        UsageError: no such file, another format version, or a spelling that cannot be read.
+    """
+    entries = read(file)
+    name, arch = settings.workload.name, settings.arch
+    if not subjects:
+        subjects = [key[0] for key in entries if key[1:] == (name, arch)]
+    if not subjects:
+        msg = f"lockfile {str(file)!r} has no law of workload {name}: run oom-suite lock"
+        raise UsageError(msg)
+    studies = study_all(subjects, settings, on_progress, on_result)
+    differences = []
+    for study in studies:
+        entry = entries.get((study.result.subject, name, arch))
+        found = _difference(study, entry, settings, on_progress)
+        command = _lock_command(found.key, file)
+        differences.append(replace(found, file=str(file), lock_command=command))
+    return [study.result for study in studies], differences
+
+
+def _difference(
+    study: Study,
+    entry: Entry | None,
+    settings: Settings,
+    on_progress: Callable[[str, str], None],
+) -> Difference:
+    key: Key = (study.result.subject, settings.workload.name, settings.arch)
+    if entry is None:
+        return Difference(key, Change.MISSING, "it has no entry")
+    there = replace(settings, scenario=entry.scenario, sizes=entry.law.sizes)
+    if dict(entry.law.sizes) != dict(settings.sizes) and study.derivation is not None:
+        (study,) = study_all([key[0]], replace(there, lane="shadow", budget=None), on_progress)
+    now = entry_of(study, there)
+    if now is None or study.derivation is None:
+        return Difference(key, Change.UNDECIDED, f"no law was found: {study.result.reason}")
+    if study.derivation.unsteady:
+        return Difference(key, Change.UNDECIDED, study.derivation.unsteady)
+    scenarios: list[Mapping[str, int]] = [known.sizes for known in SCENARIOS.values()]
+    found = compare(entry, now, settings.workload, scenarios)
+    return with_lines(found, study.derivation)
+
+
+def _lock_command(key: Key, file: str | Path) -> str:
+    subject, workload, arch = key
+    words = ["oom-suite", "lock", subject]
+    words += [] if workload == "decode" else ["--workload", workload]
+    words += [] if arch == "generic" else ["--arch", arch]
+    words += [] if str(file) == DEFAULT_FILE else ["--file", str(file)]
+    return shlex.join(words)
+
+
+def exit_code(differences: Sequence[Difference]) -> int:
+    """1 when a law grew, 3 when one is not locked or cannot be compared, else 0."""
+    changes = {difference.change for difference in differences}
+    if Change.GREW in changes:
+        return 1
+    return 3 if changes & {Change.MISSING, Change.UNDECIDED} else 0
+
+
+def worst(*codes: int) -> int:
+    """The exit code of several judgements: a broken promise before one that was not judged."""
+    return next((code for code in (1, 3) if code in codes), 0)

@@ -1,0 +1,253 @@
+"""The safety check: a subject's detectors in a child process, one verdict for each property."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oom_suite.errors import OomSuiteError, unknown
+from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S
+from oom_suite.pipeline.children import PRELOAD, source_root
+from oom_suite.processes.child import Child
+from oom_suite.processes.respawning import Respawning
+from oom_suite.records import Verdict
+from oom_suite.records.safety import PROPERTIES, Finding, SafetyReport
+from oom_suite.safety.child_client import finding_of
+from oom_suite.safety.on_gpu import find_on_gpu
+from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    OnProgress = Callable[[str, str], None]
+
+KNOWN_BREACHES = {"block_compaction": ("capture",)}
+"""Built-ins that are expected to break properties: `torch.unique` makes the host wait."""
+
+IN_SHADOW = ("capture", "creep")
+"""Properties whose detectors follow launches without running kernels."""
+
+
+_CORES_A_SUBJECT_ON_GPU = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SafetySettings:
+    """How subjects are checked.
+
+    Attributes:
+        workload: ``"decode"`` or ``"decode-swa"``.
+        device: ``"cpu"``, or ``"cuda"`` (HIP devices too).
+        arch: the GPU architecture that the code under test is told it runs on.
+        time_limit_s: seconds that one property may take.
+        memory_limit_bytes: address space that the child may add; None for no limit.
+    """
+
+    workload: str = "decode"
+    device: str = "cpu"
+    arch: str = "generic"
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyJob:
+    """One subject to be checked.
+
+    Attributes:
+        subject: the subject's spelling.
+        root: where its source tree was put, for a release; None otherwise.
+        workload: ``"decode"`` or ``"decode-swa"``.
+        device: where real tensors lie.
+        arch: the GPU architecture that the code under test is told it runs on.
+        interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
+        num_steady: steady steps of a creep run; None for as many as it takes to see what happens
+            in every hundredth, and for more of them on a GPU.
+        keeps_nothing: whether the subject is known to keep nothing between calls, so that its
+            runs with fake tensors and with real ones may share a process.
+    """
+
+    subject: str
+    root: str | None
+    workload: str
+    device: str
+    arch: str
+    interprets: bool = False
+    num_steady: int | None = None
+    keeps_nothing: bool = False
+
+
+DEFAULTS = SafetySettings()
+
+
+def _silent(subject: str, message: str) -> None:
+    """Progress for nobody."""
+
+
+def check_safety_all(
+    subjects: Sequence[str],
+    settings: SafetySettings = DEFAULTS,
+    properties: Sequence[str] = PROPERTIES,
+    on_progress: OnProgress = _silent,
+    on_report: Callable[[SafetyReport], None] = lambda _: None,
+) -> list[SafetyReport]:
+    """The reports on these subjects, in their order; several run at once.
+
+    Raises:
+        UsageError: a spelling or a property that cannot be read. Nothing was run then.
+    """
+    specs = [parse(subject) for subject in subjects]
+    wanted = _in_order(properties)
+
+    def one(spec: SubjectSpec) -> SafetyReport:
+        report = check_safety(spec, settings, wanted, on_progress)
+        on_report(report)
+        return report
+
+    num_cores = os.cpu_count() or 1
+    # One subject on a GPU has several processes, which are slow to start.
+    at_once = num_cores if settings.device == "cpu" else num_cores // _CORES_A_SUBJECT_ON_GPU
+    with ThreadPoolExecutor(max_workers=max(1, min(len(specs), at_once))) as pool:
+        return list(pool.map(one, specs))
+
+
+def check_safety(
+    spec: SubjectSpec,
+    settings: SafetySettings = DEFAULTS,
+    properties: Sequence[str] = PROPERTIES,
+    on_progress: OnProgress = _silent,
+) -> SafetyReport:
+    """The report on one subject. What goes wrong on the way is a finding, never an exception.
+
+    Args:
+        spec: the subject, from `oom_suite.subjects.spec.parse`.
+        settings: how it is checked.
+        properties: names in `PROPERTIES`; all by default.
+        on_progress: told what is being looked at.
+
+    Returns:
+        One finding for each property, in the order of `PROPERTIES`.
+
+    Raises:
+        UsageError: an unknown property.
+    """
+    wanted = _in_order(properties)
+    known = KNOWN_BREACHES.get(spec.text, ()) if spec.kind is SubjectKind.BUILTIN else ()
+    try:
+        root = source_root(spec, on_progress)
+    except OomSuiteError as error:
+        findings = [Finding(name, Verdict.INCONCLUSIVE, str(error)) for name in wanted]
+    else:
+        job = SafetyJob(spec.text, root, settings.workload, settings.device, settings.arch)
+        is_on_gpu = settings.device != "cpu"
+        find = _find_on_gpu if is_on_gpu else _find_on_cpu
+        findings = find(spec, job, settings, wanted, on_progress)
+    return SafetyReport(spec.text, settings.device, tuple(findings), known)
+
+
+def _find_on_cpu(
+    spec: SubjectSpec,
+    job: SafetyJob,
+    settings: SafetySettings,
+    wanted: Sequence[str],
+    on_progress: OnProgress,
+) -> list[Finding]:
+    """One property after another; what may not share a process has one of its own."""
+    findings = []
+    with ExitStack() as stack:
+        children: dict[SafetyJob | str, Respawning] = {}
+
+        def child_for(name: str) -> Respawning:
+            own, kind = _job_for(name, job, spec)
+            if kind not in children:
+                asker = Respawning(lambda: _start(own, settings))
+                children[kind] = stack.enter_context(asker)
+            return children[kind]
+
+        for name in wanted:
+            on_progress(spec.text, f"looking at {name}")
+            findings.append(finding_of(child_for(name), name))
+    return findings
+
+
+def _find_on_gpu(
+    spec: SubjectSpec,
+    job: SafetyJob,
+    settings: SafetySettings,
+    wanted: Sequence[str],
+    on_progress: OnProgress,
+) -> list[Finding]:
+    """All properties at once, as processes are slow to start there."""
+    from oom_suite.safety.index_cases import CASES
+
+    left = list(wanted)
+
+    def on_finding(finding: Finding) -> None:
+        left.remove(finding.name)
+        rest = f", looking at {', '.join(left)}" if left else ""
+        on_progress(spec.text, f"{finding.name} {finding.verdict.value}{rest}")
+
+    on_progress(spec.text, f"looking at {', '.join(left)}")
+    cases = [case.name for case in CASES]
+    return find_on_gpu(wanted, lambda: _start(job, settings), cases, on_finding)
+
+
+def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
+    for name in properties:
+        if name not in PROPERTIES:
+            raise unknown("property", name, PROPERTIES)
+    return tuple(name for name in PROPERTIES if name in properties)
+
+
+def _job_for(name: str, job: SafetyJob, spec: SubjectSpec) -> tuple[SafetyJob, SafetyJob | str]:
+    """What the child of a property is started for, and which properties share it: equal ones."""
+    interprets = name not in IN_SHADOW and _has_kernels(spec)
+    own = replace(job, interprets=interprets)
+    # What the code keeps in a global from a real run must not meet fake tensors.
+    return own, "shadow" if name in IN_SHADOW else own
+
+
+def _has_kernels(spec: SubjectSpec) -> bool:
+    """Whether the subject may launch Triton kernels, as far as can be told without loading it."""
+    if spec.kind is SubjectKind.FILE:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return "triton" in Path(str(spec.path)).expanduser().read_text(encoding="utf-8")
+        return False
+    return spec.kind in {
+        SubjectKind.VLLM_INSTALLED,
+        SubjectKind.VLLM_RELEASE,
+        SubjectKind.VLLM_TREE,
+    }
+
+
+def _start(job: SafetyJob, settings: SafetySettings) -> Child:
+    return Child(
+        "oom_suite.safety.child:make_handler",
+        (job,),
+        time_limit_s=settings.time_limit_s,
+        memory_limit_bytes=settings.memory_limit_bytes,
+        preload=(*PRELOAD, "oom_suite.safety.child"),
+        # Interpreting is chosen before Triton is imported, and the server has imported it.
+        needs_gpu=settings.device != "cpu" or job.interprets,
+    )
+
+
+def exit_code(reports: Sequence[SafetyReport]) -> int:
+    """0 when all are as expected, 1 when a property is broken or mended, 3 when one is open."""
+    open_ones = [
+        one for report in reports for one in report.findings if one.verdict is Verdict.INCONCLUSIVE
+    ]
+    judged = [
+        (one.verdict is Verdict.FAIL) is (one.name in report.expected)
+        for report in reports
+        for one in report.findings
+        if one.verdict is not Verdict.INCONCLUSIVE
+    ]
+    if not all(judged):
+        return 1
+    return 3 if open_ones else 0

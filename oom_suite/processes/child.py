@@ -1,0 +1,218 @@
+"""Runs code under test in a child process, so that whatever happens there is a result.
+
+Children are forked from one server process that has imported torch already: a child costs
+milliseconds, and still shares nothing with its siblings or with us. That server is kept from
+the GPU, which a forked process could not use; a child that needs it is started afresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import tempfile
+import threading
+from multiprocessing import spawn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from unittest import mock
+
+from oom_suite.errors import LaneError
+from oom_suite.processes.child_main import CHILD_NAME, READY, Outcome, serve, start_data
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+    from types import TracebackType
+
+__all__ = ["Child", "ChildError", "Outcome"]
+
+_forked = multiprocessing.get_context("forkserver")
+_fresh = multiprocessing.get_context("spawn")
+_starting = threading.Lock()
+START_LIMIT_S = 120.0
+"""Seconds a process may take to start and import torch: a matter of the machine, not the code."""
+_LOG_TAIL_BYTES = 4000
+_KILLS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+
+class ChildError(LaneError):
+    """A child did not answer a request.
+
+    Attributes:
+        outcome: the class of what happened.
+    """
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        """Keep the class beside the one-line message."""
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class Child:
+    """A process that answers requests with ``handler(request)``, one at a time.
+
+    Args:
+        make_handler: ``"module:function"``; called in the child with `args`, returns the handler.
+        args: picklable arguments for it.
+        time_limit_s: seconds that one request may take; the first one loads the subject too.
+        memory_limit_bytes: address space that the child may add after start-up; None for no
+            limit.
+        preload: modules that the server imports once for all children.
+        needs_gpu: whether to start the process afresh, with the GPUs in its sight.
+
+    Raises:
+        ChildError: no process could be started.
+    """
+
+    def __init__(
+        self,
+        make_handler: str,
+        args: tuple[Any, ...],
+        *,
+        time_limit_s: float,
+        memory_limit_bytes: int | None = None,
+        preload: tuple[str, ...] = (),
+        needs_gpu: bool = False,
+    ) -> None:
+        """Start the child; its own first failure shows in the first `ask`."""
+        self._time_limit_s = time_limit_s
+        self._end: ChildError | None = None
+        self._is_closed = False
+        self._is_ready = False
+        handle, name = tempfile.mkstemp(prefix="oom-suite-", suffix=".log")
+        os.close(handle)
+        self._log = Path(name)
+        context = _fresh if needs_gpu else _forked
+        self._connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            name=CHILD_NAME,
+            target=serve,
+            args=(theirs, name, make_handler, args, memory_limit_bytes),
+            kwargs={"needs_gpu": needs_gpu},
+            daemon=True,
+        )
+        try:
+            with theirs:
+                _start(self._process, preload)
+        except (OSError, EOFError) as error:
+            self._connection.close()
+            self._log.unlink(missing_ok=True)
+            msg = f"no process could be started: {type(error).__name__}: {error}"
+            raise ChildError(Outcome.CRASHED, msg) from error
+
+    def __enter__(self) -> Self:
+        """The child itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        """End the child."""
+        self.close()
+
+    def close(self) -> None:
+        """End the child and what it started, whatever they are doing, and remove its log."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._connection.close()
+        self._kill()
+        self._process.join()
+        self._process.close()
+        self._log.unlink(missing_ok=True)
+
+    def ask(self, request: object) -> Any:
+        """The handler's answer.
+
+        Raises:
+            ChildError: the handler raised, or the child hung, was killed, crashed or ended; once
+                the child is gone, every further request raises the same.
+        """
+        if self._end is not None:
+            raise self._end
+        try:
+            if not self._is_ready:
+                self._wait(max(START_LIMIT_S, self._time_limit_s))
+                self._is_ready = self._connection.recv_bytes() == READY
+            self._connection.send(request)
+            self._wait(self._time_limit_s)
+            failure, answer = self._connection.recv()
+        except (EOFError, OSError):
+            raise self._ended() from None
+        except ChildError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ChildError(Outcome.RAISED, f"its answer cannot be read: {what}") from error
+        if failure is not None:
+            raise ChildError(failure, answer)
+        return answer
+
+    def _wait(self, limit_s: float) -> None:
+        """Return when there is an answer; the process too, as others may hold its connection."""
+        waiting: list[Any] = [self._connection, self._process.sentinel]
+        ready = multiprocessing.connection.wait(waiting, limit_s)
+        if not ready:
+            self._kill()
+            msg = (
+                f"no answer within {limit_s:g} s (raise it with --time-limit, "
+                "under pytest with --oom-time-limit)"
+            )
+            self._end = ChildError(Outcome.TIMED_OUT, msg)
+            raise self._end
+        if self._connection not in ready and not self._connection.poll():
+            raise self._ended()
+
+    def _kill(self) -> None:
+        # The child leads a process group; before it does, and after it is gone, there is none.
+        if self._process.pid is not None and self._process.is_alive():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+
+    def _ended(self) -> ChildError:
+        self._process.join(self._time_limit_s)
+        self._end = self._explained(self._process.exitcode)
+        return self._end
+
+    def _explained(self, code: int | None) -> ChildError:
+        if code is None or code >= 0:
+            msg = f"the process ended by itself with exit code {code}{self._last_words()}"
+            return ChildError(Outcome.EXITED, msg)
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        if -code in _KILLS:
+            hint = " (the system's out-of-memory killer sends it)" if name == "SIGKILL" else ""
+            return ChildError(Outcome.KILLED, f"the process was killed by {name}{hint}")
+        return ChildError(Outcome.CRASHED, f"the process crashed with {name}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        try:
+            with self._log.open("rb") as log:
+                log.seek(max(0, self._log.stat().st_size - _LOG_TAIL_BYTES))
+                lines = log.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        last = [line.strip() for line in lines if line.strip()]
+        return f": {last[-1]}" if last else ""
+
+
+def _start(process: BaseProcess, preload: tuple[str, ...]) -> None:
+    """Start the process without running the caller's own script in it a second time."""
+    # multiprocessing sends a child to import the parent's __main__, guard or not: the code
+    # under test does not need it, and a script without a guard would start children itself.
+    original = spawn.get_preparation_data
+
+    def data(name: str) -> dict[str, Any]:
+        return start_data() if name == CHILD_NAME else original(name)
+
+    with _starting, mock.patch.object(spawn, "get_preparation_data", data):
+        _forked.set_forkserver_preload(list(preload))
+        process.start()

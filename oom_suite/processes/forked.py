@@ -1,0 +1,100 @@
+"""Work done in a fork of this process, so that a crash of it is an answer."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import pickle
+import select
+import signal
+import time
+import warnings
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from oom_suite.errors import LaneError, OomSuiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = TypeVar("Answer")
+_CHUNK_BYTES = 1 << 16
+
+
+def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
+    """What `work` returns, run in a fork.
+
+    A wild access may end it. The fork must not touch a GPU; nothing of what it changes is seen
+    here, limits of the process included.
+
+    Args:
+        work: returns something that can be pickled.
+        time_limit_s: seconds that it may take.
+
+    Raises:
+        LaneError: it raised, ended by itself, was killed or took too long.
+    """
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # Python 3.12 warns where threads run; the fork calls into none of theirs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _answer(work, writing)
+    os.close(writing)
+    try:
+        text = _read(reading, pid, time_limit_s)
+    finally:
+        os.close(reading)
+        _, status = os.waitpid(pid, 0)
+    if not text:
+        code = os.waitstatus_to_exitcode(status)
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        raise LaneError(f"the process that ran the step was {how}")
+    is_answer, value = pickle.loads(text)
+    if not is_answer:
+        raise LaneError(value)
+    return value  # type: ignore[no-any-return]  # what `work` returned
+
+
+def _answer(work: Callable[[], object], writing: int) -> None:
+    """Run the work and end the process, whatever happens."""
+    # A crash is an answer; nobody is to read a dump of the harness's own stack.
+    faulthandler.disable()
+    # What was there before is no garbage of the work: a collection would walk and copy all of it.
+    gc.freeze()
+    try:
+        # A fork has none of the threads that a parallel loop would wait for.
+        torch.set_num_threads(1)
+        text = pickle.dumps((True, work()))
+    except BaseException as error:
+        shown = str(error) if isinstance(error, OomSuiteError) else line_of(error)
+        text = pickle.dumps((False, shown))
+    try:
+        with os.fdopen(writing, "wb") as sink:
+            sink.write(text)
+    finally:
+        os._exit(0)
+
+
+def line_of(error: BaseException) -> str:
+    """An error as one line, with its type."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _read(reading: int, pid: int, time_limit_s: float) -> bytes:
+    parts: list[bytes] = []
+    until = time.monotonic() + time_limit_s
+    while True:
+        ready, _, _ = select.select([reading], [], [], max(0.0, until - time.monotonic()))
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+            raise LaneError(f"the step took more than {time_limit_s:g} s")
+        part = os.read(reading, _CHUNK_BYTES)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)

@@ -1,0 +1,162 @@
+"""Judges subjects for tests, each once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from oom_suite.errors import ContractError
+from oom_suite.records import Result, Verdict
+from oom_suite.report.rows import printable
+from oom_suite.report.wording import failure_text, headline
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from oom_suite.pipeline.check import Settings
+    from oom_suite.pytest_plugin.options import Options
+
+Key = tuple[str, str, str]
+
+
+class OomCheck:
+    """Judges subjects at the scenario that the options name; what it judged once it remembers.
+
+    Called, it is a test of its own: ``oom_check("my_kernels/decode.py:decode")``.
+    """
+
+    def __init__(self, options: Options) -> None:
+        """Judge as these options ask."""
+        self._options = options
+        self._judged: dict[Key, Result] = {}
+        self._asked: list[Result] = []
+
+    def __call__(self, subject: str, *, workload: str = "decode", lane: str = "shadow") -> Result:
+        """The subject's result, which is as expected.
+
+        Args:
+            subject: its spelling, as on the command line.
+            workload: what is run: ``decode`` or ``decode-swa``.
+            lane: ``shadow``, or ``measure`` on the device of ``--oom-device``.
+
+        Raises:
+            ContractError: it is not: a broken contract, or one that could not be judged.
+            pytest.UsageError: the subject, workload or lane cannot be read.
+        """
+        __tracebackhide__ = True
+        result = self.judge(subject, workload=workload, lane=lane)
+        if not result.as_expected:
+            raise ContractError(contract_text(result), result)
+        return result
+
+    def judge(self, subject: str, *, workload: str = "decode", lane: str = "shadow") -> Result:
+        """The same result, whatever it says.
+
+        Raises:
+            pytest.UsageError: the subject, workload or lane cannot be read.
+        """
+        result = self._once((subject, workload, lane))
+        self._asked.append(result)
+        return result
+
+    def note(self, result: Result) -> None:
+        """Nothing; afterwards this result, judged elsewhere, is among those asked for."""
+        self._asked.append(result)
+
+    def take_asked(self) -> list[Result]:
+        """The results asked for since this was last called."""
+        taken, self._asked = self._asked, []
+        return taken
+
+    def _once(self, key: Key) -> Result:
+        if key not in self._judged:
+            self._judged[key] = self._judge(*key)
+        return self._judged[key]
+
+    def locked(self, subject: str, *, workload: str = "decode") -> None:
+        """Nothing; a return means that the subject's law has not outgrown its lockfile entry.
+
+        Args:
+            subject: its spelling, as on the command line.
+            workload: what is run: ``decode`` or ``decode-swa``.
+
+        Raises:
+            ContractError: it grew, has no entry, or cannot be compared with it.
+            pytest.UsageError: there is no ``--oom-locked``, or a name cannot be read.
+        """
+        __tracebackhide__ = True
+        from oom_suite.pipeline.locked import check_locked, exit_code
+        from oom_suite.report.lock_diff import difference_text
+
+        file = self._options.locked
+        if file is None:
+            msg = "no lockfile: give --oom-locked FILE, such as oom-laws.toml"
+            raise pytest.UsageError(msg)
+        settings = self._settings(workload, "shadow")
+        (result,), differences = check_locked([subject], settings, file, lambda *_: None)
+        self._asked.append(result)
+        if exit_code(differences):
+            raise ContractError("\n".join(map(difference_text, differences)), result)
+
+    def _settings(self, workload: str, lane: str) -> Settings:
+        # These read release indices and start children: only who judges waits for them.
+        from oom_suite.errors import UsageError, unknown
+        from oom_suite.pipeline.check import Settings
+        from oom_suite.workloads.catalog import workload as find_workload
+
+        options = self._options
+        try:
+            if lane not in {"shadow", "measure"}:
+                raise unknown("lane", lane, ("shadow", "measure"))
+            return Settings(
+                scenario=options.scenario.name,
+                sizes=options.scenario.sizes,
+                workload=find_workload(workload),
+                lane=lane,
+                device=options.device or "cpu",
+                arch=options.arch,
+                budget=options.budget,
+                time_limit_s=options.time_limit_s,
+            )
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def _judge(self, subject: str, workload: str, lane: str) -> Result:
+        from oom_suite.errors import UsageError
+        from oom_suite.pipeline.check import check
+        from oom_suite.subjects.spec import parse
+
+        settings = self._settings(workload, lane)
+        try:
+            spec = parse(subject)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        if lane == "measure" and settings.device == "cpu":
+            predicted = self._once((subject, workload, "shadow"))
+            refused = _too_large_for_this_machine(predicted)
+            if refused is not None:
+                return refused
+        return check(spec, settings)
+
+
+def _too_large_for_this_machine(predicted: Result) -> Result | None:
+    """Why the measure lane is not to be started: the system would kill what it runs, or more."""
+    import psutil
+
+    available_bytes = psutil.virtual_memory().available
+    if (predicted.peak_requested_bytes or 0) < available_bytes:
+        return None
+    needed = format_bytes(predicted.peak_requested_bytes or 0)
+    reason = (
+        f"not measured: the shadow lane predicts {needed}, and this machine has "
+        f"{format_bytes(available_bytes)} available; choose smaller sizes, as --oom-scenario small"
+    )
+    return replace(predicted, lane="measure", verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def contract_text(result: Result) -> str:
+    """What a failure says: everything that is known, or one line where nothing is."""
+    if result.law is None:
+        return f"{headline(result)}: {printable(result.reason)}"
+    return failure_text(result)

@@ -1,0 +1,135 @@
+"""What runs in a safety check's child process: the detectors of one subject, one at a time."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from packaging.version import Version
+
+from oom_suite.errors import NotApplicableError
+from oom_suite.safety.child_client import IS_SOUND
+from oom_suite.safety.gpu_health import is_sound
+from oom_suite.safety.index_cases import CASES
+from oom_suite.safety.indices import run_case
+from oom_suite.safety.steps import Target
+from oom_suite.safety.triton_interpreter import interpret_triton
+from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
+from oom_suite.subjects.load import load
+from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from oom_suite.pipeline.safety import SafetyJob
+    from oom_suite.records.safety import Finding
+    from oom_suite.safety.index_cases import Outcome
+    from oom_suite.safety.steps import Detector
+
+
+def _precision() -> Detector:
+    from oom_suite.safety.precision import Precision
+
+    name = "full_dequant"
+    return Precision((name, BUILTINS[name]))
+
+
+def _capture(*, keeps_nothing: bool = False) -> Detector:
+    from oom_suite.safety import capture
+    from oom_suite.safety import fake_isolation as apart
+
+    return capture.Capture(set_on_launch, apart.in_place if keeps_nothing else apart.in_fork)
+
+
+def _creep(num_steady: int | None = None, *, keeps_nothing: bool = False) -> Detector:
+    from oom_suite.safety import creep
+    from oom_suite.safety import fake_isolation as apart
+
+    runs = apart.in_place if keeps_nothing else apart.in_fork
+    return creep.Creep(set_on_launch, num_steady, runs)
+
+
+def _plain(module: str, detector: str) -> Callable[[], Detector]:
+    def make() -> Detector:
+        # Late: a child imports what its own detectors need, and no other's.
+        made: Detector = getattr(importlib.import_module(f"oom_suite.safety.{module}"), detector)()
+        return made
+
+    return make
+
+
+_VLLM = (SubjectKind.VLLM_INSTALLED, SubjectKind.VLLM_RELEASE, SubjectKind.VLLM_TREE)
+
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "reads": _plain("reads", "Reads"),
+    "writes": _plain("writes", "Writes"),
+    "indices": _plain("indices", "BadIndices"),
+    "addresses": _plain("addresses", "Addresses"),
+    "capture": _capture,
+    "creep": _creep,
+    "precision": _precision,
+}
+"""What looks at each property."""
+
+
+def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome | bool]:
+    """The function that answers a property's name with the finding on it.
+
+    ``indices/CASE`` is answered with the outcome of that case alone, and `IS_SOUND` with whether
+    the device can still be used.
+    """
+    if job.interprets:
+        torch.set_num_threads(1)
+        interpret_triton()
+    spec = parse(job.subject)
+    root = None if job.root is None else Path(job.root)
+    subject = load(spec, root=root, arch=job.arch)
+    is_vllm = spec.kind in _VLLM
+    if is_vllm and job.arch == "gfx942" and job.workload == "decode":
+        _require_one_fp8(str(subject.version))
+    target = Target(
+        call=subject.call,
+        root=subject.root,
+        workload=job.workload,
+        device=torch.device(job.device),
+        fp8_dtype=torch.float8_e4m3fnuz
+        if is_vllm and job.arch == "gfx942"
+        else torch.float8_e4m3fn,
+    )
+    of_job: dict[str, Callable[[], Detector]] = {
+        "capture": functools.partial(_capture, keeps_nothing=job.keeps_nothing),
+        "creep": functools.partial(_creep, job.num_steady, keeps_nothing=job.keeps_nothing),
+    }
+    return functools.partial(_find, target, DETECTORS | of_job)
+
+
+def _find(
+    target: Target, detectors: Mapping[str, Callable[[], Detector]], name: str
+) -> Finding | Outcome | bool:
+    """The finding on a property, or the outcome of one case: ``indices/CASE``."""
+    if name == IS_SOUND:
+        return is_sound(target.device)
+    detector, _, case = name.partition("/")
+    if not case:
+        return detectors[detector]()(target)
+    return run_case(target, next(one for one in CASES if one.name == case))
+
+
+def _require_one_fp8(version: str) -> None:
+    """Nothing, where the release reads both of its caches as the same fp8.
+
+    Raises:
+        NotApplicableError: it does not: from 0.25.0 on the compressed cache is e4m3fn everywhere.
+
+    Source: vLLM 0.25.0 `v1/attention/ops/rocm_aiter_mla_sparse.py:2189`.
+    """
+    if Version(version) >= Version("0.25.0"):
+        msg = (
+            f"vLLM {version} on gfx942 reads its two caches as different kinds of fp8, and the "
+            "steps of a safety check hold one: use --workload decode-swa, or --arch gfx950"
+        )
+        raise NotApplicableError(msg)

@@ -1,0 +1,1 @@
+"""Kinds of subjects: how each is spelled, fetched and loaded."""

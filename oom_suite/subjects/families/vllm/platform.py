@@ -1,0 +1,89 @@
+"""The platform that vLLM's decode file is told it runs on: ROCm, on a chosen architecture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.errors import unknown
+from oom_suite.subjects.families.vllm.stubs import Stub
+
+if TYPE_CHECKING:
+    from oom_suite.subjects.families.vllm.stubs import StubLog
+
+ARCHITECTURES = ("generic", "gfx942", "gfx950")
+"""``gfx942`` is MI300X and MI325X, ``gfx950`` MI350X and MI355X, ``generic`` neither."""
+
+
+class Platform:
+    """vLLM's `current_platform`, as far as it depends on the architecture alone.
+
+    Args:
+        arch: one of `ARCHITECTURES`.
+        log: where uses of what is not here are recorded.
+    """
+
+    def __init__(self, arch: str, log: StubLog) -> None:
+        """Remember the architecture.
+
+        Raises:
+            UsageError: not one of `ARCHITECTURES`.
+        """
+        if arch not in ARCHITECTURES:
+            raise unknown("architecture", arch, ARCHITECTURES)
+        self._arch = arch
+        self._log = log
+
+    def is_rocm(self) -> bool:
+        """True: the decode file serves ROCm alone."""
+        return True
+
+    def is_cuda(self) -> bool:
+        """False."""
+        return False
+
+    def is_cuda_alike(self) -> bool:
+        """True for ROCm.
+
+        Source: vLLM 0.21.0 `vllm/platforms/interface.py:187`.
+        """
+        return True
+
+    def is_fp8_fnuz(self) -> bool:
+        """Whether fp8 is the FNUZ kind: on gfx94x alone.
+
+        Source: vLLM 0.21.0 `vllm/platforms/rocm.py:805`, unchanged in 0.33.0 (:1259).
+        """
+        return self._arch == "gfx942"
+
+    def fp8_dtype(self) -> torch.dtype:
+        """The dtype that torch has for fp8 with four exponent bits.
+
+        Source: vLLM 0.21.0 `vllm/platforms/rocm.py:810`, unchanged in 0.33.0 (:1264).
+        """
+        return torch.float8_e4m3fnuz if self.is_fp8_fnuz() else torch.float8_e4m3fn
+
+    def __getattr__(self, attribute: str) -> Any:
+        """Everything else, as a stub."""
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        return getattr(Stub("vllm.platforms.current_platform", self._log), attribute)
+
+
+def rocm_names(arch: str) -> dict[str, Any]:
+    """The names of `vllm.platforms.rocm` that the architecture decides.
+
+    A generic GPU decides only that it is neither of the two; the other names stay stubs.
+
+    Source: vLLM 0.21.0 `vllm/platforms/rocm.py:187-193` and :267-292; 0.33.0 :217-228.
+    """
+    on = {"GFX942": arch == "gfx942", "GFX950": arch == "gfx950", "MI3XX": arch != "generic"}
+    if arch != "generic":
+        others = ("GFX1X", "GFX11", "GFX1100", "GFX1151", "GFX115X", "GFX12X", "GFX90A", "GFX1250")
+        on |= {"GFX9": True} | dict.fromkeys(others, False)
+    names: dict[str, Any] = {}
+    for family, value in on.items():
+        names[f"_ON_{family}"] = value
+        names[f"on_{family.lower()}"] = lambda value=value: value
+    return names

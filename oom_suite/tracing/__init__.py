@@ -1,0 +1,1 @@
+"""The lanes: run a call and record every allocation."""

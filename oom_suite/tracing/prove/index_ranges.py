@@ -1,0 +1,260 @@
+"""Between which values index data lies, as expressions in the axes.
+
+Symbolic sizes leave index data without values. What can be told of them is their range: slots
+made of ``arange``, remainders and products lie below ``num_blocks * block_size``, and so their
+blocks below ``num_blocks``. That bounds how many distinct ones there are.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import sympy  # type: ignore[import-untyped]  # sympy has no types
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from oom_suite.tracing.operands import operator, tensors, written_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_SHAPES_KEPT = frozenset({
+    "_to_copy", "clone", "index_select", "index", "gather", "take", "contiguous", "unique_dim",
+    "masked_select", "max", "min", "amax", "amin", "sort", "flip", "repeat", "roll", "cummax",
+    "lift_fresh", "lift_fresh_copy", "tril", "triu", "constant_pad_nd",
+})  # fmt: skip
+_FROM_ZERO = frozenset({"zeros", "zeros_like", "new_zeros", "zero_"})
+_UNWRITTEN = frozenset({"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided"})
+_INTEGERS = frozenset({torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64})
+
+
+class Range(NamedTuple):
+    """Least and largest value, both of which may be out of reach."""
+
+    low: sympy.Expr
+    high: sympy.Expr
+
+    def joined(self, other: Range) -> Range | None:
+        """A range that holds both, where it is known which ends are further out."""
+        if NOTHING in {self, other}:
+            return other if self == NOTHING else self
+        low = _lesser(self.low, other.low)
+        high = _lesser(-self.high, -other.high)
+        return None if low is None or high is None else Range(low, -high)
+
+
+_TRUTH = Range(sympy.Integer(0), sympy.Integer(1))
+NOTHING = Range(sympy.oo, -sympy.oo)
+"""No value at all: memory that nobody has written yet."""
+
+
+def is_nonnegative(expression: sympy.Expr) -> bool:
+    """Whether an expression in sizes of at least 1 is provably at least 0."""
+    ones = {symbol: symbol + 1 for symbol in expression.free_symbols}
+    moved = sympy.expand(expression.subs(ones))
+    return all(
+        coefficient.is_number and coefficient >= 0
+        for coefficient in moved.as_coefficients_dict().values()
+    ) and all(atom.is_nonnegative for atom in moved.atoms(sympy.Function))
+
+
+class IndexRanges:
+    """The ranges of tensors, as far as they are known; kept per storage.
+
+    Args:
+        expression: gives torch's mathematics of a size, symbolic or plain.
+    """
+
+    def __init__(self, expression: Callable[[Any], sympy.Expr]) -> None:
+        """Nothing is known yet."""
+        self._expression = expression
+        self._known: dict[int, tuple[weakref.ref[Any], Range]] = {}
+
+    def of(self, value: Any) -> Range | None:
+        """The range of a tensor, or of a plain or symbolic whole number."""
+        if isinstance(value, bool):
+            return _TRUTH
+        if isinstance(value, (int, torch.SymInt)):
+            exact = self._expression(value)
+            return Range(exact, exact)
+        if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
+            return None
+        if value.dtype is torch.bool:
+            return _TRUTH
+        constant = getattr(value, "constant", None)
+        if constant is not None and constant.numel() == 1 and constant.dtype in _INTEGERS:
+            with _disable_current_modes():
+                return self.of(constant.item())
+        storage = value.untyped_storage()
+        found = self._known.get(storage._cdata)
+        return found[1] if found is not None and found[0]() is storage else None
+
+    def follow(
+        self,
+        func: torch._ops.OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        result: Any,
+    ) -> None:
+        """Learn what an operator that has just run says about its results."""
+        facts = operator(func)
+        name = facts.family.removeprefix("aten::")
+        if facts.is_mutable:
+            self._written(name, func, args, kwargs)
+            return
+        first = next(tensors(result), None)
+        if facts.returns_alias or first is None or first.dtype not in _INTEGERS:
+            return
+        if name in {"_unique2", "_unique", "unique_consecutive"}:
+            self._unique(args, result)
+            return
+        found = self._computed(name, args, kwargs)
+        if found is not None:
+            self._keep(first, found)
+
+    def forget(self, value: Any) -> None:
+        """Anything may have been written to these tensors."""
+        for tensor in tensors(value):
+            if tensor.layout is torch.strided:
+                self._known.pop(tensor.untyped_storage()._cdata, None)
+
+    def _keep(self, tensor: torch.Tensor, found: Range) -> None:
+        storage = tensor.untyped_storage()
+        self._known[storage._cdata] = (weakref.ref(storage), found)
+
+    def _written(
+        self,
+        name: str,
+        func: torch._ops.OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        targets = list(written_tensors(operator(func), args, kwargs))
+        before = self.of(targets[0]) if len(targets) == 1 else None
+        plain = {key: value for key, value in kwargs.items() if key != "out"}
+        added = self._computed(name.rstrip("_"), args, plain)
+        self.forget(targets)
+        joined = before.joined(added) if before is not None and added is not None else None
+        if joined is not None and targets[0].dtype in _INTEGERS:
+            self._keep(targets[0], joined)
+
+    def _unique(self, args: tuple[Any, ...], result: Any) -> None:
+        given = self.of(args[0])
+        if given is not None:
+            self._keep(result[0], given)
+        last = self._expression(result[0].shape[0]) - 1
+        self._keep(result[1], Range(sympy.Integer(0), last))
+
+    def _computed(
+        self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Range | None:
+        if name in _FROM_ZERO:
+            return self.of(0)
+        if name in _UNWRITTEN:
+            return NOTHING
+        if name in _SHAPES_KEPT:
+            return self.of(args[0])
+        ranges = [self.of(arg) for arg in args]
+        match name:
+            case "arange":
+                ends = [self._expression(arg) for arg in args]
+                start, end = ([sympy.Integer(0), *ends] if len(ends) == 1 else ends)[:2]
+                return Range(start, end - 1) if len(ends) < 3 else None
+            case "full" | "new_full" | "full_like":
+                return self.of(args[1] if name != "new_full" else args[2])
+            case "fill" | "copy":
+                return ranges[1]
+            case "scalar_tensor":
+                return ranges[0]
+            case "clamp":
+                limits = [*args[1:], *(kwargs[key] for key in ("min", "max") if key in kwargs)]
+                low, high = ([self.of(limit) for limit in limits] + [None] * 2)[:2]
+                return _clamped(ranges[0], low, high)
+            case "cumsum" | "sum":
+                return self._summed(args[0], ranges[0])
+            case "masked_fill" | "clamp_min":
+                return _joined(ranges[0], ranges[-1])
+            case "where":
+                return _joined(ranges[1], ranges[2])
+            case "cat" | "stack":
+                return self._all(args[0])
+            case _:
+                plain = not kwargs and len(args) == 2
+                floors = kwargs == {"rounding_mode": "floor"}
+                left, right = (ranges + [None] * 2)[:2]
+                if not (plain or floors) or left is None or right is None:
+                    return None
+                return None if NOTHING in {left, right} else _arithmetic(name, floors, left, right)
+
+    def _summed(self, terms: torch.Tensor, each: Range | None) -> Range | None:
+        if each in {None, NOTHING} or not is_nonnegative(each.low):
+            return None
+        most = sympy.expand(each.high * self._expression(terms.numel()))
+        return Range(sympy.Integer(0), most)
+
+    def _all(self, parts: Any) -> Range | None:
+        found = self.of(parts[0])
+        for part in parts[1:]:
+            found = _joined(found, self.of(part))
+        return found
+
+
+def _arithmetic(name: str, floors: bool, left: Range, right: Range) -> Range | None:
+    if name == "add":
+        return Range(left.low + right.low, left.high + right.high)
+    if name == "sub":
+        return Range(left.low - right.high, left.high - right.low)
+    positive = is_nonnegative(right.low - 1)
+    natural = is_nonnegative(left.low)
+    if name == "mul" and natural and is_nonnegative(right.low):
+        return Range(sympy.expand(left.low * right.low), sympy.expand(left.high * right.high))
+    if name == "remainder" and positive:
+        return Range(sympy.Integer(0), right.high - 1)
+    if (name == "floor_divide" or (name == "div" and floors)) and positive and natural:
+        return Range(sympy.Integer(0), floor_quotient(left.high, right.low))
+    return None
+
+
+def floor_quotient(dividend: sympy.Expr, divisor: sympy.Expr) -> sympy.Expr:
+    """At least ``dividend // divisor``, both of them natural, as a polynomial."""
+    whole, rest = [], []
+    for term in sympy.expand(dividend).as_ordered_terms():
+        if divisor.is_Integer:
+            # Rounded up: what is left over is then negative, and takes one off the quotient.
+            number, factors = term.as_coeff_Mul()
+            quotient = sympy.ceiling(number / divisor)
+            whole.append(quotient * factors)
+            rest.append((number - quotient * divisor) * factors)
+            continue
+        ratio = sympy.cancel(term / divisor)
+        is_whole = ratio.is_polynomial() and ratio.as_coeff_Mul()[0].is_Integer
+        (whole if is_whole else rest).append(ratio if is_whole else term)
+    quotient, remainder = sympy.Add(*whole), sympy.Add(*rest)
+    if is_nonnegative(-remainder - 1):
+        return cast("sympy.Expr", quotient - 1)
+    if is_nonnegative(-remainder) or is_nonnegative(divisor - 1 - remainder):
+        return cast("sympy.Expr", quotient)
+    # Dividing by at least 1 makes nothing larger.
+    return dividend
+
+
+def _lesser(one: sympy.Expr, other: sympy.Expr) -> sympy.Expr | None:
+    if is_nonnegative(other - one):
+        return one
+    return other if is_nonnegative(one - other) else None
+
+
+def _clamped(given: Range | None, low: Range | None, high: Range | None) -> Range | None:
+    """What lies between two limits; nearer than they are where the values already did."""
+    if low is None or high is None:
+        return None
+    if given is None or given == NOTHING:
+        return Range(low.low, high.high)
+    least = given.low if is_nonnegative(given.low - low.low) else low.low
+    most = given.high if is_nonnegative(high.high - given.high) else high.high
+    return Range(least, most)
+
+
+def _joined(one: Range | None, other: Range | None) -> Range | None:
+    return None if one is None or other is None else one.joined(other)

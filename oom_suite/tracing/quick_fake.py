@@ -1,0 +1,252 @@
+"""A fake tensor mode that knows again what an operator gave before, in less time than torch.
+
+torch remembers the results of operators on fake tensors, too; but its key takes every tensor
+apart in Python, for symbols, sparse layouts and subclasses. What the code under test does almost
+always has none of these: plain strided tensors of known sizes. Those are looked up here, and
+all else is left to torch. `benchmarks/bench_fakes.py` has the ratio.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from oom_suite.tracing.operands import has_tensors, operator, tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+_OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.device)
+_SCALARS = frozenset({int, float, bool, str, type(None), *_OF_TORCH})
+
+_UNSURE = frozenset({"aten::lift", "aten::lift_fresh", "aten::lift_fresh_copy", "aten::set_"})
+_UNSURE_TAGS = frozenset({torch.Tag.data_dependent_output, torch.Tag.inplace_view})
+_INDEX = "aten::index"
+
+
+class _Made(NamedTuple):
+    """A result: a new tensor, a view of an argument, or an argument itself."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    dtype: torch.dtype
+    device: torch.device
+    argument: int | None
+    is_argument: bool
+
+
+class _Results(NamedTuple):
+    """All results of a call; `pack` is None where the call gives one tensor and no sequence."""
+
+    made: tuple[_Made, ...]
+    pack: Callable[[list[FakeTensor]], Any] | None
+
+
+class _Unknown(Exception):
+    """A call or a result that is not plain."""
+
+
+_known: dict[Hashable, _Results | None] = {}
+"""What calls gave, of the whole process as torch's own are; None for what is left to torch."""
+
+
+class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
+    """`FakeTensorMode` without symbols that remembers what plain calls gave.
+
+    Every result is as torch's own would be: size, stride, offset, dtype, device, and whose
+    storage it shares.
+
+    Source: PyTorch 2.13 ``torch/_subclasses/fake_tensor.py``, ``_cached_dispatch_impl``, for what
+    a result depends on and for how one is made again.
+    """
+
+    def __init__(self) -> None:
+        """Let the code under test use real tensors beside fakes."""
+        super().__init__(allow_non_fake_inputs=True)
+        # What is not known here is new to torch as well: its own key would be made for nothing.
+        self.cache_enabled = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """As of `oom_suite.tracing.lane.DispatchMode`."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The fake result of an operator on fakes."""
+        kwargs = kwargs or {}
+        key = self._key(func, args, kwargs)
+        found = None if key is None else _known.get(key)
+        if found is None:
+            result = super().__torch_dispatch__(func, types, args, kwargs)
+            if key is not None and key not in _known:
+                _known[key] = self._learned(func, args, result)
+            return result
+        made = [self._again(one, args) for one in found.made]
+        return made[0] if found.pack is None else found.pack(made)
+
+    def _key(
+        self, func: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Hashable:
+        """All that a plain result depends on; None where the call is not plain."""
+        if not _is_sure(func) or (kwargs and has_tensors(kwargs)):
+            return None
+        if operator(func).family == _INDEX and any(map(_is_mask, args[1])):
+            return None
+        parts: list[Any] = [
+            func,
+            torch.get_default_dtype(),
+            torch._C._get_default_device(),
+            torch.is_inference_mode_enabled(),
+        ]
+        try:
+            self._add(parts, args)
+            for name, value in kwargs.items():
+                parts.append(name)
+                self._add(parts, (value,))
+        except _Unknown:
+            return None
+        return tuple(parts)
+
+    def _add(self, parts: list[Any], values: Sequence[Any]) -> None:
+        for value in values:
+            kind = type(value)
+            if kind is FakeTensor:
+                self._add_tensor(parts, value)
+            elif kind in _SCALARS:
+                # 1, 1.0 and True are equal, and give results of different types.
+                parts.append(kind)
+                parts.append(value)
+            elif kind is list or kind is tuple:
+                parts.append(len(value))
+                self._add(parts, value)
+            else:
+                raise _Unknown
+
+    def _add_tensor(self, parts: list[Any], tensor: FakeTensor) -> None:
+        if not self._is_plain(tensor):
+            raise _Unknown
+        parts += (
+            FakeTensor,
+            tensor.shape,
+            tensor.stride(),
+            tensor.storage_offset(),
+            tensor.untyped_storage().nbytes(),
+            tensor.dtype,
+            tensor.fake_device,
+            tensor.requires_grad,
+            tensor.is_inference(),
+        )
+
+    def _is_plain(self, tensor: FakeTensor) -> bool:
+        return (
+            tensor.fake_mode is self
+            and tensor.constant is None
+            and tensor.layout is torch.strided
+            and not tensor.is_quantized
+            and not tensor.is_conj()
+            and not tensor.is_neg()
+        )
+
+    def _learned(
+        self, func: torch._ops.OpOverload, args: Sequence[Any], result: Any
+    ) -> _Results | None:
+        """What is to be made where the same call comes again; None where that is not plain."""
+        is_one = isinstance(result, torch.Tensor)
+        results = [result] if is_one else result
+        if not (is_one or type(result) in {tuple, list}):
+            return None
+        try:
+            made = tuple(self._made(func, args, one) for one in results)
+        except _Unknown:
+            return None
+        return _Results(made, None if is_one else type(result))
+
+    def _made(self, func: torch._ops.OpOverload, args: Sequence[Any], result: Any) -> _Made:
+        """How one result is made; raises `_Unknown` where it is not plain."""
+        if type(result) is not FakeTensor or not self._is_plain(result):
+            raise _Unknown
+        storage = result.untyped_storage()
+        sharing = [
+            position
+            for position, value in enumerate(args)
+            if any(_share(leaf, storage) for leaf in tensors(value))
+        ]
+        argument = sharing[0] if sharing else None
+        is_argument = argument is not None and args[argument] is result
+        is_view = argument is not None and not is_argument
+        is_of_mode = result.is_inference() == torch.is_inference_mode_enabled()
+        if not is_argument and (result.requires_grad or not is_of_mode):
+            raise _Unknown
+        if is_view and not (_is_view(func) and isinstance(args[argument or 0], FakeTensor)):
+            raise _Unknown
+        made = _Made(
+            size=tuple(result.shape),
+            stride=result.stride(),
+            offset=int(result.storage_offset()),
+            dtype=result.dtype,
+            device=result.fake_device,
+            argument=argument,
+            is_argument=is_argument,
+        )
+        end = _end(made)
+        # To view what lies beyond a storage would make that larger; torch's fakes let it be.
+        if end > storage.nbytes() or (argument is None and (made.offset or end < storage.nbytes())):
+            raise _Unknown
+        return made
+
+    def _again(self, made: _Made, args: Sequence[Any]) -> FakeTensor:
+        if made.is_argument:
+            return args[made.argument]  # type: ignore[no-any-return,index]  # a fake: `_made` looked
+        empty = torch.empty_strided(made.size, made.stride, dtype=made.dtype, device="meta")
+        if made.argument is not None:
+            storage = args[made.argument].untyped_storage()
+            empty.set_(storage, made.offset, made.size, made.stride)
+        return FakeTensor(self, empty, made.device)
+
+
+@functools.cache
+def _is_sure(func: torch._ops.OpOverload) -> bool:
+    """Whether the kind and the sizes of an operator's arguments decide those of its results."""
+    if getattr(func, "namespace", "") != "aten":
+        return False
+    facts = operator(func)
+    tags = set(func.tags)
+    if torch.Tag.dynamic_output_shape in tags and facts.family != _INDEX:
+        return False
+    if facts.family in _UNSURE or tags & _UNSURE_TAGS or "resize" in facts.family:
+        return False
+    # What is made of other operators may give a view of its argument or a copy.
+    return not (facts.returns_alias and not facts.is_mutable) or _is_view(func)
+
+
+@functools.cache
+def _is_view(func: torch._ops.OpOverload) -> bool:
+    composite = torch._C.DispatchKey.CompositeImplicitAutograd
+    name = operator(func).name
+    is_composite: bool = torch._C._dispatch_has_kernel_for_dispatch_key(name, composite)
+    return bool(func.is_view) and not is_composite
+
+
+def _is_mask(index: torch.Tensor | None) -> bool:
+    """Whether an index chooses by its values, so that they decide how many are chosen."""
+    return index is not None and index.dtype in {torch.bool, torch.int8, torch.uint8}
+
+
+def _share(tensor: torch.Tensor, storage: torch.UntypedStorage) -> bool:
+    return bool(tensor.untyped_storage()._cdata == storage._cdata)
+
+
+def _end(made: _Made) -> int:
+    """The byte behind the last of a tensor in its storage."""
+    last = sum((size - 1) * step for size, step in zip(made.size, made.stride, strict=True))
+    return 0 if 0 in made.size else (made.offset + last + 1) * made.dtype.itemsize

@@ -1,0 +1,86 @@
+"""Real tensors that stand beside fake ones, one for each fake storage."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._mode_utils import no_dispatch
+
+from oom_suite.tracing.operands import device_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_INDEX_BYTES = 128 * 1024 * 1024
+"""Largest index tensor whose values are kept: index data is far smaller, pools far larger."""
+
+MAX_FLOAT_BYTES = 64 * 1024
+"""Largest float tensor whose values are kept: literals, and statistics of index data."""
+
+_INDEX_DTYPES = frozenset({torch.bool, torch.int16, torch.int32, torch.int64})
+_FLOAT_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
+def is_kept(tensor: torch.Tensor) -> bool:
+    """Whether the tensor's values are worth keeping; a cache's bytes (uint8, fp8) never are."""
+    num_bytes = tensor.numel() * tensor.element_size()
+    if tensor.dtype in _INDEX_DTYPES:
+        return num_bytes <= MAX_INDEX_BYTES
+    return tensor.dtype in _FLOAT_DTYPES and num_bytes <= MAX_FLOAT_BYTES
+
+
+def holds_index_data(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is of a type that indices, lengths and masks have."""
+    return tensor.dtype in _INDEX_DTYPES
+
+
+class RealValues:
+    """The real values of fake tensors, as far as they are known.
+
+    They are kept per storage: views and writes through views need no special care.
+    """
+
+    def __init__(self) -> None:
+        """Start with no values known."""
+        self._storages: dict[int, tuple[weakref.ref[Any], torch.UntypedStorage]] = {}
+
+    def are_known(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor is real and on the host, or fake with a real one beside it."""
+        if isinstance(tensor, FakeTensor):
+            return tensor.untyped_storage()._cdata in self._storages
+        return device_of(tensor).type == "cpu"
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The real tensor beside this one, sharing memory with what its views share."""
+        if not isinstance(tensor, FakeTensor):
+            return tensor
+        storage = self._storages[tensor.untyped_storage()._cdata][1]
+        base = torch.empty(0, dtype=tensor.dtype)
+        return base.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
+
+    def keep(self, fake: torch.Tensor, real: torch.Tensor) -> None:
+        """Remember the values of a new fake tensor where they are worth it."""
+        if not is_kept(fake):
+            return
+        with no_dispatch():
+            if real.stride() != fake.stride() or real.storage_offset() != fake.storage_offset():
+                laid_out = torch.empty_strided(fake.size(), fake.stride(), dtype=real.dtype)
+                real = laid_out.copy_(real)
+        storage = fake.untyped_storage()
+        key = storage._cdata
+
+        def died(reference: weakref.ref[Any]) -> None:
+            entry = self._storages.get(key)
+            if entry is not None and entry[0] is reference:
+                del self._storages[key]
+
+        self._storages[key] = (weakref.ref(storage, died), real.untyped_storage())
+
+    def forget(self, written: Iterable[torch.Tensor]) -> None:
+        """Unknown values were written: what they were written to is unknown from now on."""
+        for tensor in written:
+            if isinstance(tensor, FakeTensor):
+                self._storages.pop(tensor.untyped_storage()._cdata, None)

@@ -1,0 +1,75 @@
+"""The shadow lane: the code under fake tensors, at full production sizes, on any machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oom_suite.tracing.index_values import IndexValues
+from oom_suite.tracing.launches import recorded_launches
+from oom_suite.tracing.operands import tensors
+from oom_suite.tracing.quick_fake import QuickFakeMode
+from oom_suite.tracing.recorder import Recorder
+from oom_suite.tracing.shadow_device import literals_through_the_host, shadow_device
+from oom_suite.tracing.source_lines import lines_under_test
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from oom_suite.records import Trace
+    from oom_suite.tracing.lane import Build
+
+
+class ShadowLane:
+    """Runs a call with tensors that have sizes and no memory.
+
+    The trace's bytes are exact: they equal what a GPU's allocator counts as requested.
+
+    Does not prove: what kernels allocate inside (`Trace.unseen` names the known ones), nor
+    that the values are right, nor anything about a Triton kernel's own behaviour.
+    """
+
+    name = "shadow"
+
+    def __init__(self, root: Path, scratch: str = "") -> None:
+        """Show source files relative to `root`.
+
+        Args:
+            root: folder that source files are shown relative to.
+            scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
+                `oom_suite.operators.cuda_scratch` knows it; empty to leave it out.
+        """
+        self._scratch = scratch
+        self._lines = lines_under_test(root)
+        # One for all runs: what the code keeps in a global must fit its next call's tensors.
+        self._fake = QuickFakeMode()
+        self._values = IndexValues(self._fake, self._lines.here)
+        self._recorder: Recorder | None = None
+
+    def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
+        """The trace of one call of ``build(sizes, device)``.
+
+        Raises:
+            LaneError: the code needs a value that exists only on a device.
+        """
+        device = shadow_device()
+        recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
+        try:
+            with (
+                recorded_launches(self.launched),
+                literals_through_the_host(),
+                self._fake,
+                self._values,
+                recorder,
+            ):
+                recorder.record(build(sizes, device))
+        finally:
+            self._recorder = None
+        return recorder.trace(self.name, sizes)
+
+    def launched(self, kernel: str, arguments: list[object]) -> None:
+        """Record a kernel launch by name; what it may have written is unknown from now on."""
+        if self._recorder is None:
+            return
+        self._recorder.launched(kernel)
+        self._values.forget(list(tensors(arguments)))

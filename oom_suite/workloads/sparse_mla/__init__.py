@@ -1,0 +1,1 @@
+"""Sparse MLA decode of DeepSeek-V4 over paged caches."""

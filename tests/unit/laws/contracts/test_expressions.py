@@ -1,0 +1,139 @@
+"""Bounds and laws as text: what is read, what is refused and in which words."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from oom_suite.errors import UsageError
+from oom_suite.laws.contracts import parse_bound, parse_polynomial
+from oom_suite.records import Polynomial
+
+AXES = ("num_tokens", "topk", "num_blocks")
+MONOMIALS = st.lists(st.sampled_from(AXES), max_size=4).map(lambda axes: tuple(sorted(axes)))
+COUNTS = st.integers(1, 2**70)
+BOUNDS = st.dictionaries(MONOMIALS, COUNTS, max_size=6)
+DECIMALS = st.fractions(max_denominator=10**6) | st.integers(-(2**70), 2**70).map(Fraction)
+LAWS = st.dictionaries(MONOMIALS, DECIMALS, max_size=6)
+
+
+def polynomial(terms):
+    return Polynomial.of(terms, AXES)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("4*num_tokens*topk*1KiB + 64MiB", {("num_tokens", "topk"): 4096, (): 64 << 20}),
+        ("64 MiB", {(): 64 << 20}),
+        ("1.5KiB*topk", {("topk",): 1536}),
+        ("0", {}),
+        ("7", {(): 7}),
+        ("1_000*topk", {("topk",): 1000}),
+        ("topk**2 * 3", {("topk", "topk"): 3}),
+        ("(num_tokens + topk)**2", {("num_tokens",) * 2: 1, ("topk",) * 2: 1, AXES[:2]: 2}),
+        ("2*(topk + 1B)*(3 + topk)", {("topk",) * 2: 2, ("topk",): 8, (): 6}),
+        ("\n  topk\n+ 1\t", {("topk",): 1, (): 1}),
+    ],
+)
+def test_a_bound_is_what_its_text_says(text, terms):
+    """Sums, products, amounts, powers and parentheses give the polynomial they spell."""
+    assert polynomial(terms) == parse_bound(text, AXES)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("4*num_token", "unknown axis 'num_token'"),
+        ("4*num_token", "did you mean 'num_tokens'?"),
+        ("64GB", "did you mean GiB?"),
+        ("64 GB + topk", "did you mean GiB?"),
+        ("64 gib", "did you mean GiB?"),
+        ("3parsecs", "unknown unit 'parsecs'"),
+        ("-64MiB", "a bound is not negative"),
+        ("topk - 1", "a bound is not negative"),
+        ("topk / 2", "divides: write sums and products"),
+        ("topk // 2", "cannot be read"),
+        ("max(topk, 2)", "has ','"),
+        ("f(topk)", "calls something"),
+        ("1.5*topk", "has 1.5: write a whole number, or an amount such as 1.5KiB"),
+        ("'topk'", "has text in quotes"),
+        ("topk ** num_tokens", "has the power num_tokens"),
+        ("topk ** 0", "has the power 0: a power is a whole number, 1 to 12"),
+        ("topk ** 13", "has the power 13"),
+        ("(topk**12)**12", "multiplies 24 sizes"),
+        ("9**9**9", "has the power 9 ** 9"),
+        ("", "the bound is empty"),
+        ("  \n", "the bound is empty"),
+        ("4*", "cannot be read"),
+        ("4 topk", "cannot be read"),
+        ("(topk", "cannot be read"),
+        ("topk # twice", "has '#'"),
+        ("topk; topk", "has ';'"),
+        ("+topk", "has something else than + and *"),
+        ("1__0", "cannot be read"),
+        ("9" * 5000, "cannot be read"),
+        ("(" * 500 + "1" + ")" * 500, "("),
+        ("1" * 30_000, "the bound has 30,000 characters"),
+        ("(1+topk)*" * 400 + "1", "multiplies 13 sizes"),
+        ("lambda", "cannot be read"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else None,
+)
+def test_a_bad_bound_is_refused_in_one_line(text, said):
+    """What is no bound is refused, saying what was seen and what to write instead."""
+    with pytest.raises(UsageError) as error:
+        parse_bound(text, AXES)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_axis_named_like_a_unit_is_an_axis_where_it_can_be_one():
+    """`B` after a `*` is the axis; directly after a number of bytes it is read as the axis too."""
+    assert Polynomial.of({("B",): 4}) == parse_bound("4*B", ("B", "T"))
+
+
+@given(BOUNDS)
+@example({("topk",): 1})
+def test_the_text_of_a_bound_reads_back_as_the_bound(terms):
+    """Whole, positive coefficients survive being written and read."""
+    wanted = polynomial(terms)
+    assert wanted == parse_bound(str(wanted), AXES)
+
+
+@given(LAWS)
+@example({("topk",): Fraction(1, 8), (): Fraction(-1, 3)})
+@example({("topk",): Fraction(1, 10**6)})
+def test_the_text_of_a_law_reads_back_as_the_law(terms):
+    """Negative, decimal and broken coefficients survive being written and read."""
+    wanted = polynomial(terms)
+    assert wanted == parse_polynomial(str(wanted), AXES)
+
+
+def test_a_law_of_a_thousand_terms_is_read():
+    """Length alone is no reason to refuse: a sum is read from its left in a loop."""
+    assert polynomial({("topk",): 1500}) == parse_polynomial(" + ".join(["topk"] * 1500), AXES)
+
+
+@given(st.text(max_size=60))
+@example("0**")
+@example("topk.real")
+@example("[topk]")
+def test_any_text_is_read_or_refused(text):
+    """Whatever is given, the answer is a polynomial or the one error of bad usage."""
+    refusal = ""
+    try:
+        assert isinstance(parse_bound(text, AXES), Polynomial)
+    except UsageError as error:
+        refusal = str(error)
+    assert refusal == " ".join(refusal.splitlines())
+
+
+@pytest.mark.parametrize("text", ["topk / 0", "1 / topk", "1 / (topk - topk)"])
+def test_a_law_divides_by_numbers_alone(text):
+    """A fraction is a number over a number; nothing else below the line."""
+    with pytest.raises(UsageError, match="divides by"):
+        parse_polynomial(text, AXES)

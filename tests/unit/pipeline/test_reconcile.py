@@ -1,0 +1,140 @@
+"""Predicted, measured, and what neither a workspace nor the allocator's rules explain."""
+
+from __future__ import annotations
+
+import pytest
+
+from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of
+from oom_suite.records import (
+    Allocation,
+    AllocatorPeaks,
+    Environment,
+    Event,
+    Measurement,
+    OutOfMemory,
+    Tenant,
+    Trace,
+    Workspace,
+)
+
+MIB = 1 << 20
+GPU = Environment("cuda", "a GPU", "sm_90", "580.1", "CUDA 13.0", "2.11.0", "")
+CPU = Environment("cpu", "a CPU", "x86_64", "", "", "2.13.0", "")
+
+
+def trace(sizes, lane="shadow", measurement=None, ops=None):
+    """A trace that makes these requests and keeps them."""
+    return Trace(
+        lane,
+        {},
+        tuple(
+            Allocation(n, op, ())
+            for n, op in zip(sizes, ops or ["allocator"] * len(sizes), strict=True)
+        ),
+        tuple(Event("alloc", n) for n in range(len(sizes))),
+        measurement=measurement,
+    )
+
+
+def on_gpu(sizes, peaks, workspaces=(), ops=None):
+    measurement = Measurement(GPU, AllocatorPeaks(*peaks), workspaces)
+    return trace(sizes, "measure", measurement, ops)
+
+
+def test_what_was_predicted_to_the_byte_leaves_nothing_unexplained():
+    found = reconcile(trace([600]), on_gpu([600], (600, 1024, 1024, 2 * MIB)))
+    assert (0, 0, 0) == (
+        found.unexplained_requested_bytes,
+        found.unexplained_allocated_bytes,
+        found.reserved_difference_bytes,
+    )
+    assert found.is_exact
+    assert "" == problem(Measurement(GPU), found)
+
+
+def test_unexplained_bytes_are_let_pass_up_to_the_bound_and_not_beyond():
+    measured = on_gpu([600, 8], (608, 1536, 1536, 2 * MIB))
+    found = reconcile(trace([600]), measured, bound_bytes=512)
+    assert (8, 512) == (found.unexplained_requested_bytes, found.unexplained_allocated_bytes)
+    assert found.is_explained
+    assert not found.is_exact
+    found = reconcile(trace([600]), measured, bound_bytes=511)
+    assert not found.is_explained
+    assert problem(Measurement(GPU), found) == (
+        "+8 bytes requested and +512 allocated measured that the prediction and named workspaces "
+        "do not explain (allowed: 511)"
+    )
+
+
+def test_a_prediction_that_was_too_large_is_unexplained_too():
+    found = reconcile(trace([600, 512]), on_gpu([600], (600, 1024, 1024, 2 * MIB)))
+    assert (-512, -512) == (found.unexplained_requested_bytes, found.unexplained_allocated_bytes)
+    assert "-512 bytes requested and -512 allocated" in problem(Measurement(GPU), found)
+
+
+def test_reserved_bytes_are_told_and_not_judged():
+    found = reconcile(trace([600]), on_gpu([600], (600, 1024, 1024, 4 * MIB)))
+    assert 2 * MIB == found.reserved_difference_bytes
+    assert found.is_explained
+
+
+def test_a_workspace_made_in_the_call_explains_its_own_bytes():
+    made = Workspace("cuBLAS", 1000, in_call=True)
+    measured = on_gpu(
+        [600, 1000], (1600, 2048, 2048, 2 * MIB), (made,), ["allocator", "cuBLAS workspace"]
+    )
+    found = reconcile(trace([600]), measured)
+    assert (made,) == found.workspaces
+    assert (1000, 1024) == (found.workspaces_requested_bytes, found.workspaces_allocated_bytes)
+    assert found.is_exact
+
+
+def test_a_workspace_of_the_warm_up_explains_nothing():
+    before = Workspace("cuBLAS", 1000)
+    found = reconcile(trace([600]), on_gpu([600, 1000], (1600, 2048, 2048, 2 * MIB), (before,)))
+    assert () == found.workspaces
+    assert 1000 == found.unexplained_requested_bytes
+
+
+def test_the_prediction_follows_the_allocators_settings():
+    settings = Environment(**{**GPU.to_json(), "allocator": "expandable_segments:True"})
+    measured = trace([600], "measure", Measurement(settings, AllocatorPeaks(600, 1024, 1024, 0)))
+    plain = on_gpu([30 * MIB], (0, 0, 0, 0))
+    assert 2 * MIB == reconcile(trace([600]), measured).predicted.reserved_bytes
+    assert 30 * MIB == reconcile(trace([30 * MIB]), plain).predicted.reserved_bytes
+
+
+def test_on_a_cpu_requests_alone_are_compared():
+    measured = trace([600, 8], "measure", Measurement(CPU))
+    found = reconcile(trace([600]), measured)
+    assert (8, None, None) == (
+        found.unexplained_requested_bytes,
+        found.unexplained_allocated_bytes,
+        found.reserved_difference_bytes,
+    )
+    assert problem(Measurement(CPU), found) == (
+        "+8 bytes requested measured that the prediction and named workspaces do not explain"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tenant", "said"),
+    [
+        (Tenant(4711, MIB, "python"), "process 4711 python (1.00 MiB)"),
+        (Tenant(4711, None), "process 4711"),
+    ],
+)
+def test_another_tenant_is_named_by_its_pid(tenant, said):
+    found = reconcile(trace([600]), on_gpu([600], (600, 1024, 1024, 2 * MIB)))
+    measurement = Measurement(GPU, tenants=(tenant,))
+    assert f"measured beside {said}, on the same device" == problem(measurement, found)
+
+
+def test_a_call_that_ran_out_of_memory_is_told_with_its_message():
+    measurement = Measurement(GPU, out_of_memory=OutOfMemory("CUDA out of memory.", 5, 4))
+    assert "out of memory: CUDA out of memory." == problem(measurement, None)
+
+
+def test_the_scratch_of_kernels_is_known_on_cuda_alone():
+    hip = Environment(**{**GPU.to_json(), "device_type": "hip"})
+    assert ["cuda", "", ""] == [scratch_of(each) for each in (GPU, hip, CPU)]

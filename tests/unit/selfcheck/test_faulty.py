@@ -1,0 +1,91 @@
+"""The planted faults are single ones: everything else about a mutant is right."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import torch
+
+from oom_suite.records.safety import PROPERTIES
+from oom_suite.selfcheck.faults.catalog import LAW, MUTANTS, TWINS
+from oom_suite.workloads.sparse_mla.caches import referenced_blocks, write_blocks
+from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+from oom_suite.workloads.sparse_mla.step import StepOptions, oracle, random_step, tolerance
+
+OPTIONS = StepOptions(layer_kind="c4a", lens="short", padding="tail", num_blocks=12)
+WRONG_BY_NATURE = {"precision", "bad_indices"}
+"""Groups whose fault is in the values, or shows in some indices' values."""
+WRONG_HERE = {"reach:last_row_unwritten", "reach:last_value_unwritten"}
+
+
+def whole_step(options):
+    """A step whose every block holds keys, so that reading too much is harmless."""
+    step = random_step(options)
+    generator = torch.Generator().manual_seed(7)
+    for cache, indices, lens in (
+        ("swa_k_cache", "swa_indices", "swa_lens"),
+        ("kv_cache", "topk_indices", "topk_lens"),
+    ):
+        pool = step[cache]
+        if pool is None:
+            continue
+        block_size = pool.shape[1]
+        named = referenced_blocks(step[indices].flatten(1), step[lens], block_size).tolist()
+        rest = torch.tensor([block for block in range(pool.shape[0]) if block not in named])
+        keys = torch.randn((len(rest), block_size, 512), generator=generator)
+        write_blocks(pool, rest, keys, FP8_DS_MLA_V4)
+    step["output"].zero_()
+    return step
+
+
+def function_of(subject):
+    module, _, name = subject.spelling.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def is_right(subject):
+    kind = "swa_only" if subject.workload == "decode-swa" else "c4a"
+    step = whole_step(StepOptions(layer_kind=kind, lens="short", padding="tail", num_blocks=12))
+    expected = oracle(step)
+    allowed = tolerance(step, expected)
+    with torch.no_grad():
+        function_of(subject)(**step)
+    return bool(((step["output"].to(torch.float64) - expected).abs() <= allowed).all())
+
+
+RIGHT = [
+    mutant
+    for mutant in MUTANTS
+    if not mutant.promised and mutant.group not in WRONG_BY_NATURE and mutant.name not in WRONG_HERE
+]
+
+
+@pytest.mark.parametrize("mutant", RIGHT, ids=lambda mutant: mutant.name)
+def test_a_mutant_whose_fault_is_not_in_its_values_gives_the_oracle_s_answer(mutant):
+    """Growth, reach, addresses, capture and creep faults leave the answer alone."""
+    assert is_right(mutant)
+
+
+@pytest.mark.parametrize(
+    "twin", [twin for twin in TWINS if not twin.promised], ids=lambda twin: twin.name
+)
+def test_a_twin_gives_the_oracle_s_answer(twin):
+    """However odd, a healthy step is right."""
+    assert is_right(twin)
+
+
+def test_there_are_as_many_faults_and_twins_as_promised():
+    """At least 60 faults and 30 twins, each once, for every detector there is."""
+    names = [each.name for each in (*MUTANTS, *TWINS)]
+    assert len(names) == len(set(names))
+    assert len(MUTANTS) >= 60
+    assert len(TWINS) >= 30
+    assert {mutant.detector for mutant in MUTANTS} == {LAW, *PROPERTIES}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_says_what_it_must_be_called(mutant):
+    """A fault without an expected name could be caught by accident."""
+    assert mutant.expected
+    assert callable(function_of(mutant))

@@ -1,0 +1,125 @@
+"""What CUDA's kernels allocate inside, against what an H200 recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lane_traces import trace_in
+
+from oom_suite.operators.cuda_scratch import Give, Take, inside, sort_bytes, tiles_bytes
+from oom_suite.tracing.shadow import ShadowLane
+
+UNIQUE = "aten::_unique2"
+
+# torch.unique on an NVIDIA H200, torch 2.11.0+cu130, 2026-11-22: dtype, values, whether inverse,
+# and the scratch of the sort, of the sum and of the selection, in bytes.
+H200 = [
+    (torch.int64, 1, False, (1, None, 1023)),
+    (torch.int64, 2048, True, (1, 1023, 1023)),
+    (torch.int64, 8192, False, (84_479, None, 1023)),
+    (torch.int64, 8192, True, (150_015, 1023, 1023)),
+    (torch.int64, 65_536, False, (553_471, None, 1023)),
+    (torch.int64, 65_536, True, (1_080_831, 1023, 1023)),
+    (torch.int64, 1_048_576, False, (8_592_895, None, 2815)),
+    (torch.int64, 1_048_576, True, (17_027_583, 3583, 2815)),
+    (torch.int64, 4_194_304, False, (34_317_823, None, 8959)),
+    (torch.int64, 4_194_304, True, (68_058_623, 11_775, 8959)),
+    (torch.int32, 1, True, (1, 1023, 1023)),
+    (torch.int32, 2048, False, (1, None, 1023)),
+    (torch.int32, 8192, False, (43_519, None, 1023)),
+    (torch.int32, 8192, True, (109_055, 1023, 1023)),
+    (torch.int32, 65_536, True, (808_447, 1023, 1023)),
+    (torch.int32, 1_048_576, False, (4_350_463, None, 2303)),
+    (torch.int32, 1_048_576, True, (12_792_319, 3583, 2303)),
+    (torch.int32, 4_194_304, False, (17_374_719, None, 6143)),
+    (torch.int32, 4_194_304, True, (51_140_095, 11_775, 6143)),
+]
+
+
+def scratch_of(dtype, count, inverse):
+    values = torch.empty(count, dtype=dtype, device="meta")
+    empty = values.new_empty(0)
+    steps = inside(UNIQUE, (values, True, inverse, False), (empty, empty, empty))
+    taken = {step.op: step.num_bytes for step in steps if isinstance(step, Take)}
+    found = (taken.get(f"cub::Device{name}") for name in ("RadixSort", "Scan", "Select"))
+    return tuple(found), steps
+
+
+@pytest.mark.parametrize(
+    ("dtype", "count", "inverse", "expected"),
+    H200,
+    ids=lambda value: str(value).removeprefix("torch.") if not isinstance(value, tuple) else "",
+)
+def test_the_scratch_of_unique_is_the_h200s_to_the_byte(dtype, count, inverse, expected):
+    assert expected == scratch_of(dtype, count, inverse)[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "last", "inverse"),
+    [
+        (torch.int64, 2304, False),
+        (torch.int64, 2304, True),
+        (torch.int32, 4864, False),
+        (torch.int32, 2304, True),
+    ],
+)
+def test_what_one_block_sorts_needs_a_single_byte(dtype, last, inverse):
+    assert 1 == scratch_of(dtype, last, inverse)[0][0]
+    assert scratch_of(dtype, last + 1, inverse)[0][0] > 1
+
+
+def test_everything_taken_is_given_back_but_the_results():
+    _, steps = scratch_of(torch.int64, 100, inverse=True)
+    taken = [step.name for step in steps if isinstance(step, Take)]
+    given = [step.name for step in steps if isinstance(step, Give)]
+    assert [1, 0] == [name for name in taken if isinstance(name, int)]
+    assert sorted(name for name in taken if isinstance(name, str)) == sorted(given)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (torch.empty(4, dtype=torch.int64), True, True, True),
+        (torch.empty(4, dtype=torch.float32), True, True, False),
+        (torch.empty(4, dtype=torch.bool), True, False, False),
+        (torch.empty(0, dtype=torch.int64), True, True, False),
+    ],
+    ids=["with counts", "of floats", "of bools", "of nothing"],
+)
+def test_what_is_not_known_to_the_byte_is_left_alone(args):
+    assert inside(UNIQUE, args, (args[0],) * 3) is None
+
+
+def test_an_operator_without_scratch_is_left_alone():
+    assert inside("aten::add.Tensor", (torch.empty(4),), torch.empty(4)) is None
+
+
+def test_a_sum_into_int32_takes_what_the_h200_recorded():
+    lens = torch.empty(4, dtype=torch.int32)
+    assert inside("aten::cumsum.out", (lens, 0), lens) == (
+        Take("cub::DeviceScan", 1023, "cub::DeviceScan"),
+        Give("cub::DeviceScan"),
+    )
+    assert inside("aten::cumsum.out", (lens.long(), 0), lens.long()) is None
+
+
+def test_the_shadow_lane_adds_scratch_only_where_it_is_asked_to(short):
+    """Laws speak of what the code asks for; a prediction for a device has its kernels' too."""
+
+    def build(sizes, device):
+        blocks = torch.arange(64, device=device)
+        return lambda: torch.unique(blocks)
+
+    without = trace_in("shadow", torch.unique, lambda device: (torch.arange(64, device=device),))
+    assert [512, -512] == short(without)
+    lane = ShadowLane(Path("/"), "cuda")
+    assert [512, 1, -1, 512, 8, 1023, -1023, -8, -512, -512] == short(lane.run(build, {}))
+
+
+def test_one_value_more_than_a_block_takes_another_block():
+    keys_and_values_bytes = 256  # one more of each, aligned
+    grown_bytes = sort_bytes(2 * 4608 + 1, 8, 8) - sort_bytes(2 * 4608, 8, 8)
+    assert 1024 + 2 * keys_and_values_bytes == grown_bytes
+    assert 256 == tiles_bytes(32 * 3072 + 1, 3072) - tiles_bytes(32 * 3072, 3072)
