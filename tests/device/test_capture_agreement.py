@@ -12,8 +12,8 @@ import pytest
 from capture_cases import CASES
 from subject_trees import is_here, skip_unless_here
 
+from oom_suite.processes.askers import Respawning
 from oom_suite.processes.child import Child, ChildError
-from oom_suite.processes.respawning import Respawning
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 
 pytestmark = pytest.mark.oom_device

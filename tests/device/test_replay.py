@@ -16,8 +16,8 @@ import pytest
 import torch
 from packaging.version import Version
 
-from oom_suite.pipeline.check import Settings
 from oom_suite.pipeline.replay import Plan, replay
+from oom_suite.pipeline.settings import Settings
 from oom_suite.processes.child import Child
 from oom_suite.records import Job
 from oom_suite.records.replay import End, Role

@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
+from oom_suite.pipeline.safety_checks.client import IS_SOUND
+from oom_suite.pipeline.safety_checks.on_gpu import NUM_CASE_CHILDREN, find_on_gpu
 from oom_suite.processes.child import Child
 from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding
-from oom_suite.safety.child_client import IS_SOUND
-from oom_suite.safety.index_cases import IGNORED, RIGHT, Outcome
-from oom_suite.safety.on_gpu import NUM_CASE_CHILDREN, find_on_gpu
+from oom_suite.safety.index_outcomes import IGNORED, RIGHT, Outcome
 
 CASES = ("fine", "asserts", "kills", "fine too", "asserts again", "last")
 

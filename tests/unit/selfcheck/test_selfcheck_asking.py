@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from oom_suite.pipeline.safety_checks.client import IS_SOUND
+from oom_suite.processes.askers import Respawning
 from oom_suite.processes.child import ChildError, Outcome
-from oom_suite.processes.respawning import Respawning
-from oom_suite.safety.child_client import IS_SOUND
 from oom_suite.selfcheck.child_client import asked_on_gpu
 from oom_suite.selfcheck.faults.record import Mutant
 from oom_suite.selfcheck.seen import seen_as
