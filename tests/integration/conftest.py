@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 # Kept loaded between the runs that these tests make inside this process: one import, one server.
-from oom_suite.processes.child import Child
+from fixtures.processes import HandlingChild as Child
+from oom_suite.pipeline.session import PRELOAD
 
 ROOT = Path(__file__).parents[2]
 GATE = ROOT / "tests" / "gate"
@@ -105,8 +106,7 @@ def oom_run(pytester):
 @pytest.fixture(scope="session")
 def warm_children():
     """Nothing; torch is imported for the children already, so that a short time limit is fair."""
-    preload = ("oom_suite.pipeline.worker", "oom_suite.tracing.warm")
-    with Child("operator:itemgetter", (0,), time_limit_s=120.0, preload=preload) as child:
+    with Child("operator:itemgetter", (0,), time_limit_s=120.0, preload=PRELOAD) as child:
         assert child.ask(["ready"]) == "ready"
 
 
