@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.tracing.operands import operator
+from oom_suite.operators.operands import operator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

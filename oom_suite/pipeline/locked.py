@@ -11,7 +11,7 @@ from oom_suite.laws.lines import with_lines
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.records.lock import Change, Difference, Entry
-from oom_suite.report.files import environment
+from oom_suite.targets.versions import environment
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:

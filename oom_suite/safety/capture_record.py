@@ -9,10 +9,10 @@ from unittest import mock
 
 import torch
 
+from oom_suite.operators.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.records.safety import Hit
 from oom_suite.safety import capture_table as table
 from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.tracing.operands import device_of, operator, tensors
+from oom_suite.operators.operands import device_of, operator, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

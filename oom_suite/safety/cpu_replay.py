@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
+from oom_suite.operators.operands import DEVICE_QUERY, operator, tensors
 from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
 from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import DEVICE_QUERY, operator, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,8 +20,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_map_only
 
 from oom_suite.errors import LaneError
-from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import (
+from oom_suite.operators.operands import (
     DEVICE_QUERY,
     is_foreign,
     is_real,
@@ -30,6 +29,7 @@ from oom_suite.tracing.operands import (
     with_tensors,
     written_tensors,
 )
+from oom_suite.tracing.lane import DispatchMode
 from oom_suite.tracing.real_values import RealValues, holds_index_data, is_kept
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from oom_suite.tracing.operands import has_tensors, operator, tensors
+from oom_suite.operators.operands import has_tensors, operator, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._mode_utils import no_dispatch
 
-from oom_suite.tracing.operands import device_of
+from oom_suite.operators.operands import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

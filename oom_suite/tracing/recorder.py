@@ -11,9 +11,9 @@ import torch
 
 from oom_suite.operators import cuda_scratch, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
+from oom_suite.operators.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
 from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from oom_suite.operators.compositions import Composition
     from oom_suite.operators.cuda_scratch import Step
+    from oom_suite.operators.operands import Operator
     from oom_suite.records import Measurement
-    from oom_suite.tracing.operands import Operator
     from oom_suite.tracing.source_lines import SourceLines
 
 _NOT_RECORDED = -1

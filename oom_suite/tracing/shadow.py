@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oom_suite.operators.operands import tensors
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
-from oom_suite.tracing.operands import tensors
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import literals_through_the_host, shadow_device

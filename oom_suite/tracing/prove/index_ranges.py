@@ -14,7 +14,7 @@ import sympy  # type: ignore[import-untyped]  # sympy has no types
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from oom_suite.tracing.operands import operator, tensors, written_tensors
+from oom_suite.operators.operands import operator, tensors, written_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,10 +11,10 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
-from oom_suite.tracing.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.tracing.prove.expressions import (
     AgainError,
     symbolic_powers,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.operators.operands import operator, tensors
 from oom_suite.records.symbolic import Formula, Quantity
-from oom_suite.tracing.operands import operator, tensors
 from oom_suite.tracing.prove.index_ranges import NOTHING
 
 if TYPE_CHECKING:
