@@ -18,7 +18,6 @@ from oom_suite.processes.respawning import Respawning
 from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding, SafetyReport
 from oom_suite.safety.child_client import finding_of
-from oom_suite.safety.on_gpu import find_on_gpu
 from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
 
 if TYPE_CHECKING:
@@ -183,7 +182,9 @@ def _find_on_gpu(
     on_progress: OnProgress,
 ) -> list[Finding]:
     """All properties at once, as processes are slow to start there."""
+    # These import torch, which no other path of this process needs.
     from oom_suite.safety.index_cases import CASES
+    from oom_suite.safety.on_gpu import find_on_gpu
 
     left = list(wanted)
 

@@ -9,10 +9,10 @@ from oom_suite.processes.child import ChildError
 from oom_suite.processes.child import Outcome as ChildOutcome
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.index_cases import Outcome, unknown_outcome
 
 if TYPE_CHECKING:
     from oom_suite.processes.respawning import Respawning
+    from oom_suite.safety.index_cases import Outcome
 
 IS_SOUND = "is the device sound?"
 """A request to a child, answered with whether its GPU can still be used."""
@@ -41,6 +41,9 @@ def finding_of(child: Respawning, name: str) -> Finding:
 
 def outcome_of(child: Respawning, case: str) -> Outcome:
     """The child's outcome of one case of bad indices; where it raised or died, a deadly one."""
+    # The cases are tensors: whoever only asks for findings does not wait for torch.
+    from oom_suite.safety.index_cases import Outcome, unknown_outcome
+
     try:
         outcome: Outcome = child.ask(f"indices/{case}")
     except ChildError as error:

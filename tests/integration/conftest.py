@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
-
-# Kept loaded between the runs that these tests make inside this process: one import, one server.
-from oom_suite.processes.child import Child
 
 ROOT = Path(__file__).parents[2]
 GATE = ROOT / "tests" / "gate"
@@ -44,23 +39,6 @@ def test_seen(pytestconfig):
     with open("seen.json", "w") as sink:
         json.dump(seen, sink)
 """
-
-
-@pytest.fixture
-def suite(tmp_path):
-    """``suite("check", ...)``: the finished command, run in the test's own folder."""
-
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "oom_suite", *words],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.fixture
@@ -102,16 +80,8 @@ def oom_run(pytester):
     return run
 
 
-@pytest.fixture(scope="session")
-def warm_children():
-    """Nothing; torch is imported for the children already, so that a short time limit is fair."""
-    preload = ("oom_suite.pipeline.worker", "oom_suite.tracing.warm")
-    with Child("operator:itemgetter", (0,), time_limit_s=120.0, preload=preload) as child:
-        assert child.ask(["ready"]) == "ready"
-
-
 @pytest.fixture
-def oom_gate(pytester, warm_children):
+def oom_gate(pytester):
     """`oom_gate(*arguments)`: a run of this repository's gate, and its results as JSON."""
 
     def gate(*arguments, subjects):
