@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +40,42 @@ def test_seen(pytestconfig):
     with open("seen.json", "w") as sink:
         json.dump(seen, sink)
 """
+
+
+class _Libraries:
+    """Modules that a run inside this process imported from elsewhere than its own folder."""
+
+    def __init__(self):
+        self.modules = {}
+
+    def pytest_unconfigure(self, config):
+        for name, module in sys.modules.items():
+            if not str(getattr(module, "__file__", "")).startswith(str(config.rootpath)):
+                self.modules[name] = module
+
+
+@pytest.fixture
+def _libraries():
+    libraries = _Libraries()
+    yield libraries
+    sys.modules.update(libraries.modules)
+
+
+@pytest.fixture
+def pytester(_libraries, pytester, monkeypatch):
+    """pytest's own, whose runs inside this process leave behind what they imported of libraries.
+
+    Its own forgets all modules, and torch cannot be imported a second time.
+    """
+
+    def inline_run(*arguments, plugins=(), **options):
+        done = original(*arguments, plugins=[*plugins, _libraries], **options)
+        sys.modules.update(_libraries.modules)
+        return done
+
+    original = pytester.inline_run
+    monkeypatch.setattr(pytester, "inline_run", inline_run)
+    return pytester
 
 
 @pytest.fixture
