@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.pipeline.children import PRELOAD
-from oom_suite.processes.child import Child
-from oom_suite.processes.respawning import Respawning
+from oom_suite.pipeline.session import Limits, Session
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
 from oom_suite.selfcheck.child_client import asked, asked_on_gpu
@@ -22,9 +20,11 @@ from oom_suite.selfcheck.tasks import Task, growing, tasks
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from oom_suite.processes.askers import Respawning
+
     OnSeen = Callable[[Seen], None]
 
-_PRELOADED = (*PRELOAD, "oom_suite.selfcheck.child", "oom_suite.selfcheck.warm")
+_CHILD, _WARM = "oom_suite.selfcheck.child", "oom_suite.selfcheck.warm"
 _MAX_CHILDREN = 8
 _NUM_FAR_POOLS = 2
 """Children at once that have far pools on a GPU, two of 8 GiB each."""
@@ -41,7 +41,7 @@ class Options:
         device: where real tensors lie.
         num_children: processes at once.
         time_limit_s: seconds that one subject may take.
-        weakened: see `oom_suite.selfcheck.child.make_handler`.
+        weakened: see `oom_suite.selfcheck.child.Try`.
     """
 
     only: str | None = None
@@ -137,9 +137,10 @@ class _Crew:
     def work(self, seen: list[Seen], failures: list[BaseException], on_seen: OnSeen) -> None:
         """Try one task after another until none is left, or another thread has failed."""
         try:
-            with Respawning(lambda: _child(self.options)) as shared:
+            with _session(self.options) as session:
+                shared = _child(session, self.options)
                 while not failures:
-                    for one in _tried(self._waiting.get_nowait(), shared, self.options):
+                    for one in _tried(self._waiting.get_nowait(), session, shared, self.options):
                         seen.append(one)
                         on_seen(one)
         except queue.Empty:
@@ -148,27 +149,31 @@ class _Crew:
             failures.append(error)
 
 
-def _child(options: Options) -> Child:
-    return Child(
-        "oom_suite.selfcheck.child:make_handler",
-        (options.weakened,),
-        time_limit_s=options.time_limit_s,
-        preload=_PRELOADED,
-        needs_gpu=options.device != "cpu",
+def _session(options: Options) -> Session:
+    return Session(Limits(options.time_limit_s))
+
+
+def _child(session: Session, options: Options) -> Respawning:
+    return session.child(
+        imports=(_CHILD,), preload=(_CHILD, _WARM), needs_gpu=options.device != "cpu"
     )
 
 
-def _tried(task: Task, shared: Respawning, options: Options) -> tuple[Seen, ...]:
+def _tried(task: Task, session: Session, shared: Respawning, options: Options) -> tuple[Seen, ...]:
     ask = asked if options.device == "cpu" else asked_on_gpu
     if not task.subject.is_stateful:
-        return ask(task, shared)
+        return ask(task, shared, options.weakened)
     # The law's runs are forks, each with a state of its own: they leave nothing in the child.
-    by_law = asked(replace(task, detectors=(LAW,)), shared) if LAW in task.detectors else ()
+    by_law = (
+        asked(replace(task, detectors=(LAW,)), shared, options.weakened)
+        if LAW in task.detectors
+        else ()
+    )
     others = tuple(detector for detector in task.detectors if detector != LAW)
     if not others:
         return by_law
-    with Respawning(lambda: _child(options)) as own:
-        return (*by_law, *asked(replace(task, detectors=others), own))
+    with _child(session, options) as own:
+        return (*by_law, *asked(replace(task, detectors=others), own, options.weakened))
 
 
 def _limit(options: Options, on_seen: OnSeen) -> tuple[int, bool]:
@@ -177,10 +182,11 @@ def _limit(options: Options, on_seen: OnSeen) -> tuple[int, bool]:
     Halves the exponent: what sees one byte for so many blocks sees it for fewer.
     """
     required = REQUIRED_BLOCKS_A_BYTE.bit_length() - 1
-    with Respawning(lambda: _child(replace(options, device="cpu"))) as child:
+    with _session(options) as session:
+        child = _child(session, replace(options, device="cpu"))
 
         def is_caught(exponent: int) -> bool:
-            (seen,) = asked(growing(1 << exponent), child)
+            (seen,) = asked(growing(1 << exponent), child, options.weakened)
             on_seen(seen)
             return seen.is_right
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 from dataclasses import dataclass
 
 from oom_suite.errors import unknown
+from oom_suite.processes.protocol import Kept, Request
 from oom_suite.records.safety import PROPERTIES
-from oom_suite.records.selfcheck import LIMIT_GROUP
+from oom_suite.records.selfcheck import LIMIT_GROUP, Seen
 from oom_suite.selfcheck.faults.catalog import LAW, MUTANTS, TWINS
 from oom_suite.selfcheck.faults.record import GROWING, Mutant, Twin, name_of
 from oom_suite.selfcheck.layer import on_its_layer
@@ -76,3 +79,36 @@ def growing(num_blocks: int) -> Task:
     fault = f"one byte per {num_blocks:,} blocks"
     mutant = Mutant(LIMIT_GROUP, name, LAW, fault, (GROWING,))
     return Task(on_its_layer(mutant), (LAW,), "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Try(Request[tuple[Seen, ...]]):
+    """What detectors see of one fault or twin.
+
+    Attributes:
+        task: which, and which detectors.
+        weakened: ``"module:function"`` that makes detectors worse before the first task, to see
+            that the self-check sees that; empty for none.
+    """
+
+    task: Task
+    weakened: str = ""
+
+    def prepare(self, kept: Kept) -> None:
+        """Make detectors worse, where that is asked for; once a process."""
+        kept.get(("weakened", self.weakened), self._weaken)
+
+    def _weaken(self) -> bool:
+        # What is there lives as long as the process: no collection need look at it.
+        gc.freeze()
+        if self.weakened:
+            module, _, function = self.weakened.partition(":")
+            getattr(importlib.import_module(module), function)()
+        return True
+
+    def answer(self, kept: Kept) -> tuple[Seen, ...]:
+        """What each detector saw, in their order."""
+        from oom_suite.processes.askers import InThisProcess
+        from oom_suite.selfcheck.child import tried
+
+        return tried(self.task, kept.get("here", InThisProcess))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oom_suite.records import Result
-    from oom_suite.report.law_page import LawPage
+    from oom_suite.records.law_page import LawPage
 
 _SHOWN_ELSEWHERE = {"law", "terms"}
 _TITLES = {

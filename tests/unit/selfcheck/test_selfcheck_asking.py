@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from oom_suite.pipeline.safety_checks.requests import IsGpuHealthy
+from oom_suite.processes.askers import Respawning
 from oom_suite.processes.child import ChildError, Outcome
-from oom_suite.processes.respawning import Respawning
-from oom_suite.safety.child_client import IS_SOUND
 from oom_suite.selfcheck.child_client import asked_on_gpu
 from oom_suite.selfcheck.faults.record import Mutant
 from oom_suite.selfcheck.seen import seen_as
@@ -21,16 +21,17 @@ class Simulated:
         self.is_closed = False
 
     def ask(self, request):
-        if request == IS_SOUND:
+        if isinstance(request, IsGpuHealthy):
             # Some errors show only with a later call.
             return not self.is_spoiled
-        function = request.subject.function
+        task = request.task
+        function = task.subject.function
         if function == "dies":
             raise ChildError(Outcome.CRASHED, "the process crashed with SIGSEGV")
         verdict = "INCONCLUSIVE" if self.is_spoiled or function == "open" else "FAIL"
         self.is_spoiled = self.is_spoiled or function in {"asserts", "late"}
-        (detector,) = request.detectors
-        return (seen_as(request.subject, detector, verdict, ("hit",), "", 0),)
+        (detector,) = task.detectors
+        return (seen_as(task.subject, detector, verdict, ("hit",), "", 0),)
 
     def close(self):
         self.is_closed = True
