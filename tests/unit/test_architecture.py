@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,33 @@ def test_a_planted_circle_is_found(tmp_path):
     assert {"oom_suite.laws.a", "oom_suite.laws.b"} == set(
         found.partition(": ")[2].split(" imports ")
     )
+
+
+def walk() -> list[tuple[Path, str]]:
+    """The lines of the walk in docs/architecture.md: a file and a function each."""
+    block = re.search(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line[9:].split() for line in block[1].splitlines()]
+    return [(PACKAGE / words[0], words[1]) for words in lines]
+
+
+def function(path: Path, name: str) -> ast.AST:
+    found: ast.AST = ast.parse(path.read_text(encoding="utf-8"))
+    for part in name.split("."):
+        found = next(node for node in ast.walk(found) if getattr(node, "name", None) == part)
+    return found
+
+
+def calls(node: ast.AST) -> set[str]:
+    """Every name that a function mentions."""
+    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return names | {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+
+
+def test_each_step_of_the_walk_is_called_by_one_above_it():
+    """The documented way of a request is the way that the code takes."""
+    steps = walk()
+    assert 10 == len(steps)
+    called: set[str] = {steps[0][1]}
+    for path, name in steps:
+        assert name.rpartition(".")[2] in called, f"{name} is called by no line above it"
+        called |= calls(function(path, name))
