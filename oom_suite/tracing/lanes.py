@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import torch
 
 from oom_suite.errors import LaneError, unknown
+from oom_suite.torch_compat.compiler import compiled_calls_noted, require_compiler
+from oom_suite.torch_compat.fakes import operator_without_fake
+from oom_suite.torch_compat.private_device import private_device_type
 from oom_suite.tracing.lane_spec import LANES
 from oom_suite.tracing.shadow_device import shadow_device
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from oom_suite.tracing.measure.lane import Watched
 
     Watch = Callable[[torch.device], AbstractContextManager[Watched]]
-
-_NO_FAKE = "torch._subclasses.fake_tensor.UnsupportedOperatorException"
 
 _NO_AUTOCAST = (
     "torch.autocast on the device that it is given cannot be run without memory: "
@@ -52,11 +51,13 @@ class RunningLane:
             LaneError: there is no such device.
         """
         self._name = spec.name
-        self._entered: list[object] = []
+        self._is_compiled = False
         self._lane: Any = _lane(spec, root, watch)
         # A process that has no such device yet may be one that measures on a GPU: leave it so.
         is_measured = spec.name == "measure"
-        if not is_measured or torch._C._get_privateuse1_backend_name() != "privateuseone":
+        if not is_measured:
+            require_compiler()
+        if not is_measured or private_device_type() is not None:
             _allow_autocast()
 
     @property
@@ -72,7 +73,7 @@ class RunningLane:
         """
         with self._around():
             trace: Trace = self._lane.run(build, sizes)
-        return replace(trace, is_compiled=bool(self._entered))
+        return replace(trace, is_compiled=self._is_compiled)
 
     def prove(self, build: Build, hints: Hints) -> SymbolicTrace:
         """The symbolic trace of one call, the sizes being symbols.
@@ -93,8 +94,11 @@ class RunningLane:
                 undo.enter_context(torch.autograd.set_multithreading_enabled(False))
                 # There is nothing to compile for: compiled functions run as they are written.
                 undo.enter_context(torch.compiler.set_stance("force_eager"))
-            undo.enter_context(_noting_compiled(self._entered))
+            undo.enter_context(compiled_calls_noted(self._note_compiled))
             yield
+
+    def _note_compiled(self) -> None:
+        self._is_compiled = True
 
 
 def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
@@ -123,25 +127,6 @@ def _allow_autocast() -> None:
 
 
 @contextlib.contextmanager
-def _noting_compiled(entered: list[object]) -> Iterator[None]:
-    """Notes that a compiled function is entered; it asks for the stance each time it is."""
-    frames: Any = sys.modules.get("torch._dynamo.eval_frame")
-    original = getattr(frames, "_callback_from_stance", None)
-    if original is None:
-        yield
-        return
-
-    def noting(callback: object) -> Any:
-        # Those who switch the compiler off ask too, on entering and on leaving.
-        if callable(callback) and sys._getframe(1).f_code.co_name == "compile_wrapper":
-            entered.append(True)
-        return original(callback)
-
-    with mock.patch.object(frames, "_callback_from_stance", noting):
-        yield
-
-
-@contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Says what to do about an operator that no fake tensor can go through."""
     try:
@@ -161,11 +146,9 @@ def _explained() -> Iterator[None]:
 
 def _operator_without_fake(error: BaseException) -> str | None:
     """The operator's name, where that is what an error is about."""
-    kind = type(error)
-    if f"{kind.__module__}.{kind.__qualname__}" == _NO_FAKE:
-        func = getattr(error, "func", None)
-        namespace, _, rest = str(func).partition(".")
-        return f"{namespace}::{rest.partition('.')[0]}"
+    known = operator_without_fake(error)
+    if known is not None:
+        return known
     text = str(error)
     if "no fake impl registered for" in text and "CustomOpDef(" in text:
         return text.partition("CustomOpDef(")[2].partition(")")[0]
