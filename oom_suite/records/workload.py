@@ -44,18 +44,18 @@ class Workload:
         builder: ``"module:function"``; ``function(sizes, device)`` gives the keyword
             arguments of the call.
         contract: what every subject promises.
-        leaves_inputs_untouched: whether the builder only reserves its inputs' memory, so that they
-            take none until the call touches them.
         settle: the nearest sizes that can be built, a dependent axis following the others;
             None when there are none.
+        leaves_inputs_untouched: whether the builder only reserves its inputs' memory, so that they
+            take none until the call touches them.
     """
 
     name: str
     axes: tuple[Axis, ...]
     builder: str
     contract: Contract
-    leaves_inputs_untouched: bool = False
     settle: Callable[[Mapping[str, int]], Mapping[str, int] | None] = field(default=_as_they_are)
+    leaves_inputs_untouched: bool = False
 
     def is_valid(self, sizes: Mapping[str, int]) -> bool:
         """Whether these very sizes can be built."""
