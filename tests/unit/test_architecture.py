@@ -20,13 +20,16 @@ LEAVES = frozenset({"errors", "records", "units"})
 ALLOWED: dict[str, frozenset[str]] = {
     "allocator": frozenset(),
     "processes": frozenset(),
+    "torch_compat": frozenset(),
     "laws": frozenset({"allocator"}),
     "targets": frozenset({"processes"}),
-    "operators": frozenset(),
-    "tracing": frozenset({"allocator", "operators", "processes", "targets"}),
+    "operators": frozenset({"torch_compat"}),
+    "tracing": frozenset({"allocator", "operators", "processes", "targets", "torch_compat"}),
     "workloads": frozenset(),
     "subjects": frozenset({"workloads"}),
-    "safety": frozenset({"allocator", "operators", "processes", "tracing", "workloads"}),
+    "safety": frozenset(
+        {"allocator", "operators", "processes", "torch_compat", "tracing", "workloads"}
+    ),
     "report": frozenset({"targets"}),
     "pipeline": frozenset(
         {
