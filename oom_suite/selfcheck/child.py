@@ -1,4 +1,4 @@
-"""What runs in the self-check's children: a subject under its detectors, many of them in one child.
+"""What runs in the self-check's children: one subject after another under its detectors.
 
 A law is found in a third of the time in a process that has found others: torch remembers what it
 computed of fake tensors. Subjects that keep state have a child of their own, but for the law: each
@@ -31,10 +31,8 @@ from oom_suite.safety.child import make_handler as make_safety_handler
 from oom_suite.safety.gpu_health import is_sound
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
 from oom_suite.safety.index_cases import judge as judge_indices
-from oom_suite.selfcheck.faults.record import LAW, Mutant, Promised, Twin
-from oom_suite.selfcheck.seen import seen_as
-from oom_suite.selfcheck.varied import varied
-from oom_suite.workloads.catalog import WORKLOADS
+from oom_suite.selfcheck.faults.record import LAW, Mutant
+from oom_suite.workloads.catalog import workload
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -42,7 +40,8 @@ if TYPE_CHECKING:
 
     from oom_suite.records import Result, Trace
     from oom_suite.records.safety import Finding, Hit
-    from oom_suite.records.selfcheck import Seen
+    from oom_suite.records.selfcheck import Trial
+    from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.selfcheck.tasks import Task
 
 SCENARIO = "issue-41962"
@@ -54,7 +53,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def make_handler(weakened: str = "") -> Callable[[Any], Any]:
-    """The function that answers a task with what was `Seen`, and `IS_SOUND` with whether it is.
+    """The function that answers a task with its trials, and `IS_SOUND` with whether it is.
 
     Args:
         weakened: ``"module:function"`` that makes detectors worse before the first task, to see
@@ -68,14 +67,14 @@ def make_handler(weakened: str = "") -> Callable[[Any], Any]:
     return _answer
 
 
-def _answer(request: Task | str) -> tuple[Seen, ...] | bool:
+def _answer(request: Task | str) -> tuple[Trial, ...] | bool:
     if isinstance(request, str):
         return is_sound(torch.device("cuda"))
-    return _tried(request)
+    return _trials_of(request)
 
 
-def _tried(task: Task) -> tuple[Seen, ...]:
-    seen = []
+def _trials_of(task: Task) -> tuple[Trial, ...]:
+    trials = []
     safety: Callable[[str], Any] | None = None
     for detector in task.detectors:
         began = time.monotonic()
@@ -85,37 +84,38 @@ def _tried(task: Task) -> tuple[Seen, ...]:
             safety = safety or _safety(task)
             on_gpu = detector == "indices" and task.device != "cpu"
             finding = _indices_on_gpu(task, safety) if on_gpu else safety(detector)
-            named = tuple(_named(hit, task.subject) for hit in finding.hits)
+            named = tuple(_name_of(hit, task.subject) for hit in finding.hits)
             verdict, reason = finding.verdict.value, finding.reason
         elapsed_ms = round(1000 * (time.monotonic() - began))
-        seen.append(seen_as(task.subject, detector, verdict, named, reason, elapsed_ms))
-    return tuple(seen)
+        trials.append(task.subject.trial(detector, verdict, named, reason, elapsed_ms))
+    return tuple(trials)
 
 
-def _named(hit: Hit, subject: Mutant | Twin) -> str:
-    with_place = hit.frame is not None and (isinstance(subject, Twin) or subject.places)
-    return f"{hit.kind} in {hit.frame.function}" if with_place and hit.frame else hit.kind
+def _name_of(hit: Hit, subject: Subject) -> str:
+    is_expected_bare = isinstance(subject, Mutant) and not subject.places
+    if hit.frame is None or is_expected_bare:
+        return hit.kind
+    return f"{hit.kind} in {hit.frame.function}"
 
 
-def _law(subject: Mutant | Twin) -> tuple[str, tuple[str, ...], str]:
+def _law(subject: Subject) -> tuple[str, tuple[str, ...], str]:
     """The verdict of the law, the functions blamed, and why."""
-    said: Result | Judgement
     try:
-        said = _promised(subject) if subject.promised else _decoding(subject)
+        judged = _law_of_builder(subject) if subject.promised else _law_of_step(subject)
     except OomSuiteError as error:
         return "INCONCLUSIVE", (), str(error)
-    return said.verdict.value, tuple(blame.function for blame in said.blame), said.reason
+    return judged.verdict.value, tuple(blame.function for blame in judged.blame), judged.reason
 
 
-def _decoding(subject: Mutant | Twin) -> Judgement:
-    workload = varied(WORKLOADS[subject.workload], subject)
-    answer = _in_shadow(subject.spelling, workload.builder)
+def _law_of_step(subject: Subject) -> Judgement:
+    narrow = subject.narrowed(workload(subject.workload))
+    answer = _in_shadow(subject.spelling, narrow.builder)
     sizes = SCENARIOS[SCENARIO].sizes
     if subject.is_stateful:
         # Forks of this process begin with what torch remembers of fake tensors here.
-        _in_shadow(_STATELESS, workload.builder)(dict(sizes))
+        _in_shadow(_STATELESS, narrow.builder)(dict(sizes))
         _, judgement = judge_from_start(
-            lambda at: answer(Afresh(dict(at), num_calls=2)), workload, sizes
+            lambda at: answer(Afresh(dict(at), num_calls=2)), narrow, sizes
         )
         return judgement
 
@@ -128,37 +128,36 @@ def _decoding(subject: Mutant | Twin) -> Judgement:
             raise LaneError(classify(error, None)[1]) from error
         return trace
 
-    return judge(derive(run, workload, sizes), workload)
+    return judge(derive(run, narrow, sizes), narrow)
 
 
 def _in_shadow(spelling: str, builder: str) -> Callable[[Any], Any]:
     return make_lane_handler(Job(spelling, None, builder, "shadow", "cpu", "generic"))
 
 
-def _promised(subject: Mutant | Twin) -> Result:
+def _law_of_builder(subject: Subject) -> Result:
     module, _, function = subject.spelling.partition(":")
     build = getattr(importlib.import_module(module), function)
     given = subject.promised
-    assert isinstance(given, Promised)
-    says = promise(
+    assert given is not None
+    promised = promise(
         axes=given.axes,
         independent_of=given.independent_of,
         at_most=given.at_most or None,
         far=given.far,
         measure=False,
     )
-    return judge_promise(subject.name, says, RunsHere(build, "cpu", _ROOT), Judging())
+    return judge_promise(subject.name, promised, RunsHere(build, "cpu", _ROOT), Judging())
 
 
 def _safety(task: Task) -> Callable[[str], Any]:
-    workload = task.subject.workload
     # A fault may show once in a hundred steps; a twin is right in every one of them.
-    num_steady = _NUM_STEADY_OF_A_TWIN if isinstance(task.subject, Twin) else None
+    num_steady = _NUM_STEADY_OF_A_TWIN if task.subject.is_twin else None
     return make_safety_handler(
         SafetyJob(
             task.subject.spelling,
             None,
-            workload,
+            task.subject.workload,
             task.device,
             "generic",
             num_steady=num_steady,

@@ -1,30 +1,27 @@
-"""Tries every task in a few child processes, and finds the smallest growth that is seen."""
+"""Tries every task in a few child processes, and finds the smallest growth that is caught."""
 
 from __future__ import annotations
 
+import functools
 import os
-import queue
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.pipeline.children import PRELOAD
-from oom_suite.processes.child import Child
-from oom_suite.processes.respawning import Respawning
-from oom_suite.records.safety import PROPERTIES
-from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_A_BYTE, Seen, SelfCheck
-from oom_suite.selfcheck.child_client import asked, asked_on_gpu
+from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_PER_BYTE, SelfCheck
+from oom_suite.selfcheck.faults.limit import growth_of
 from oom_suite.selfcheck.faults.record import LAW
-from oom_suite.selfcheck.tasks import Task, growing, tasks
+from oom_suite.selfcheck.tasks import Task, subjects_with, tasks
+from oom_suite.selfcheck.workers import ChildOptions, Share, trials_of, try_all, try_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    OnSeen = Callable[[Seen], None]
+    from oom_suite.processes.respawning import Respawning
+    from oom_suite.records.selfcheck import Trial
+    from oom_suite.selfcheck.faults.record import Subject
+    from oom_suite.selfcheck.workers import OnTrial, Work
 
-_PRELOADED = (*PRELOAD, "oom_suite.selfcheck.child", "oom_suite.selfcheck.warm")
 _MAX_CHILDREN = 8
 _NUM_FAR_POOLS = 2
 """Children at once that have far pools on a GPU, two of 8 GiB each."""
@@ -51,144 +48,98 @@ class Options:
     weakened: str = ""
 
 
-def selfcheck(options: Options, on_seen: OnSeen = lambda _: None) -> SelfCheck:
-    """What the detectors see of all planted faults and healthy twins.
+def selfcheck(
+    options: Options,
+    on_trial: OnTrial = lambda _: None,
+    registered: Sequence[Subject] = (),
+) -> SelfCheck:
+    """What the detectors catch of all planted faults and healthy twins.
 
     Args:
         options: how it is run.
-        on_seen: told each thing seen, on the thread that saw it.
+        on_trial: is given each trial, on the thread that made it.
+        registered: mutants and twins beside the suite's own.
 
     Raises:
-        UsageError: there is no such group.
+        UsageError: there is no such group, or two subjects have one name.
     """
     began = time.monotonic()
-    wanted = tasks(options.only, options.device)
-    has_limit = options.only in {None, LIMIT_GROUP}
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # It asks one question after another: after the rest, it would leave all cores but one idle.
-        limit = pool.submit(_limit, options, on_seen) if has_limit else None
-        seen = _in_order(wanted, _try_all(wanted, options, on_seen))
-        blocks_a_byte, is_bounded = (None, False) if limit is None else limit.result()
-    elapsed_ms = round(1000 * (time.monotonic() - began))
-    return SelfCheck(options.device, seen, blocks_a_byte, is_bounded, elapsed_ms)
-
-
-def _in_order(wanted: Sequence[Task], seen: Sequence[Seen]) -> tuple[Seen, ...]:
-    keys = [(task.subject.name, detector) for task in wanted for detector in task.detectors]
-    places = {key: number for number, key in enumerate(keys)}
-    return tuple(sorted(seen, key=lambda one: places[one.name, one.detector]))
-
-
-def _try_all(wanted: Sequence[Task], options: Options, on_seen: OnSeen) -> list[Seen]:
-    """Every task, by a few threads that have a child each."""
-    crews = [_Crew(wanted, options)]
-    if options.device != "cpu":
-        crews = _crews_on_gpu(wanted, options)
-    seen: list[Seen] = []
-    failures: list[BaseException] = []
-    threads = [
-        threading.Thread(target=crew.work, args=(seen, failures, on_seen))
-        for crew in crews
-        for _ in range(crew.options.num_children)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return seen
-
-
-def _crews_on_gpu(wanted: Sequence[Task], options: Options) -> list[_Crew]:
-    """Who tries what, all at once.
-
-    Laws need no device: their children are forked and start at once. Addresses need memory: a
-    few children have it at a time.
-    """
-    on_cpu = replace(options, device="cpu", num_children=max(1, options.num_children // 2))
-    of_memory = replace(options, num_children=min(_NUM_FAR_POOLS, options.num_children))
-    rest = tuple(name for name in PROPERTIES if name != "addresses")
-    return [
-        _Crew(_only(wanted, rest), options),
-        _Crew(_only(wanted, ("addresses",)), of_memory),
-        _Crew(_only(wanted, (LAW,)), on_cpu),
-    ]
-
-
-def _only(wanted: Sequence[Task], detectors: tuple[str, ...]) -> list[Task]:
-    return [
-        replace(task, detectors=tuple(name for name in task.detectors if name in detectors))
-        for task in wanted
-    ]
-
-
-class _Crew:
-    """Tasks, and what each of the threads does that share them."""
-
-    def __init__(self, wanted: Sequence[Task], options: Options) -> None:
-        """Queue the tasks that have anything to try."""
-        self.options = options
-        self._waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-        for task in wanted:
-            if task.detectors:
-                self._waiting.put(task)
-
-    def work(self, seen: list[Seen], failures: list[BaseException], on_seen: OnSeen) -> None:
-        """Try one task after another until none is left, or another thread has failed."""
-        try:
-            with Respawning(lambda: _child(self.options)) as shared:
-                while not failures:
-                    for one in _tried(self._waiting.get_nowait(), shared, self.options):
-                        seen.append(one)
-                        on_seen(one)
-        except queue.Empty:
-            return
-        except BaseException as error:
-            failures.append(error)
-
-
-def _child(options: Options) -> Child:
-    return Child(
-        "oom_suite.selfcheck.child:make_handler",
-        (options.weakened,),
-        time_limit_s=options.time_limit_s,
-        preload=_PRELOADED,
-        needs_gpu=options.device != "cpu",
+    wanted = tasks(options.only, options.device, subjects_with(registered))
+    limit = _LimitSearch(on_trial) if options.only in {None, LIMIT_GROUP} else None
+    trials = _in_order(wanted, try_all(_shares(wanted, limit, options), on_trial))
+    return SelfCheck(
+        device=options.device,
+        trials=trials,
+        blocks_per_byte=None if limit is None else limit.blocks_per_byte,
+        is_bounded=limit is not None,
+        elapsed_ms=round(1000 * (time.monotonic() - began)),
     )
 
 
-def _tried(task: Task, shared: Respawning, options: Options) -> tuple[Seen, ...]:
-    ask = asked if options.device == "cpu" else asked_on_gpu
-    if not task.subject.is_stateful:
-        return ask(task, shared)
-    # The law's runs are forks, each with a state of its own: they leave nothing in the child.
-    by_law = asked(replace(task, detectors=(LAW,)), shared) if LAW in task.detectors else ()
-    others = tuple(detector for detector in task.detectors if detector != LAW)
-    if not others:
-        return by_law
-    with Respawning(lambda: _child(options)) as own:
-        return (*by_law, *asked(replace(task, detectors=others), own))
+def _in_order(wanted: Sequence[Task], trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    keys = [(task.subject.name, detector) for task in wanted for detector in task.detectors]
+    places = {key: number for number, key in enumerate(keys)}
+    return tuple(sorted(trials, key=lambda one: places[one.name, one.detector]))
 
 
-def _limit(options: Options, on_seen: OnSeen) -> tuple[int, bool]:
-    """The most blocks for which one byte of growth is caught, and whether more were missed.
+def _shares(wanted: Sequence[Task], limit: _LimitSearch | None, options: Options) -> list[Share]:
+    """What is tried at once, and in how many children."""
+    on_cpu = ChildOptions("cpu", options.time_limit_s, options.weakened)
+    # The limit is found by one question after another: begun last, it would leave all cores but
+    # one idle.
+    first: list[Work] = [] if limit is None else [limit]
+    if options.device == "cpu":
+        return [Share([*first, *_work(wanted, on_cpu)], options.num_children, on_cpu)]
+    on_gpu = replace(on_cpu, device=options.device)
+    # Laws need no device: their children are forked and start at once. Addresses need memory: a
+    # few children have it at a time.
+    laws = [*first, *_work([task.only(LAW) for task in wanted], on_cpu)]
+    far = _work([task.only("addresses") for task in wanted], on_gpu)
+    others = _work([task.without(LAW, "addresses") for task in wanted], on_gpu)
+    return [
+        Share(others, options.num_children, on_gpu),
+        Share(far, min(_NUM_FAR_POOLS, options.num_children), on_gpu),
+        Share(laws, max(1, options.num_children // 2), on_cpu),
+    ]
 
-    Halves the exponent: what sees one byte for so many blocks sees it for fewer.
+
+def _work(wanted: Sequence[Task], options: ChildOptions) -> list[Work]:
+    return [functools.partial(try_task, task, options) for task in wanted if task.detectors]
+
+
+class _LimitSearch:
+    """Finds the most blocks for which one byte of growth is caught, as work for a thread.
+
+    Args:
+        on_trial: is given each trial; which of them are missed is no fault of the detectors, so
+            that none is among the results.
+
+    Attributes:
+        blocks_per_byte: the most; 0 where not even one byte per block is caught.
     """
-    required = REQUIRED_BLOCKS_A_BYTE.bit_length() - 1
-    with Respawning(lambda: _child(replace(options, device="cpu"))) as child:
 
-        def is_caught(exponent: int) -> bool:
-            (seen,) = asked(growing(1 << exponent), child)
-            on_seen(seen)
-            return seen.is_right
+    def __init__(self, on_trial: OnTrial) -> None:
+        """Nothing is tried yet."""
+        self._on_trial = on_trial
+        self.blocks_per_byte = 0
 
-        if not is_caught(required):
-            least = next((n for n in range(required - 1, -1, -1) if is_caught(n)), None)
-            return (0 if least is None else 1 << least), True
+    def __call__(self, child: Respawning) -> tuple[Trial, ...]:
+        """Halve the exponent: what catches one byte for so many blocks catches it for fewer."""
+        required = REQUIRED_BLOCKS_PER_BYTE.bit_length() - 1
+        if not self._is_caught(required, child):
+            fewer = (n for n in range(required - 1, -1, -1) if self._is_caught(n, child))
+            least = next(fewer, None)
+            self.blocks_per_byte = 0 if least is None else 1 << least
+            return ()
         caught, missed = required, _LARGEST_EXPONENT
         while missed - caught > 1:
             middle = (caught + missed) // 2
-            caught, missed = (middle, missed) if is_caught(middle) else (caught, middle)
-    return 1 << caught, True
+            is_caught = self._is_caught(middle, child)
+            caught, missed = (middle, missed) if is_caught else (caught, middle)
+        self.blocks_per_byte = 1 << caught
+        return ()
+
+    def _is_caught(self, exponent: int, child: Respawning) -> bool:
+        (trial,) = trials_of(Task(growth_of(1 << exponent), (LAW,), "cpu"), child)
+        self._on_trial(trial)
+        return trial.is_right
