@@ -4,6 +4,7 @@ from __future__ import annotations
 
 pytest_plugins = (
     "pytester",
+    "fixtures.command",
     "fixtures.decode_call",
     "fixtures.oom_device",
     "fixtures.paged_kv_cache",

@@ -19,8 +19,8 @@ from oom_suite.cli.options import (
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import read_settings
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, dumps, merged, read
+from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.pipeline.locked import entry_of, worst
-from oom_suite.pipeline.study import study_all
 from oom_suite.report.files import write_text
 from oom_suite.report.rows import printable
 from oom_suite.subjects.spec import BUILTIN_NAMES
@@ -28,8 +28,7 @@ from oom_suite.subjects.spec import BUILTIN_NAMES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oom_suite.pipeline.check import Settings
-    from oom_suite.pipeline.study import Study
+    from oom_suite.pipeline.settings import Settings
     from oom_suite.records.lock import Entry, Key
 
 EXIT_NO_LAW = 3
@@ -59,7 +58,7 @@ def register(app: typer.Typer) -> None:
         )
         old = read(file) if Path(file).exists() else {}
         with Progress() as progress:
-            studies = study_all(
+            studies = full_studies(
                 subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
             )
         new, codes = [], []
@@ -76,9 +75,9 @@ def register(app: typer.Typer) -> None:
         raise typer.Exit(worst(*codes))
 
 
-def lockable(study: Study, settings: Settings) -> tuple[Entry | None, str]:
+def lockable(found: FullStudy, settings: Settings) -> tuple[Entry | None, str]:
     """The entry of a study; or None, and one line why there is none."""
-    entry = entry_of(study, settings)
+    entry, study = entry_of(found, settings), found.study
     subject = printable(study.result.subject)
     if entry is None or study.derivation is None:
         return None, f"not locked: {subject}: no law was found: {printable(study.result.reason)}"

@@ -37,7 +37,8 @@ from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
 from oom_suite.pipeline.bisect import bisect_releases
-from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
+from oom_suite.pipeline.check import check, check_all, exit_code
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.pipeline.sources import source_folders
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
@@ -127,9 +128,10 @@ def check_command(
                 subjects, settings, file, progress.update, progress.finish
             )
         else:
-            results = check_all(
+            studies = check_all(
                 subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
             )
+            results = [study.result for study in studies]
     render(results, Console(), quiet=quiet)
     if against_lock:
         render_differences(differences, Console(), quiet=quiet)
@@ -158,7 +160,7 @@ def probe_command(
     settings = read_settings(
         scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
     )
-    result = check(parse(subject), settings)
+    result = check(parse(subject), settings).result
     typer.echo(f"{result.verdict.value} {result.subject}: {result.reason}")
     codes = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: EXIT_CANNOT_JUDGE}
     raise typer.Exit(codes[result.verdict])

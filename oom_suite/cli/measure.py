@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +28,8 @@ from oom_suite.cli.options import (
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import read_settings
 from oom_suite.errors import UsageError
-from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S
 from oom_suite.pipeline.measured_rows import measure_all
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
 from oom_suite.report.files import write_body
@@ -90,7 +91,10 @@ def measure_command(
     points = GRID if grid else (GridPoint(name, settings.workload.name, settings.sizes),)
     with Progress(quiet=quiet) as progress:
         rows = measure_all(
-            subjects or list(BUILTIN_NAMES), points, settings, repeat, progress.update
+            subjects or list(BUILTIN_NAMES),
+            points,
+            replace(settings, num_repeats=repeat),
+            progress.update,
         )
     render_measured(rows, Console(), quiet=quiet)
     if json is not None:

@@ -25,11 +25,11 @@ from oom_suite.cli.options import (
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import read_settings
 from oom_suite.errors import OomSuiteError, UsageError
-from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S
 from oom_suite.pipeline.ranks.group import Group, heads_of_a_rank, own_gpu
 from oom_suite.pipeline.ranks.judging import group_exit_code, judge_group
 from oom_suite.pipeline.ranks.run import EXIT_INCONCLUSIVE, RankRun, end_children
 from oom_suite.pipeline.ranks.torchrun import say_why
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.report.files import write_body
 from oom_suite.report.ranks import group_line, render_ranks
 from oom_suite.subjects.spec import BUILTIN_NAMES, parse
@@ -37,9 +37,9 @@ from oom_suite.subjects.spec import BUILTIN_NAMES, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from oom_suite.pipeline.check import Settings
     from oom_suite.pipeline.ranks.exchange import Answer
     from oom_suite.pipeline.ranks.group import Heads
+    from oom_suite.pipeline.settings import Settings
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130

@@ -14,8 +14,8 @@ from oom_suite.cli.options import Set, TimeLimit, WorkloadName
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import read_settings
 from oom_suite.errors import UsageError, unknown
-from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S
 from oom_suite.pipeline.replay import Plan, replay
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.report.files import write_body
 from oom_suite.report.replay import render_replay
 from oom_suite.targets import visible_gpus

@@ -11,7 +11,7 @@ from rich.console import Console
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import ARCHS
 from oom_suite.errors import UsageError, unknown
-from oom_suite.pipeline.safety import SafetySettings, check_safety_all, exit_code
+from oom_suite.pipeline.safety_checks.check import SafetySettings, check_safety_all, exit_code
 from oom_suite.report.files import write_body
 from oom_suite.report.safety import render_safety
 from oom_suite.subjects.spec import BUILTIN_NAMES

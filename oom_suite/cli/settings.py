@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from oom_suite.errors import UsageError, unknown
-from oom_suite.pipeline.check import Settings
 from oom_suite.pipeline.free_budget import free_budget
+from oom_suite.pipeline.settings import Settings
 from oom_suite.targets.budgets import budget as find_budget
 from oom_suite.units import parse_bytes
 from oom_suite.workloads.catalog import workload as find_workload

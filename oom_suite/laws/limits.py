@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from oom_suite.allocator import taken_alone
-from oom_suite.report.law_page import LimitRow
+from oom_suite.records.law_page import LimitRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

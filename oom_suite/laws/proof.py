@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
-from oom_suite.laws.derive import derive
 from oom_suite.laws.explorer import Explorer
 from oom_suite.laws.judge import listed
 
@@ -81,7 +80,7 @@ class Proof:
 
 def prove(
     run: Prove,
-    shadow: Callable[[Mapping[str, int]], Trace],
+    fitted: Callable[[], Derivation],
     workload: Workload,
     sizes: Mapping[str, int],
     max_runs: int = MAX_RUNS,
@@ -90,7 +89,7 @@ def prove(
 
     Args:
         run: gives the symbolic trace for hints.
-        shadow: gives the exact trace at sizes; asked only where the code cannot run on symbols.
+        fitted: gives the law of exact runs; asked only where the code cannot run on symbols.
         workload: its axes are the symbols.
         sizes: the scenario.
         max_runs: symbolic runs at most.
@@ -103,7 +102,7 @@ def prove(
     try:
         main = explorer.begin()
     except OomSuiteError as error:
-        derivation = derive(shadow, workload, sizes)
+        derivation = fitted()
         return Proof(
             law=derivation.law,
             regimes=derivation.regimes,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError
+from oom_suite.torch_compat.dispatch import COMPOSED, has_kernel, run_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch._ops import OpOverload
+    from oom_suite.torch_compat.dispatch import OpOverload
 
     Composition = Callable[[OpOverload, tuple[Any, ...], Mapping[str, Any]], Any]
 
@@ -28,13 +29,12 @@ _COMPOSED_NAMES = (
     "aten::dist",
     "aten::isinf",
 )
-_COMPOSITE_KEYS = ("CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional")
 _MASKS = frozenset({torch.bool, torch.uint8})
 
 
-def _by_key(key: torch._C.DispatchKey) -> Composition:
+def _by_key(key: str) -> Composition:
     def compose(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        return func._op_dk(key, *args, **kwargs)
+        return run_kernel(func, key, args, kwargs)
 
     return compose
 
@@ -81,11 +81,10 @@ def _positions(indices: Sequence[torch.Tensor | None]) -> list[torch.Tensor | No
 
 
 def _find() -> dict[str, Composition]:
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     found: dict[str, Composition] = {
-        name: _by_key(getattr(torch._C.DispatchKey, key))
+        name: _by_key(key)
         for name in _COMPOSED_NAMES
-        for key in _COMPOSITE_KEYS
+        for key in COMPOSED
         if has_kernel(name, key) and not has_kernel(name, "CPU")
     }
     found["aten::index.Tensor"] = _index

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.tracing.operands import operator
+from oom_suite.operators.operands import operator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 _SORTS = "sorts with device-wide scratch: keys, indices and a radix-sort workspace"
 _UNIQUES = (
@@ -98,9 +100,7 @@ def may_be_unseen(family: str) -> bool:
     return flagged or family in _REDUCED_LOSSES or family == "aten::_safe_softmax"
 
 
-def unseen_reason(
-    func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> str | None:
+def unseen_reason(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """Why this call may take scratch that the trace does not show; None when it takes none."""
     name = operator(func).family
     reason = UNSEEN.get(name)

@@ -16,7 +16,7 @@ from oom_suite.subjects.spec import SubjectKind, parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.pipeline.check import Settings
+    from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Result
 
 
@@ -102,7 +102,7 @@ def bisect_releases(
 
     def judged(version: Version) -> Result:
         if version not in results:
-            results[version] = check(parse(f"vllm=={version}"), settings, on_progress)
+            results[version] = check(parse(f"vllm=={version}"), settings, on_progress).result
             on_result(results[version])
         return results[version]
 

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import UsageError
 from oom_suite.laws.lines import with_lines
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, read
-from oom_suite.pipeline.study import Study, study_all
+from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.records.lock import Change, Difference, Entry
-from oom_suite.report.files import environment
+from oom_suite.targets.versions import environment
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from oom_suite.pipeline.check import Settings
+    from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Law, Result
     from oom_suite.records.lock import Key
 
 
-def entry_of(study: Study, settings: Settings) -> Entry | None:
+def entry_of(found: FullStudy, settings: Settings) -> Entry | None:
     """What the lockfile keeps of a study; None where no law was found."""
+    study = found.study
     if study.derivation is None:
         return None
     versions = environment()
@@ -35,7 +36,7 @@ def entry_of(study: Study, settings: Settings) -> Entry | None:
         scenario=settings.scenario,
         law=_in_order(study.derivation.law),
         elsewhere=tuple(_in_order(change.law) for change in study.derivation.elsewhere),
-        scenario_bytes=study.scenario_bytes,
+        scenario_bytes=found.scenario_bytes,
         # A build's own suffix (+cpu, +rocm7.0) changes no law.
         versions={
             name: str(versions[name] or "unknown").partition("+")[0]
@@ -84,29 +85,29 @@ def check_locked(
     if not subjects:
         msg = f"lockfile {str(file)!r} has no law of workload {name}: run oom-suite lock"
         raise UsageError(msg)
-    studies = study_all(subjects, settings, on_progress, on_result)
+    studies = full_studies(subjects, settings, on_progress, on_result)
     differences = []
-    for study in studies:
-        entry = entries.get((study.result.subject, name, arch))
-        found = _difference(study, entry, settings, on_progress)
+    for full in studies:
+        entry = entries.get((full.study.result.subject, name, arch))
+        found = _difference(full, entry, settings, on_progress)
         command = _lock_command(found.key, file)
         differences.append(replace(found, file=str(file), lock_command=command))
-    return [study.result for study in studies], differences
+    return [full.study.result for full in studies], differences
 
 
 def _difference(
-    study: Study,
+    full: FullStudy,
     entry: Entry | None,
     settings: Settings,
     on_progress: Callable[[str, str], None],
 ) -> Difference:
-    key: Key = (study.result.subject, settings.workload.name, settings.arch)
+    key: Key = (full.study.result.subject, settings.workload.name, settings.arch)
     if entry is None:
         return Difference(key, Change.MISSING, "it has no entry")
     there = replace(settings, scenario=entry.scenario, sizes=entry.law.sizes)
-    if dict(entry.law.sizes) != dict(settings.sizes) and study.derivation is not None:
-        (study,) = study_all([key[0]], replace(there, lane="shadow", budget=None), on_progress)
-    now = entry_of(study, there)
+    if dict(entry.law.sizes) != dict(settings.sizes) and full.study.derivation is not None:
+        (full,) = full_studies([key[0]], replace(there, lane="shadow", budget=None), on_progress)
+    now, study = entry_of(full, there), full.study
     if now is None or study.derivation is None:
         return Difference(key, Change.UNDECIDED, f"no law was found: {study.result.reason}")
     if study.derivation.unsteady:

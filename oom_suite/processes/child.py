@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from types import TracebackType
 
+    from oom_suite.processes.protocol import Answer, Request
+
 __all__ = ["Child", "ChildError", "Outcome"]
 
 _forked = multiprocessing.get_context("forkserver")
@@ -38,27 +40,29 @@ _KILLS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
 
 class ChildError(LaneError):
-    """A child did not answer a request.
+    """A process did not answer a request; its text is the line that every report shows.
 
     Attributes:
         outcome: the class of what happened.
+        message: what happened, without the class.
     """
 
     def __init__(self, outcome: Outcome, message: str) -> None:
-        """Keep the class beside the one-line message."""
-        super().__init__(message)
+        """Name the class before the message, but for what the suite itself refuses."""
+        is_refusal = outcome is Outcome.REFUSED
+        super().__init__(message if is_refusal else f"{outcome.value}: {message}")
         self.outcome = outcome
+        self.message = message
 
 
 class Child:
-    """A process that answers requests with ``handler(request)``, one at a time.
+    """A process that answers requests, one at a time.
 
     Args:
-        make_handler: ``"module:function"``; called in the child with `args`, returns the handler.
-        args: picklable arguments for it.
         time_limit_s: seconds that one request may take; the first one loads the subject too.
         memory_limit_bytes: address space that the child may add after start-up; None for no
             limit.
+        imports: modules that the process imports before the time of the first request counts.
         preload: modules that the server imports once for all children.
         needs_gpu: whether to start the process afresh, with the GPUs in its sight.
 
@@ -68,11 +72,10 @@ class Child:
 
     def __init__(
         self,
-        make_handler: str,
-        args: tuple[Any, ...],
         *,
         time_limit_s: float,
         memory_limit_bytes: int | None = None,
+        imports: tuple[str, ...] = (),
         preload: tuple[str, ...] = (),
         needs_gpu: bool = False,
     ) -> None:
@@ -89,7 +92,7 @@ class Child:
         self._process: BaseProcess = context.Process(
             name=CHILD_NAME,
             target=serve,
-            args=(theirs, name, make_handler, args, memory_limit_bytes),
+            args=(theirs, name, imports, memory_limit_bytes),
             kwargs={"needs_gpu": needs_gpu},
             daemon=True,
         )
@@ -126,11 +129,15 @@ class Child:
         self._process.close()
         self._log.unlink(missing_ok=True)
 
-    def ask(self, request: object) -> Any:
-        """The handler's answer.
+    def kill(self) -> None:
+        """End the process, from any thread; whoever waits for its answer is told that it ended."""
+        self._kill()
+
+    def ask(self, request: Request[Answer]) -> Answer:
+        """The request's answer.
 
         Raises:
-            ChildError: the handler raised, or the child hung, was killed, crashed or ended; once
+            ChildError: the request raised, or the child hung, was killed, crashed or ended; once
                 the child is gone, every further request raises the same.
         """
         if self._end is not None:
@@ -151,7 +158,7 @@ class Child:
             raise ChildError(Outcome.RAISED, f"its answer cannot be read: {what}") from error
         if failure is not None:
             raise ChildError(failure, answer)
-        return answer
+        return answer  # type: ignore[no-any-return]  # what the request's answer gave there
 
     def _wait(self, limit_s: float) -> None:
         """Return when there is an answer; the process too, as others may hold its connection."""

@@ -9,6 +9,7 @@ import gc
 import importlib
 import multiprocessing
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import NotApplicableError, OomSuiteError
+from oom_suite.processes.protocol import Kept
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
+
+    from oom_suite.processes.protocol import Request
 
 CHILD_NAME = "oom-suite-child"
 _STDOUT, _STDERR = 1, 2
@@ -84,8 +87,7 @@ READY = b"ready"
 def serve(
     connection: Connection,
     log: str,
-    make_handler: str,
-    args: tuple[Any, ...],
+    imports: tuple[str, ...],
     memory_limit_bytes: int | None,
     *,
     needs_gpu: bool,
@@ -98,25 +100,27 @@ def serve(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Torch is imported here, before the clock of the first request starts. Whatever is wrong
     # with the import is that request's answer.
-    with contextlib.suppress(Exception):
-        importlib.import_module(make_handler.partition(":")[0])
+    for module in imports:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
     with contextlib.suppress(BrokenPipeError):
         connection.send_bytes(READY)
-    handler: Callable[[Any], Any] | None = None
+    kept = Kept()
+    is_prepared = False
     while True:
         try:
-            request = connection.recv()
+            asked = connection.recv_bytes()
         except EOFError:
             return
-        failure: Outcome | None = None
         try:
-            if handler is None:
-                module, _, function = make_handler.partition(":")
-                handler = getattr(importlib.import_module(module), function)(*args)
+            request: Request[Any] = pickle.loads(asked)
+            request.prepare(kept)
+            if not is_prepared:
+                is_prepared = True
                 _limit_memory(memory_limit_bytes)
                 # What was imported is no garbage: keep collections from walking all of it.
                 gc.freeze()
-            answer = ForkingPickler.dumps((failure, handler(request)))
+            answer = ForkingPickler.dumps((None, request.answer(kept)))
         except BaseException as error:
             answer = ForkingPickler.dumps(classify(error, memory_limit_bytes))
         with contextlib.suppress(BrokenPipeError):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from oom_suite.errors import ContractError
-from oom_suite.records import Result, Verdict
 from oom_suite.report.rows import printable
 from oom_suite.report.wording import failure_text, headline
-from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from oom_suite.pipeline.check import Settings
+    from oom_suite.pipeline.settings import Settings
     from oom_suite.pytest_plugin.options import Options
+    from oom_suite.records import Result
 
 Key = tuple[str, str, str]
 
@@ -102,7 +100,7 @@ class OomCheck:
     def _settings(self, workload: str, lane: str) -> Settings:
         # These read release indices and start children: only who judges waits for them.
         from oom_suite.errors import UsageError, unknown
-        from oom_suite.pipeline.check import Settings
+        from oom_suite.pipeline.settings import Settings
         from oom_suite.workloads.catalog import workload as find_workload
 
         options = self._options
@@ -129,30 +127,9 @@ class OomCheck:
 
         settings = self._settings(workload, lane)
         try:
-            spec = parse(subject)
+            return check(parse(subject), settings).result
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
-        if lane == "measure" and settings.device == "cpu":
-            predicted = self._once((subject, workload, "shadow"))
-            refused = _too_large_for_this_machine(predicted)
-            if refused is not None:
-                return refused
-        return check(spec, settings)
-
-
-def _too_large_for_this_machine(predicted: Result) -> Result | None:
-    """Why the measure lane is not to be started: the system would kill what it runs, or more."""
-    import psutil
-
-    available_bytes = psutil.virtual_memory().available
-    if (predicted.peak_requested_bytes or 0) < available_bytes:
-        return None
-    needed = format_bytes(predicted.peak_requested_bytes or 0)
-    reason = (
-        f"not measured: the shadow lane predicts {needed}, and this machine has "
-        f"{format_bytes(available_bytes)} available; choose smaller sizes, as --oom-scenario small"
-    )
-    return replace(predicted, lane="measure", verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
 def contract_text(result: Result) -> str:

@@ -12,15 +12,17 @@ import pytest
 
 from oom_suite.errors import ContractError, UsageError
 from oom_suite.pipeline.law_tests.decorator import BUILDER_PARAMETERS, declaration_of
-from oom_suite.pipeline.law_tests.job import Target
 from oom_suite.pipeline.law_tests.promise import promise
+from oom_suite.pipeline.programs import BuilderProgram, CallableProgram
 from oom_suite.pytest_plugin.judging import contract_text
 from oom_suite.records import Verdict
+from oom_suite.tracing.lane_spec import LaneSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from oom_suite.pipeline.law_tests.promise import Promise
+    from oom_suite.pipeline.programs import Program
     from oom_suite.pytest_plugin.options import Options
     from oom_suite.records import Result
 
@@ -81,7 +83,8 @@ class OomLaw:
             wrong = f"takes no {unknown[0]!r}" if unknown else "needs axes={name: size}"
             raise UsageError(f"oom_law {wrong}; it takes what oom_suite.memory_law takes")
         made = promise(**promises)
-        return self._judged(self._named(build), made, build, self._target(build, {}))
+        here = CallableProgram(build, self._node.config.rootpath)
+        return self._judged(self._named(build), made, self._program(build, {}) or here)
 
     def test(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -100,15 +103,15 @@ class OomLaw:
         declaration = declaration_of(function)
         if declaration is None or declaration.promise is None:
             raise UsageError(declaration.error if declaration else "not a memory_law test")
-        target = self._target(declaration.build, kwargs)
-        if target is None:
+        program = self._program(declaration.build, kwargs)
+        if program is None:
             raise UsageError(
                 f"{self._node.name}: its arguments ({', '.join(kwargs)}) cannot be handed to a "
                 "process of its own: use values that pickle, or the fixture oom_law"
             )
         del args
         name = self._node.nodeid
-        self._noted(self._judged(name, declaration.promise, declaration.build, target))
+        self._noted(self._judged(name, declaration.promise, program))
 
     def _noted(self, result: Result) -> Result:
         __tracebackhide__ = True
@@ -117,22 +120,16 @@ class OomLaw:
             raise ContractError(contract_text(result), result)
         return result
 
-    def _judged(
-        self, subject: str, made: Promise, build: Callable[..., Any], target: Target | None
-    ) -> Result:
-        # These import torch: only who judges waits for it.
-        from oom_suite.pipeline.law_tests.judging import Judging, judge_promise
-        from oom_suite.pipeline.law_tests.runs import RunsHere, RunsInChildren
+    def _judged(self, subject: str, made: Promise, program: Program) -> Result:
+        # Only who judges waits for what judging imports.
+        from oom_suite.pipeline.judging import study
+        from oom_suite.pipeline.session import Session
 
         options = self._options
-        device = options.device or "cpu"
-        judging = Judging(device, options.budget)
-        if target is None:
-            here = RunsHere(build, device, self._node.config.rootpath)
-            result = judge_promise(subject, made, here, judging)
-        else:
-            with RunsInChildren(target, device, options.time_limit_s) as children:
-                result = judge_promise(subject, made, children, judging)
+        settings = made.settings(options.device or "cpu", options.budget, options.time_limit_s)
+        with Session.of(settings) as session:
+            lane = LaneSpec("measure", device=settings.device)
+            result = study(session.open(program, subject, lane), subject, settings).result
         if result.verdict is Verdict.FAIL:
             return replace(result, next_command=f"git bisect run pytest {self._node.nodeid}")
         return result
@@ -141,7 +138,9 @@ class OomLaw:
         name = getattr(build, "__qualname__", type(build).__name__)
         return f"{self._node.nodeid} {name.rpartition('.')[2]}"
 
-    def _target(self, build: Callable[..., Any], arguments: Mapping[str, Any]) -> Target | None:
+    def _program(
+        self, build: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> BuilderProgram | None:
         """Where another process finds it; None where none could."""
         qualname = getattr(build, "__qualname__", "<")
         given = {k: v for k, v in arguments.items() if k not in BUILDER_PARAMETERS}
@@ -153,4 +152,4 @@ class OomLaw:
         except Exception:
             return None
         root = str(self._node.config.rootpath)
-        return Target(file, build.__module__, qualname, root, given)
+        return BuilderProgram(file, build.__module__, qualname, root, given)

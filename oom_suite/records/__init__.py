@@ -1,7 +1,6 @@
 """The records that pass between the parts of the suite. No torch, no behaviour beyond reading."""
 
 from oom_suite.records.frame import Frame
-from oom_suite.records.job import Afresh, Ask, Job
 from oom_suite.records.law import Contract, Law, Polynomial
 from oom_suite.records.measured_row import MeasuredRow
 from oom_suite.records.measurement import (
@@ -19,10 +18,8 @@ from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unse
 from oom_suite.records.workload import Axis, Workload
 
 __all__ = [
-    "Afresh",
     "Allocation",
     "AllocatorPeaks",
-    "Ask",
     "Axis",
     "Bisection",
     "Blame",
@@ -31,7 +28,6 @@ __all__ = [
     "Environment",
     "Event",
     "Frame",
-    "Job",
     "Launch",
     "Law",
     "MeasuredRow",

@@ -104,6 +104,7 @@ class Trace:
         launches: kernels recorded and not run.
         host_reads: lines that read a tensor's value on the host (a sync on a GPU).
         measurement: what the device and the machine said beside it; measure lane only.
+        is_compiled: whether a function that torch.compile made was entered, and run as written.
     """
 
     lane: str
@@ -115,6 +116,7 @@ class Trace:
     launches: tuple[Launch, ...] = ()
     host_reads: tuple[Frame, ...] = ()
     measurement: Measurement | None = None
+    is_compiled: bool = False
 
     def peak(self, size_of: Callable[[int], int] = int) -> Peak:
         """The largest live sum, each request passed through `size_of` first.
@@ -181,6 +183,7 @@ class Trace:
             "launches": [[launch.kernel, number(launch.stack)] for launch in self.launches],
             "host_reads": [[f.file, f.line, f.function] for f in self.host_reads],
             "measurement": None if self.measurement is None else self.measurement.to_json(),
+            "is_compiled": self.is_compiled,
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
         return body
@@ -203,4 +206,5 @@ class Trace:
             measurement=None
             if body["measurement"] is None
             else Measurement.from_json(body["measurement"]),
+            is_compiled=body.get("is_compiled", False),
         )

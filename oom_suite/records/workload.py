@@ -44,6 +44,8 @@ class Workload:
         builder: ``"module:function"``; ``function(sizes, device)`` gives the keyword
             arguments of the call.
         contract: what every subject promises.
+        leaves_inputs_untouched: whether the builder only reserves its inputs' memory, so that they
+            take none until the call touches them.
         settle: the nearest sizes that can be built, a dependent axis following the others;
             None when there are none.
     """
@@ -52,6 +54,7 @@ class Workload:
     axes: tuple[Axis, ...]
     builder: str
     contract: Contract
+    leaves_inputs_untouched: bool = False
     settle: Callable[[Mapping[str, int]], Mapping[str, int] | None] = field(default=_as_they_are)
 
     def is_valid(self, sizes: Mapping[str, int]) -> bool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError
+from oom_suite.targets.versions import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,27 +48,6 @@ def _replace(target: Path, text: str) -> None:
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def environment() -> dict[str, Any]:
-    """Where the results were made: versions of Python, torch and the suite, and the platform.
-
-    A version is None when that distribution is not installed (a source tree on the path).
-    """
-    return {
-        "python": platform.python_version(),
-        "torch": _version("torch"),
-        "oom_suite": _version("oom-suite"),
-        "platform": platform.platform(),
-    }
-
-
-def _version(distribution: str) -> str | None:
-    # Not torch.__version__: a report must not pay for importing torch.
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def write(

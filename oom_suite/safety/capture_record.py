@@ -9,16 +9,19 @@ from unittest import mock
 
 import torch
 
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records.safety import Hit
 from oom_suite.safety import capture_table as table
-from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
+from oom_suite.torch_compat.dispatch import DispatchMode, storage_key
+from oom_suite.torch_compat.fakes import device_of
+from oom_suite.torch_compat.printing import prints_noted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from oom_suite.safety.capture_table import Refused
+    from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
 
 SYNCHRONIZE = "synchronize"
@@ -77,7 +80,7 @@ class CaptureWatch(DispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -101,7 +104,7 @@ class CaptureWatch(DispatchMode):
         if kwargs.get("pin_memory") or operator(func).family in _PINS:
             for tensor in tensors(result):
                 storage = tensor.untyped_storage()
-                self._pinned[storage._cdata] = weakref.ref(storage)
+                self._pinned[storage_key(storage)] = weakref.ref(storage)
         return result
 
     def note(self, kind: str, text: str) -> None:
@@ -122,7 +125,7 @@ class CaptureWatch(DispatchMode):
             self.note(table.SYNC, "printing a tensor reads its values on the host")
 
     def _refused_here(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Refused | None:
         family = operator(func).family
         if family in _COPIES:
@@ -151,8 +154,7 @@ class CaptureWatch(DispatchMode):
         return table.HOST_COPY if waits or not pinned else None
 
     def _is_pinned(self, tensor: torch.Tensor) -> bool:
-        storage = tensor.untyped_storage()
-        known = self._pinned.get(storage._cdata)
+        known = self._pinned.get(storage_key(tensor.untyped_storage()))
         return known is not None and known() is not None
 
     def _is_assigned(self, tensor: torch.Tensor) -> bool:
@@ -186,17 +188,10 @@ def told_to(watch: CaptureWatch) -> Iterator[None]:
     def instead(what: str) -> Callable[..., bool]:
         return lambda *_, **__: watch.waited(what)
 
-    show = torch._tensor_str._str
-
-    def shown(tensor: torch.Tensor, **options: Any) -> str:
-        watch.shown(tensor)
-        text: str = show(tensor, **options)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        return text
-
     with contextlib.ExitStack() as patches:
         for owner, name in _WAITS:
             if hasattr(owner, name):
                 what = f"{owner.__name__}.{name}"
                 patches.enter_context(mock.patch.object(owner, name, instead(what)))
-        patches.enter_context(mock.patch.object(torch._tensor_str, "_str", shown))
+        patches.enter_context(prints_noted(watch.shown))
         yield

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.tracing.operands import device_of, operator, tensors
+from oom_suite.operators.operands import operator, tensors
+from oom_suite.torch_compat.fakes import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 SHAPE = "data-dependent-shape"
 SYNC = "host-sync"
@@ -147,7 +150,7 @@ OTHER_GENERATOR = Refused(
 
 
 def refused(
-    func: torch._ops.OpOverload,
+    func: OpOverload,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     device_type: str,

@@ -10,17 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
+from oom_suite.operators.operands import DEVICE_QUERY, operator, tensors
 from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
-from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import DEVICE_QUERY, operator, tensors
+from oom_suite.torch_compat.dispatch import DispatchMode, storage_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import torch
-
     from oom_suite.records.safety import Hit
     from oom_suite.safety.steps import Target
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 _WARM_UPS = 3
 _GARBAGE = frozenset({"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"})
@@ -32,13 +31,11 @@ class Tape(DispatchMode):
     def __init__(self) -> None:
         """Start with nothing."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self._calls: list[
-            tuple[torch._ops.OpOverload, tuple[Any, ...], Mapping[str, Any], Any]
-        ] = []
+        self._calls: list[tuple[OpOverload, tuple[Any, ...], Mapping[str, Any], Any]] = []
 
     def __torch_dispatch__(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -68,7 +65,7 @@ class Tape(DispatchMode):
             for old, new in zip(tensors(result), tensors(again), strict=True):
                 if old.shape != new.shape:
                     raise LaneError(f"{facts.family} has a result whose size follows the values")
-                if old.untyped_storage()._cdata != new.untyped_storage()._cdata:
+                if storage_key(old.untyped_storage()) != storage_key(new.untyped_storage()):
                     old.copy_(new)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.tracing.lane import DispatchMode
+from oom_suite.torch_compat.dispatch import DispatchMode
 from oom_suite.workloads.sparse_mla.caches.guards import GuardedBuffer, guarded
 from oom_suite.workloads.sparse_mla.caches.poison import (
     ZERO,

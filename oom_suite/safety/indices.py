@@ -10,17 +10,13 @@ import torch
 from oom_suite.errors import LaneError
 from oom_suite.processes.forked import in_fork
 from oom_suite.safety.guarded import GuardedStep, fill_unreferenced, guard_step
-from oom_suite.safety.index_cases import (
-    CASES,
+from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, VALID, IndexCase, make_case
+from oom_suite.safety.index_outcomes import (
     IGNORED,
-    IMPOSSIBLE,
     RIGHT,
     UNDEFINED,
-    VALID,
-    IndexCase,
     Outcome,
     judge,
-    make_case,
     unknown_outcome,
 )
 from oom_suite.safety.steps import Answer, answer

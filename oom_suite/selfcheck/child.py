@@ -1,4 +1,4 @@
-"""What runs in the self-check's children: one subject after another under its detectors.
+"""What runs in the self-check's children: a subject under its detectors, many of them in one child.
 
 A law is found in a third of the time in a process that has found others: torch remembers what it
 computed of fake tensors. Subjects that keep state have a child of their own, but for the law: each
@@ -7,38 +7,33 @@ of its runs is a fork that begins afresh.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import Judgement, judge
-from oom_suite.pipeline.law_tests.judging import Judging, judge_promise
+from oom_suite.pipeline.judging import study
 from oom_suite.pipeline.law_tests.promise import promise
-from oom_suite.pipeline.law_tests.runs import RunsHere
-from oom_suite.pipeline.safety import SafetyJob
-from oom_suite.pipeline.worker import make_handler as make_lane_handler
-from oom_suite.processes.child_main import classify
-from oom_suite.records import Afresh, Job
-from oom_suite.safety.child import make_handler as make_safety_handler
-from oom_suite.safety.gpu_health import is_sound
+from oom_suite.pipeline.programs import CallableProgram, Run, RunAfresh, SubjectProgram
+from oom_suite.pipeline.safety_checks.detectors import Detecting
+from oom_suite.pipeline.safety_checks.requests import SafetyJob
+from oom_suite.pipeline.session import Session
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
-from oom_suite.safety.index_cases import judge as judge_indices
+from oom_suite.safety.index_outcomes import judge as judge_indices
 from oom_suite.selfcheck.faults.record import LAW, Mutant
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.workloads.catalog import workload
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from oom_suite.records import Result, Trace
+    from oom_suite.processes.askers import InThisProcess
+    from oom_suite.records import Result
     from oom_suite.records.safety import Finding, Hit
     from oom_suite.records.selfcheck import Trial
     from oom_suite.selfcheck.faults.record import Subject
@@ -52,38 +47,22 @@ _NUM_STEADY_OF_A_TWIN = 24
 _ROOT = Path(__file__).parents[2]
 
 
-def make_handler(weakened: str = "") -> Callable[[Any], Any]:
-    """The function that answers a task with its trials, and `IS_SOUND` with whether it is.
+def trials_of(task: Task, here: InThisProcess) -> tuple[Trial, ...]:
+    """What each detector says, in their order.
 
     Args:
-        weakened: ``"module:function"`` that makes detectors worse before the first task, to see
-            that the self-check sees that; empty for none.
+        task: a fault or a twin, and the detectors.
+        here: answers requests for runs in this process.
     """
-    # What is there lives as long as the process: no collection need look at it.
-    gc.freeze()
-    if weakened:
-        module, _, function = weakened.partition(":")
-        getattr(importlib.import_module(module), function)()
-    return _answer
-
-
-def _answer(request: Task | str) -> tuple[Trial, ...] | bool:
-    if isinstance(request, str):
-        return is_sound(torch.device("cuda"))
-    return _trials_of(request)
-
-
-def _trials_of(task: Task) -> tuple[Trial, ...]:
     trials = []
-    safety: Callable[[str], Any] | None = None
+    safety: _Safety | None = None
     for detector in task.detectors:
         began = time.monotonic()
         if detector == LAW:
-            verdict, named, reason = _law(task.subject)
+            verdict, named, reason = _law(task.subject, here)
         else:
-            safety = safety or _safety(task)
-            on_gpu = detector == "indices" and task.device != "cpu"
-            finding = _indices_on_gpu(task, safety) if on_gpu else safety(detector)
+            safety = safety or _Safety(task)
+            finding = safety.find(detector)
             named = tuple(_name_of(hit, task.subject) for hit in finding.hits)
             verdict, reason = finding.verdict.value, finding.reason
         elapsed_ms = round(1000 * (time.monotonic() - began))
@@ -98,41 +77,29 @@ def _name_of(hit: Hit, subject: Subject) -> str:
     return f"{hit.kind} in {hit.frame.function}"
 
 
-def _law(subject: Subject) -> tuple[str, tuple[str, ...], str]:
+def _law(subject: Subject, here: InThisProcess) -> tuple[str, tuple[str, ...], str]:
     """The verdict of the law, the functions blamed, and why."""
     try:
-        judged = _law_of_builder(subject) if subject.promised else _law_of_step(subject)
+        judged = _law_of_builder(subject) if subject.promised else _law_of_step(subject, here)
     except OomSuiteError as error:
         return "INCONCLUSIVE", (), str(error)
     return judged.verdict.value, tuple(blame.function for blame in judged.blame), judged.reason
 
 
-def _law_of_step(subject: Subject) -> Judgement:
+def _law_of_step(subject: Subject, here: InThisProcess) -> Judgement:
+    """The fitted law alone: proofs are tried on the faults of builders."""
     narrow = subject.narrowed(workload(subject.workload))
-    answer = _in_shadow(subject.spelling, narrow.builder)
+    lane = LaneSpec("shadow")
+    program = SubjectProgram(subject.spelling, None, narrow.builder)
     sizes = SCENARIOS[SCENARIO].sizes
     if subject.is_stateful:
         # Forks of this process begin with what torch remembers of fake tensors here.
-        _in_shadow(_STATELESS, narrow.builder)(dict(sizes))
+        here.ask(Run(replace(program, subject=_STATELESS), lane, dict(sizes)))
         _, judgement = judge_from_start(
-            lambda at: answer(Afresh(dict(at), num_calls=2)), narrow, sizes
+            lambda at: here.ask(RunAfresh(program, lane, dict(at))), narrow, sizes
         )
         return judgement
-
-    def run(at: Mapping[str, int]) -> Trace:
-        try:
-            trace: Trace = answer(dict(at))
-        except OomSuiteError:
-            raise
-        except Exception as error:
-            raise LaneError(classify(error, None)[1]) from error
-        return trace
-
-    return judge(derive(run, narrow, sizes), narrow)
-
-
-def _in_shadow(spelling: str, builder: str) -> Callable[[Any], Any]:
-    return make_lane_handler(Job(spelling, None, builder, "shadow", "cpu", "generic"))
+    return judge(derive(lambda at: here.ask(Run(program, lane, dict(at))), narrow, sizes), narrow)
 
 
 def _law_of_builder(subject: Subject) -> Result:
@@ -147,33 +114,46 @@ def _law_of_builder(subject: Subject) -> Result:
         far=given.far,
         measure=False,
     )
-    return judge_promise(subject.name, promised, RunsHere(build, "cpu", _ROOT), Judging())
+    settings = promised.settings("cpu", None, DEFAULT_TIME_LIMIT_S)
+    with Session.of(settings) as session:
+        runs = session.open(CallableProgram(build, _ROOT), subject.name)
+        return study(runs, subject.name, settings).result
 
 
-def _safety(task: Task) -> Callable[[str], Any]:
-    # A fault may show once in a hundred steps; a twin is right in every one of them.
-    num_steady = _NUM_STEADY_OF_A_TWIN if task.subject.is_twin else None
-    return make_safety_handler(
-        SafetyJob(
-            task.subject.spelling,
-            None,
-            task.subject.workload,
-            task.device,
-            "generic",
-            num_steady=num_steady,
-            keeps_nothing=task.device == "cpu" and not task.subject.is_stateful,
+class _Safety:
+    """The detectors of one subject, in this process."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._detecting = self._on(task.device)
+
+    def _on(self, device: str) -> Detecting:
+        subject = self._task.subject
+        # A fault may show once in a hundred steps; a twin is right in every one of them.
+        num_steady = _NUM_STEADY_OF_A_TWIN if subject.is_twin else None
+        return Detecting(
+            SafetyJob(
+                subject.spelling,
+                None,
+                subject.workload,
+                device,
+                "generic",
+                num_steady=num_steady,
+                keeps_nothing=device == "cpu" and not subject.is_stateful,
+            )
         )
-    )
 
+    def find(self, detector: str) -> Finding:
+        """The finding on a property.
 
-def _indices_on_gpu(task: Task, safety: Callable[[str], Any]) -> Finding:
-    """The finding on bad indices, the impossible ones on the CPU.
-
-    On a GPU each of those may end the process, and of 36 subjects that is minutes; there a check
-    of one subject tries them.
-    """
-    on_cpu = _safety(replace(task, device="cpu"))
-    outcomes = [
-        (on_cpu if case.asks == IMPOSSIBLE else safety)(f"indices/{case.name}") for case in CASES
-    ]
-    return judge_indices(outcomes, [case.name for case in CASES])
+        On a GPU impossible indices are tried on the CPU: each may end the process, and of 36
+        subjects that is minutes; there a check of one subject tries them.
+        """
+        if detector != "indices" or self._task.device == "cpu":
+            return self._detecting.find(detector)
+        on_cpu = self._on("cpu")
+        outcomes = [
+            (on_cpu if case.asks == IMPOSSIBLE else self._detecting).try_case(case.name)
+            for case in CASES
+        ]
+        return judge_indices(outcomes, [case.name for case in CASES])

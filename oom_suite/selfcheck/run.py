@@ -5,22 +5,22 @@ from __future__ import annotations
 import functools
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_PER_BYTE, SelfCheck
 from oom_suite.selfcheck.faults.limit import growth_of
 from oom_suite.selfcheck.faults.record import LAW
 from oom_suite.selfcheck.tasks import Task, subjects_with, tasks
-from oom_suite.selfcheck.workers import ChildOptions, Share, trials_of, try_all, try_task
+from oom_suite.selfcheck.workers import Share, trials_of, try_all, try_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oom_suite.processes.respawning import Respawning
+    from oom_suite.processes.askers import Respawning
     from oom_suite.records.selfcheck import Trial
     from oom_suite.selfcheck.faults.record import Subject
-    from oom_suite.selfcheck.workers import OnTrial, Work
+    from oom_suite.selfcheck.workers import Children, OnTrial, Work
 
 _MAX_CHILDREN = 8
 _NUM_FAR_POOLS = 2
@@ -38,7 +38,7 @@ class Options:
         device: where real tensors lie.
         num_children: processes at once.
         time_limit_s: seconds that one subject may take.
-        weakened: see `oom_suite.selfcheck.child.make_handler`.
+        weakened: see `oom_suite.selfcheck.tasks.Task`.
     """
 
     only: str | None = None
@@ -64,8 +64,10 @@ def selfcheck(
         UsageError: there is no such group, or two subjects have one name.
     """
     began = time.monotonic()
-    wanted = tasks(options.only, options.device, subjects_with(registered))
-    limit = _LimitSearch(on_trial) if options.only in {None, LIMIT_GROUP} else None
+    wanted = tasks(options.only, options.device, subjects_with(registered), options.weakened)
+    limit = (
+        _LimitSearch(on_trial, options.weakened) if options.only in {None, LIMIT_GROUP} else None
+    )
     trials = _in_order(wanted, try_all(_shares(wanted, limit, options), on_trial))
     return SelfCheck(
         device=options.device,
@@ -83,28 +85,27 @@ def _in_order(wanted: Sequence[Task], trials: Sequence[Trial]) -> tuple[Trial, .
 
 
 def _shares(wanted: Sequence[Task], limit: _LimitSearch | None, options: Options) -> list[Share]:
-    """What is tried at once, and in how many children."""
-    on_cpu = ChildOptions("cpu", options.time_limit_s, options.weakened)
+    """What is tried at once, and in how many threads."""
     # The limit is found by one question after another: begun last, it would leave all cores but
     # one idle.
     first: list[Work] = [] if limit is None else [limit]
+    limit_s = options.time_limit_s
     if options.device == "cpu":
-        return [Share([*first, *_work(wanted, on_cpu)], options.num_children, on_cpu)]
-    on_gpu = replace(on_cpu, device=options.device)
+        return [Share([*first, *_work(wanted)], options.num_children, False, limit_s)]
     # Laws need no device: their children are forked and start at once. Addresses need memory: a
     # few children have it at a time.
-    laws = [*first, *_work([task.only(LAW) for task in wanted], on_cpu)]
-    far = _work([task.only("addresses") for task in wanted], on_gpu)
-    others = _work([task.without(LAW, "addresses") for task in wanted], on_gpu)
+    laws = [*first, *_work([task.only(LAW) for task in wanted])]
+    far = _work([task.only("addresses") for task in wanted])
+    others = _work([task.without(LAW, "addresses") for task in wanted])
     return [
-        Share(others, options.num_children, on_gpu),
-        Share(far, min(_NUM_FAR_POOLS, options.num_children), on_gpu),
-        Share(laws, max(1, options.num_children // 2), on_cpu),
+        Share(others, options.num_children, True, limit_s),
+        Share(far, min(_NUM_FAR_POOLS, options.num_children), True, limit_s),
+        Share(laws, max(1, options.num_children // 2), False, limit_s),
     ]
 
 
-def _work(wanted: Sequence[Task], options: ChildOptions) -> list[Work]:
-    return [functools.partial(try_task, task, options) for task in wanted if task.detectors]
+def _work(wanted: Sequence[Task]) -> list[Work]:
+    return [functools.partial(try_task, task) for task in wanted if task.detectors]
 
 
 class _LimitSearch:
@@ -113,18 +114,21 @@ class _LimitSearch:
     Args:
         on_trial: is given each trial; which of them are missed is no fault of the detectors, so
             that none is among the results.
+        weakened: as of `Task`.
 
     Attributes:
         blocks_per_byte: the most; 0 where not even one byte per block is caught.
     """
 
-    def __init__(self, on_trial: OnTrial) -> None:
+    def __init__(self, on_trial: OnTrial, weakened: str) -> None:
         """Nothing is tried yet."""
         self._on_trial = on_trial
+        self._weakened = weakened
         self.blocks_per_byte = 0
 
-    def __call__(self, child: Respawning) -> tuple[Trial, ...]:
+    def __call__(self, children: Children) -> tuple[Trial, ...]:
         """Halve the exponent: what catches one byte for so many blocks catches it for fewer."""
+        child = children.shared
         required = REQUIRED_BLOCKS_PER_BYTE.bit_length() - 1
         if not self._is_caught(required, child):
             fewer = (n for n in range(required - 1, -1, -1) if self._is_caught(n, child))
@@ -140,6 +144,7 @@ class _LimitSearch:
         return ()
 
     def _is_caught(self, exponent: int, child: Respawning) -> bool:
-        (trial,) = trials_of(Task(growth_of(1 << exponent), (LAW,), "cpu"), child)
+        task = Task(growth_of(1 << exponent), (LAW,), "cpu", self._weakened)
+        (trial,) = trials_of(task, child)
         self._on_trial(trial)
         return trial.is_right

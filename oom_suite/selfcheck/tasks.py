@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import UsageError, unknown
+from oom_suite.processes.protocol import Kept, Request
 from oom_suite.records.safety import PROPERTIES
-from oom_suite.records.selfcheck import LIMIT_GROUP, TWINS_GROUP
+from oom_suite.records.selfcheck import LIMIT_GROUP, TWINS_GROUP, Trial
 from oom_suite.selfcheck.faults.catalog import SUBJECTS
 from oom_suite.selfcheck.faults.record import LAW, Mutant, Subject
 
@@ -16,18 +19,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One subject and the detectors to try on it.
+class Task(Request[tuple[Trial, ...]]):
+    """One subject and the detectors to try on it; a child answers with what they say.
 
     Attributes:
         subject: a mutant or a twin, in its cheapest form.
         detectors: by name.
         device: where real tensors lie.
+        weakened: ``"module:function"`` that makes detectors worse before the first task, to see
+            that the self-check fails then; empty for none.
     """
 
     subject: Subject
     detectors: tuple[str, ...]
     device: str
+    weakened: str = ""
+
+    def prepare(self, kept: Kept) -> None:
+        """Make detectors worse, where that is asked for; once a process."""
+        kept.get(("weakened", self.weakened), self._weaken)
+
+    def _weaken(self) -> bool:
+        # What is there lives as long as the process: no collection need look at it.
+        gc.freeze()
+        if self.weakened:
+            module, _, function = self.weakened.partition(":")
+            getattr(importlib.import_module(module), function)()
+        return True
+
+    def answer(self, kept: Kept) -> tuple[Trial, ...]:
+        """A trial for each detector, in their order."""
+        from oom_suite.processes.askers import InThisProcess
+        from oom_suite.selfcheck.child import trials_of
+
+        return trials_of(self, kept.get("here", InThisProcess))
 
     def only(self, *detectors: str) -> Task:
         """The same with these detectors alone."""
@@ -62,13 +87,16 @@ def groups(subjects: Sequence[Subject] = SUBJECTS) -> tuple[str, ...]:
     return (*own, TWINS_GROUP, LIMIT_GROUP)
 
 
-def tasks(only: str | None, device: str, subjects: Sequence[Subject] = SUBJECTS) -> list[Task]:
+def tasks(
+    only: str | None, device: str, subjects: Sequence[Subject] = SUBJECTS, weakened: str = ""
+) -> list[Task]:
     """What is to be tried, the slowest first.
 
     Args:
         only: a group, or None for all.
         device: where real tensors lie.
         subjects: the mutants and twins there are.
+        weakened: as of `Task`.
 
     Raises:
         UsageError: there is no such group.
@@ -76,7 +104,7 @@ def tasks(only: str | None, device: str, subjects: Sequence[Subject] = SUBJECTS)
     if only is not None and only not in groups(subjects):
         raise unknown("group", only, groups(subjects))
     found = [
-        Task(subject.in_cheapest_form(), _detectors(subject), device)
+        Task(subject.in_cheapest_form(), _detectors(subject), device, weakened)
         for subject in subjects
         if only in {None, TWINS_GROUP if subject.is_twin else subject.group}
     ]

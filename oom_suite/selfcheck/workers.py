@@ -8,53 +8,25 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oom_suite.pipeline.children import PRELOAD
-from oom_suite.processes.child import Child, ChildError
-from oom_suite.processes.respawning import Respawning
-from oom_suite.safety.child_client import replace_spoiled
+from oom_suite.pipeline.safety_checks.client import replace_spoiled
+from oom_suite.pipeline.session import Limits, Session
+from oom_suite.processes.child import ChildError
 from oom_suite.selfcheck.faults.record import LAW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from oom_suite.processes.askers import Respawning
     from oom_suite.records.selfcheck import Trial
     from oom_suite.selfcheck.tasks import Task
 
     OnTrial = Callable[[Trial], None]
-    Work = Callable[[Respawning], Sequence[Trial]]
+    Work = Callable[["Children"], Sequence[Trial]]
 
-_PRELOADED = (*PRELOAD, "oom_suite.selfcheck.child", "oom_suite.selfcheck.warm")
+_CHILD, _WARM = "oom_suite.selfcheck.child", "oom_suite.selfcheck.warm"
 _OPEN = "INCONCLUSIVE"
 _LEAVES_A_CAPTURE = "capture"
 """The detector after whose FAIL a GPU's allocator may stand in the middle of a capture."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChildOptions:
-    """How children are started.
-
-    Attributes:
-        device: where real tensors lie.
-        time_limit_s: seconds that one request may take.
-        weakened: see `oom_suite.selfcheck.child.make_handler`.
-    """
-
-    device: str
-    time_limit_s: float
-    weakened: str
-
-    def start(self) -> Respawning:
-        """A child that is started with its first request."""
-        return Respawning(self._child)
-
-    def _child(self) -> Child:
-        return Child(
-            "oom_suite.selfcheck.child:make_handler",
-            (self.weakened,),
-            time_limit_s=self.time_limit_s,
-            preload=_PRELOADED,
-            needs_gpu=self.device != "cpu",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +34,37 @@ class Share:
     """Work that some threads share.
 
     Attributes:
-        work: in the order to begin it; each is given a thread's own child.
-        num_children: threads, each with a child.
-        options: of their children.
+        work: in the order to begin it; each is given a thread's children.
+        num_threads: at once.
+        needs_gpu: whether their children use a GPU.
+        time_limit_s: seconds that one task may take.
     """
 
     work: Sequence[Work]
-    num_children: int
-    options: ChildOptions
+    num_threads: int
+    needs_gpu: bool
+    time_limit_s: float
+
+
+class Children:
+    """A thread's child processes: one for most tasks, others for subjects that keep state.
+
+    Args:
+        session: starts them.
+        needs_gpu: whether they use a GPU.
+    """
+
+    def __init__(self, session: Session, *, needs_gpu: bool) -> None:
+        """Start nothing yet."""
+        self._session = session
+        self.needs_gpu = needs_gpu
+        self.shared = self.another()
+
+    def another(self) -> Respawning:
+        """A child that is started with its first request."""
+        return self._session.child(
+            imports=(_CHILD,), preload=(_CHILD, _WARM), needs_gpu=self.needs_gpu
+        )
 
 
 def try_all(shares: Sequence[Share], on_trial: OnTrial) -> list[Trial]:
@@ -89,9 +84,10 @@ def try_all(shares: Sequence[Share], on_trial: OnTrial) -> list[Trial]:
 
         def run(waiting: queue.SimpleQueue[Work] = waiting, share: Share = share) -> None:
             try:
-                with share.options.start() as child:
+                with Session(Limits(share.time_limit_s)) as session:
+                    children = Children(session, needs_gpu=share.needs_gpu)
                     while not failures:
-                        for trial in waiting.get_nowait()(child):
+                        for trial in waiting.get_nowait()(children):
                             found.append(trial)
                             on_trial(trial)
             except queue.Empty:
@@ -99,7 +95,7 @@ def try_all(shares: Sequence[Share], on_trial: OnTrial) -> list[Trial]:
             except BaseException as error:
                 failures.append(error)
 
-        threads += [threading.Thread(target=run) for _ in range(share.num_children)]
+        threads += [threading.Thread(target=run) for _ in range(share.num_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -109,17 +105,17 @@ def try_all(shares: Sequence[Share], on_trial: OnTrial) -> list[Trial]:
     return found
 
 
-def try_task(task: Task, options: ChildOptions, child: Respawning) -> tuple[Trial, ...]:
-    """The task's trials in that child; of a subject that keeps state, in a child of its own."""
-    ask = trials_of if options.device == "cpu" else trials_on_gpu
+def try_task(task: Task, children: Children) -> tuple[Trial, ...]:
+    """The task's trials; those of a subject that keeps state in a child of its own."""
+    ask = trials_on_gpu if children.needs_gpu else trials_of
     if not task.subject.is_stateful:
-        return ask(task, child)
+        return ask(task, children.shared)
     # The law's runs are forks, each with a state of its own: they leave nothing in the child.
-    by_law = trials_of(task.only(LAW), child) if LAW in task.detectors else ()
+    by_law = trials_of(task.only(LAW), children.shared) if LAW in task.detectors else ()
     others = task.without(LAW)
     if not others.detectors:
         return by_law
-    with options.start() as own:
+    with children.another() as own:
         return (*by_law, *trials_of(others, own))
 
 
@@ -127,15 +123,13 @@ def trials_of(task: Task, child: Respawning) -> tuple[Trial, ...]:
     """What a child found of the task; where it died, that nothing could be judged."""
     began = time.monotonic()
     try:
-        found: tuple[Trial, ...] = child.ask(task)
+        return child.ask(task)
     except ChildError as error:
         elapsed_ms = round(1000 * (time.monotonic() - began))
-        reason = f"{error.outcome.value}: {error}"
         return tuple(
-            task.subject.trial(detector, _OPEN, (), reason, elapsed_ms)
+            task.subject.trial(detector, _OPEN, (), str(error), elapsed_ms)
             for detector in task.detectors
         )
-    return found
 
 
 def trials_on_gpu(task: Task, child: Respawning) -> tuple[Trial, ...]:
@@ -148,10 +142,10 @@ def trials_on_gpu(task: Task, child: Respawning) -> tuple[Trial, ...]:
     was_used = child.is_alive
     found = trials_of(task, child)
     if was_used and any(one.verdict == _OPEN for one in found):
-        child.replace()
+        child.close()
         found = trials_of(task, child)
     if any(one.detector == _LEAVES_A_CAPTURE and one.verdict != "PASS" for one in found):
-        child.replace()
+        child.close()
     else:
-        replace_spoiled(child)
+        replace_spoiled(child, task.device)
     return found

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-import torch
+
+from oom_suite.processes.protocol import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import torch
+
+    from oom_suite.processes.protocol import Kept
 
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 _MEMINFO = Path("/proc/meminfo")
@@ -44,6 +47,8 @@ def free_memory(device: torch.device) -> FreeMemory:
     **Does not prove:** that it stays so, or that a container may use it: its own limit is not
     in it.
     """
+    import torch
+
     if device.type == "cuda":
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
         name = torch.cuda.get_device_properties(device).name
@@ -66,6 +71,19 @@ def _reservable_bytes() -> int | None:
     return max(0, limit - committed)
 
 
-def make_handler(device: str) -> Callable[[object], FreeMemory]:
-    """For a child process: answers anything with what that device has free."""
-    return lambda _: free_memory(torch.device(device))
+@dataclass(frozen=True, slots=True)
+class FreeMemoryOf(Request[FreeMemory]):
+    """What a device has free now, asked in a process of its own.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+    """
+
+    device: str
+
+    def answer(self, kept: Kept) -> FreeMemory:
+        """The figures."""
+        import torch
+
+        del kept
+        return free_memory(torch.device(self.device))

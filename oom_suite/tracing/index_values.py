@@ -10,30 +10,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensor,
-    FakeTensorMode,
-)
-from torch.utils._mode_utils import no_dispatch
-from torch.utils._pytree import tree_map_only
 
 from oom_suite.errors import LaneError
-from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import (
+from oom_suite.operators.operands import (
     DEVICE_QUERY,
     is_foreign,
-    is_real,
     operator,
     tensors,
     with_tensors,
     written_tensors,
 )
+from oom_suite.torch_compat.dispatch import DispatchMode, no_dispatch
+from oom_suite.torch_compat.fakes import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeMode,
+    device_of,
+    fake_of,
+    forget_literal,
+    is_real,
+)
 from oom_suite.tracing.real_values import RealValues, holds_index_data, is_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 _READ = "aten::_local_scalar_dense"
 _LIFT = "aten::lift_fresh"
@@ -50,7 +52,7 @@ _KEEP_EVERY_ENTRY = frozenset({"aten::_unique", "aten::_unique2"})
 
 
 class IndexValues(DispatchMode):
-    """A dispatch mode, to be entered above a `FakeTensorMode`, that tracks small values.
+    """A dispatch mode, to be entered above a `FakeMode`, that tracks small values.
 
     A value is known while everything it was computed from is known. Uninitialised index data
     reads as zeros, so that two runs agree.
@@ -60,7 +62,7 @@ class IndexValues(DispatchMode):
         where: the line of the code under test that runs now, as `` at file:line (function)``.
     """
 
-    def __init__(self, fake: FakeTensorMode, where: Callable[[], str]) -> None:
+    def __init__(self, fake: FakeMode, where: Callable[[], str]) -> None:
         """Start with no values known."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._values = RealValues()
@@ -73,7 +75,7 @@ class IndexValues(DispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -89,7 +91,7 @@ class IndexValues(DispatchMode):
             return self._read(args[0])
         leaves = list(tensors((args, kwargs)))
         if facts.family != _LIFT and any(map(is_real, leaves)):
-            args, kwargs = tree_map_only(torch.Tensor, self._faked, (args, kwargs))
+            args, kwargs = with_tensors(self._faked, (args, kwargs))
             leaves = list(tensors((args, kwargs)))
         if facts.returns_alias and not facts.is_mutable and facts.family != _LIFT:
             return func(*args, **kwargs)
@@ -110,15 +112,15 @@ class IndexValues(DispatchMode):
         """A tensor from before the call, a constant of a module say, as a fake with its values."""
         if not is_real(tensor):
             return tensor
-        fake = self._fake.from_tensor(tensor)
-        fake.constant = None
+        fake = fake_of(tensor, self._fake)
+        forget_literal(fake)
         if not self._values.are_known(fake):
             self._values.keep(fake, tensor)
         return fake
 
     def _follow(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         result: Any,
@@ -134,7 +136,7 @@ class IndexValues(DispatchMode):
             return
         if facts.family == _LIFT:
             # torch would go on computing with its own copy of a literal, wherever it is moved.
-            result.constant = None
+            forget_literal(result)
         if not outputs or not all(is_kept(output) for output in outputs):
             return
         if facts.family in _FACTORIES_OF_GARBAGE and not holds_index_data(outputs[0]):
@@ -160,9 +162,7 @@ class IndexValues(DispatchMode):
             "index data alone; run it in the measure lane"
         )
 
-    def _run_real(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+    def _run_real(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         changed = dict(kwargs)
         changed.pop("pin_memory", None)
         if changed.get("device") is not None:
@@ -175,7 +175,7 @@ class IndexValues(DispatchMode):
             return result
 
     def _shaped_by_values(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """The fake result of an operator whose shape the real values decide."""
         real = self._run_real(func, args, kwargs)
@@ -183,7 +183,7 @@ class IndexValues(DispatchMode):
             msg = f"{operator(func).name} resizes its out= by values{self._where()}: not supported"
             raise LaneError(msg)
         first = next(tensors((args, kwargs)))
-        device = first.fake_device if isinstance(first, FakeTensor) else first.device
+        device = device_of(first)
 
         def fake(value: torch.Tensor, num_stored: int) -> torch.Tensor:
             size, stride, dtype = value.size(), value.stride(), value.dtype
@@ -199,4 +199,4 @@ class IndexValues(DispatchMode):
             # Source: PyTorch 2.13 cuda/Unique.cu: what was sorted is resized, not copied.
             values, *others = real
             return fake(values, first.numel()), *(fake(other, 0) for other in others)
-        return tree_map_only(torch.Tensor, lambda value: fake(value, 0), real)
+        return with_tensors(lambda value: fake(value, 0), real)

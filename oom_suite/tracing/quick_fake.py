@@ -12,12 +12,27 @@ import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from oom_suite.tracing.operands import has_tensors, operator, tensors
+from oom_suite.operators.operands import has_tensors, operator, tensors
+from oom_suite.torch_compat.dispatch import (
+    COMPOSED_IMPLICITLY,
+    default_device_type,
+    has_kernel,
+    storage_key,
+)
+from oom_suite.torch_compat.fakes import (
+    FakeMode,
+    FakeTensor,
+    device_of,
+    is_made_by,
+    literal_of,
+    new_fake,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 _OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.device)
 _SCALARS = frozenset({int, float, bool, str, type(None), *_OF_TORCH})
@@ -54,8 +69,8 @@ _known: dict[Hashable, _Results | None] = {}
 """What calls gave, of the whole process as torch's own are; None for what is left to torch."""
 
 
-class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
-    """`FakeTensorMode` without symbols that remembers what plain calls gave.
+class QuickFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
+    """`FakeMode` without symbols that remembers what plain calls gave.
 
     Every result is as torch's own would be: size, stride, offset, dtype, device, and whose
     storage it shares.
@@ -64,20 +79,9 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
     a result depends on and for how one is made again.
     """
 
-    def __init__(self) -> None:
-        """Let the code under test use real tensors beside fakes."""
-        super().__init__(allow_non_fake_inputs=True)
-        # What is not known here is new to torch as well: its own key would be made for nothing.
-        self.cache_enabled = False
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """As of `oom_suite.tracing.lane.DispatchMode`."""
-        return False
-
     def __torch_dispatch__(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         types: Sequence[type],
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -94,9 +98,7 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
         made = [self._again(one, args) for one in found.made]
         return made[0] if found.pack is None else found.pack(made)
 
-    def _key(
-        self, func: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Hashable:
+    def _key(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Hashable:
         """All that a plain result depends on; None where the call is not plain."""
         if not _is_sure(func) or (kwargs and has_tensors(kwargs)):
             return None
@@ -105,7 +107,7 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
         parts: list[Any] = [
             func,
             torch.get_default_dtype(),
-            torch._C._get_default_device(),
+            default_device_type(),
             torch.is_inference_mode_enabled(),
         ]
         try:
@@ -142,24 +144,22 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
             tensor.storage_offset(),
             tensor.untyped_storage().nbytes(),
             tensor.dtype,
-            tensor.fake_device,
+            device_of(tensor),
             tensor.requires_grad,
             tensor.is_inference(),
         )
 
     def _is_plain(self, tensor: FakeTensor) -> bool:
         return (
-            tensor.fake_mode is self
-            and tensor.constant is None
+            is_made_by(tensor, self)
+            and literal_of(tensor) is None
             and tensor.layout is torch.strided
             and not tensor.is_quantized
             and not tensor.is_conj()
             and not tensor.is_neg()
         )
 
-    def _learned(
-        self, func: torch._ops.OpOverload, args: Sequence[Any], result: Any
-    ) -> _Results | None:
+    def _learned(self, func: OpOverload, args: Sequence[Any], result: Any) -> _Results | None:
         """What is to be made where the same call comes again; None where that is not plain."""
         is_one = isinstance(result, torch.Tensor)
         results = [result] if is_one else result
@@ -171,7 +171,7 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
             return None
         return _Results(made, None if is_one else type(result))
 
-    def _made(self, func: torch._ops.OpOverload, args: Sequence[Any], result: Any) -> _Made:
+    def _made(self, func: OpOverload, args: Sequence[Any], result: Any) -> _Made:
         """How one result is made; raises `_Unknown` where it is not plain."""
         if type(result) is not FakeTensor or not self._is_plain(result):
             raise _Unknown
@@ -194,7 +194,7 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
             stride=result.stride(),
             offset=int(result.storage_offset()),
             dtype=result.dtype,
-            device=result.fake_device,
+            device=device_of(result),
             argument=argument,
             is_argument=is_argument,
         )
@@ -211,11 +211,11 @@ class QuickFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch d
         if made.argument is not None:
             storage = args[made.argument].untyped_storage()
             empty.set_(storage, made.offset, made.size, made.stride)
-        return FakeTensor(self, empty, made.device)
+        return new_fake(empty, made.device, self)
 
 
 @functools.cache
-def _is_sure(func: torch._ops.OpOverload) -> bool:
+def _is_sure(func: OpOverload) -> bool:
     """Whether the kind and the sizes of an operator's arguments decide those of its results."""
     if getattr(func, "namespace", "") != "aten":
         return False
@@ -230,11 +230,8 @@ def _is_sure(func: torch._ops.OpOverload) -> bool:
 
 
 @functools.cache
-def _is_view(func: torch._ops.OpOverload) -> bool:
-    composite = torch._C.DispatchKey.CompositeImplicitAutograd
-    name = operator(func).name
-    is_composite: bool = torch._C._dispatch_has_kernel_for_dispatch_key(name, composite)
-    return bool(func.is_view) and not is_composite
+def _is_view(func: OpOverload) -> bool:
+    return bool(func.is_view) and not has_kernel(operator(func).name, COMPOSED_IMPLICITLY)
 
 
 def _is_mask(index: torch.Tensor | None) -> bool:
@@ -243,7 +240,7 @@ def _is_mask(index: torch.Tensor | None) -> bool:
 
 
 def _share(tensor: torch.Tensor, storage: torch.UntypedStorage) -> bool:
-    return bool(tensor.untyped_storage()._cdata == storage._cdata)
+    return storage_key(tensor.untyped_storage()) == storage_key(storage)
 
 
 def _end(made: _Made) -> int:

@@ -6,10 +6,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._mode_utils import no_dispatch
 
-from oom_suite.tracing.operands import device_of
+from oom_suite.torch_compat.dispatch import no_dispatch, storage_key
+from oom_suite.torch_compat.fakes import FakeTensor, device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,14 +49,14 @@ class RealValues:
     def are_known(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor is real and on the host, or fake with a real one beside it."""
         if isinstance(tensor, FakeTensor):
-            return tensor.untyped_storage()._cdata in self._storages
+            return storage_key(tensor.untyped_storage()) in self._storages
         return device_of(tensor).type == "cpu"
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
         """The real tensor beside this one, sharing memory with what its views share."""
         if not isinstance(tensor, FakeTensor):
             return tensor
-        storage = self._storages[tensor.untyped_storage()._cdata][1]
+        storage = self._storages[storage_key(tensor.untyped_storage())][1]
         base = torch.empty(0, dtype=tensor.dtype)
         return base.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
 
@@ -70,7 +69,7 @@ class RealValues:
                 laid_out = torch.empty_strided(fake.size(), fake.stride(), dtype=real.dtype)
                 real = laid_out.copy_(real)
         storage = fake.untyped_storage()
-        key = storage._cdata
+        key = storage_key(storage)
 
         def died(reference: weakref.ref[Any]) -> None:
             entry = self._storages.get(key)
@@ -83,4 +82,4 @@ class RealValues:
         """Unknown values were written: what they were written to is unknown from now on."""
         for tensor in written:
             if isinstance(tensor, FakeTensor):
-                self._storages.pop(tensor.untyped_storage()._cdata, None)
+                self._storages.pop(storage_key(tensor.untyped_storage()), None)

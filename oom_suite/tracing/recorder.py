@@ -11,9 +11,10 @@ import torch
 
 from oom_suite.operators import cuda_scratch, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
-from oom_suite.tracing.lane import DispatchMode
-from oom_suite.tracing.operands import DEVICE_QUERY, device_of, is_foreign, operator, tensors
+from oom_suite.torch_compat.dispatch import DispatchMode, storage_key
+from oom_suite.torch_compat.fakes import device_of
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from oom_suite.operators.compositions import Composition
     from oom_suite.operators.cuda_scratch import Step
+    from oom_suite.operators.operands import Operator
     from oom_suite.records import Measurement
-    from oom_suite.tracing.operands import Operator
+    from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
 
 _NOT_RECORDED = -1
@@ -41,7 +43,7 @@ class _Plan:
 
 
 @functools.cache
-def _plan(func: torch._ops.OpOverload) -> _Plan:
+def _plan(func: OpOverload) -> _Plan:
     facts = operator(func)
     reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
     is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(facts.family)
@@ -115,7 +117,7 @@ class Recorder(DispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -164,7 +166,7 @@ class Recorder(DispatchMode):
         except NotImplementedError:
             # Sparse layouts: their parts are tensors of their own.
             return
-        key = storage._cdata
+        key = storage_key(storage)
         num_bytes = self._bytes_of(storage, tensor, args)
         known = self._storages.get(key)
         if known is not None:
@@ -209,7 +211,7 @@ class Recorder(DispatchMode):
                 held[step.name] = allocation
                 continue
             storage = result[step.name].untyped_storage()
-            key = storage._cdata
+            key = storage_key(storage)
             reference = weakref.ref(storage, self._died(key))
             self._storages[key] = (reference, allocation, storage.nbytes())
 
@@ -228,9 +230,9 @@ class Recorder(DispatchMode):
             return False
         if not facts.may_return_argument:
             return True
-        key = storage._cdata
+        key = storage_key(storage)
         return all(
-            tensor.untyped_storage()._cdata != key
+            storage_key(tensor.untyped_storage()) != key
             for tensor in tensors((args, kwargs))
             if tensor.layout is torch.strided
         )
@@ -256,9 +258,7 @@ class Recorder(DispatchMode):
         if self._recording and allocation != _NOT_RECORDED:
             self._events.append(("free", allocation))
 
-    def _note(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
+    def _note(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         name = operator(func).family
         to_host = name == _COPY and str(kwargs.get("device", "")) == "cpu"
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
@@ -266,9 +266,7 @@ class Recorder(DispatchMode):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
         self._flag(func, args, kwargs)
 
-    def _flag(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
+    def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)
         if reason is None:
             return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oom_suite.operators.operands import tensors
+from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
-from oom_suite.tracing.operands import tensors
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
-from oom_suite.tracing.shadow_device import literals_through_the_host, shadow_device
+from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ShadowLane:
         try:
             with (
                 recorded_launches(self.launched),
-                literals_through_the_host(),
+                literals_made_on_host(),
                 self._fake,
                 self._values,
                 recorder,

@@ -68,6 +68,7 @@ DECODE = Workload(
     axes=(_SWA_POOL, _EXTRA_POOL, *_STEP_AXES, _EXTRA_TOPK, _REFERENCED),
     builder="oom_suite.workloads.sparse_mla.step:build",
     contract=Contract(independent_of=("swa_num_blocks", "extra_num_blocks"), at_most=DECODE_BOUND),
+    leaves_inputs_untouched=True,
     settle=_settle_decode,
 )
 """One decode step of a layer with a sliding-window cache and a compressed one (C4A, C128A)."""
@@ -77,6 +78,7 @@ DECODE_SWA = Workload(
     axes=(_SWA_POOL, *_STEP_AXES, _REFERENCED),
     builder="oom_suite.workloads.sparse_mla.step:build_swa_only",
     contract=Contract(independent_of=("swa_num_blocks",), at_most=DECODE_BOUND),
+    leaves_inputs_untouched=True,
     settle=_settle_decode,
 )
 """One decode step of a layer with a sliding-window cache alone."""

@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from subject_trees import is_here, root_of, skip_unless_here
+from subject_trees import is_here, skip_unless_here
 
-from oom_suite.pipeline.children import PRELOAD
-from oom_suite.processes.child import Child, ChildError
+from fixtures.processes import runs_of
+from oom_suite.processes.child import ChildError
 from oom_suite.pytest_plugin import OPTIONS
-from oom_suite.records import Ask, Job
-from oom_suite.subjects.spec import parse
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.workloads.catalog import workload as find_workload
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
@@ -78,16 +77,18 @@ class TraceOf:
     """Asks children of either lane for a call's trace, and keeps them for the next call."""
 
     def __init__(self, device, stack):
-        self._device = device
+        self._lane = LaneSpec("measure", device=str(device))
         self._stack = stack
-        self._children = {}
+        self._runs = {}
 
     def start(self, subjects):
         """Start measuring each of these that is on this machine, and have it make one call."""
-        children = [self._child(one, "measure", "") for one in subjects if is_here(one)]
-        first = Ask(find_workload("decode").builder, resize(SMALL.sizes, {"num_blocks": 64}))
-        with ThreadPoolExecutor(max_workers=len(children)) as pool:
-            for running in [pool.submit(child.ask, first) for child in children]:
+        runs = [self._of(one) for one in subjects if is_here(one)]
+        first = resize(SMALL.sizes, {"num_blocks": 64})
+        for one in runs:
+            one.begin_measuring()
+        with ThreadPoolExecutor(max_workers=len(runs)) as pool:
+            for running in [pool.submit(one.measured, first) for one in runs]:
                 # The next call meets the same, in the test that asks for it.
                 with contextlib.suppress(ChildError):
                     running.result()
@@ -95,27 +96,15 @@ class TraceOf:
     def __call__(self, subject, workload, lane, scratch="", **overrides):
         """The trace of one call."""
         skip_unless_here(subject)
-        request = Ask(find_workload(workload).builder, resize(SMALL.sizes, overrides))
-        return self._child(subject, lane, scratch).ask(request)
+        sizes = resize(SMALL.sizes, overrides)
+        runs = self._of(subject).with_builder(find_workload(workload).builder)
+        if lane == "shadow":
+            return runs.known(sizes, scratch)
+        (trace,) = runs.measured(sizes)
+        return trace
 
-    def _child(self, subject, lane, scratch):
-        key = (subject, lane, scratch)
-        if key not in self._children:
-            job = Job(
-                subject=parse(subject).text,
-                root=root_of(subject),
-                builder=find_workload("decode").builder,
-                lane=lane,
-                device=str(self._device),
-                arch="generic",
-                scratch=scratch,
-            )
-            child = Child(
-                "oom_suite.pipeline.worker:make_handler",
-                (job,),
-                time_limit_s=TIME_LIMIT_S,
-                preload=PRELOAD,
-                needs_gpu=lane == "measure",
-            )
-            self._children[key] = self._stack.enter_context(child)
-        return self._children[key]
+    def _of(self, subject):
+        if subject not in self._runs:
+            context = runs_of(subject, lane=self._lane, time_limit_s=TIME_LIMIT_S)
+            self._runs[subject] = self._stack.enter_context(context)
+        return self._runs[subject]

@@ -12,8 +12,9 @@ import pytest
 from capture_cases import CASES
 from subject_trees import is_here, skip_unless_here
 
-from oom_suite.processes.child import Child, ChildError
-from oom_suite.processes.respawning import Respawning
+from fixtures.processes import HandlingChild
+from oom_suite.processes.askers import Respawning
+from oom_suite.processes.child import ChildError
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 
 pytestmark = pytest.mark.oom_device
@@ -49,7 +50,7 @@ def _find(device, waiting, found):
     """Case after case in one child, and a new one where the last cannot be used again."""
 
     def start():
-        return Child(
+        return HandlingChild(
             "capture_cases:make_handler", (str(device),), time_limit_s=LIMIT_S, needs_gpu=True
         )
 
@@ -62,7 +63,7 @@ def _find(device, waiting, found):
                 except queue.Empty:
                     return
                 if case.is_stateful:
-                    child.replace()
+                    child.close()
                 try:
                     found[case.name] = child.ask(case.name)
                 except ChildError as error:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.processes.child import Child, ChildError
+from fixtures.processes import HandlingChild
+from oom_suite.processes.child import ChildError
 from oom_suite.selfcheck.faults.catalog import MUTANTS
 from oom_suite.subjects.spec import BUILTIN_NAMES
 
@@ -58,7 +59,9 @@ def run_beside(device):
 def _found(device, share):
     found = {}
     where = (str(device),)
-    with Child(f"{__name__}:make_handler", where, time_limit_s=LIMIT_S, needs_gpu=True) as child:
+    with HandlingChild(
+        f"{__name__}:make_handler", where, time_limit_s=LIMIT_S, needs_gpu=True
+    ) as child:
         for request in share:
             try:
                 found[request] = child.ask(request)

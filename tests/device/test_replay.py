@@ -16,16 +16,15 @@ import pytest
 import torch
 from packaging.version import Version
 
-from oom_suite.pipeline.check import Settings
+from fixtures.processes import runs_of
 from oom_suite.pipeline.replay import Plan, replay
-from oom_suite.processes.child import Child
-from oom_suite.records import Job
+from oom_suite.pipeline.settings import Settings
 from oom_suite.records.replay import End, Role
 from oom_suite.subjects.families.vllm.cache import cache_folder, entry, is_whole
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.measure.ballast import GRANULE_BYTES
 from oom_suite.tracing.measure.headroom import headroom
 from oom_suite.units import GIB, MIB, format_bytes
-from oom_suite.workloads.catalog import DECODE
 from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962, SMALL, resize
 
 pytestmark = pytest.mark.oom_device
@@ -132,22 +131,12 @@ def test_the_issue_as_it_was_reported(oom_device, free_bytes, tmp_path, culprit,
 @pytest.mark.parametrize("by", ["ballast", "limit"])
 def test_after_an_out_of_memory_the_same_process_runs_on(oom_device, free_bytes, by):
     """The tensors that the error held are let go: the next call has the whole headroom."""
-    job = Job(
-        subject="full_dequant",
-        root=None,
-        builder=DECODE.builder,
-        lane="measure",
-        device=str(oom_device),
-        arch="generic",
-        headroom_bytes=ISSUE_41962.free_bytes,
-        headroom_by=by,
-    )
-    with Child(
-        "oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=180.0, needs_gpu=True
-    ) as child:
-        failed = child.ask(dict(ISSUE_41962.sizes))
-        ran = child.ask(resize(SMALL.sizes, {"num_blocks": 40_000}))
-        again = child.ask(dict(ISSUE_41962.sizes))
+    headroom = {"headroom_bytes": ISSUE_41962.free_bytes, "headroom_by": by}
+    lane = LaneSpec("measure", device=str(oom_device), **headroom)
+    with runs_of("full_dequant", lane=lane, time_limit_s=180.0) as runs:
+        (failed,) = runs.measured(ISSUE_41962.sizes)
+        (ran,) = runs.measured(resize(SMALL.sizes, {"num_blocks": 40_000}))
+        (again,) = runs.measured(ISSUE_41962.sizes)
     assert ran.measurement.out_of_memory is None
     assert ran.peak().num_bytes > 4 * GIB
     for trace in (failed, again):

@@ -58,7 +58,7 @@ def past_2_to_the_31(**step):
 
 def run_beside(device):
     """The findings by property, for each subject that is here and each planted fault."""
-    from oom_suite.pipeline.safety import SafetySettings, check_safety
+    from oom_suite.pipeline.safety_checks.check import SafetySettings, check_safety
 
     settings = SafetySettings(device=str(device), time_limit_s=LIMIT_S)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -14,9 +13,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
-# Kept loaded between the runs that these tests make inside this process: one import, one server.
-from oom_suite.processes.child import Child
 
 ROOT = Path(__file__).parents[2]
 GATE = ROOT / "tests" / "gate"
@@ -46,21 +42,40 @@ def test_seen(pytestconfig):
 """
 
 
+class _Libraries:
+    """Modules that a run inside this process imported from elsewhere than its own folder."""
+
+    def __init__(self):
+        self.modules = {}
+
+    def pytest_unconfigure(self, config):
+        for name, module in sys.modules.items():
+            if not str(getattr(module, "__file__", "")).startswith(str(config.rootpath)):
+                self.modules[name] = module
+
+
 @pytest.fixture
-def suite(tmp_path):
-    """``suite("check", ...)``: the finished command, run in the test's own folder."""
+def _libraries():
+    libraries = _Libraries()
+    yield libraries
+    sys.modules.update(libraries.modules)
 
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "oom_suite", *words],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
-    return run
+@pytest.fixture
+def pytester(_libraries, pytester, monkeypatch):
+    """pytest's own, whose runs inside this process leave behind what they imported of libraries.
+
+    Its own forgets all modules, and torch cannot be imported a second time.
+    """
+
+    def inline_run(*arguments, plugins=(), **options):
+        done = original(*arguments, plugins=[*plugins, _libraries], **options)
+        sys.modules.update(_libraries.modules)
+        return done
+
+    original = pytester.inline_run
+    monkeypatch.setattr(pytester, "inline_run", inline_run)
+    return pytester
 
 
 @pytest.fixture
@@ -102,16 +117,8 @@ def oom_run(pytester):
     return run
 
 
-@pytest.fixture(scope="session")
-def warm_children():
-    """Nothing; torch is imported for the children already, so that a short time limit is fair."""
-    preload = ("oom_suite.pipeline.worker", "oom_suite.tracing.warm")
-    with Child("operator:itemgetter", (0,), time_limit_s=120.0, preload=preload) as child:
-        assert child.ask(["ready"]) == "ready"
-
-
 @pytest.fixture
-def oom_gate(pytester, warm_children):
+def oom_gate(pytester):
     """`oom_gate(*arguments)`: a run of this repository's gate, and its results as JSON."""
 
     def gate(*arguments, subjects):

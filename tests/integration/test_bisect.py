@@ -42,17 +42,6 @@ def git(folder, *words):
     return done.stdout
 
 
-def suite(folder, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "oom_suite", *words],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture
 def history(tmp_path):
     """A repository of seven commits: the fifth plants growth with the pool, the third is broken."""
@@ -93,20 +82,20 @@ def test_git_bisect_run_finds_the_planted_commit(history):
     [(HEALTHY, 0, "PASS"), (FAULTY, 1, "FAIL"), (BROKEN, 125, "INCONCLUSIVE")],
     ids=["good", "bad", "broken"],
 )
-def test_probe_answers_git_bisect(tmp_path, source, code, word):
+def test_probe_answers_git_bisect(tmp_path, suite, source, code, word):
     """A probe exits 0 for good, 1 for bad, 125 for what cannot be judged, with one line."""
     file = tmp_path / DECODE_FILE
     file.parent.mkdir(parents=True)
     file.write_text(source, encoding="utf-8")
-    done = suite(tmp_path, "probe", "vllm@.", "--scenario", "small")
+    done = suite("probe", "vllm@.", "--scenario", "small")
     assert (code, 1) == (done.returncode, len(done.stdout.splitlines())), done.stderr
     assert done.stdout.startswith(f"{word} vllm@.: ")
 
 
 @pytest.mark.oom_registry
-def test_first_good_release_is_found_in_either_order():
+def test_first_good_release_is_found_in_either_order(suite):
     """Between 0.21.0, bad, and 0.25.0, good, the first good release is 0.22.0."""
-    done = suite(None, "bisect", "--good", "vllm==0.25.0", "--bad", "vllm==0.21.0")
+    done = suite("bisect", "--good", "vllm==0.25.0", "--bad", "vllm==0.21.0")
     assert 0 == done.returncode, done.stderr
     assert "first good: vllm==0.22.0 (last bad: vllm==0.21.0)" in done.stdout
     assert "- vllm==0.21.0: 65536*swa_num_blocks + 82048*extra_num_blocks" in done.stdout
@@ -123,9 +112,9 @@ def test_first_good_release_is_found_in_either_order():
     ],
     ids=["swapped", "not-applicable", "same", "a-tree"],
 )
-def test_ends_that_are_not_as_claimed_are_refused(words, said):
+def test_ends_that_are_not_as_claimed_are_refused(suite, words, said):
     """A bisection between ends that are not good and bad says so in one line, with exit code 2."""
-    done = suite(None, "bisect", *words)
+    done = suite("bisect", *words)
     assert 2 == done.returncode
     (line,) = (x for x in done.stderr.splitlines() if not x.startswith("checked "))
     assert line.startswith("oom-suite: ")

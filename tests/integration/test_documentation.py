@@ -28,8 +28,8 @@ NOT_RUN = {
 }
 """Documented commands that cannot be run here, by how they begin, each with why."""
 
-MODULES = {"oom-suite": "oom_suite", "pytest": "pytest", "torchrun": "torch.distributed.run"}
-"""The module behind a command."""
+MODULES = {"pytest": "pytest", "torchrun": "torch.distributed.run"}
+"""The module behind a command that is run as a process of its own."""
 
 OMITTED = "..."
 
@@ -92,26 +92,29 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize("command", PARAMETERS)
-def test_documented_command_prints_what_is_shown(command, tmp_path):
+def test_documented_command_prints_what_is_shown(command, suite, tmp_path):
     """A command of the documentation prints, to the letter, the output shown for it."""
     (page,) = (page for page in PAGES if page.name == command.page)
     for name, body in files_shown(page):
         (tmp_path / name).write_text(body, encoding="utf-8")
     words = shlex.split(TOX.get(command.text, command.text))
-    assert words[0] in MODULES, f"do not know how to run {command.text!r}"
-    module = MODULES[words[0]]
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words[1:]],
-        cwd=ROOT if module == "pytest" else tmp_path,
+    done = suite(*words[1:]) if words[0] == "oom-suite" else process(words, tmp_path)
+    assert done.returncode in {0, 1}, done.stderr
+    if command.shown:
+        assert agrees(command.shown, done.stdout), f"printed:\n{done.stdout}\n{done.stderr}"
+
+
+def process(words, folder):
+    assert words[0] in MODULES, f"do not know how to run {words[0]!r}"
+    return subprocess.run(
+        [sys.executable, "-m", MODULES[words[0]], *words[1:]],
+        cwd=ROOT if words[0] == "pytest" else folder,
         env={**os.environ, "COLUMNS": "100"},
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
-    assert done.returncode in {0, 1}, done.stderr
-    if command.shown:
-        assert agrees(command.shown, done.stdout), f"printed:\n{done.stdout}\n{done.stderr}"
 
 
 def test_comparison_of_outputs_can_fail():

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.processes import runs_of
 from oom_suite.allocator import peaks_of
-from oom_suite.processes.child import Child
-from oom_suite.records import Ask, Job
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import REQUIRED_BLOCKS_PER_BYTE
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import SubjectKind, parse
 from oom_suite.workloads.catalog import workload
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
@@ -37,15 +34,12 @@ RANKS = json.loads((EVIDENCE / "2026-11-22-h200-two-gpus-ranks.json").read_text(
 @pytest.mark.parametrize("subject", MARKED)
 def test_the_grid_is_predicted_to_the_byte(subject):
     """Each of 49 calls: all four peaks of the allocator, reserved among them."""
-    spec = parse(subject)
-    root = str(obtain(spec.version)) if spec.kind is SubjectKind.VLLM_RELEASE else None
-    builder = workload("decode").builder
-    job = Job(subject, root, builder, "shadow", "cpu", "generic", scratch="cuda")
     expected, seen = {}, {}
-    with Child("oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120) as child:
+    with runs_of(subject) as runs:
         for row in (row for row in GRID["rows"] if row["subject"] == subject):
             name = f"{row['workload']} {row['scenario']}"
-            peaks = peaks_of(child.ask(Ask(workload(row["workload"]).builder, row["sizes"])))
+            of_workload = runs.with_builder(workload(row["workload"]).builder)
+            peaks = peaks_of(of_workload.known(row["sizes"], scratch="cuda"))
             expected[name] = {f"{kind}_bytes": row["measured"][f"{kind}_bytes"] for kind in KINDS}
             seen[name] = {f"{kind}_bytes": getattr(peaks, f"{kind}_bytes") for kind in KINDS}
     assert 49 == len(expected)

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.processes import runs_of
 from oom_suite.allocator import peaks_of
-from oom_suite.processes.child import Child
-from oom_suite.records import Ask, Job
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import SubjectKind, parse
 
 ROWS = json.loads((Path(__file__).parent / "h200_calls.json").read_text("utf-8"))["rows"]
 KINDS = ("requested", "allocated", "active", "reserved")
@@ -25,17 +22,12 @@ RELEASES = [pytest.param(name, marks=pytest.mark.oom_registry) for name in SUBJE
 @pytest.mark.parametrize("subject", [*BUILT_IN, *RELEASES])
 def test_every_event_and_every_peak_is_the_h200s(subject):
     """Requests, their order, and the allocator's four peaks equal the device's to the byte."""
-    spec = parse(subject)
-    root = str(obtain(spec.version)) if spec.kind is SubjectKind.VLLM_RELEASE else None
-    builder = "oom_suite.workloads.sparse_mla.step:build"
-    job = Job(subject, root, builder, "shadow", "cpu", "generic", scratch="cuda")
     expected, seen = {}, {}
-    with Child("oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120) as child:
+    with runs_of(subject) as runs:
         for row in (row for row in ROWS if row["subject"] == subject):
             name = f"{row['builder']} {row['case']}"
-            trace = child.ask(
-                Ask(f"oom_suite.workloads.sparse_mla.step:{row['builder']}", row["sizes"])
-            )
+            builder = f"oom_suite.workloads.sparse_mla.step:{row['builder']}"
+            trace = runs.with_builder(builder).known(row["sizes"], scratch="cuda")
             peaks = peaks_of(trace)
             expected[name] = (row["num_events"], row["crc32"], *(row[kind] for kind in KINDS))
             figures = (getattr(peaks, f"{kind}_bytes") for kind in KINDS)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 # From 1,023 MiB on, the pool keeps all of its segment of 1 GiB, and nothing else fits beside it.
 WHOLE_SEGMENT = 1023 * 1024
 
-ROOT = Path(__file__).parents[2]
 SOURCE = """\
 import torch
 
@@ -30,22 +26,10 @@ def broken(q, **step):
 
 
 @pytest.fixture
-def law(tmp_path):
+def law(tmp_path, suite):
     """`law(*words)`: a run of `oom-suite law` in a folder with `s.py`."""
     (tmp_path / "s.py").write_text(SOURCE, encoding="utf-8")
-
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "oom_suite", "law", *words],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-
-    return run
+    return functools.partial(suite, "law")
 
 
 def test_the_law_with_its_lines_values_and_limits(law):
@@ -64,21 +48,13 @@ def test_the_law_with_its_lines_values_and_limits(law):
         assert line in done.stdout.splitlines()
 
 
-def test_what_fits_is_what_check_says(law, tmp_path):
+def test_what_fits_is_what_check_says(law, suite, tmp_path):
     """At the largest pool the peak fits the budget; with one block more it does not."""
     body = law_json(law, tmp_path, "s.py:decode", "--budget", "1GiB")
     largest = body["limits"]["swa_num_blocks"]["largest"]
     for size, fits in ((largest, True), (largest + 1, False)):
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "oom_suite", "check", "s.py:decode", "--budget", "1GiB"),
-                *("--set", f"swa_num_blocks={size}", "--json", "check.json"),
-            ],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            check=False,
-        )
+        words = ("--budget", "1GiB", "--set", f"swa_num_blocks={size}", "--json", "check.json")
+        suite("check", "s.py:decode", *words)
         (result,) = json.loads((tmp_path / "check.json").read_text())["results"]
         assert fits is result["budget"]["fits"]
 

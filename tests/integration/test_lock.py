@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -40,23 +37,9 @@ BYTE_GROWTH = HEALTHY.replace(
 LESS = HEALTHY.replace("512", "511")
 
 
-@pytest.fixture
-def suite(tmp_path):
-    """`suite(*words)`: a run of the command line in a folder with `s.py`, which is healthy."""
+@pytest.fixture(autouse=True)
+def _healthy(tmp_path):
     (tmp_path / "s.py").write_text(HEALTHY, encoding="utf-8")
-
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "oom_suite", *words],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
+from fixtures.processes import runs_of
 from oom_suite.allocator import peaks_of
-from oom_suite.processes.child import Child
-from oom_suite.records import Job
-from oom_suite.subjects.families.vllm.releases import obtain
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
@@ -26,29 +26,16 @@ def name(row):
 
 
 @pytest.fixture(scope="module")
-def children():
-    """One child for each release, started when first asked for."""
-    started: dict[str, Child] = {}
-
-    def child(version):
-        if version not in started:
-            root = str(obtain(version))
-            builder = "oom_suite.workloads.sparse_mla.step:build"
-            job = Job(f"vllm=={version}", root, builder, "shadow", "cpu", "generic")
-            started[version] = Child(
-                "oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120
-            )
-        return started[version]
-
-    yield child
-    for each in started.values():
-        each.close()
+def runs():
+    """`runs(version)`: of that release, in one child."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda version: stack.enter_context(runs_of(f"vllm=={version}")))
 
 
 @pytest.fixture
-def trace(children, row):
+def trace(runs, row):
     sizes = {"num_blocks": row["num_blocks"], **{axis: row[axis] for axis in AXES}}
-    return children(row["vllm"]).ask(resize(SMALL.sizes, sizes))
+    return runs(row["vllm"]).known(resize(SMALL.sizes, sizes))
 
 
 @pytest.mark.parametrize("row", MEASURED["rows"], ids=name)

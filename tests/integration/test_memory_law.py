@@ -16,16 +16,28 @@ def inputs(sizes, device):
     cache = torch.ones(sizes.num_blocks, 64, dtype=torch.bfloat16, device=device)
     return cache, torch.zeros(sizes.num_tokens, dtype=torch.int64, device=device)
 
+
+def own_operator(x):
+    # Where it is called: a process can define an operator only once.
+    torch.library.define("mine::triple", "(Tensor x) -> Tensor")
+    return lambda: torch.ops.mine.triple(x)
+
 """
 
 
-def run(pytester, body, *args):
-    pytester.makepyfile(test_laws=HEAD + body)
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *args)
+@pytest.fixture
+def run(pytester, oom_run):
+    """`run(body, *arguments)`: a run of one test file, which ends with this body."""
+
+    def run(body, *arguments):
+        pytester.makepyfile(test_laws=HEAD + body)
+        return oom_run(*arguments)
+
+    return run
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "xdist"])
-def test_a_kept_and_a_broken_promise(pytester, workers):
+def test_a_kept_and_a_broken_promise(run, workers):
     """The test of a kept promise passes; that of a broken one names axis, bytes and line."""
     body = """
 @memory_law(axes=AXES, independent_of="num_blocks", law="384*num_tokens")
@@ -39,7 +51,7 @@ def test_broken(sizes, device):
     cache, slots = inputs(sizes, device)
     return lambda: cache.float()[slots]
 """
-    result = run(pytester, body, *workers)
+    result = run(body, *workers)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -52,7 +64,7 @@ def test_broken(sizes, device):
     )
 
 
-def test_methods_parameters_and_fixtures(pytester):
+def test_methods_parameters_and_fixtures(run):
     """A method, parametrized values and a fixture's value reach the builder in the child."""
     body = """
 @pytest.fixture
@@ -67,14 +79,14 @@ class TestCopies:
         x = torch.ones(sizes["num_tokens"], width, dtype=dtype, device=device)
         return x.clone
 """
-    run(pytester, body).assert_outcomes(passed=2)
+    run(body).assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         (
-            "return lambda: torch.ops.mine.triple(inputs(sizes, device)[0])",
+            "return own_operator(inputs(sizes, device)[0])",
             '*custom operator mine::triple has no fake kernel*register_fake("mine::triple")',
         ),
         ("return 4", "*test_it returns int, not a function: return what is to be judged as a*"),
@@ -84,34 +96,31 @@ class TestCopies:
     ],
     ids=["no fake kernel", "no call", "raises", "crashes", "unknown axis"],
 )
-def test_what_cannot_be_judged_is_one_line(pytester, body, expected):
+def test_what_cannot_be_judged_is_one_line(run, body, expected):
     """Code that cannot be run is INCONCLUSIVE, a failure of one line that says why."""
     test = f"""
-torch.library.define("mine::triple", "(Tensor x) -> Tensor")
-
-
 @memory_law(axes=AXES, constant=True)
 def test_it(sizes, device):
     {body}
 """
-    result = run(pytester, test)
+    result = run(test)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"INCONCLUSIVE*{expected}"])
 
 
-def test_a_bad_declaration_ends_the_run_at_collection(pytester):
+def test_a_bad_declaration_ends_the_run_at_collection(run):
     """What cannot be read is told before anything runs, in one line with the test's name."""
     body = """
 @memory_law(axes=AXES, at_most="1GB*num_tokens")
 def test_it(sizes, device):
     return lambda: None
 """
-    result = run(pytester, body)
+    result = run(body)
     assert pytest.ExitCode.USAGE_ERROR == result.ret
     result.stderr.fnmatch_lines(["ERROR: test_laws.py::test_it: *GB*"])
 
 
-def test_the_fixture_judges_functions_and_closures(pytester):
+def test_the_fixture_judges_functions_and_closures(run):
     """`oom_law` raises for a broken promise, and returns the result of one that is kept."""
     body = """
 from oom_suite.errors import ContractError
@@ -138,10 +147,10 @@ def test_unknown_argument(oom_law):
     with pytest.raises(Exception, match="oom_law takes no 'independent'"):
         oom_law(grown, axes=AXES, independent="num_blocks")
 """
-    run(pytester, body).assert_outcomes(passed=3)
+    run(body).assert_outcomes(passed=3)
 
 
-def test_another_law_than_the_promised_one_fails(pytester):
+def test_another_law_than_the_promised_one_fails(run):
     """A law that is not the promised text fails with both."""
     body = """
 @memory_law(axes=AXES, law="64*num_tokens")
@@ -149,11 +158,11 @@ def test_it(sizes, device):
     cache, slots = inputs(sizes, device)
     return lambda: cache[slots]
 """
-    result = run(pytester, body)
+    result = run(body)
     result.stdout.fnmatch_lines(["*the law is 128[*]num_tokens, not the promised 64[*]num_tokens"])
 
 
-def test_a_budget_is_held_against_the_production_sizes(pytester):
+def test_a_budget_is_held_against_the_production_sizes(run):
     """The peak at sizes that no test could allocate must fit the budget."""
     body = """
 @memory_law(axes=AXES, budget="1GiB", production={"num_blocks": 20_000_000})
@@ -161,11 +170,11 @@ def test_it(sizes, device):
     cache, slots = inputs(sizes, device)
     return lambda: cache.float()
 """
-    result = run(pytester, body)
+    result = run(body)
     result.stdout.fnmatch_lines(["*scenario production", "  why      4.77 GiB do not fit 1GiB"])
 
 
-def test_a_compiled_function_is_judged_as_written(pytester):
+def test_a_compiled_function_is_judged_as_written(run):
     """The law of a compiled function is that of its code, and a note says what that means."""
     body = """
 @torch.compile
@@ -178,7 +187,7 @@ def test_it(sizes, device):
     x = torch.ones(sizes.num_tokens, device=device)
     return lambda: double(x)
 """
-    result = run(pytester, body)
+    result = run(body)
     result.stdout.fnmatch_lines(
         ["*note *", "*torch.compile: the law is that of the code as it is written; compiled, *"]
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "pytest.md"
 
 
-def test_the_example_fails_with_the_text_that_the_page_shows(pytester, oom_run, warm_children):
+def test_the_example_fails_with_the_text_that_the_page_shows(pytester, oom_run):
     """To the letter, and without a traceback."""
     text = PAGE.read_text("utf-8")
     for body in re.findall(r"```python\n(.*?)```", text, re.DOTALL):

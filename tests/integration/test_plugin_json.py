@@ -19,7 +19,7 @@ def test_two_again(oom_check):
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n2",)], ids=["plain", "xdist"])
-def test_the_results_of_all_workers_are_in_it_each_once(pytester, oom_run, warm_children, xdist):
+def test_the_results_of_all_workers_are_in_it_each_once(pytester, oom_run, xdist):
     """Written although every test failed."""
     pytester.makepyfile(BOTH)
     done = oom_run("--oom-json=out.json", *xdist)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
+from fixtures.processes import runs_of
+from oom_suite.laws.derive import derive
 from oom_suite.laws.proof import CLOSED_FORM, cross_check, prove, sample
-from oom_suite.processes.child import Child
-from oom_suite.records import Job
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import parse
 from oom_suite.workloads.catalog import DECODE, DECODE_SWA, WORKLOADS
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
@@ -19,7 +18,6 @@ MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
 POOLS = {"swa_num_blocks", "extra_num_blocks"}
 POOL_TERMS = "65536*swa_num_blocks + 65536*extra_num_blocks"
-PRELOAD = ("oom_suite.pipeline.worker", "oom_suite.tracing.warm")
 
 registry = pytest.mark.oom_registry
 POOLLESS = [
@@ -38,27 +36,21 @@ def row_name(row):
 @pytest.fixture(scope="module")
 def proofs():
     """`proofs(subject, workload)`: its proof and the shadow lane, each made once."""
-    children, made = [], {}
+    made = {}
+    with contextlib.ExitStack() as stack:
 
-    def child(subject, root, workload, lane):
-        job = Job(subject, root, workload.builder, lane, "cpu", "generic")
-        make = "oom_suite.pipeline.worker:make_handler"
-        children.append(Child(make, (job,), time_limit_s=120, preload=PRELOAD))
-        return children[-1].ask
+        def proof(subject, name="decode"):
+            if (subject, name) not in made:
+                workload, sizes = WORKLOADS[name], SMALL.sizes
+                runs = stack.enter_context(runs_of(subject, name))
 
-    def proof(subject, name="decode"):
-        if (subject, name) not in made:
-            version = parse(subject).version
-            root = str(obtain(version)) if subject.startswith("vllm==") else None
-            workload = WORKLOADS[name]
-            run = child(subject, root, workload, "prove")
-            shadow = child(subject, root, workload, "shadow")
-            made[subject, name] = prove(run, shadow, workload, SMALL.sizes), shadow
-        return made[subject, name]
+                def fitted():
+                    return derive(runs.known, workload, sizes)
 
-    yield proof
-    for each in children:
-        each.close()
+                made[subject, name] = prove(runs.symbolic, fitted, workload, sizes), runs.known
+            return made[subject, name]
+
+        yield proof
 
 
 @registry

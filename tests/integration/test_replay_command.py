@@ -12,9 +12,7 @@ import time
 
 import psutil
 import pytest
-from typer.testing import CliRunner
 
-from oom_suite.cli.main import app
 from oom_suite.units import MIB
 
 SUBJECTS = """
@@ -50,15 +48,13 @@ SMALL = (*ON_CPU, "--set", "num_blocks=2048")
 
 
 @pytest.fixture
-def replay(tmp_path, monkeypatch, warm_children):
+def replay(tmp_path, suite):
     """`replay(*arguments)`: the exit code, the text as a pipe gets it, and the JSON."""
     (tmp_path / "s.py").write_text(SUBJECTS, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        done = CliRunner().invoke(app, ["replay", *arguments, "--json", "replay.json"])
-        assert isinstance(done.exception, (SystemExit, type(None)))
-        return done.exit_code, done.stdout, json.loads((tmp_path / "replay.json").read_text())
+        done = suite("replay", *arguments, "--json", "replay.json")
+        return done.returncode, done.stdout, json.loads((tmp_path / "replay.json").read_text())
 
     return run
 
@@ -150,10 +146,9 @@ def test_where_there_is_no_gpu_it_says_so(replay, monkeypatch):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_wrong_is_told_in_one_line(arguments, expected):
+def test_what_is_wrong_is_told_in_one_line(suite, arguments, expected):
     """Nothing was run then."""
-    command = [sys.executable, "-m", "oom_suite", "replay", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = suite("replay", *arguments)
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert line.startswith("oom-suite: ")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,28 +48,18 @@ def test_a_weakened_detector_fails_the_self_check(monkeypatch):
     assert len(found.survivors) == len(found.mutants)
 
 
-def test_the_command_prints_the_score_and_writes_json(tmp_path):
+def test_the_command_prints_the_score_and_writes_json(suite, tmp_path):
     """One group on the command line: its score, exit 0, and a file to read."""
     path = tmp_path / "selfcheck.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "oom_suite", "selfcheck", "--only", "addresses", "--json", path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = suite("selfcheck", "--only", "addresses", "--json", path)
     assert (0, True) == (done.returncode, "100%" in done.stdout)
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
     assert json.loads(path.read_text(encoding="utf-8"))["selfcheck"]["is_good"]
 
 
-def test_an_unknown_group_is_one_line():
+def test_an_unknown_group_is_one_line(suite):
     """A group that is not there is bad usage; the message names the nearest."""
-    done = subprocess.run(
-        [sys.executable, "-m", "oom_suite", "selfcheck", "--only", "growht"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = suite("selfcheck", "--only", "growht")
     assert done.returncode == 2
     assert "growth" in done.stderr
     assert "Traceback" not in done.stderr

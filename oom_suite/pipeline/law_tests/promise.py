@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from oom_suite.errors import UsageError, unknown
 from oom_suite.laws.contracts import contract
 from oom_suite.pipeline.law_tests.sizes import RESERVED
+from oom_suite.pipeline.settings import Settings
 from oom_suite.records import Axis, Workload
 from oom_suite.targets.budgets import Budget, budget
 
@@ -45,6 +46,25 @@ class Promise:
     def scenario(self) -> str:
         """``production`` where such sizes were given, else ``default``."""
         return "default" if self.production == self.defaults else "production"
+
+    def settings(self, device: str, budget: Budget | None, time_limit_s: float) -> Settings:
+        """How it is judged.
+
+        Args:
+            device: where it is measured beside the shadow lane.
+            budget: what the peak has to fit in, where the promise names nothing itself.
+            time_limit_s: seconds that one run may take.
+        """
+        return Settings(
+            scenario=self.scenario,
+            sizes=self.production,
+            workload=self.workload,
+            device=device,
+            budget=self.budget or budget,
+            time_limit_s=time_limit_s,
+            beside_sizes=self.defaults if self.measure else None,
+            law_text=self.law,
+        )
 
 
 def promise(

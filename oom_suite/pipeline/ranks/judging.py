@@ -11,8 +11,8 @@ from oom_suite.records.ranks import GroupResult, RankResult
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from oom_suite.pipeline.check import Settings
     from oom_suite.pipeline.ranks.exchange import Answer
+    from oom_suite.pipeline.settings import Settings
 
 
 def judge_group(

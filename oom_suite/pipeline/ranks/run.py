@@ -19,8 +19,8 @@ from oom_suite.subjects.spec import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from oom_suite.pipeline.check import Settings
     from oom_suite.pipeline.ranks.group import Group
+    from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Result
 
     OnResult = Callable[[Result], None]
@@ -164,11 +164,12 @@ class _Measuring(threading.Thread):
 
     def _measured(self) -> list[Result]:
         if self._settings.device == "cpu":
-            return check_all(self._subjects, self._settings, on_result=self._on_result)
+            found = check_all(self._subjects, self._settings, on_result=self._on_result)
+            return [study.result for study in found]
         results = []
         # One after the other: two subjects on one GPU would be in each other's figures.
         for subject in self._subjects:
-            results.append(check(parse(subject), self._settings))
+            results.append(check(parse(subject), self._settings).result)
             self._on_result(results[-1])
         return results
 

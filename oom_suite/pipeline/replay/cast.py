@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from oom_suite.allocator import replay as allocate
 from oom_suite.pipeline.check import KNOWN_BUGS
 from oom_suite.records.replay import Prediction, Role
 from oom_suite.subjects.spec import SubjectKind, parse
@@ -14,7 +15,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oom_suite.records import Trace
+    from oom_suite.records import Allocation, Trace
     from oom_suite.subjects.spec import SubjectSpec
     from oom_suite.targets.free_memory import FreeMemory
 
@@ -49,14 +50,30 @@ def role_of(spec: SubjectSpec) -> Role:
     return Role.CULPRIT if is_bad else Role.FIX
 
 
-def predict(trace: Trace, headroom_bytes: int) -> Prediction:
+def predict(trace: Trace, headroom_bytes: int, device: str) -> Prediction:
     """The first request that a headroom cannot serve, and what is held until then.
 
-    Requests count as they were made, without the allocator's rounding.
+    On a GPU the caching allocator is modelled, with its rounding, its segments and what it gives
+    back before it gives up; on a CPU requests count as they were made.
 
-    **Does not prove:** that a request which fits so is served: rounding to segments and
-    fragmentation come on top.
+    **Does not prove:** anything for other settings of the allocator than PyTorch's defaults.
     """
+    failed, held_bytes = (_on_cpu if device == "cpu" else _on_gpu)(trace, headroom_bytes)
+    peak_bytes = trace.peak().num_bytes
+    if failed is None:
+        return Prediction(trace.input_bytes, peak_bytes, held_bytes=held_bytes)
+    where = failed.stack[0] if failed.stack else None
+    return Prediction(trace.input_bytes, peak_bytes, failed.requested_bytes, where, held_bytes)
+
+
+def _on_gpu(trace: Trace, headroom_bytes: int) -> tuple[Allocation | None, int]:
+    replayed = allocate(trace, limit_bytes=headroom_bytes)
+    failed = replayed.failed_allocation
+    held_bytes = replayed.peaks.requested_bytes
+    return None if failed is None else trace.allocations[failed], held_bytes
+
+
+def _on_cpu(trace: Trace, headroom_bytes: int) -> tuple[Allocation | None, int]:
     live_bytes = held_bytes = 0
     for event in trace.events:
         allocation = trace.allocations[event.allocation]
@@ -65,15 +82,9 @@ def predict(trace: Trace, headroom_bytes: int) -> Prediction:
             continue
         live_bytes += allocation.requested_bytes
         if live_bytes > headroom_bytes:
-            return Prediction(
-                trace.input_bytes,
-                trace.peak().num_bytes,
-                allocation.requested_bytes,
-                allocation.stack[0] if allocation.stack else None,
-                held_bytes,
-            )
+            return allocation, held_bytes
         held_bytes = max(held_bytes, live_bytes)
-    return Prediction(trace.input_bytes, trace.peak().num_bytes, held_bytes=held_bytes)
+    return None, held_bytes
 
 
 def shortage(

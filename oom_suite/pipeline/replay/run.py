@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
-from oom_suite.pipeline.children import PRELOAD, source_root, start_child
+from oom_suite.pipeline.check import program_of
 from oom_suite.pipeline.replay.cast import CULPRIT, STAND_IN, cast, predict, shortage
-from oom_suite.processes.child import Child, ChildError, Outcome
-from oom_suite.records import Job, Trace
+from oom_suite.pipeline.session import Session
+from oom_suite.pipeline.settings import silent
+from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.records.replay import Attempt, End, Replay, Role
 from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.tracing.lane_spec import LaneSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.pipeline.check import OnProgress, Settings
     from oom_suite.pipeline.replay.cast import Cast
+    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records.replay import Prediction
     from oom_suite.subjects.spec import SubjectSpec
 
@@ -50,17 +52,13 @@ class _Ready:
 
     spec: SubjectSpec
     role: Role
-    root: str | None
+    runs: Runs
     predicted: Prediction
-
-
-def _silent(subject: str, message: str) -> None:
-    """Progress for nobody."""
 
 
 def replay(
     plan: Plan,
-    on_progress: OnProgress = _silent,
+    on_progress: OnProgress = silent,
     on_attempt: Callable[[Attempt], None] = lambda _: None,
 ) -> Replay:
     """What happened to each subject in the headroom. A subject never makes it raise.
@@ -76,7 +74,19 @@ def replay(
     Raises:
         UsageError: a subject's spelling cannot be read. Nothing was run then.
     """
-    players, notes = _with_sources(cast(plan.subjects), plan, on_progress)
+    players = cast(plan.subjects)
+    with Session.of(plan.settings, on_progress) as session:
+        return _story(session, players, plan, on_progress, on_attempt)
+
+
+def _story(
+    session: Session,
+    named: Cast,
+    plan: Plan,
+    on_progress: OnProgress,
+    on_attempt: Callable[[Attempt], None],
+) -> Replay:
+    players, notes = _with_sources(session, named, plan, on_progress)
     ready = [one for one in players if isinstance(one, _Ready)]
     story = Replay(
         scenario=plan.settings.scenario,
@@ -87,46 +97,31 @@ def replay(
         by="limit" if plan.settings.device == "cpu" else plan.by,
         notes=notes,
     )
-    with ExitStack() as stack:
-        started = _started(ready, plan, stack)
-        cannot = _room(plan, [one.predicted for one in ready])
-        if cannot:
-            return replace(story, cannot=cannot)
-        attempts: list[Attempt] = []
-        for one in players:
-            if isinstance(one, _Ready):
-                attempts.append(_attempt(one, started.get(id(one)), plan, on_progress))
-            else:
-                attempts.append(one)
-            on_attempt(attempts[-1])
+    if plan.settings.device != "cpu":
+        for one in ready:
+            # They import torch side by side, and touch the device one after another.
+            one.runs.begin_measuring()
+    cannot = _room(session, plan, [one.predicted for one in ready])
+    if cannot:
+        return replace(story, cannot=cannot)
+    attempts: list[Attempt] = []
+    for player in players:
+        attempts.append(_attempt(player, plan) if isinstance(player, _Ready) else player)
+        on_attempt(attempts[-1])
     return replace(story, attempts=tuple(attempts))
 
 
-def _started(ready: Sequence[_Ready], plan: Plan, stack: ExitStack) -> dict[int, Child]:
-    """The children of a GPU's attempts, which import torch side by side.
-
-    They touch the device when they are asked, one after another. One that cannot be started yet
-    is started at its turn. On a CPU children are forked at once, and there is nothing to gain.
-    """
-    found: dict[int, Child] = {}
-    if plan.settings.device != "cpu":
-        for one in ready:
-            with suppress(ChildError):
-                found[id(one)] = stack.enter_context(_child(one, plan))
-    return found
-
-
 def _with_sources(
-    players: Cast, plan: Plan, on_progress: OnProgress
+    session: Session, players: Cast, plan: Plan, on_progress: OnProgress
 ) -> tuple[list[_Ready | Attempt], tuple[str, ...]]:
     """Those that can be run, with their predictions; the others as attempts that were not run."""
     found: list[_Ready | Attempt] = []
     notes: list[str] = []
     for spec, role in players:
-        one = _ready(spec, role, plan, on_progress)
+        one = _ready(session, spec, role, plan, on_progress)
         if isinstance(one, Attempt) and not plan.subjects and spec.text == CULPRIT:
             notes.append(f"{CULPRIT} was replaced by {STAND_IN}: {one.reason}")
-            one = _ready(parse(STAND_IN), role, plan, on_progress)
+            one = _ready(session, parse(STAND_IN), role, plan, on_progress)
         elif isinstance(one, Attempt) and not plan.subjects and _is_release(spec):
             one = replace(one, end=End.LEFT_OUT)
         found.append(one)
@@ -137,57 +132,50 @@ def _is_release(spec: SubjectSpec) -> bool:
     return spec.kind is SubjectKind.VLLM_RELEASE
 
 
-def _ready(spec: SubjectSpec, role: Role, plan: Plan, on_progress: OnProgress) -> _Ready | Attempt:
+def _ready(
+    session: Session, spec: SubjectSpec, role: Role, plan: Plan, on_progress: OnProgress
+) -> _Ready | Attempt:
+    lane = LaneSpec(
+        "measure",
+        device=plan.settings.device,
+        headroom_bytes=plan.headroom_bytes,
+        headroom_by=plan.by,
+        snapshot_folder=plan.snapshot_folder,
+    )
     try:
-        root = source_root(spec, on_progress)
+        program = program_of(spec, plan.settings, on_progress)
         on_progress(spec.text, "predicting")
-        with start_child(spec, root, plan.settings, "shadow") as child:
-            trace = child.ask(dict(plan.settings.sizes))
+        runs = session.open(program, spec.text, lane)
+        trace = runs.known(plan.settings.sizes)
     except OomSuiteError as error:
-        return Attempt(spec.text, role, End.NOT_RUN, _reason(error))
-    return _Ready(spec, role, root, predict(trace, plan.headroom_bytes))
+        return Attempt(spec.text, role, End.NOT_RUN, str(error))
+    return _Ready(spec, role, runs, predict(trace, plan.headroom_bytes, plan.settings.device))
 
 
-def _reason(error: OomSuiteError) -> str:
-    if isinstance(error, ChildError) and error.outcome not in {
-        Outcome.REFUSED,
-        Outcome.NOT_APPLICABLE,
-    }:
-        return f"{error.outcome.value}: {error}"
-    return str(error)
-
-
-def _room(plan: Plan, predictions: Sequence[Prediction]) -> str:
+def _room(session: Session, plan: Plan, predictions: Sequence[Prediction]) -> str:
     """Why the device has no room for this, or cannot be asked; otherwise empty."""
     device = plan.settings.device
     if not predictions:
         return ""
     try:
-        with Child(
-            "oom_suite.targets.free_memory:make_handler",
-            (device,),
-            time_limit_s=plan.settings.time_limit_s,
-            preload=PRELOAD,
-            needs_gpu=device != "cpu",
-        ) as child:
-            return shortage(child.ask(None), device, plan.headroom_bytes, predictions)
+        return shortage(session.free_memory(device), device, plan.headroom_bytes, predictions)
     except OomSuiteError as error:
-        return f"device {device!r} cannot be used: {_reason(error)}"
+        return f"device {device!r} cannot be used: {error}"
 
 
-def _attempt(one: _Ready, started: Child | None, plan: Plan, on_progress: OnProgress) -> Attempt:
-    on_progress(one.spec.text, f"running on {plan.settings.device}")
+def _attempt(one: _Ready, plan: Plan) -> Attempt:
     waiting = Attempt(one.spec.text, one.role, End.NOT_RUN, predicted=one.predicted)
     try:
-        with started or _child(one, plan) as child:
-            trace = child.ask(dict(plan.settings.sizes))
-    except OomSuiteError as error:
-        is_elsewhere = isinstance(error, ChildError) and error.outcome is Outcome.NOT_APPLICABLE
+        (trace,) = one.runs.measured(plan.settings.sizes)
+    except ChildError as error:
+        is_elsewhere = error.outcome is Outcome.NOT_APPLICABLE
         end = End.LEFT_OUT if is_elsewhere else End.NOT_RUN
-        return replace(waiting, end=end, reason=_reason(error))
-    if not isinstance(trace, Trace) or trace.measurement is None:
-        return replace(waiting, reason="the measure lane gave no measurement")
+        reason = error.message if is_elsewhere else str(error)
+        return replace(waiting, end=end, reason=reason)
+    finally:
+        one.runs.close()
     said = trace.measurement
+    assert said is not None
     peaks = said.peaks
     peak_bytes = trace.peak().num_bytes if peaks is None else peaks.requested_bytes
     return replace(
@@ -197,26 +185,4 @@ def _attempt(one: _Ready, started: Child | None, plan: Plan, on_progress: OnProg
         taken_bytes=peak_bytes if peaks is None else peaks.reserved_bytes,
         out_of_memory=said.out_of_memory,
         environment=said.environment,
-    )
-
-
-def _child(one: _Ready, plan: Plan) -> Child:
-    settings = plan.settings
-    job = Job(
-        subject=one.spec.text,
-        root=one.root,
-        builder=settings.workload.builder,
-        lane="measure",
-        device=settings.device,
-        arch=settings.arch,
-        headroom_bytes=plan.headroom_bytes,
-        headroom_by=plan.by,
-        snapshot_folder=plan.snapshot_folder,
-    )
-    return Child(
-        "oom_suite.pipeline.worker:make_handler",
-        (job,),
-        time_limit_s=settings.time_limit_s,
-        preload=PRELOAD,
-        needs_gpu=settings.device != "cpu",
     )

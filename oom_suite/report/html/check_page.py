@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
-from oom_suite.report.files import environment, write_text
+from oom_suite.report.files import write_text
 from oom_suite.report.html.curves import chart, curves_table, swept_axes, tones
 from oom_suite.report.html.excerpts import Excerpt, Sources, excerpts
 from oom_suite.report.html.page import render_page
@@ -21,6 +21,7 @@ from oom_suite.report.wording import (
     num_bytes_text,
     verdict_text,
 )
+from oom_suite.targets.versions import environment
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:

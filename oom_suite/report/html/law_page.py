@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.report.files import environment, write_text
+from oom_suite.report.files import write_text
 from oom_suite.report.html.check_page import status_of
 from oom_suite.report.html.curves import chart, curves_table, swept_axes
 from oom_suite.report.html.page import render_page
@@ -13,12 +13,13 @@ from oom_suite.report.html.sweep import regimes_of, sweep_of
 from oom_suite.report.law_page import page_sections
 from oom_suite.report.rows import printable
 from oom_suite.report.wording import exact_bytes_text, num_bytes_text, unit_of, verdict_text
+from oom_suite.targets.versions import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from oom_suite.records import Result
-    from oom_suite.report.law_page import LawPage
+    from oom_suite.records.law_page import LawPage
 
 _SHOWN_ELSEWHERE = {"law", "terms"}
 _TITLES = {

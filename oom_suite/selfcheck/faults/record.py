@@ -247,10 +247,12 @@ def _of(
 ) -> dict[str, Any]:
     """What the function itself says, and which workload it is tried with."""
     about = (function.__doc__ or function.__name__).partition("\n")[0].rstrip(".")
+    first_word = about.partition(" ")[0]
+    is_acronym = len(first_word) > 1 and first_word.isupper()
     return {
         "spelling": f"{function.__module__}:{function.__name__}",
         "group": function.__module__.rpartition(".")[2],
-        "about": about if about[:2].isupper() else about[:1].lower() + about[1:],
+        "about": about if is_acronym else about[:1].lower() + about[1:],
         "workload": "" if promised else workload,
         "quick_workload": _ONE_POOL if is_quick and workload == _TWO_POOLS and not promised else "",
         "promised": promised,

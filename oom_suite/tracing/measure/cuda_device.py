@@ -1,7 +1,4 @@
-"""What the measure lane asks of torch on a CUDA or HIP device: one thin call each, no thought.
-
-Source: PyTorch 2.11 and 2.13 ``torch/cuda/memory.py``; ROCm builds have the same names.
-"""
+"""What the measure lane asks of torch on a CUDA or HIP device: one thin call each, no thought."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.torch_compat import cuda_memory
 from oom_suite.tracing.measure.device_history import MAX_ENTRIES
 
 if TYPE_CHECKING:
@@ -75,27 +73,17 @@ class CudaDevice:
 
     def start_history(self) -> None:
         """Record what the allocator does from now on, with the Python stacks of requests."""
-        torch.cuda.memory._record_memory_history(
-            enabled="all",
-            context="alloc",
-            stacks="python",
-            max_entries=MAX_ENTRIES,
-            clear_history=True,
-        )
+        cuda_memory.start_history(MAX_ENTRIES)
 
     def history(self) -> Sequence[Mapping[str, Any]]:
         """What was recorded so far of this device."""
-        snapshot: Any = torch.cuda.memory._snapshot()
-        traces: Sequence[Sequence[Mapping[str, Any]]] = snapshot["device_traces"]
+        traces: Sequence[Sequence[Mapping[str, Any]]] = cuda_memory.snapshot()["device_traces"]
         return traces[self._index]
 
     def stop_history(self) -> None:
         """Record no more, and forget what was recorded."""
-        torch.cuda.memory._record_memory_history(enabled=None)
+        cuda_memory.stop_history()
 
     def clear_workspaces(self) -> None:
-        """Free what cuBLAS and cuBLASLt (hipBLAS, hipBLASLt) keep for streams.
-
-        Source: PyTorch 2.13 ``aten/src/ATen/cuda/CublasHandlePool.cpp``, ``clearCublasWorkspaces``.
-        """
-        torch._C._cuda_clearCublasWorkspaces()
+        """Free what cuBLAS and cuBLASLt (hipBLAS, hipBLASLt) keep for streams."""
+        cuda_memory.clear_workspaces()

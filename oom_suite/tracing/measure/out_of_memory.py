@@ -15,6 +15,7 @@ import torch
 
 from oom_suite.errors import LaneError
 from oom_suite.records import OutOfMemory
+from oom_suite.torch_compat import cuda_memory
 from oom_suite.tracing.source_lines import enter_code_under_test
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _recorded(device_index: int) -> tuple[int, int] | None:
     """
     if not _gpu_in_use():
         return None
-    traces = torch.cuda.memory._snapshot()["device_traces"]
+    traces = cuda_memory.snapshot()["device_traces"]
     entries = traces[device_index] if device_index < len(traces) else []
     for entry in reversed(entries):
         if entry["action"] == "oom":
@@ -178,7 +179,7 @@ def keep_snapshot(folder: str | Path) -> str:
     """
     if not _gpu_in_use():
         return ""
-    body = pickle.dumps(torch.cuda.memory._snapshot())
+    body = pickle.dumps(cuda_memory.snapshot())
     where = Path(folder)
     try:
         where.mkdir(parents=True, exist_ok=True)

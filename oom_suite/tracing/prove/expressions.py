@@ -10,6 +10,8 @@ from unittest import mock
 import torch
 from sympy.printing.str import StrPrinter  # type: ignore[import-untyped]  # sympy has no types
 
+from oom_suite.torch_compat.symbols import as_number, hint_of, int_conversion
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -39,10 +41,10 @@ def symbolic_powers(symbols: Symbols) -> Iterator[None]:
 
 def _kept(original: Callable[[Any], Any], symbols: Symbols) -> Callable[[Any], Any]:
     def next_power_of_2(number: Any) -> Any:
-        is_size = isinstance(number, torch.SymInt) and number.node.hint is not None
-        if not is_size:
+        hint = hint_of(number) if isinstance(number, torch.SymInt) else None
+        if hint is None:
             return original(number)
-        return symbols.function_of(_NAME, number, original(number.node.hint))
+        return symbols.function_of(_NAME, number, original(hint))
 
     return next_power_of_2
 
@@ -87,20 +89,19 @@ def whole_sizes_stay_symbolic(
     Raises:
         AgainError: one was added; the caller has to begin again.
     """
-    original = torch.SymInt.__int__
 
     def to_int(size: torch.SymInt) -> int:
         caller = sys._getframe(1)
         names = caller.f_globals
         if id(names) in modules or _INT in names or not is_under_test(caller):
-            return int(original(size))  # type: ignore[no-untyped-call]  # torch does not annotate it
+            return as_number(size)
         modules[id(names)] = names
         _again()
 
     for names in modules.values():
         names[_INT] = _Int
     try:
-        with mock.patch.object(torch.SymInt, "__int__", to_int):
+        with int_conversion(to_int):
             yield
     finally:
         for names in modules.values():

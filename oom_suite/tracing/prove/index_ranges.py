@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sympy  # type: ignore[import-untyped]  # sympy has no types
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
-from oom_suite.tracing.operands import operator, tensors, written_tensors
+from oom_suite.operators.operands import operator, tensors, written_tensors
+from oom_suite.torch_compat.dispatch import no_dispatch, storage_key
+from oom_suite.torch_compat.fakes import literal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 _SHAPES_KEPT = frozenset({
     "_to_copy", "clone", "index_select", "index", "gather", "take", "contiguous", "unique_dim",
@@ -82,17 +85,17 @@ class IndexRanges:
             return None
         if value.dtype is torch.bool:
             return _TRUTH
-        constant = getattr(value, "constant", None)
-        if constant is not None and constant.numel() == 1 and constant.dtype in _INTEGERS:
-            with _disable_current_modes():
-                return self.of(constant.item())
+        literal = literal_of(value)
+        if literal is not None and literal.numel() == 1 and literal.dtype in _INTEGERS:
+            with no_dispatch():
+                return self.of(literal.item())
         storage = value.untyped_storage()
-        found = self._known.get(storage._cdata)
+        found = self._known.get(storage_key(storage))
         return found[1] if found is not None and found[0]() is storage else None
 
     def follow(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         result: Any,
@@ -117,16 +120,16 @@ class IndexRanges:
         """Anything may have been written to these tensors."""
         for tensor in tensors(value):
             if tensor.layout is torch.strided:
-                self._known.pop(tensor.untyped_storage()._cdata, None)
+                self._known.pop(storage_key(tensor.untyped_storage()), None)
 
     def _keep(self, tensor: torch.Tensor, found: Range) -> None:
         storage = tensor.untyped_storage()
-        self._known[storage._cdata] = (weakref.ref(storage), found)
+        self._known[storage_key(storage)] = (weakref.ref(storage), found)
 
     def _written(
         self,
         name: str,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:

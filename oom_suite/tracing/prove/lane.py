@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-from torch._subclasses.fake_tensor import DynamicOutputShapeException as DynamicShapeException
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
-
 from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
+from oom_suite.torch_compat.fakes import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeMode,
+)
+from oom_suite.torch_compat.private_device import literals_made_on_host
+from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
-from oom_suite.tracing.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.tracing.prove.expressions import (
     AgainError,
     symbolic_powers,
@@ -25,7 +28,7 @@ from oom_suite.tracing.prove.quantities import quantity
 from oom_suite.tracing.prove.symbolic_compositions import SYMBOLIC_COMPOSITIONS
 from oom_suite.tracing.prove.symbols import Symbols
 from oom_suite.tracing.recorder import Recorder
-from oom_suite.tracing.shadow_device import literals_through_the_host, shadow_device
+from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from oom_suite.records import Frame
     from oom_suite.records.symbolic import Hints
+    from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.lane import Build
     from oom_suite.tracing.source_lines import SourceLines
 
@@ -46,7 +50,7 @@ _MAX_BEGINNINGS = 20
 _NEEDS_VALUES = (
     GuardOnDataDependentSymNode,
     DataDependentOutputException,
-    DynamicShapeException,
+    DynamicOutputShapeException,
 )
 
 
@@ -82,14 +86,13 @@ class ProveLane:
     def _run(self, build: Build, hints: Hints) -> SymbolicTrace:
         device = shadow_device()
         symbols = Symbols(hints, self._lines.stack)
-        fake = FakeTensorMode(allow_non_fake_inputs=True, shape_env=symbols.env)
-        # A cached result of symbolic sizes costs more to describe than to compute.
-        fake.cache_enabled = False
+        # Without torch's cache: a result of symbolic sizes costs more to describe than to compute.
+        fake = FakeMode(symbols.env)
         recorder = self._recorder = _SymbolicRecorder(device.type, self._lines, symbols)
         try:
             with (
                 recorded_launches(self.launched),
-                literals_through_the_host(),
+                literals_made_on_host(),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 fake,
@@ -144,13 +147,13 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
 
     def __torch_dispatch__(
         self,
-        func: torch._ops.OpOverload,
+        func: OpOverload,
         types: Any,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator, note what it allocated and what is known of its values."""
-        fresh = self._symbols.env.fresh
+        fresh = self._symbols.fresh
         fresh.clear()
         compose = SYMBOLIC_COMPOSITIONS.get(operator(func).name) if self._recording else None
         if compose is not None and not is_foreign(types):
@@ -181,9 +184,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def _are_same(self, num_bytes: Any, had_bytes: Any) -> bool:
         return self._symbols.are_same(num_bytes, had_bytes)
 
-    def _flag(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
+    def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)
         if reason is None:
             return

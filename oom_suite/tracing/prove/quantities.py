@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.operators.operands import operator, tensors
 from oom_suite.records.symbolic import Formula, Quantity
-from oom_suite.tracing.operands import operator, tensors
 from oom_suite.tracing.prove.index_ranges import NOTHING
 
 if TYPE_CHECKING:
     import sympy  # type: ignore[import-untyped]  # sympy has no types
-    import torch
 
     from oom_suite.records import Frame
+    from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.prove.index_ranges import IndexRanges
     from oom_suite.tracing.prove.symbols import Symbols
 
@@ -26,7 +26,7 @@ _READS = frozenset({"aten::_local_scalar_dense", "aten::item"})
 def quantity(
     symbols: Symbols,
     ranges: IndexRanges,
-    func: torch._ops.OpOverload,
+    func: OpOverload,
     args: tuple[Any, ...],
     stack: tuple[Frame, ...],
 ) -> Quantity:

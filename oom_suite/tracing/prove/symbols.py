@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sympy  # type: ignore[import-untyped]  # sympy has no types
 import torch
-from torch._dynamo.source import ConstantSource
-from torch.fx.experimental.symbolic_shapes import (
-    DimDynamic,
-    GuardOnDataDependentSymNode,
-    ShapeEnv,
-)
-from torch.utils._sympy.value_ranges import ValueRanges
 
 from oom_suite.records import Polynomial
 from oom_suite.records.symbolic import Formula, Guard, Hints, Quantity
+from oom_suite.torch_compat.symbols import SymbolEnv, expression_of
 from oom_suite.tracing.prove.expressions import SymbolPrinter
 
 if TYPE_CHECKING:
@@ -25,8 +19,6 @@ if TYPE_CHECKING:
     from oom_suite.records import Frame
 
     Stack = tuple[Frame, ...]
-
-_HAS_CACHE = hasattr(ShapeEnv, "_inner_evaluate_expr")
 
 
 class _Assumed(NamedTuple):
@@ -48,68 +40,6 @@ class _Guards(list[Any]):
         self.stacks.append(self._here())
 
 
-class _NamedEnv(ShapeEnv):
-    """A `ShapeEnv` that tells which data-dependent sizes an operator made.
-
-    Where the code branches on one of them, the branch of ordinary data is taken and is a guard.
-
-    Args:
-        ordinary: a value of ordinary data for a data-dependent size; None where none is known.
-    """
-
-    def __init__(self, ordinary: Callable[[sympy.Symbol], int | None]) -> None:
-        super().__init__(
-            allow_scalar_outputs=True,
-            allow_dynamic_output_shape_ops=True,
-            specialize_zero_one=False,
-            duck_shape=False,
-        )
-        self.fresh: list[sympy.Symbol] = []
-        self._ordinary = ordinary
-
-    def evaluate_expr(self, orig_expr: sympy.Basic, *args: Any, **kwargs: Any) -> sympy.Basic:
-        """What torch says; of a condition on data-dependent sizes, what ordinary data says."""
-        try:
-            return super().evaluate_expr(orig_expr, *args, **kwargs)
-        except GuardOnDataDependentSymNode:
-            answer = self._ordinarily(orig_expr)
-            if answer is None:
-                raise
-            holds = orig_expr if answer else sympy.Not(orig_expr)
-            cast("list[Any]", self.guards).append(_Assumed(holds))
-            return sympy.true if answer else sympy.false
-
-    def _ordinarily(self, condition: sympy.Basic) -> bool | None:
-        if not isinstance(condition, sympy.logic.boolalg.Boolean):
-            return None
-        values = {}
-        for symbol in condition.free_symbols:
-            backed = self.backed_var_to_val.get(symbol)
-            values[symbol] = self._ordinary(symbol) if backed is None else backed
-        if None in values.values():
-            return None
-        answer = condition.subs(values)
-        return bool(answer) if answer in {sympy.true, sympy.false} else None
-
-    def create_unbacked_symint(self, *args: Any, **kwargs: Any) -> Any:
-        """An unbacked size, noted."""
-        made = super().create_unbacked_symint(*args, **kwargs)
-        self.fresh.append(made.node.expr)
-        return made
-
-    def create_unbacked_symfloat(self, *args: Any, **kwargs: Any) -> Any:
-        """An unbacked value, noted."""
-        made = super().create_unbacked_symfloat(*args, **kwargs)
-        self.fresh.append(made.node.expr)
-        return made
-
-    def create_unbacked_symbool(self, *args: Any, **kwargs: Any) -> Any:
-        """An unbacked truth value, noted."""
-        made = super().create_unbacked_symbool(*args, **kwargs)
-        self.fresh.append(made.node.expr)
-        return made
-
-
 class Symbols:
     """One symbol for each axis, and the way back from torch's expressions to names.
 
@@ -120,13 +50,15 @@ class Symbols:
     Attributes:
         env: torch's environment of the symbols.
         sizes: what to hand to a builder in place of the sizes.
+        fresh: symbols of data-dependent sizes that operators made, until somebody clears it.
         quantities: data-dependent sizes, by symbol.
     """
 
     def __init__(self, hints: Hints, here: Callable[[], Stack]) -> None:
         """Make the symbols."""
-        self.env = _NamedEnv(self._ordinary)
-        self.env.guards = self._guards = _Guards(here)
+        self._guards = _Guards(here)
+        self.fresh: list[sympy.Symbol] = []
+        self.env = SymbolEnv(self._guards, self._ordinarily, self.fresh.append)
         self.quantities: dict[sympy.Symbol, Quantity] = {}
         self.sizes: dict[str, Any] = {}
         self._derived: dict[str, Quantity] = {}
@@ -141,11 +73,9 @@ class Symbols:
         self._reset_ranges()
 
     def _symbol(self, axis: str, size: int) -> torch.SymInt:
-        source = ConstantSource(axis)
-        symbol = self.env.create_symbol(size, source, dynamic_dim=DimDynamic.DYNAMIC)
-        self._axes[cast("sympy.Symbol", symbol)] = axis
-        made = self.env.create_symintnode(symbol, hint=size, source=source)
-        return cast("torch.SymInt", made)
+        symbol = self.env.new_symbol(axis, size)
+        self._axes[symbol] = axis
+        return self.env.size(symbol, axis, size)
 
     def function_of(self, function: str, size: torch.SymInt, value: int) -> torch.SymInt:
         """A size that follows from another by a function that is no polynomial.
@@ -155,18 +85,30 @@ class Symbols:
             size: what it is a function of.
             value: its value at the hints.
         """
-        text = f"{function}({self.text(size.node.expr)})"
-        for symbol, known in self._functions.items():
-            if known.name == text:
-                found = self.env.create_symintnode(symbol, hint=value, source=ConstantSource(text))
-                return cast("torch.SymInt", found)
-        source = ConstantSource(text)
-        made = self.env.create_symbol(value, source, dynamic_dim=DimDynamic.DYNAMIC)
-        symbol = cast("sympy.Symbol", made)
-        self._functions[symbol] = Quantity(text, "a function of the sizes", Formula(text))
-        self.env.var_to_range[symbol] = ValueRanges(1, sympy.oo)
-        node = self.env.create_symintnode(symbol, hint=value, source=source)
-        return cast("torch.SymInt", node)
+        text = f"{function}({self.text(expression_of(size))})"
+        known = {quantity.name: symbol for symbol, quantity in self._functions.items()}
+        symbol = known.get(text)
+        if symbol is None:
+            symbol = self.env.new_symbol(text, value)
+            self._functions[symbol] = Quantity(text, "a function of the sizes", Formula(text))
+            self.env.set_least(symbol, 1)
+        return self.env.size(symbol, text, value)
+
+    def _ordinarily(self, condition: sympy.Basic) -> sympy.Basic | None:
+        """What ordinary data says of a condition, which becomes a guard; None where unknown."""
+        if not isinstance(condition, sympy.logic.boolalg.Boolean):
+            return None
+        values = {}
+        for symbol in condition.free_symbols:
+            backed = self.env.value_at_hints(symbol)
+            values[symbol] = self._ordinary(symbol) if backed is None else backed
+        if None in values.values():
+            return None
+        answer = condition.subs(values)
+        if answer not in {sympy.true, sympy.false}:
+            return None
+        self._guards.append(_Assumed(condition if answer else sympy.Not(condition)))
+        return answer
 
     def _ordinary(self, symbol: sympy.Symbol) -> int | None:
         """What a data-dependent size would be if it were the least of its bounds."""
@@ -177,9 +119,8 @@ class Symbols:
 
     def _reset_ranges(self) -> None:
         for symbol, axis in self._axes.items():
-            if symbol not in self.env.replacements:
-                lower = self._lower.get(axis, 1)
-                self.env.var_to_range[symbol] = ValueRanges(lower, sympy.oo)
+            if not self.env.is_replaced(symbol):
+                self.env.set_least(symbol, self._lower.get(axis, 1))
 
     def begin_call(self) -> None:
         """Forget what the builder took for granted: the law must not rest on it unawares.
@@ -187,16 +128,13 @@ class Symbols:
         What the builder made a number of stays one.
         """
         self._num_required = len(self._guards)
-        self.env.axioms.clear()
         self._reset_ranges()
-        self.env._update_version_counter()
-        if _HAS_CACHE:
-            type(self.env)._inner_evaluate_expr.cache_clear()
+        self.env.forget_conditions()
 
     def expression(self, value: Any) -> sympy.Expr:
         """An integer, symbolic or plain, as torch's mathematics has it. Adds no guard."""
         if isinstance(value, torch.SymInt):
-            return cast("sympy.Expr", value.node.expr)
+            return expression_of(value)
         return cast("sympy.Expr", sympy.sympify(value))
 
     def are_same(self, one: Any, other: Any) -> bool:

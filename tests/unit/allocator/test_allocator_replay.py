@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.processes import runs_of
 from oom_suite.allocator import parse_settings, peaks_of, replay
-from oom_suite.processes.child import Child
-from oom_suite.records import Allocation, AllocatorPeaks, Event, Job, Trace
+from oom_suite.records import Allocation, AllocatorPeaks, Event, Trace
 from oom_suite.units import MIB
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
@@ -106,11 +106,8 @@ def test_the_issues_scenario_has_the_peaks_of_the_gpu(subject):
         for one in json.loads(EVIDENCE.read_text("utf-8"))["results"]
         if one["subject"] == subject
     )
-    job = Job(
-        subject, None, "oom_suite.workloads.sparse_mla.step:build", "shadow", "cpu", "generic"
-    )
-    with Child("oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120) as child:
-        peaks = peaks_of(child.ask(resize(SMALL.sizes, row["sizes"])))
+    with runs_of(subject) as runs:
+        peaks = peaks_of(runs.known(resize(SMALL.sizes, row["sizes"])))
     measured = row["process"]
     assert (measured["peak_requested_bytes"], measured["peak_allocated_bytes"]) == (
         peaks.requested_bytes,

@@ -7,6 +7,7 @@ import pytest
 from oom_suite.errors import LaneError
 from oom_suite.laws.branches import distinct_hints, other_side
 from oom_suite.laws.closed_form import closed_form, same_law, term_lines
+from oom_suite.laws.derive import derive
 from oom_suite.laws.proof import (
     CLOSED_FORM,
     FINITE_DIFFERENCES,
@@ -116,7 +117,7 @@ def branching(hints):
 
 def test_a_guard_that_matters_stays_and_the_other_law_stands_beside():
     """Both laws are found, each with its own guard, and sizes find theirs."""
-    proof = prove(branching, exact, WORKLOAD, SIZES)
+    proof = prove(branching, lambda: derive(exact, WORKLOAD, SIZES), WORKLOAD, SIZES)
     assert ["tokens <= 64"] == [str(guard.formula) for guard in proof.guards]
     (other,) = proof.branches
     assert "3*pool" == str(other.law)
@@ -132,7 +133,7 @@ def test_a_guard_that_does_not_matter_is_dropped():
         guard = Guard(Formula("tokens == 1" if one else "tokens != 1"))
         return symbolic(hints, REQUESTS, ALLOC, guards=(guard,))
 
-    proof = prove(run, exact, WORKLOAD, SIZES)
+    proof = prove(run, lambda: derive(exact, WORKLOAD, SIZES), WORKLOAD, SIZES)
     assert ((), (), 2) == (proof.guards, proof.branches, proof.num_runs)
 
 
@@ -142,7 +143,7 @@ def test_code_that_cannot_run_on_symbols_is_fitted():
     def run(hints):
         raise LaneError("the code needs a number that data decides at code.py:3 (code)")
 
-    proof = prove(run, exact, WORKLOAD, SIZES)
+    proof = prove(run, lambda: derive(exact, WORKLOAD, SIZES), WORKLOAD, SIZES)
     assert proof.how == FINITE_DIFFERENCES
     assert "code.py:3" in proof.reason
     assert {"8*pool + 2*tokens", "102*tokens"} == {str(r) for r in proof.law.regimes}
@@ -150,14 +151,14 @@ def test_code_that_cannot_run_on_symbols_is_fitted():
 
 def test_lanes_that_agree_say_where():
     """Every size compared is told."""
-    proof = prove(whole, exact, WORKLOAD, SIZES)
+    proof = prove(whole, lambda: derive(exact, WORKLOAD, SIZES), WORKLOAD, SIZES)
     points = [SIZES, {"pool": 1, "tokens": 1}, {"pool": 64, "tokens": 128}]
     assert (tuple(points), CLOSED_FORM) == (cross_check(proof, exact, points).agreed, proof.how)
 
 
 def test_a_disagreement_is_loud():
     """One byte is too many: the sizes and both figures are in one line."""
-    proof = prove(whole, exact, WORKLOAD, SIZES)
+    proof = prove(whole, lambda: derive(exact, WORKLOAD, SIZES), WORKLOAD, SIZES)
 
     def wrong(sizes):
         return exact(sizes, [*REQUESTS[:2], {("tokens",): 100, (): 1}])
@@ -173,7 +174,7 @@ def test_quantities_of_data_are_read_from_the_exact_run():
     events = [("alloc", 0), ("alloc", 1)]
     proof = prove(
         lambda hints: symbolic(hints, requests, events, quantities=(quantity,)),
-        exact,
+        lambda: derive(exact, WORKLOAD, SIZES),
         WORKLOAD,
         SIZES,
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from oom_suite.pipeline.measured import others
+from oom_suite.pipeline.measuring import others
 from oom_suite.records import Allocation, Event, Frame, Trace
 
 STACK = (Frame("kernel.py", 7, "decode"),)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.processes.child import Child, ChildError, Outcome
+from fixtures.processes import HandlingChild as Child
+from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.processes.child_main import classify
 
 ACTIONS = """
@@ -230,7 +231,7 @@ def test_the_log_is_removed():
 SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
-from oom_suite.processes.child import Child
+from fixtures.processes import HandlingChild as Child
 print("main runs")
 with Child("oom_actions:echo", (), time_limit_s=60) as child:
     print(child.ask("asked")[3])
@@ -265,7 +266,7 @@ GONE = """
 import os, sys
 sys.path.insert(0, {folder!r})
 os.rmdir(os.getcwd())
-from oom_suite.processes.child import Child
+from fixtures.processes import HandlingChild as Child
 with Child("oom_actions:act", ("print",), time_limit_s=60) as child:
     print(child.ask("asked"))
 """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from oom_suite.processes.askers import MAX_DEATHS, Respawning
 from oom_suite.processes.child import ChildError, Outcome
-from oom_suite.processes.respawning import MAX_DEATHS, Respawning
 
 
 class Fake:

@@ -11,9 +11,9 @@ import pytest
 
 from oom_suite.laws.contracts import parse_polynomial
 from oom_suite.records import Blame, Frame, Law, Result, Verdict
+from oom_suite.records.law_page import LawPage, LimitRow, TermRow, ValueRow
 from oom_suite.report.html import page as page_module
 from oom_suite.report.html import render_law_page, write_law_page
-from oom_suite.report.law_page import LawPage, LimitRow, TermRow, ValueRow
 
 pytest.importorskip("jinja2", reason="pages need the extra `report`: pip install .[report]")
 

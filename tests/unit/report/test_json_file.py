@@ -13,8 +13,8 @@ import pytest
 from oom_suite.errors import UsageError
 from oom_suite.records import Result, Verdict
 from oom_suite.records.lock import Change, Difference
-from oom_suite.report import files as json_file
 from oom_suite.report import write_json
+from oom_suite.targets import versions
 
 RESULT = Result("streaming", "decode", "shadow", "small", {"pool": 1}, Verdict.PASS, "ok")
 
@@ -40,8 +40,8 @@ def test_differences_from_a_lockfile_stand_beside_the_results(tmp_path):
 
 
 def test_a_distribution_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(json_file.metadata, "version", _missing)
-    assert json_file.environment()["torch"] is None
+    monkeypatch.setattr(versions.metadata, "version", _missing)
+    assert versions.environment()["torch"] is None
 
 
 def _missing(name):

@@ -9,7 +9,8 @@ import pytest
 
 from oom_suite.laws.contracts import parse_polynomial
 from oom_suite.records import Frame, Law
-from oom_suite.report.law_page import LawPage, LimitRow, TermRow, ValueRow, page_lines
+from oom_suite.records.law_page import LawPage, LimitRow, TermRow, ValueRow
+from oom_suite.report.law_page import page_lines
 
 SIZES = {"t": 4, "k": 8, "block_size": 64}
 AXES = tuple(SIZES)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from oom_suite.records import Verdict
-from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, OPTIONAL, VALID, Outcome, judge
+from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, OPTIONAL, VALID
+from oom_suite.safety.index_outcomes import Outcome, judge
 from oom_suite.safety.indices import BadIndices, run_case
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS, token_gather_decode
 

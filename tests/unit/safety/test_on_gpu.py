@@ -7,13 +7,15 @@ import threading
 
 import pytest
 
-from oom_suite.processes.child import Child
+from fixtures.processes import HandlingChild
+from oom_suite.pipeline.safety_checks.on_gpu import NUM_CASE_CHILDREN, find_on_gpu
+from oom_suite.pipeline.safety_checks.requests import Find, IsGpuHealthy, SafetyJob
+from oom_suite.processes.askers import Respawning
 from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding
-from oom_suite.safety.child_client import IS_SOUND
-from oom_suite.safety.index_cases import IGNORED, RIGHT, Outcome
-from oom_suite.safety.on_gpu import NUM_CASE_CHILDREN, find_on_gpu
+from oom_suite.safety.index_outcomes import IGNORED, RIGHT, Outcome
 
+JOB = SafetyJob("a subject", None, "decode", "cuda", "generic")
 CASES = ("fine", "asserts", "kills", "fine too", "asserts again", "last")
 
 
@@ -23,12 +25,12 @@ def make_handler(spoils):
 
     def answer(request):
         nonlocal is_spoiled
-        if request == IS_SOUND:
+        if isinstance(request, IsGpuHealthy):
             return not is_spoiled
-        name, _, case = request.partition("/")
+        name, case = (request.name, "") if isinstance(request, Find) else ("indices", request.case)
         if case == "kills":
             os.abort()
-        was_spoiled, is_spoiled = is_spoiled, is_spoiled or request in spoils
+        was_spoiled, is_spoiled = is_spoiled, is_spoiled or name in spoils
         if case:
             deadly = case.startswith("asserts")
             is_spoiled = is_spoiled or deadly
@@ -48,11 +50,14 @@ def found():
         lock = threading.Lock()
 
         def start():
+            return Respawning(begin)
+
+        def begin():
             with lock:
                 started.append(None)
-            return Child(f"{__name__}:make_handler", (spoils,), time_limit_s=60.0)
+            return HandlingChild(f"{__name__}:make_handler", (spoils,), time_limit_s=60.0)
 
-        findings = find_on_gpu(wanted, start, cases, told.append)
+        findings = find_on_gpu(JOB, wanted, start, cases, told.append)
         assert sorted(findings, key=str) == sorted(told, key=str)
         return findings, len(started)
 

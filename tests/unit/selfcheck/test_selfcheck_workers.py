@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from oom_suite.pipeline.safety_checks.requests import IsGpuHealthy
+from oom_suite.processes.askers import Respawning
 from oom_suite.processes.child import ChildError, Outcome
-from oom_suite.processes.respawning import Respawning
-from oom_suite.safety.child_client import IS_SOUND
 from oom_suite.selfcheck.faults.record import Mutant
 from oom_suite.selfcheck.tasks import Task
 from oom_suite.selfcheck.workers import trials_on_gpu
@@ -20,7 +20,7 @@ class Simulated:
         self.is_closed = False
 
     def ask(self, request):
-        if request == IS_SOUND:
+        if isinstance(request, IsGpuHealthy):
             # Some errors show only with a later call.
             return not self.is_spoiled
         function = request.subject.function

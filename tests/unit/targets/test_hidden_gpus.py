@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from oom_suite.processes.child import Child
+from fixtures.processes import HandlingChild as Child
 
 
 @pytest.mark.parametrize(

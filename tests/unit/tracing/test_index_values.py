@@ -170,8 +170,9 @@ def test_a_mask_that_is_unknown_may_still_be_written_under(shadow):
 
 PRODUCTION = """
 import pathlib, resource, sys
-from oom_suite.records import Job
-from oom_suite.pipeline.worker import make_handler
+from oom_suite.pipeline.programs import Run, SubjectProgram
+from oom_suite.processes.askers import InThisProcess
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.workloads.catalog import DECODE
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario
 import oom_suite.tracing.warm
@@ -180,9 +181,9 @@ def peak():
     text = pathlib.Path("/proc/self/status").read_text()
     return int(text.split("VmHWM:")[1].split()[0]) * 1024
 
-handler = make_handler(Job("full_dequant", None, DECODE.builder, "shadow", "cpu", "generic"))
+program = SubjectProgram("full_dequant", None, DECODE.builder)
 before = peak()
-trace = handler(scenario("issue-41962").sizes)
+trace = InThisProcess().ask(Run(program, LaneSpec("shadow"), scenario("issue-41962").sizes))
 print(trace.peak().num_bytes, peak() - before)
 """
 

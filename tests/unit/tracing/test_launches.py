@@ -94,11 +94,12 @@ RUN = """
 import json, sys
 sys.modules["triton"] = None
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL
-from oom_suite.records import Job
-from oom_suite.pipeline.worker import make_handler
+from oom_suite.pipeline.programs import Run, SubjectProgram
+from oom_suite.processes.askers import InThisProcess
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.workloads.catalog import DECODE
-job = Job("vllm@" + sys.argv[1], None, DECODE.builder, "shadow", "cpu", "generic")
-trace = make_handler(job)(SMALL.sizes)
+program = SubjectProgram("vllm@" + sys.argv[1], None, DECODE.builder)
+trace = InThisProcess().ask(Run(program, LaneSpec("shadow"), SMALL.sizes))
 print(json.dumps([[l.kernel, l.stack[0].line] for l in trace.launches]))
 print(len(trace.allocations))
 """

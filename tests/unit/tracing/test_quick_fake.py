@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from oom_suite.operators.operands import DEVICE_QUERY
 from oom_suite.tracing import quick_fake, shadow
-from oom_suite.tracing.operands import DEVICE_QUERY
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS

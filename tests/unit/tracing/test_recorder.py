@@ -193,13 +193,15 @@ def test_stacks_go_from_the_innermost_line_to_the_call(record):
 
 def test_built_in_decode_code_is_code_under_test():
     """The suite's own subjects show as lines; the rest of the suite is hidden."""
-    from oom_suite.pipeline.worker import make_handler
-    from oom_suite.records import Job
+    from oom_suite.pipeline.programs import Run, SubjectProgram
+    from oom_suite.processes.askers import InThisProcess
+    from oom_suite.tracing.lane_spec import LaneSpec
     from oom_suite.workloads.catalog import DECODE
     from oom_suite.workloads.sparse_mla.geometry.scenarios import AXES
 
     sizes = dict.fromkeys(AXES, 4) | {"num_heads": 8, "referenced_blocks": 2}
-    trace = make_handler(Job("full_dequant", None, DECODE.builder, "shadow", "cpu", ""))(sizes)
+    program = SubjectProgram("full_dequant", None, DECODE.builder)
+    trace = InThisProcess().ask(Run(program, LaneSpec("shadow"), sizes))
     assert fp8_rows.__file__.endswith(trace.allocations[0].stack[0].file)
     files = {frame.file for a in trace.allocations for frame in a.stack}
     assert {"oom_suite/workloads/sparse_mla/builtins"} == {

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from oom_suite.pipeline.check import Settings
 from oom_suite.pipeline.ranks.exchange import Answer
 from oom_suite.pipeline.ranks.group import Group
 from oom_suite.pipeline.ranks.judging import group_exit_code, judge_group
 from oom_suite.pipeline.ranks.torchrun import say_why
+from oom_suite.pipeline.settings import Settings
 from oom_suite.records import Result, Verdict
 from oom_suite.records.measurement import AllocatorPeaks, Environment, Measurement
 from oom_suite.report.ranks import group_line, render_ranks

@@ -42,8 +42,20 @@ def trace_of(*steps):
     ],
 )
 def test_the_first_request_that_does_not_fit_is_foreseen(headroom_bytes, expected):
-    """To the byte: what fits exactly is served, and what was freed is free again."""
-    assert expected == predict(trace_of(30, 20, -30, 70), headroom_bytes)
+    """On a CPU to the byte: what fits exactly is served, and what was freed is free again."""
+    assert expected == predict(trace_of(30, 20, -30, 70), headroom_bytes, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("headroom_bytes", "expected"),
+    [
+        (22 * MIB, Prediction(1000, 21 * MIB + 1, None, None, 21 * MIB + 1)),
+        (22 * MIB - 1, Prediction(1000, 21 * MIB + 1, 11 * MIB + 1, LINE, 10 * MIB)),
+    ],
+)
+def test_on_a_gpu_a_request_takes_the_segment_that_serves_it(headroom_bytes, expected):
+    """11 MiB and a byte come from a segment of 12 MiB, as large requests are rounded to 2 MiB."""
+    assert expected == predict(trace_of(10 * MIB, 11 * MIB + 1), headroom_bytes, "cuda")
 
 
 @pytest.mark.parametrize(

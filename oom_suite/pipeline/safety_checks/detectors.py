@@ -1,4 +1,4 @@
-"""What runs in a safety check's child process: the detectors of one subject, one at a time."""
+"""The detectors of one subject, in the process that runs them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import torch
 from packaging.version import Version
 
 from oom_suite.errors import NotApplicableError
-from oom_suite.safety.child_client import IS_SOUND
-from oom_suite.safety.gpu_health import is_sound
 from oom_suite.safety.index_cases import CASES
 from oom_suite.safety.indices import run_case
 from oom_suite.safety.steps import Target
@@ -23,11 +21,11 @@ from oom_suite.subjects.spec import SubjectKind, parse
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from oom_suite.pipeline.safety import SafetyJob
+    from oom_suite.pipeline.safety_checks.requests import SafetyJob
     from oom_suite.records.safety import Finding
-    from oom_suite.safety.index_cases import Outcome
+    from oom_suite.safety.index_outcomes import Outcome
     from oom_suite.safety.steps import Detector
 
 
@@ -76,47 +74,50 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
 """What looks at each property."""
 
 
-def make_handler(job: SafetyJob) -> Callable[[str], Finding | Outcome | bool]:
-    """The function that answers a property's name with the finding on it.
+class Detecting:
+    """One subject in this process, and the detectors for it.
 
-    ``indices/CASE`` is answered with the outcome of that case alone, and `IS_SOUND` with whether
-    the device can still be used.
+    Args:
+        job: the subject, and how it is checked.
+
+    Raises:
+        SubjectError: it cannot be loaded.
     """
-    if job.interprets:
-        torch.set_num_threads(1)
-        interpret_triton()
-    spec = parse(job.subject)
-    root = None if job.root is None else Path(job.root)
-    subject = load(spec, root=root, arch=job.arch)
-    is_vllm = spec.kind in _VLLM
-    if is_vllm and job.arch == "gfx942" and job.workload == "decode":
-        _require_one_fp8(str(subject.version))
-    target = Target(
-        call=subject.call,
-        root=subject.root,
-        workload=job.workload,
-        device=torch.device(job.device),
-        fp8_dtype=torch.float8_e4m3fnuz
-        if is_vllm and job.arch == "gfx942"
-        else torch.float8_e4m3fn,
-    )
-    of_job: dict[str, Callable[[], Detector]] = {
-        "capture": functools.partial(_capture, keeps_nothing=job.keeps_nothing),
-        "creep": functools.partial(_creep, job.num_steady, keeps_nothing=job.keeps_nothing),
-    }
-    return functools.partial(_find, target, DETECTORS | of_job)
 
+    def __init__(self, job: SafetyJob) -> None:
+        """Load the subject; where kernels are interpreted, Triton before it."""
+        if job.interprets:
+            torch.set_num_threads(1)
+            interpret_triton()
+        spec = parse(job.subject)
+        root = None if job.root is None else Path(job.root)
+        subject = load(spec, root=root, arch=job.arch)
+        is_vllm = spec.kind in _VLLM
+        if is_vllm and job.arch == "gfx942" and job.workload == "decode":
+            _require_one_fp8(str(subject.version))
+        self._target = Target(
+            call=subject.call,
+            root=subject.root,
+            workload=job.workload,
+            device=torch.device(job.device),
+            fp8_dtype=torch.float8_e4m3fnuz
+            if is_vllm and job.arch == "gfx942"
+            else torch.float8_e4m3fn,
+        )
+        keeps_nothing = job.keeps_nothing
+        self._detectors: dict[str, Callable[[], Detector]] = {
+            **DETECTORS,
+            "capture": functools.partial(_capture, keeps_nothing=keeps_nothing),
+            "creep": functools.partial(_creep, job.num_steady, keeps_nothing=keeps_nothing),
+        }
 
-def _find(
-    target: Target, detectors: Mapping[str, Callable[[], Detector]], name: str
-) -> Finding | Outcome | bool:
-    """The finding on a property, or the outcome of one case: ``indices/CASE``."""
-    if name == IS_SOUND:
-        return is_sound(target.device)
-    detector, _, case = name.partition("/")
-    if not case:
-        return detectors[detector]()(target)
-    return run_case(target, next(one for one in CASES if one.name == case))
+    def find(self, name: str) -> Finding:
+        """The finding on a property."""
+        return self._detectors[name]()(self._target)
+
+    def try_case(self, name: str) -> Outcome:
+        """The outcome of one case of bad indices."""
+        return run_case(self._target, next(case for case in CASES if case.name == name))
 
 
 def _require_one_fp8(version: str) -> None:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
+
+from oom_suite.torch_compat.dispatch import schema_of
+from oom_suite.torch_compat.fakes import FakeTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 DEVICE_QUERY = torch.ops.prim.device.default
 """What ``tensor.device`` becomes on a fake tensor: an operator call that makes nothing."""
@@ -42,9 +46,9 @@ class Operator:
 
 
 @functools.cache
-def operator(func: torch._ops.OpOverload) -> Operator:
+def operator(func: OpOverload) -> Operator:
     """The facts of an operator."""
-    schema = func._schema
+    schema = schema_of(func)
     overload = f".{schema.overload_name}" if schema.overload_name else ""
     return Operator(
         name=schema.name + overload,
@@ -103,13 +107,3 @@ def written_tensors(
 def is_foreign(types: Sequence[type]) -> bool:
     """Whether a call has tensor subclasses that must first take themselves apart."""
     return any(not issubclass(kind, FakeTensor) for kind in types if kind is not torch.Tensor)
-
-
-def is_real(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has memory behind it."""
-    return not isinstance(tensor, FakeTensor)
-
-
-def device_of(tensor: torch.Tensor) -> torch.device:
-    """The device that a tensor, fake or real, is on; asking a fake one costs an operator call."""
-    return tensor.fake_device if isinstance(tensor, FakeTensor) else tensor.device

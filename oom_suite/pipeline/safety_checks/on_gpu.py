@@ -12,18 +12,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from oom_suite.processes.respawning import Respawning
-from oom_suite.safety.child_client import finding_of, outcome_of, replace_spoiled
-from oom_suite.safety.index_cases import judge
+from oom_suite.pipeline.safety_checks.client import finding_of, outcome_of, replace_spoiled
+from oom_suite.safety.index_outcomes import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.processes.child import Child
+    from oom_suite.pipeline.safety_checks.requests import SafetyJob
+    from oom_suite.processes.askers import Respawning
     from oom_suite.records.safety import Finding
-    from oom_suite.safety.index_cases import Outcome
+    from oom_suite.safety.index_outcomes import Outcome
 
-    Start = Callable[[], Child]
+    Start = Callable[[], Respawning]
     OnFinding = Callable[[Finding], None]
 
 NUM_CASE_CHILDREN = 4
@@ -37,6 +37,7 @@ _far_pools = threading.Lock()
 
 
 def find_on_gpu(
+    job: SafetyJob,
     wanted: Sequence[str],
     start: Start,
     cases: Sequence[str],
@@ -45,22 +46,23 @@ def find_on_gpu(
     """The findings on these properties, in their order.
 
     Args:
+        job: the subject.
         wanted: names of properties.
-        start: starts a child that answers as `oom_suite.safety.child.make_handler` says.
+        start: gives a child that sees the GPU; each is closed here.
         cases: the names of all cases of bad indices.
         on_finding: told each as it comes, on a thread of its own.
     """
 
     def one_by_one(names: Sequence[str]) -> list[Finding]:
         findings = []
-        with Respawning(start) as child:
+        with start() as child:
             for name in names:
-                findings.append(_found(child, name))
+                findings.append(_found(child, job, name))
                 on_finding(findings[-1])
         return findings
 
     def indices(_: Sequence[str]) -> list[Finding]:
-        finding = judge(_outcomes(start, cases), cases)
+        finding = judge(_outcomes(job, start, cases), cases)
         on_finding(finding)
         return [finding]
 
@@ -75,18 +77,18 @@ def find_on_gpu(
     return [found[name] for name in wanted]
 
 
-def _found(child: Respawning, name: str) -> Finding:
+def _found(child: Respawning, job: SafetyJob, name: str) -> Finding:
     """The finding on a property; a child whose GPU it has spoiled is replaced."""
     if name == "addresses":
         with _far_pools:
-            finding = finding_of(child, name)
+            finding = finding_of(child, job, name)
     else:
-        finding = finding_of(child, name)
-    replace_spoiled(child)
+        finding = finding_of(child, job, name)
+    replace_spoiled(child, job.device)
     return finding
 
 
-def _outcomes(start: Start, cases: Sequence[str]) -> list[Outcome]:
+def _outcomes(job: SafetyJob, start: Start, cases: Sequence[str]) -> list[Outcome]:
     """The outcome of each case: a child goes on to the next until one was deadly."""
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for case in cases:
@@ -96,8 +98,8 @@ def _outcomes(start: Start, cases: Sequence[str]) -> list[Outcome]:
     def work() -> None:
         while True:
             # A death is an answer here, and never ends the asking: each has its own asker.
-            with Respawning(start) as child:
-                if not _until_deadly(child, waiting, found):
+            with start() as child:
+                if not _until_deadly(child, job, waiting, found):
                     return
 
     num_workers = min(NUM_CASE_CHILDREN, len(cases))
@@ -108,7 +110,7 @@ def _outcomes(start: Start, cases: Sequence[str]) -> list[Outcome]:
 
 
 def _until_deadly(
-    child: Respawning, waiting: queue.SimpleQueue[str], found: dict[str, Outcome]
+    child: Respawning, job: SafetyJob, waiting: queue.SimpleQueue[str], found: dict[str, Outcome]
 ) -> bool:
     """Whether there may be more cases: False when none was left to take."""
     while True:
@@ -116,6 +118,6 @@ def _until_deadly(
             case = waiting.get_nowait()
         except queue.Empty:
             return False
-        found[case] = outcome_of(child, case)
+        found[case] = outcome_of(child, job, case)
         if found[case].deadly:
             return True

@@ -5,26 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError, unknown
-from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S
-from oom_suite.pipeline.children import PRELOAD, source_root
-from oom_suite.processes.child import Child
-from oom_suite.processes.respawning import Respawning
+from oom_suite.pipeline.safety_checks.client import finding_of
+from oom_suite.pipeline.safety_checks.on_gpu import find_on_gpu
+from oom_suite.pipeline.safety_checks.requests import SafetyJob
+from oom_suite.pipeline.session import Limits, Session
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
+from oom_suite.pipeline.sources import source_root
 from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding, SafetyReport
-from oom_suite.safety.child_client import finding_of
-from oom_suite.safety.on_gpu import find_on_gpu
 from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    OnProgress = Callable[[str, str], None]
+    from oom_suite.pipeline.settings import OnProgress
+    from oom_suite.processes.askers import Respawning
 
 KNOWN_BREACHES = {"block_compaction": ("capture",)}
 """Built-ins that are expected to break properties: `torch.unique` makes the host wait."""
@@ -55,45 +55,14 @@ class SafetySettings:
     memory_limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SafetyJob:
-    """One subject to be checked.
-
-    Attributes:
-        subject: the subject's spelling.
-        root: where its source tree was put, for a release; None otherwise.
-        workload: ``"decode"`` or ``"decode-swa"``.
-        device: where real tensors lie.
-        arch: the GPU architecture that the code under test is told it runs on.
-        interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
-        num_steady: steady steps of a creep run; None for as many as it takes to see what happens
-            in every hundredth, and for more of them on a GPU.
-        keeps_nothing: whether the subject is known to keep nothing between calls, so that its
-            runs with fake tensors and with real ones may share a process.
-    """
-
-    subject: str
-    root: str | None
-    workload: str
-    device: str
-    arch: str
-    interprets: bool = False
-    num_steady: int | None = None
-    keeps_nothing: bool = False
-
-
 DEFAULTS = SafetySettings()
-
-
-def _silent(subject: str, message: str) -> None:
-    """Progress for nobody."""
 
 
 def check_safety_all(
     subjects: Sequence[str],
     settings: SafetySettings = DEFAULTS,
     properties: Sequence[str] = PROPERTIES,
-    on_progress: OnProgress = _silent,
+    on_progress: OnProgress = silent,
     on_report: Callable[[SafetyReport], None] = lambda _: None,
 ) -> list[SafetyReport]:
     """The reports on these subjects, in their order; several run at once.
@@ -120,7 +89,7 @@ def check_safety(
     spec: SubjectSpec,
     settings: SafetySettings = DEFAULTS,
     properties: Sequence[str] = PROPERTIES,
-    on_progress: OnProgress = _silent,
+    on_progress: OnProgress = silent,
 ) -> SafetyReport:
     """The report on one subject. What goes wrong on the way is a finding, never an exception.
 
@@ -159,19 +128,14 @@ def _find_on_cpu(
 ) -> list[Finding]:
     """One property after another; what may not share a process has one of its own."""
     findings = []
-    with ExitStack() as stack:
+    with _session(settings) as session:
         children: dict[SafetyJob | str, Respawning] = {}
-
-        def child_for(name: str) -> Respawning:
-            own, kind = _job_for(name, job, spec)
-            if kind not in children:
-                asker = Respawning(lambda: _start(own, settings))
-                children[kind] = stack.enter_context(asker)
-            return children[kind]
-
         for name in wanted:
             on_progress(spec.text, f"looking at {name}")
-            findings.append(finding_of(child_for(name), name))
+            own, kind = _job_for(name, job, spec)
+            if kind not in children:
+                children[kind] = _child(session, own)
+            findings.append(finding_of(children[kind], own, name))
     return findings
 
 
@@ -194,7 +158,8 @@ def _find_on_gpu(
 
     on_progress(spec.text, f"looking at {', '.join(left)}")
     cases = [case.name for case in CASES]
-    return find_on_gpu(wanted, lambda: _start(job, settings), cases, on_finding)
+    with _session(settings) as session:
+        return find_on_gpu(job, wanted, lambda: _child(session, job), cases, on_finding)
 
 
 def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
@@ -225,15 +190,15 @@ def _has_kernels(spec: SubjectSpec) -> bool:
     }
 
 
-def _start(job: SafetyJob, settings: SafetySettings) -> Child:
-    return Child(
-        "oom_suite.safety.child:make_handler",
-        (job,),
-        time_limit_s=settings.time_limit_s,
-        memory_limit_bytes=settings.memory_limit_bytes,
-        preload=(*PRELOAD, "oom_suite.safety.child"),
+def _session(settings: SafetySettings) -> Session:
+    return Session(Limits(settings.time_limit_s, settings.memory_limit_bytes))
+
+
+def _child(session: Session, job: SafetyJob) -> Respawning:
+    return session.child(
+        imports=("oom_suite.pipeline.safety_checks.detectors",),
         # Interpreting is chosen before Triton is imported, and the server has imported it.
-        needs_gpu=settings.device != "cpu" or job.interprets,
+        needs_gpu=job.device != "cpu" or job.interprets,
     )
 
 

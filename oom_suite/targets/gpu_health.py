@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def is_sound(device: torch.device) -> bool:
+def is_healthy(device: torch.device) -> bool:
     """Whether a kernel runs there now; always on a CPU.
 
     After an assertion in a kernel or a wild access every call of the process fails, and a later

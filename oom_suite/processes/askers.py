@@ -1,14 +1,19 @@
-"""A child that is replaced when it dies, so that one deadly request does not end the rest."""
+"""Who answers requests: a child that is replaced when it dies, or this very process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import contextlib
+from typing import TYPE_CHECKING, Self
 
 from oom_suite.processes.child import Child, ChildError, Outcome
+from oom_suite.processes.child_main import classify
+from oom_suite.processes.protocol import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from oom_suite.processes.protocol import Answer, Request
 
 MAX_DEATHS = 3
 """Children lost before the rest is given up: each may have cost a whole time limit."""
@@ -40,9 +45,9 @@ class Respawning:
         where: TracebackType | None,
     ) -> None:
         """End the child that lives."""
-        self._end()
+        self.close()
 
-    def ask(self, request: object) -> Any:
+    def ask(self, request: Request[Answer]) -> Answer:
         """The child's answer.
 
         Raises:
@@ -57,19 +62,55 @@ class Respawning:
         except ChildError as error:
             if error.outcome in _DEATHS:
                 self._deaths.append(error)
-                self._end()
+                self.close()
             raise
+
+    def begin(self) -> None:
+        """Start the child now, so that it is ready when it is asked. One that fails shows then."""
+        if self._child is None and len(self._deaths) < MAX_DEATHS:
+            with contextlib.suppress(ChildError):
+                self._child = self._start()
+
+    def kill(self) -> None:
+        """End the child from another thread, so that who waits for its answer does not wait."""
+        child = self._child
+        if child is not None:
+            child.kill()
 
     @property
     def is_alive(self) -> bool:
         """Whether the next request goes to a child that has answered before."""
         return self._child is not None
 
-    def replace(self) -> None:
+    def close(self) -> None:
         """End the child though it lives, so that the next request has a new one; no death."""
-        self._end()
-
-    def _end(self) -> None:
         if self._child is not None:
             self._child.close()
             self._child = None
+
+
+class InThisProcess:
+    """Answers requests here: what the code raises is the answer, what ends the process ends it.
+
+    Closures and lambdas, which no other process could find, are run so.
+    """
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._kept = Kept()
+
+    def ask(self, request: Request[Answer]) -> Answer:
+        """The answer.
+
+        Raises:
+            ChildError: it raised.
+        """
+        try:
+            request.prepare(self._kept)
+            return request.answer(self._kept)
+        except Exception as error:
+            raise ChildError(*classify(error, None)) from error
+
+    def close(self) -> None:
+        """Let go of what requests have loaded."""
+        self._kept = Kept()

@@ -1,0 +1,152 @@
+"""Measures a program's call on a device, and holds it against the prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psutil
+
+from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of
+from oom_suite.processes.child import ChildError
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.settings import Settings
+    from oom_suite.records import Measurement, Reconciliation, Trace, Workload
+
+COMPILED = (
+    "torch.compile: the law is that of the code as it is written; compiled, it may take other bytes"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One call on a device, measured once or more.
+
+    Attributes:
+        trace: of the first run; None where there was none.
+        measurement: what stood beside it.
+        reconciliation: what was predicted against it; None where the call did not run through.
+        num_runs: how often it was measured.
+        problem: why it cannot be relied on, in one line; empty when it can.
+        notes: what was left out, and why.
+        is_short_of_memory: whether it was not started, or did not end, for want of memory.
+    """
+
+    trace: Trace | None = None
+    measurement: Measurement | None = None
+    reconciliation: Reconciliation | None = None
+    num_runs: int = 0
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+    is_short_of_memory: bool = False
+
+    @property
+    def agreement(self) -> str:
+        """How the device agrees with the prediction, in one clause; empty where it does not."""
+        if self.trace is None or self.problem or self.notes:
+            return ""
+        exact = self.reconciliation is not None and self.reconciliation.is_exact
+        how = "to the byte" if exact else "within the bound on unexplained bytes"
+        often = f", {self.num_runs} times alike" if self.num_runs > 1 else ""
+        return f"measured {how}{often}"
+
+
+def measure(
+    runs: Runs, workload: Workload, sizes: Mapping[str, int], settings: Settings
+) -> Measured:
+    """The call at these sizes on the settings' device.
+
+    Where a call is too large for a CPU, it is not started: the system would kill what it runs.
+
+    Args:
+        runs: of the program.
+        workload: says whether inputs take memory before the call touches them.
+        sizes: the axes' values.
+        settings: repeats, and what may stay unexplained.
+
+    Raises:
+        ChildError: the call ended its process, or raised.
+        UsageError: the allocator's settings cannot be read.
+    """
+    if runs.device == "cpu" and (lack := lack_of(runs.known(sizes), workload)):
+        return Measured(problem=f"not measured: {lack}", is_short_of_memory=True)
+    traces = runs.measured(sizes, settings.num_repeats)
+    first, num_runs = traces[0], len(traces)
+    measurement = first.measurement
+    assert measurement is not None
+    if measurement.out_of_memory is not None:
+        failed = problem(measurement, None)
+        return Measured(first, measurement, None, num_runs, failed, is_short_of_memory=True)
+    predicted = runs.known(sizes, scratch_of(measurement.environment))
+    reconciled = reconcile(predicted, first, settings.unexplained_bytes)
+    odd = others(traces)
+    measurement = replace(measurement, num_runs=num_runs, is_repeatable=not odd)
+    if predicted.is_compiled and reconciled.unexplained_requested_bytes < 0:
+        actual_bytes, peak_bytes = reconciled.measured_requested_bytes, predicted.peak().num_bytes
+        where = f"on {runs.device}"
+        note = f"{COMPILED}: {actual_bytes:,} measured {where}, {peak_bytes:,} as written"
+        return Measured(first, measurement, reconciled, num_runs, notes=(note,))
+    found = problem(measurement, reconciled) or odd
+    return Measured(first, measurement, reconciled, num_runs, found)
+
+
+def measure_beside(runs: Runs, workload: Workload, settings: Settings) -> Measured:
+    """The call at the sizes that a law's test asks for, where this machine can run it.
+
+    What the machine cannot run is a note; what it runs and cannot explain is a problem.
+    """
+    sizes = settings.beside_sizes
+    assert sizes is not None
+    predicted = runs.known(sizes)
+    if runs.device == "cpu":
+        if predicted.is_compiled:
+            # Under a recorder compiled functions run as written: nothing else could count.
+            return Measured(notes=(f"{COMPILED}, which a GPU can measure (--oom-device cuda)",))
+        if predicted.launches:
+            kernel = predicted.launches[0].kernel
+            return Measured(notes=(f"not measured on the CPU: it launches {kernel}, a GPU kernel",))
+    try:
+        found = measure(runs, workload, sizes, settings)
+    except ChildError as error:
+        return Measured(problem=f"cannot be measured on {runs.device}: {error}")
+    if not found.problem or found.trace is None:
+        return found
+    names = ", ".join(dict.fromkeys(unseen.op for unseen in predicted.unseen))
+    suspects = f"; {names} may have taken them inside" if names else ""
+    where = f"on {runs.device} at the sizes of axes{suspects} (measure=False leaves it out)"
+    return replace(found, problem=f"{found.problem}, {where}")
+
+
+def lack_of(predicted: Trace, workload: Workload) -> str:
+    """Why a call does not fit this machine's memory, in one clause; empty when it does."""
+    needed_bytes = predicted.peak().num_bytes
+    if not workload.leaves_inputs_untouched:
+        needed_bytes += predicted.input_bytes
+    available_bytes = psutil.virtual_memory().available
+    if needed_bytes < available_bytes:
+        return ""
+    needed, available = format_bytes(needed_bytes), format_bytes(available_bytes)
+    return (
+        f"it would take {needed}, and this machine has {available} available; choose smaller sizes"
+    )
+
+
+def others(runs: Sequence[Trace]) -> str:
+    """Which runs differ from the first, in one line; empty when all are equal event by event."""
+    odd = [number for number, run in enumerate(runs, 1) if figures(run) != figures(runs[0])]
+    if not odd:
+        return ""
+    more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+    return f"measured {len(runs)} times, and run {odd[0]}{more} took other bytes than the first"
+
+
+def figures(run: Trace) -> tuple[object, ...]:
+    """All that must repeat: every request and free with its line, peaks and workspaces."""
+    said = run.measurement
+    beside = () if said is None else (said.peaks, said.workspaces)
+    return run.allocations, run.events, *beside

@@ -1,0 +1,320 @@
+"""What is run: a subject on a workload's inputs, or anyone's builder; and the requests for it.
+
+Importing this imports no torch: a program is described here, and loaded where it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import pickle
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from oom_suite.errors import NotApplicableError, SubjectError
+from oom_suite.processes.protocol import Kept, Request
+from oom_suite.records import Trace
+from oom_suite.records.symbolic import Hints, SymbolicTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+    from types import ModuleType
+
+    import torch
+
+    from oom_suite.subjects.load import LoadedSubject
+    from oom_suite.targets.meters import Watch
+    from oom_suite.tracing.lane import Build
+    from oom_suite.tracing.lane_spec import LaneSpec
+    from oom_suite.tracing.lanes import RunningLane
+
+_FORK_S = 600.0
+"""Seconds that a fork may take; the child's own limit is what a user sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A program in the process that runs it.
+
+    Attributes:
+        build: from sizes and a device to the call that is judged, its inputs bound.
+        root: the folder that its source paths are shown relative to.
+    """
+
+    build: Build
+    root: Path
+
+
+class Program(Protocol):
+    """Code that can be sent to a process and run there at any sizes."""
+
+    @property
+    def key(self) -> Hashable:
+        """What tells it from other programs."""
+        ...
+
+    def load(self, kept: Kept) -> Loaded:
+        """The program, ready to run in this process.
+
+        Raises:
+            SubjectError: it cannot be found or loaded here.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectProgram:
+    """A subject, called with the inputs that a workload builds.
+
+    Attributes:
+        subject: the subject's spelling.
+        root: where its source tree was put, for a release; None otherwise.
+        builder: ``"module:function"`` that builds the workload's keyword arguments.
+        arch: the GPU architecture that the code under test is told it runs on.
+    """
+
+    subject: str
+    root: str | None
+    builder: str
+    arch: str = "generic"
+
+    @property
+    def key(self) -> Hashable:
+        """All that it is made of."""
+        return self
+
+    def load(self, kept: Kept) -> Loaded:
+        """The subject on the workload's inputs; the subject itself is loaded once a process."""
+        subject = kept.get((self.subject, self.root, self.arch), self._subject)
+        module, _, name = self.builder.partition(":")
+        inputs: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+
+        def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
+            import torch
+
+            # A server decodes without gradients; the lanes themselves leave that to the code.
+            with torch.no_grad():
+                step = functools.partial(subject.call, **inputs(sizes, device))
+            return torch.no_grad()(step)
+
+        return Loaded(build, subject.root)
+
+    def _subject(self) -> LoadedSubject:
+        from oom_suite.subjects.load import load
+        from oom_suite.subjects.spec import parse
+
+        root = None if self.root is None else Path(self.root)
+        return load(parse(self.subject), root=root, arch=self.arch)
+
+
+@dataclass(frozen=True, slots=True)
+class BuilderProgram:
+    """A function ``build(sizes, device) -> call`` in a file, as `memory_law` decorates one.
+
+    Attributes:
+        file: its file.
+        module: the name under which pytest imported that file.
+        qualname: its name in there, ``test_f`` or ``TestClass.test_f``.
+        root: the folder that source paths are shown relative to.
+        arguments: further arguments of the builder, by name.
+    """
+
+    file: str
+    module: str
+    qualname: str
+    root: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Hashable:
+        """Where it lies, and what it is given."""
+        return self.file, self.qualname, pickle.dumps(dict(self.arguments))
+
+    def load(self, kept: Kept) -> Loaded:
+        """The builder that is named, its further arguments bound."""
+        del kept
+        return Loaded(_called(self._find()), Path(self.root))
+
+    def _find(self) -> Callable[..., Any]:
+        from oom_suite.pipeline.law_tests.decorator import declaration_of
+
+        found: Any = self._imported()
+        *classes, name = self.qualname.split(".")
+        try:
+            for part in classes:
+                found = getattr(found, part)
+            function = getattr(found() if classes else found, name)
+        except AttributeError:
+            msg = f"{self.file} has no {self.qualname} when it is imported in a process of its own"
+            raise SubjectError(msg) from None
+        declaration = declaration_of(function)
+        if declaration is not None and not classes:
+            function = declaration.build
+        return functools.partial(function, **self.arguments)
+
+    def _imported(self) -> ModuleType:
+        """The file as a module, under the name that it has where the test was collected."""
+        path = Path(self.file)
+        with contextlib.suppress(ImportError, ValueError):
+            found = importlib.util.find_spec(self.module)
+            origin = None if found is None else found.origin
+            if origin and Path(origin).resolve() == path.resolve():
+                return importlib.import_module(self.module)
+        spec = importlib.util.spec_from_file_location(self.module, path)
+        if spec is None or spec.loader is None:
+            raise SubjectError(f"{self.file} cannot be imported: it is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[self.module] = module
+        spec.loader.exec_module(module)
+        return module
+
+
+@dataclass(frozen=True, slots=True)
+class CallableProgram:
+    """A builder that only this process has: a closure, a lambda, a planted fault.
+
+    Attributes:
+        function: ``function(sizes=..., device=...)`` gives the call.
+        root: the folder that source paths are shown relative to.
+    """
+
+    function: Callable[..., Any]
+    root: Path
+
+    @property
+    def key(self) -> Hashable:
+        """The function itself."""
+        return self.function
+
+    def load(self, kept: Kept) -> Loaded:
+        """The function."""
+        del kept
+        return Loaded(_called(self.function), self.root)
+
+
+def _called(function: Callable[..., Any]) -> Build:
+    from oom_suite.pipeline.law_tests.sizes import Sizes
+
+    def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
+        call = function(sizes=Sizes(sizes), device=device)
+        if not callable(call):
+            name = getattr(getattr(function, "func", function), "__name__", "the builder")
+            raise SubjectError(
+                f"{name} returns {type(call).__name__}, not a function: return what is to be "
+                "judged as a call, such as `return lambda: decode(cache)`"
+            )
+        return call  # type: ignore[no-any-return]  # callable, which is all that is known
+
+    return build
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Request[Trace]):
+    """One call in the shadow lane or the measure lane.
+
+    Attributes:
+        program: what is run.
+        lane: where.
+        sizes: the axes' values.
+    """
+
+    program: Program
+    lane: LaneSpec
+    sizes: Mapping[str, int]
+
+    def prepare(self, kept: Kept) -> None:
+        """Load the program."""
+        _ready(kept, self.program, self.lane)
+
+    def answer(self, kept: Kept) -> Trace:
+        """The call's trace."""
+        lane, loaded = _ready(kept, self.program, self.lane)
+        return lane.run(loaded.build, self.sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class RunAfresh(Request[tuple[Trace, ...]]):
+    """Calls as a process makes them that has just started: in a fork of one that made none.
+
+    Attributes:
+        program: what is run.
+        lane: the shadow lane.
+        sizes: the axes' values.
+        num_calls: calls at these sizes, one after the other.
+    """
+
+    program: Program
+    lane: LaneSpec
+    sizes: Mapping[str, int]
+    num_calls: int = 2
+
+    def prepare(self, kept: Kept) -> None:
+        """Load the program."""
+        _ready(kept, self.program, self.lane)
+
+    def answer(self, kept: Kept) -> tuple[Trace, ...]:
+        """A trace of each call."""
+        from oom_suite.safety.fake_isolation import in_fork
+
+        lane, loaded = _ready(kept, self.program, self.lane)
+        return in_fork(
+            lambda: tuple(lane.run(loaded.build, self.sizes) for _ in range(self.num_calls)),
+            _FORK_S,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prove(Request[SymbolicTrace]):
+    """One call with sizes that are symbols.
+
+    Attributes:
+        program: what is run.
+        lane: the prove lane.
+        hints: the sizes that choose the branches.
+    """
+
+    program: Program
+    lane: LaneSpec
+    hints: Hints
+
+    def prepare(self, kept: Kept) -> None:
+        """Load the program."""
+        _ready(kept, self.program, self.lane)
+
+    def answer(self, kept: Kept) -> SymbolicTrace:
+        """The call's symbolic trace."""
+        lane, loaded = _ready(kept, self.program, self.lane)
+        return lane.prove(loaded.build, self.hints)
+
+
+def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, Loaded]:
+    """The lane and the program in this process, each made once."""
+    loaded = kept.get(program.key, lambda: program.load(kept))
+    lane = kept.get((spec, loaded.root), lambda: _lane(spec, loaded.root))
+    # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
+    from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
+
+    set_on_launch(lane.on_launch or _refused)
+    return lane, loaded
+
+
+def _lane(spec: LaneSpec, root: Path) -> RunningLane:
+    from oom_suite.tracing.lanes import RunningLane
+
+    return RunningLane(spec, root, _watch)
+
+
+def _refused(kernel: str, _arguments: list[object]) -> None:
+    msg = f"needs a GPU and Triton: it launches the Triton kernel {kernel}"
+    raise NotApplicableError(msg)
+
+
+def _watch(device: torch.device) -> Watch:
+    # Half a child's start; only a measurement pays it.
+    from oom_suite.targets.meters import Watch
+
+    return Watch(device.type, device.index)

@@ -1,0 +1,59 @@
+"""How code is judged: the sizes, the lanes, the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from oom_suite.workloads.catalog import DECODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from oom_suite.records import Workload
+    from oom_suite.targets.budgets import Budget
+
+    OnProgress = Callable[[str, str], None]
+
+DEFAULT_TIME_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How subjects are judged.
+
+    Attributes:
+        scenario: the scenario's name.
+        sizes: the axes' values.
+        workload: what is run.
+        lane: ``"shadow"``, or ``"measure"`` for shadow's law and real tensors beside it.
+        device: the device of the measure lane.
+        arch: the GPU architecture that the code under test is told it runs on.
+        budget: what the peak has to fit in; None for no budget.
+        time_limit_s: seconds that one run may take.
+        memory_limit_bytes: address space that one child may add; None for no limit.
+        unexplained_bytes: what the measure lane may find beyond the prediction.
+        num_repeats: how often the measure lane runs the call; all runs must be equal.
+        beside_sizes: sizes at which the shadow lane's law is measured too, where this machine
+            can; None where that was not asked for.
+        law_text: the law itself as reports show it; empty where any law will do that keeps the
+            contract.
+    """
+
+    scenario: str
+    sizes: Mapping[str, int]
+    workload: Workload = field(default=DECODE)
+    lane: str = "shadow"
+    device: str = "cpu"
+    arch: str = "generic"
+    budget: Budget | None = None
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    memory_limit_bytes: int | None = None
+    unexplained_bytes: int = 0
+    num_repeats: int = 1
+    beside_sizes: Mapping[str, int] | None = None
+    law_text: str = ""
+
+
+def silent(name: str, message: str) -> None:
+    """Progress for nobody."""

@@ -1,0 +1,67 @@
+"""What bad indices came to, case by case, and the finding on all of them. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oom_suite.records import Verdict
+from oom_suite.records.safety import Finding, Hit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOT_PROVED = (
+    "That an impossible index reads nothing outside and discards it; a wild access that "
+    "lands in other mapped memory beyond the red zones."
+)
+RIGHT, IGNORED, UNDEFINED = "right", "ignored", "undefined"
+_UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one case came to.
+
+    Attributes:
+        case: the case's name.
+        said: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what else was seen.
+        breach: the hit's kind where the case breaks the property; empty where it does not.
+        deadly: whether the process can run nothing more on its GPU.
+    """
+
+    case: str
+    said: str
+    breach: str = ""
+    deadly: bool = False
+
+
+def unknown_outcome(case: str, said: str) -> Outcome:
+    """A case that came to nothing that can be judged."""
+    return Outcome(case, f"{_UNKNOWN}: {said}")
+
+
+def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
+    """The finding on all cases; those without an outcome leave it open.
+
+    Args:
+        outcomes: of the cases that were run.
+        cases: the names of all.
+    """
+    facts = tuple((one.case, one.said) for one in outcomes)
+    hits = tuple(Hit(one.breach, f"{one.case}: {one.said}") for one in outcomes if one.breach)
+    known = {name for name, said in facts if not said.startswith(_UNKNOWN)}
+    missing = [case for case in cases if case not in known]
+    if hits:
+        reason, verdict = f"{hits[0].kind} at {hits[0].text}", Verdict.FAIL
+    elif missing:
+        reason, verdict = f"no outcome for {', '.join(missing)}", Verdict.INCONCLUSIVE
+    else:
+        said = [one.said for one in outcomes]
+        num_errors = sum(text.startswith("error") for text in said)
+        reason = (
+            f"{len(outcomes)} cases: {said.count(RIGHT)} right, {said.count(IGNORED)} ignored, "
+            f"{num_errors} refused, {said.count(UNDEFINED)} undefined; none went outside"
+        )
+        verdict = Verdict.PASS
+    return Finding("indices", verdict, reason, hits, facts, NOT_PROVED)

@@ -1,0 +1,24 @@
+"""Every name of torch that its documentation does not promise, behind one that is ours.
+
+The lanes go deeper into torch than its public interface: they stand in dispatch, make fake
+tensors, give sizes names and read the caching allocator's history. What they use there may change
+with any release. So each such name is used in this package alone, and is looked for when a module
+of it is imported, which is when a lane that needs it is. A name that is missing, or that no longer
+takes what the suite gives it, is one `TorchChangedError` that says which, instead of a wrong
+trace.
+
+==================  =============================================================================
+`dispatch`          operators, dispatch modes, and which storage a tensor has
+`fakes`             fake tensors and their mode
+`private_device`    the device that has no memory
+`symbols`           sizes as symbols
+`compiler`          who enters a compiled function
+`printing`          who prints a tensor
+`cuda_memory`       the caching allocator's history
+`probes`            how a name is looked for
+==================  =============================================================================
+
+Versions that the tests of this package and of the lanes were run with: 2.11.0 and 2.13.0, and by
+hand 2.15.0, the newest at the time (`probes.KNOWN_VERSIONS`). No module is imported here: a lane
+imports what it needs.
+"""

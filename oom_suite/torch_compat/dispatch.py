@@ -1,0 +1,100 @@
+"""Operators, dispatch modes, and which storage a tensor has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.torch_compat.probes import Name, needed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAMES = (
+    Name("torch._ops:OpOverload"),
+    Name("torch:ops.aten.add.Tensor._schema"),
+    Name("torch:ops.aten.add.Tensor._schema.arguments"),
+    Name("torch:ops.aten.add.Tensor._schema.returns"),
+    Name("torch:ops.aten.add.Tensor._op_dk", positional=3),
+    Name("torch:ops.aten.add.Tensor.is_view"),
+    Name("torch:ops.aten.add.Tensor.namespace"),
+    Name("torch:ops.aten.add.Tensor.tags"),
+    Name("torch._C:_dispatch_has_kernel_for_dispatch_key", positional=2),
+    Name("torch._C:DispatchKey.CompositeExplicitAutograd"),
+    Name("torch._C:DispatchKey.CompositeExplicitAutogradNonFunctional"),
+    Name("torch._C:DispatchKey.CompositeImplicitAutograd"),
+    Name("torch._C:_get_default_device", positional=0),
+    Name("torch.utils._mode_utils:no_dispatch", positional=0),
+    Name("torch.utils._python_dispatch:TorchDispatchMode", positional=0),
+    Name("torch.utils._python_dispatch:TorchDispatchMode._should_skip_dynamo", positional=0),
+    Name("torch:UntypedStorage._cdata"),
+)
+"""The names of torch behind this module."""
+
+with needed("every lane", NAMES):
+    from torch._ops import OpOverload
+    from torch.utils._mode_utils import no_dispatch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = [
+    "COMPOSED",
+    "COMPOSED_IMPLICITLY",
+    "DispatchMode",
+    "OpOverload",
+    "default_device_type",
+    "has_kernel",
+    "no_dispatch",
+    "run_kernel",
+    "schema_of",
+    "storage_key",
+]
+
+COMPOSED = ("CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional")
+"""Kernels that are made of other operators, for every device."""
+
+COMPOSED_IMPLICITLY = "CompositeImplicitAutograd"
+"""A kernel that is made of other operators, gradients among them."""
+
+
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
+    """A dispatch mode that leaves torch's compiler alone.
+
+    Source: PyTorch 2.13 ``torch/utils/_python_dispatch.py``, ``__init_subclass__``.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
+        return False
+
+
+def schema_of(func: OpOverload) -> torch.FunctionSchema:
+    """What an operator takes, gives and writes to."""
+    return func._schema
+
+
+def has_kernel(name: str, key: str) -> bool:
+    """Whether an operator has a kernel of its own for a dispatch key.
+
+    Args:
+        name: the operator with its overload, as in ``aten::add.Tensor``.
+        key: the key's name, as in ``CPU``.
+    """
+    return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+
+
+def run_kernel(func: OpOverload, key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What the operator's kernel for a dispatch key gives; without such a kernel torch crashes."""
+    return func._op_dk(getattr(torch._C.DispatchKey, key), *args, **kwargs)
+
+
+def storage_key(storage: torch.UntypedStorage) -> int:
+    """A number that is the same for every view of a storage, and no other's while that lives."""
+    key: int = storage._cdata
+    return key
+
+
+def default_device_type() -> str:
+    """Where factories put a tensor without being told."""
+    return torch._C._get_default_device()

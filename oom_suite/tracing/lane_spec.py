@@ -1,0 +1,32 @@
+"""Which lane a run is made in, and how. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LANES = ("shadow", "prove", "measure")
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSpec:
+    """Which lane, and how it runs.
+
+    Attributes:
+        name: ``"shadow"``, ``"prove"`` or ``"measure"``.
+        device: where the measure lane runs.
+        scratch: ``"cuda"`` where the shadow lane adds what CUDA's own kernels allocate inside,
+            for a prediction of that device; empty where it leaves them out, as laws do.
+        headroom_bytes: what is left free for the call in the measure lane; None for all there is.
+        headroom_by: how: ``"ballast"`` or ``"limit"``; a CPU has a limit only.
+        is_fresh: whether every run begins in a fork of a process that has made no call.
+        snapshot_folder: where the allocator's snapshot is kept when a GPU runs out of memory;
+            None to keep none.
+    """
+
+    name: str
+    device: str = "cpu"
+    scratch: str = ""
+    headroom_bytes: int | None = None
+    headroom_by: str = "ballast"
+    snapshot_folder: str | None = None
+    is_fresh: bool = False

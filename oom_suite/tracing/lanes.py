@@ -1,0 +1,155 @@
+"""A lane, ready for any code: what it needs around the run, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.errors import LaneError, unknown
+from oom_suite.torch_compat.compiler import compiled_calls_noted, require_compiler
+from oom_suite.torch_compat.fakes import operator_without_fake
+from oom_suite.torch_compat.private_device import private_device_type
+from oom_suite.tracing.lane_spec import LANES
+from oom_suite.tracing.shadow_device import shadow_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from oom_suite.records import Trace
+    from oom_suite.records.symbolic import Hints, SymbolicTrace
+    from oom_suite.tracing.lane import Build
+    from oom_suite.tracing.lane_spec import LaneSpec
+    from oom_suite.tracing.measure.lane import Watched
+
+    Watch = Callable[[torch.device], AbstractContextManager[Watched]]
+
+_NO_AUTOCAST = (
+    "torch.autocast on the device that it is given cannot be run without memory: "
+    "convert the tensors in the test, or take autocast out of what it calls"
+)
+
+
+class RunningLane:
+    """Runs calls in one lane, in this process.
+
+    Args:
+        spec: which lane.
+        root: folder that source files are shown relative to.
+        watch: meters that watch a measured call.
+    """
+
+    def __init__(self, spec: LaneSpec, root: Path, watch: Watch | None = None) -> None:
+        """Import what the lane needs, and no other lane's.
+
+        Raises:
+            UsageError: there is no such lane.
+            LaneError: there is no such device.
+        """
+        self._name = spec.name
+        self._is_compiled = False
+        self._lane: Any = _lane(spec, root, watch)
+        # A process that has no such device yet may be one that measures on a GPU: leave it so.
+        is_measured = spec.name == "measure"
+        if not is_measured:
+            require_compiler()
+        if not is_measured or private_device_type() is not None:
+            _allow_autocast()
+
+    @property
+    def on_launch(self) -> Callable[[str, list[object]], None] | None:
+        """What records a kernel that is not run; None where kernels run."""
+        return None if self._name == "measure" else self._lane.launched
+
+    def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
+        """The trace of one call of ``build(sizes, device)()``.
+
+        Raises:
+            LaneError: the code cannot be run in this lane.
+        """
+        with self._around():
+            trace: Trace = self._lane.run(build, sizes)
+        return replace(trace, is_compiled=self._is_compiled)
+
+    def prove(self, build: Build, hints: Hints) -> SymbolicTrace:
+        """The symbolic trace of one call, the sizes being symbols.
+
+        Raises:
+            LaneError: the code needs a value, or a size as a number, where none is known.
+        """
+        with self._around():
+            trace: SymbolicTrace = self._lane.run(build, hints)
+        return trace
+
+    @contextlib.contextmanager
+    def _around(self) -> Iterator[None]:
+        with _explained(), contextlib.ExitStack() as undo:
+            if self._name != "measure":
+                # Torch ends the process where Python code runs on the thread that autograd keeps
+                # for a device without memory; and lines are read on the calling thread.
+                undo.enter_context(torch.autograd.set_multithreading_enabled(False))
+                # There is nothing to compile for: compiled functions run as they are written.
+                undo.enter_context(torch.compiler.set_stance("force_eager"))
+            undo.enter_context(compiled_calls_noted(self._note_compiled))
+            yield
+
+    def _note_compiled(self) -> None:
+        self._is_compiled = True
+
+
+def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
+    if spec.name == "shadow":
+        from oom_suite.tracing.shadow import ShadowLane
+
+        return ShadowLane(root, spec.scratch)
+    if spec.name == "prove":
+        from oom_suite.tracing.prove import ProveLane
+
+        return ProveLane(root)
+    if spec.name == "measure":
+        from oom_suite.tracing.measure import Limits, MeasureLane
+
+        limits = Limits(spec.headroom_bytes, spec.headroom_by, spec.snapshot_folder)
+        return MeasureLane(root, spec.device, watch, limits)
+    raise unknown("lane", spec.name, LANES)
+
+
+def _allow_autocast() -> None:
+    """Let ``torch.autocast`` and checkpoints take the device without memory for a GPU."""
+    module = torch.get_device_module(shadow_device())
+    if not hasattr(module, "get_amp_supported_dtype"):
+        supported = [torch.float16, torch.bfloat16, torch.float32]
+        vars(module)["get_amp_supported_dtype"] = lambda: supported
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Says what to do about an operator that no fake tensor can go through."""
+    try:
+        yield
+    except Exception as error:
+        if "Autocast" in str(error) and isinstance(error, NotImplementedError):
+            raise LaneError(_NO_AUTOCAST) from error
+        name = _operator_without_fake(error)
+        if name is None:
+            raise
+        msg = (
+            f"custom operator {name} has no fake kernel, so its result's size is not known without "
+            f'running it: register one with @torch.library.register_fake("{name}")'
+        )
+        raise LaneError(msg) from error
+
+
+def _operator_without_fake(error: BaseException) -> str | None:
+    """The operator's name, where that is what an error is about."""
+    known = operator_without_fake(error)
+    if known is not None:
+        return known
+    text = str(error)
+    if "no fake impl registered for" in text and "CustomOpDef(" in text:
+        return text.partition("CustomOpDef(")[2].partition(")")[0]
+    return None
