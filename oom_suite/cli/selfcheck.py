@@ -11,28 +11,28 @@ from rich.console import Console
 
 from oom_suite.cli.progress import Progress
 from oom_suite.errors import UsageError
-from oom_suite.records.selfcheck import LIMIT_GROUP, Seen
+from oom_suite.records.selfcheck import LIMIT_GROUP, Trial
 from oom_suite.report.files import write_body
 from oom_suite.report.selfcheck import render_selfcheck, wrong_text
 
 _DEVICES = ("cpu", "cuda")
-_TELL_EVERY = 50
+_SHOW_EVERY = 50
 
 
-def _told(progress: Progress) -> Callable[[Seen], None]:
-    """What is done with each thing seen: a run that is cut off has told what it had seen."""
-    num_seen = 0
+def _show_on(progress: Progress) -> Callable[[Trial], None]:
+    """Shows what is wrong at once, so that a run which is cut off has shown what it had found."""
+    num_tried = 0
 
-    def on_seen(one: Seen) -> None:
-        nonlocal num_seen
-        num_seen += 1
-        if not one.is_right and one.group != LIMIT_GROUP:
-            progress.done(one.name, wrong_text(one))
-        elif num_seen % _TELL_EVERY == 0:
-            progress.done("selfcheck", f"{num_seen} seen")
-        progress.update("selfcheck", f"{num_seen} seen, last {one.name}")
+    def on_trial(trial: Trial) -> None:
+        nonlocal num_tried
+        num_tried += 1
+        if not trial.is_right and trial.group != LIMIT_GROUP:
+            progress.done(trial.name, wrong_text(trial))
+        elif num_tried % _SHOW_EVERY == 0:
+            progress.done("selfcheck", f"{num_tried} tried")
+        progress.update("selfcheck", f"{num_tried} tried, last {trial.name}")
 
-    return on_seen
+    return on_trial
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
             msg = f"--device is {device!r}: choose {' or '.join(_DEVICES)}"
             raise UsageError(msg)
         with Progress() as progress:
-            found = selfcheck(Options(only=only, device=device), _told(progress))
+            found = selfcheck(Options(only=only, device=device), _show_on(progress))
         render_selfcheck(found, Console())
         if json is not None:
             write_body({"selfcheck": found.to_json()}, json)

@@ -8,12 +8,12 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE
+from oom_suite.records.selfcheck import REQUIRED_BLOCKS_PER_BYTE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from oom_suite.records.selfcheck import Seen, SelfCheck
+    from oom_suite.records.selfcheck import SelfCheck, Trial
 
 
 def render_selfcheck(found: SelfCheck, console: Console) -> None:
@@ -26,41 +26,42 @@ def render_selfcheck(found: SelfCheck, console: Console) -> None:
         num_twins = len({one.name for one in found.twins})
         num_alarms = len({one.name for one in found.false_alarms})
         _print(console, f"false alarms: {num_alarms} of {num_twins} healthy twins")
-    if found.blocks_a_byte is not None:
-        _print(console, limit_text(found.blocks_a_byte))
+    if found.blocks_per_byte is not None:
+        _print(console, limit_text(found.blocks_per_byte))
     caught = len(found.mutants) - len(found.survivors)
     verdict = "PASS" if found.is_good else "FAIL"
     score = f"{caught} of {len(found.mutants)} mutants caught, " if found.mutants else ""
     _print(console, f"{verdict} on {found.device}: {score}{found.elapsed_ms / 1000:.0f} s")
 
 
-def limit_text(blocks_a_byte: int) -> str:
+def limit_text(blocks_per_byte: int) -> str:
     """The detection limit in a sentence."""
-    required = f"required: 1 byte per {REQUIRED_BLOCKS_A_BYTE} blocks"
-    if blocks_a_byte == 0:
+    required = f"required: 1 byte per {REQUIRED_BLOCKS_PER_BYTE} blocks"
+    if blocks_per_byte == 0:
         return f"detection limit: not even 1 byte per block is caught ({required})"
-    blocks = f"{blocks_a_byte:,} blocks" if blocks_a_byte > 1 else "block"
+    blocks = f"{blocks_per_byte:,} blocks" if blocks_per_byte > 1 else "block"
     return f"detection limit: 1 byte per {blocks} ({required})"
 
 
-def wrong_text(one: Seen) -> str:
-    """What was seen where it should not have been, or missed."""
-    return false_alarm_text(one) if one.is_twin else survivor_text(one)
+def wrong_text(trial: Trial) -> str:
+    """The line for a fault that was missed, or for an alarm about a healthy step."""
+    return false_alarm_text(trial) if trial.is_twin else survivor_text(trial)
 
 
-def survivor_text(one: Seen) -> str:
-    """What got away, what it should have been called, and what was said instead."""
-    wanted = f"expected FAIL naming {' or '.join(one.expected)}"
-    named = f" naming {', '.join(one.named[:3])}" if one.named else ""
+def survivor_text(trial: Trial) -> str:
+    """Which fault was missed, what the detector should have named, and what it said instead."""
+    wanted = f"expected FAIL naming {' or '.join(trial.expected)}"
+    named = f" naming {', '.join(trial.named[:3])}" if trial.named else ""
     return (
-        f"SURVIVED {one.name} ({one.about}): {one.detector} said {one.verdict}{named}, {wanted}: "
-        f"{one.reason}"
+        f"SURVIVED {trial.name} ({trial.about}): {trial.detector} said {trial.verdict}{named}, "
+        f"{wanted}: {trial.reason}"
     )
 
 
-def false_alarm_text(one: Seen) -> str:
-    """What was said of a healthy step."""
-    return f"FALSE ALARM {one.name} ({one.about}): {one.detector} said {one.verdict}: {one.reason}"
+def false_alarm_text(trial: Trial) -> str:
+    """What a detector said of a healthy step."""
+    said = f"{trial.detector} said {trial.verdict}"
+    return f"FALSE ALARM {trial.name} ({trial.about}): {said}: {trial.reason}"
 
 
 def _print(console: Console, text: str) -> None:

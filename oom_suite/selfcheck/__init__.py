@@ -1,5 +1,18 @@
-"""The detectors, tried on planted faults and on healthy twins: what they see and miss."""
+"""The detectors, tried on planted faults and on healthy twins: what they catch and miss.
 
-from oom_suite.selfcheck.run import selfcheck
+`oom_suite.selfcheck.run` runs it. What is exported here declares faults and twins of any workload
+beside their functions.
+"""
 
-__all__ = ["selfcheck"]
+from oom_suite.selfcheck.faults.record import (
+    LAW,
+    Mutant,
+    Promised,
+    Subject,
+    Twin,
+    declared_in,
+    mutant,
+    twin,
+)
+
+__all__ = ["LAW", "Mutant", "Promised", "Subject", "Twin", "declared_in", "mutant", "twin"]

@@ -26,18 +26,17 @@ from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
 from oom_suite.safety.index_outcomes import judge as judge_indices
-from oom_suite.selfcheck.faults.record import LAW, Mutant, Promised, Twin
-from oom_suite.selfcheck.seen import seen_as
-from oom_suite.selfcheck.varied import varied
+from oom_suite.selfcheck.faults.record import LAW, Mutant
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import WORKLOADS
+from oom_suite.workloads.catalog import workload
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from oom_suite.processes.askers import InThisProcess
     from oom_suite.records import Result
     from oom_suite.records.safety import Finding, Hit
-    from oom_suite.records.selfcheck import Seen
+    from oom_suite.records.selfcheck import Trial
+    from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.selfcheck.tasks import Task
 
 SCENARIO = "issue-41962"
@@ -48,14 +47,14 @@ _NUM_STEADY_OF_A_TWIN = 24
 _ROOT = Path(__file__).parents[2]
 
 
-def tried(task: Task, here: InThisProcess) -> tuple[Seen, ...]:
-    """What each detector sees, in their order.
+def trials_of(task: Task, here: InThisProcess) -> tuple[Trial, ...]:
+    """What each detector says, in their order.
 
     Args:
         task: a fault or a twin, and the detectors.
         here: answers requests for runs in this process.
     """
-    seen = []
+    trials = []
     safety: _Safety | None = None
     for detector in task.detectors:
         began = time.monotonic()
@@ -64,59 +63,58 @@ def tried(task: Task, here: InThisProcess) -> tuple[Seen, ...]:
         else:
             safety = safety or _Safety(task)
             finding = safety.find(detector)
-            named = tuple(_named(hit, task.subject) for hit in finding.hits)
+            named = tuple(_name_of(hit, task.subject) for hit in finding.hits)
             verdict, reason = finding.verdict.value, finding.reason
         elapsed_ms = round(1000 * (time.monotonic() - began))
-        seen.append(seen_as(task.subject, detector, verdict, named, reason, elapsed_ms))
-    return tuple(seen)
+        trials.append(task.subject.trial(detector, verdict, named, reason, elapsed_ms))
+    return tuple(trials)
 
 
-def _named(hit: Hit, subject: Mutant | Twin) -> str:
-    with_place = hit.frame is not None and (isinstance(subject, Twin) or subject.places)
-    return f"{hit.kind} in {hit.frame.function}" if with_place and hit.frame else hit.kind
+def _name_of(hit: Hit, subject: Subject) -> str:
+    is_expected_bare = isinstance(subject, Mutant) and not subject.places
+    if hit.frame is None or is_expected_bare:
+        return hit.kind
+    return f"{hit.kind} in {hit.frame.function}"
 
 
-def _law(subject: Mutant | Twin, here: InThisProcess) -> tuple[str, tuple[str, ...], str]:
+def _law(subject: Subject, here: InThisProcess) -> tuple[str, tuple[str, ...], str]:
     """The verdict of the law, the functions blamed, and why."""
-    said: Result | Judgement
     try:
-        said = _promised(subject) if subject.promised else _decoding(subject, here)
+        judged = _law_of_builder(subject) if subject.promised else _law_of_step(subject, here)
     except OomSuiteError as error:
         return "INCONCLUSIVE", (), str(error)
-    return said.verdict.value, tuple(blame.function for blame in said.blame), said.reason
+    return judged.verdict.value, tuple(blame.function for blame in judged.blame), judged.reason
 
 
-def _decoding(subject: Mutant | Twin, here: InThisProcess) -> Judgement:
+def _law_of_step(subject: Subject, here: InThisProcess) -> Judgement:
     """The fitted law alone: proofs are tried on the faults of builders."""
-    workload = varied(WORKLOADS[subject.workload], subject)
+    narrow = subject.narrowed(workload(subject.workload))
     lane = LaneSpec("shadow")
-    program = SubjectProgram(subject.spelling, None, workload.builder)
+    program = SubjectProgram(subject.spelling, None, narrow.builder)
     sizes = SCENARIOS[SCENARIO].sizes
     if subject.is_stateful:
         # Forks of this process begin with what torch remembers of fake tensors here.
         here.ask(Run(replace(program, subject=_STATELESS), lane, dict(sizes)))
         _, judgement = judge_from_start(
-            lambda at: here.ask(RunAfresh(program, lane, dict(at))), workload, sizes
+            lambda at: here.ask(RunAfresh(program, lane, dict(at))), narrow, sizes
         )
         return judgement
-    return judge(
-        derive(lambda at: here.ask(Run(program, lane, dict(at))), workload, sizes), workload
-    )
+    return judge(derive(lambda at: here.ask(Run(program, lane, dict(at))), narrow, sizes), narrow)
 
 
-def _promised(subject: Mutant | Twin) -> Result:
+def _law_of_builder(subject: Subject) -> Result:
     module, _, function = subject.spelling.partition(":")
     build = getattr(importlib.import_module(module), function)
     given = subject.promised
-    assert isinstance(given, Promised)
-    says = promise(
+    assert given is not None
+    promised = promise(
         axes=given.axes,
         independent_of=given.independent_of,
         at_most=given.at_most or None,
         far=given.far,
         measure=False,
     )
-    settings = says.settings("cpu", None, DEFAULT_TIME_LIMIT_S)
+    settings = promised.settings("cpu", None, DEFAULT_TIME_LIMIT_S)
     with Session.of(settings) as session:
         runs = session.open(CallableProgram(build, _ROOT), subject.name)
         return study(runs, subject.name, settings).result
@@ -132,7 +130,7 @@ class _Safety:
     def _on(self, device: str) -> Detecting:
         subject = self._task.subject
         # A fault may show once in a hundred steps; a twin is right in every one of them.
-        num_steady = _NUM_STEADY_OF_A_TWIN if isinstance(subject, Twin) else None
+        num_steady = _NUM_STEADY_OF_A_TWIN if subject.is_twin else None
         return Detecting(
             SafetyJob(
                 subject.spelling,

@@ -10,7 +10,7 @@ import pytest
 from fixtures.processes import runs_of
 from oom_suite.allocator import peaks_of
 from oom_suite.records.safety import PROPERTIES
-from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE
+from oom_suite.records.selfcheck import REQUIRED_BLOCKS_PER_BYTE
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 from oom_suite.workloads.catalog import workload
 
@@ -127,7 +127,7 @@ def test_the_self_check_saw_everything_on_the_gpu():
     seen = SELFCHECK["selfcheck"]["seen"]
     assert {one.name for one in (*MUTANTS, *TWINS)} == {one["name"] for one in seen}
     assert all(one["is_right"] for one in seen)
-    assert SELFCHECK["selfcheck"]["blocks_a_byte"] >= REQUIRED_BLOCKS_A_BYTE
+    assert SELFCHECK["selfcheck"]["blocks_a_byte"] >= REQUIRED_BLOCKS_PER_BYTE
 
 
 def test_the_lane_was_green_and_left_nothing_out():

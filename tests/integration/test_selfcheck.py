@@ -29,7 +29,7 @@ def test_nothing_is_said_of_healthy_twins(whole):
 
 def test_the_detection_limit_is_a_byte_for_eight_blocks_or_better(whole):
     """A bitmap of the pool is seen, and much less."""
-    assert whole.blocks_a_byte >= 8
+    assert whole.blocks_per_byte >= 8
     assert whole.is_good
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.selfcheck.faults.gather import Pieces, gather, pool_rows, where_named
+from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins.rows import SCALES_BYTES, Fp8Rows, Slots
 
 if TYPE_CHECKING:
@@ -97,21 +98,25 @@ def _narrow(name: str, narrowed: Callable[[torch.Tensor], torch.Tensor]) -> type
     return Narrowed
 
 
+@mutant("addresses", "wrong-address")
 def block_times_stride_int32(**step: Any) -> None:
     """Multiplies block and stride in int32: wrong from 2 GiB on. Triton does so by default."""
     flat_gather(step, _narrow("Int32", lambda start: start.to(torch.int32)))
 
 
+@mutant("addresses", "wrong-address")
 def block_times_stride_uint32(**step: Any) -> None:
     """Multiplies block and stride in uint32: wrong from 4 GiB on."""
     flat_gather(step, _narrow("Uint32", lambda start: start % _WORD))
 
 
+@mutant("addresses", "wrong-address")
 def block_times_stride_float32(**step: Any) -> None:
     """Multiplies block and stride in float32: inexact from 16 MiB on."""
     flat_gather(step, _narrow("Float32", lambda start: start.to(torch.float32).to(torch.int64)))
 
 
+@mutant("addresses", "wrong-address")
 def slot_times_bytes_int32(**step: Any) -> None:
     """Multiplies the slot's number by the token's bytes in int32, and finds the block so."""
 
@@ -127,6 +132,7 @@ def slot_times_bytes_int32(**step: Any) -> None:
     flat_gather(step, Slotwise)
 
 
+@mutant("addresses", "wrong-address")
 def scales_in_int32(**step: Any) -> None:
     """Finds the values in int64 and their scales in int32."""
 
@@ -140,6 +146,7 @@ def scales_in_int32(**step: Any) -> None:
     flat_gather(step, Scales)
 
 
+@mutant("addresses", "wrong-address")
 def block_as_int16(**step: Any) -> None:
     """Keeps the block's number in int16: wrong from 32,768 blocks on."""
 
@@ -152,6 +159,7 @@ def block_as_int16(**step: Any) -> None:
     flat_gather(step, Short)
 
 
+@mutant("addresses", "wrong-address")
 def elements_in_int32(**step: Any) -> None:
     """Counts decoded elements in int32: wrong from 2**31 of them on."""
 
@@ -166,6 +174,7 @@ def elements_in_int32(**step: Any) -> None:
     flat_gather(step, Elements)
 
 
+@mutant("addresses", "wrong-address")
 def storage_offset_ignored(**step: Any) -> None:
     """Reads from the start of the storage that the cache is a view into."""
 
@@ -178,6 +187,7 @@ def storage_offset_ignored(**step: Any) -> None:
     flat_gather(step, FromZero)
 
 
+@mutant("addresses", "wrong-address")
 def pages_taken_as_contiguous(**step: Any) -> None:
     """Takes each block to begin where the one before ends, padding or not."""
 
@@ -188,16 +198,3 @@ def pages_taken_as_contiguous(**step: Any) -> None:
             return self.first + block * (self.block_size * (self.data_bytes + SCALES_BYTES))
 
     flat_gather(step, Dense)
-
-
-def page_stride_of_the_other_pool(**step: Any) -> None:
-    """Takes the pages of both pools to be as far apart as the window's."""
-    stride_bytes: int = step["swa_k_cache"].stride(0)
-
-    class Shared(Address):
-        """One stride for both."""
-
-        def start(self, block: torch.Tensor) -> torch.Tensor:
-            return self.first + block * stride_bytes
-
-    flat_gather(step, Shared)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.selfcheck.faults.gather import Pieces, gather, where_named
+from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 
@@ -22,11 +23,13 @@ class _DividesByNothing(RunningAttention):
         output.masked_fill_((self._sum == 0).unsqueeze(-1), torch.nan)
 
 
+@mutant("indices", "wrong-answer")
 def empty_row_is_nan(**step: Any) -> None:
-    """Divides by the sum of no weights: NaN for a request of length zero."""
+    """Divides by a sum of weights that is zero: NaN for a request of length zero."""
     gather(step, Pieces(attention=_DividesByNothing))
 
 
+@mutant("indices", "wrong-answer")
 def last_slot_excluded(**step: Any) -> None:
     """Takes the pool's last slot to be one past its end."""
 
@@ -38,6 +41,7 @@ def last_slot_excluded(**step: Any) -> None:
     gather(step, Pieces(locate=locate))
 
 
+@mutant("indices", "wrong-answer")
 def indices_taken_as_contiguous(**step: Any) -> None:
     """Reads rows of indices one behind the other, whatever their stride."""
     indices = step["swa_indices"].flatten(1)
@@ -45,6 +49,7 @@ def indices_taken_as_contiguous(**step: Any) -> None:
     token_gather_decode(**{**step, "swa_indices": dense})
 
 
+@mutant("indices", "wrong-answer")
 def indices_taken_as_int32(**step: Any) -> None:
     """Reads int64 indices as twice as many int32 ones."""
     indices = step["swa_indices"].flatten(1)

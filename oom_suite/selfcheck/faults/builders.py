@@ -1,6 +1,6 @@
 """Tensor code other than decode, with one planted fault each: what `memory_law` tests judge.
 
-Each is ``build(sizes, device)`` and gives the call; its promise stands in the catalog.
+Each is ``build(sizes, device)`` and gives the call; the decorator has its promise.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.selfcheck.faults.record import LAW, Promised, mutant, twin
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,6 +18,11 @@ _HIDDEN = 64
 _PAGE = 16
 
 
+@mutant(
+    LAW,
+    "lookup",
+    promised=Promised({"num_rows": 4096, "num_tokens": 8}, independent_of=("num_rows",)),
+)
 def gather_of_the_whole_table(sizes: Any, device: torch.device) -> Callable[[], object]:
     """An embedding lookup that widens the table before it looks up."""
     table = torch.empty(sizes.num_rows, _HIDDEN, dtype=torch.bfloat16, device=device)
@@ -27,6 +34,7 @@ def gather_of_the_whole_table(sizes: Any, device: torch.device) -> Callable[[], 
     return lookup
 
 
+@mutant(LAW, "append", promised=Promised({"num_cached": 1024}, independent_of=("num_cached",)))
 def append_by_concatenation(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A key that is appended to a cache by making the whole cache anew."""
     cache = torch.empty(sizes.num_cached, _HIDDEN, dtype=torch.bfloat16, device=device)
@@ -38,6 +46,11 @@ def append_by_concatenation(sizes: Any, device: torch.device) -> Callable[[], ob
     return append
 
 
+@mutant(
+    LAW,
+    "reorder",
+    promised=Promised({"num_blocks": 512, "num_beams": 4}, independent_of=("num_blocks",)),
+)
 def reorder_by_copy(sizes: Any, device: torch.device) -> Callable[[], object]:
     """Beams that are reordered by copying their caches, not their block tables."""
     cache = torch.empty(sizes.num_blocks, _PAGE, _HIDDEN, dtype=torch.bfloat16, device=device)
@@ -50,6 +63,15 @@ def reorder_by_copy(sizes: Any, device: torch.device) -> Callable[[], object]:
     return reorder
 
 
+@mutant(
+    LAW,
+    "loss",
+    promised=Promised(
+        {"num_tokens": 1024, "vocabulary": 512},
+        independent_of=("num_tokens",),
+        far={"num_tokens": (256, 4096)},
+    ),
+)
 def logits_of_every_token(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A cross-entropy in chunks whose logits are made at once for all tokens."""
     hidden = torch.zeros(sizes.num_tokens, _HIDDEN, device=device)
@@ -65,6 +87,13 @@ def logits_of_every_token(sizes: Any, device: torch.device) -> Callable[[], obje
     return loss
 
 
+@mutant(
+    LAW,
+    "dispatch",
+    promised=Promised(
+        {"num_tokens": 64, "num_experts": 8}, at_most="(num_tokens + 16*num_experts) * 256"
+    ),
+)
 def every_expert_for_every_token(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A dispatch that lays out room for every token at every expert."""
     hidden = torch.zeros(sizes.num_tokens, _HIDDEN, device=device)
@@ -75,6 +104,7 @@ def every_expert_for_every_token(sizes: Any, device: torch.device) -> Callable[[
     return dispatch
 
 
+@mutant(LAW, "attend", promised=Promised({"num_tokens": 512}, at_most="num_tokens*64*4 + 1MiB"))
 def scores_of_all_pairs(sizes: Any, device: torch.device) -> Callable[[], object]:
     """Attention in chunks of queries over a mask of all pairs."""
     q = torch.zeros(sizes.num_tokens, _HIDDEN, device=device)
@@ -90,6 +120,11 @@ def scores_of_all_pairs(sizes: Any, device: torch.device) -> Callable[[], object
     return attend
 
 
+@mutant(
+    LAW,
+    "take",
+    promised=Promised({"num_blocks": 4096, "num_tokens": 4}, independent_of=("num_blocks",)),
+)
 def bitmap_of_pages(sizes: Any, device: torch.device) -> Callable[[], object]:
     """An allocator of pages that copies its bitmap at each step."""
     free = torch.zeros((sizes.num_blocks + 7) // 8, dtype=torch.uint8, device=device)
@@ -102,22 +137,31 @@ def bitmap_of_pages(sizes: Any, device: torch.device) -> Callable[[], object]:
     return take
 
 
+@twin(promised=Promised({"num_rows": 4096, "num_tokens": 8}, independent_of=("num_rows",)))
 def gathered_by_index_select(sizes: Any, device: torch.device) -> Callable[[], object]:
-    """Healthy: an embedding lookup that widens what it looked up."""
+    """An embedding lookup that widens only what it looked up."""
     table = torch.empty(sizes.num_rows, _HIDDEN, dtype=torch.bfloat16, device=device)
     rows = torch.zeros(sizes.num_tokens, dtype=torch.int64, device=device)
     return lambda: table.index_select(0, rows).to(torch.float32)
 
 
+@twin(promised=Promised({"num_cached": 1024}, independent_of=("num_cached",)))
 def appended_in_place(sizes: Any, device: torch.device) -> Callable[[], object]:
-    """Healthy: a key that is written where there is room for it."""
+    """A key that is written where there is room for it."""
     cache = torch.empty(sizes.num_cached, _HIDDEN, dtype=torch.bfloat16, device=device)
     key = torch.empty(1, _HIDDEN, dtype=torch.bfloat16, device=device)
     return lambda: cache[-1:].copy_(key)
 
 
+@twin(
+    promised=Promised(
+        {"num_tokens": 1024, "vocabulary": 512},
+        independent_of=("num_tokens",),
+        far={"num_tokens": (256, 4096)},
+    )
+)
 def logits_in_chunks(sizes: Any, device: torch.device) -> Callable[[], object]:
-    """Healthy: a cross-entropy whose logits are made and dropped chunk by chunk."""
+    """A cross-entropy whose logits are made and dropped chunk by chunk."""
     hidden = torch.zeros(sizes.num_tokens, _HIDDEN, device=device)
     head = torch.zeros(_HIDDEN, sizes.vocabulary, device=device)
 
@@ -130,8 +174,13 @@ def logits_in_chunks(sizes: Any, device: torch.device) -> Callable[[], object]:
     return loss
 
 
+@twin(
+    promised=Promised(
+        {"num_tokens": 64, "num_experts": 8}, at_most="(num_tokens + 16*num_experts) * 256"
+    )
+)
 def padded_for_its_experts(sizes: Any, device: torch.device) -> Callable[[], object]:
-    """Healthy: a dispatch whose rows are padded to a tile of 16 for each expert."""
+    """A dispatch whose rows are padded to a tile of 16 for each expert."""
     hidden = torch.zeros(sizes.num_tokens, _HIDDEN, device=device)
 
     def dispatch() -> torch.Tensor:

@@ -7,9 +7,14 @@ from typing import Any
 import torch
 
 from oom_suite.selfcheck.faults.gather import parts_of, where_named
+from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 
+_SHAPE, _SYNC, _COPY = "data-dependent-shape", "host-sync", "host-copy"
+_REFUSED = "capture-refused"
 
+
+@mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def unique_blocks(**step: Any) -> None:
     """Makes the blocks named unique: as many as the data says."""
     for part in parts_of(step):
@@ -17,6 +22,7 @@ def unique_blocks(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def nonzero_entries(**step: Any) -> None:
     """Lists the entries that count: as many as the data says."""
     for part in parts_of(step):
@@ -24,6 +30,7 @@ def nonzero_entries(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def boolean_mask(**step: Any) -> None:
     """Selects by a mask: as many as the data says."""
     indices = step["swa_indices"]
@@ -31,6 +38,7 @@ def boolean_mask(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def masked_select(**step: Any) -> None:
     """Selects by a mask, by the operator of that name."""
     indices = step["swa_indices"]
@@ -38,6 +46,7 @@ def masked_select(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _SYNC, _REFUSED)
 def loop_bound_by_item(**step: Any) -> None:
     """Reads the longest length on the host, and narrows the indices to it."""
     longest = step["swa_lens"].max().item() if step["swa_lens"].numel() else 0
@@ -45,18 +54,21 @@ def loop_bound_by_item(**step: Any) -> None:
     token_gather_decode(**{**step, "swa_indices": step["swa_indices"][..., :width]})
 
 
+@mutant("capture", _COPY, _SYNC, _REFUSED)
 def lens_to_the_host(**step: Any) -> None:
     """Copies the lens to the host."""
     step["swa_lens"].cpu()
     token_gather_decode(**step)
 
 
+@mutant("capture", _COPY, _SYNC, _REFUSED)
 def lens_as_list(**step: Any) -> None:
     """Turns the lens into a list."""
     sum(step["swa_lens"].tolist())
     token_gather_decode(**step)
 
 
+@mutant("capture", _SYNC, _REFUSED)
 def branch_on_a_tensor(**step: Any) -> None:
     """Branches on whether anything is padded."""
     if (step["swa_indices"] < 0).any():
@@ -64,12 +76,14 @@ def branch_on_a_tensor(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _SYNC, _REFUSED)
 def assertion_on_a_tensor(**step: Any) -> None:
     """Asserts of the lens that they are no negative number."""
     assert (step["swa_lens"] >= 0).all()
     token_gather_decode(**step)
 
 
+@mutant("capture", _COPY, _SYNC, _SHAPE, _REFUSED)
 def printed_tensor(**step: Any) -> None:
     """Makes a text of the lens for a log that nobody reads."""
     text = f"lens: {step['swa_lens']}"
@@ -77,6 +91,7 @@ def printed_tensor(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _COPY, _SYNC, _REFUSED)
 def literal_on_the_device(**step: Any) -> None:
     """Makes a tensor from a list of Python numbers on the device."""
     q = step["q"]
@@ -84,6 +99,7 @@ def literal_on_the_device(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def repeat_by_lens(**step: Any) -> None:
     """Repeats each request as often as its length says."""
     lens = step["swa_lens"]
@@ -92,12 +108,14 @@ def repeat_by_lens(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("capture", _SYNC, _REFUSED)
 def equal_on_the_host(**step: Any) -> None:
     """Asks whether two tensors are equal."""
     torch.equal(step["swa_lens"], step["swa_lens"].clamp_min(0))
     token_gather_decode(**step)
 
 
+@mutant("capture", _SYNC, _REFUSED)
 def sink_as_a_number(**step: Any) -> None:
     """Reads the first head's sink as a Python number."""
     if step["attn_sink"] is not None:

@@ -7,19 +7,24 @@ from typing import Any
 
 import torch
 
+from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
+
+_creeps = functools.partial(mutant, "creep", is_stateful=True)
 
 _KEPT: list[Any] = []
 _BY_NUMBER: dict[int, torch.Tensor] = {}
 _STATE: dict[str, torch.Tensor] = {}
 
 
+@_creeps("leaked-reference")
 def outputs_kept(**step: Any) -> None:
     """Keeps a copy of every result."""
     token_gather_decode(**step)
     _KEPT.append(step["output"].clone())
 
 
+@_creeps("leaked-reference")
 def view_of_a_row_kept(**step: Any) -> None:
     """Keeps one row of a copy, and with it all of the copy."""
     token_gather_decode(**step)
@@ -27,6 +32,7 @@ def view_of_a_row_kept(**step: Any) -> None:
     _KEPT.append(copy[0, 0])
 
 
+@_creeps("grows-each-step")
 def workspace_regrown(**step: Any) -> None:
     """A workspace that is made a little larger at each step."""
     before = _STATE.get("workspace")
@@ -36,6 +42,7 @@ def workspace_regrown(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@_creeps("leaked-reference")
 def cache_without_eviction(**step: Any) -> None:
     """Scratch for the step's number, looked up by a number that never comes again."""
     q = step["q"]
@@ -54,6 +61,7 @@ class _Pass:
         self.passes = _KEPT
 
 
+@_creeps("leaked-reference")
 def reference_cycle(**step: Any) -> None:
     """State that refers to itself and is kept in a list besides."""
     q = step["q"]
@@ -63,6 +71,7 @@ def reference_cycle(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@_creeps("leaked-reference")
 def closure_kept(**step: Any) -> None:
     """A function for later that holds the step's scratch."""
     q = step["q"]
@@ -80,12 +89,14 @@ def _scaled(output: torch.Tensor) -> torch.Tensor:
     return output.to(torch.float32)
 
 
+@_creeps("leaked-reference", places=("_scaled",))
 def cached_by_tensor(**step: Any) -> None:
     """A function of a tensor is cached, though no tensor comes twice."""
     token_gather_decode(**step)
     _scaled(step["output"].view_as(step["output"]))
 
 
+@_creeps("grows-each-step")
 def history_of_lens(**step: Any) -> None:
     """All lens ever seen, in one tensor that grows by a batch each step."""
     lens = step["swa_lens"]
@@ -94,6 +105,7 @@ def history_of_lens(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@_creeps("leaked-reference")
 def default_argument(*, seen: list[torch.Tensor] = [], **step: Any) -> None:  # noqa: B006 - the fault
     """A default argument that collects the step's scratch."""
     q = step["q"]
@@ -101,6 +113,7 @@ def default_argument(*, seen: list[torch.Tensor] = [], **step: Any) -> None:  # 
     token_gather_decode(**step)
 
 
+@_creeps("leaked-reference")
 def error_kept(**step: Any) -> None:
     """An error that was handled is kept, and through its traceback the frame's tensors."""
     q = step["q"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 from oom_suite.workloads.sparse_mla.builtins.rows import Fp8Rows, locate, pool_reads
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead, Slots
+
+
+def decode_holding(step: Mapping[str, Any], *held: object) -> None:
+    """A healthy step while these tensors are alive."""
+    token_gather_decode(**step)
+    del held
+
 
 POOL_ARGUMENTS = (
     "swa_k_cache",

@@ -1,6 +1,6 @@
-"""Steps that grow by one byte for so many blocks: how small a growth a detector still sees.
+"""Steps that grow by one byte for so many blocks: how small a growth a detector still catches.
 
-``one_byte_for_8_blocks`` and its like exist for every number.
+There is one for every number of blocks: ``one_byte_for_8_blocks`` and so on.
 """
 
 from __future__ import annotations
@@ -10,12 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
+from oom_suite.records.selfcheck import LIMIT_GROUP
+from oom_suite.selfcheck.faults.gather import decode_holding
+from oom_suite.selfcheck.faults.record import LAW, Mutant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAME = re.compile(r"one_byte_for_([1-9]\d*)_blocks")
+
+
+def growth_of(num_blocks: int) -> Mutant:
+    """What is known of the step that grows by one byte for so many blocks."""
+    return Mutant(
+        spelling=f"{__name__}:one_byte_for_{num_blocks}_blocks",
+        group=LIMIT_GROUP,
+        about=f"one byte per {num_blocks:,} blocks",
+        workload="decode-swa",
+        along=(),
+        detector=LAW,
+        expected=("growing",),
+    )
 
 
 def __getattr__(name: str) -> Callable[..., None]:
@@ -31,8 +46,7 @@ def __getattr__(name: str) -> Callable[..., None]:
 
     def growing(**step: Any) -> None:
         pool = step["swa_k_cache"]
-        state = torch.zeros(pool.shape[0] // num_blocks, dtype=torch.uint8, device=pool.device)
-        token_gather_decode(**step)
-        del state
+        num_bytes = pool.shape[0] // num_blocks
+        decode_holding(step, torch.zeros(num_bytes, dtype=torch.uint8, device=pool.device))
 
     return growing

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.selfcheck.faults.gather import Pieces, gather, where_named
+from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 from oom_suite.workloads.sparse_mla.builtins.rows import VALUES_PER_SCALE, Fp8Rows
@@ -24,21 +25,25 @@ class _InBf16(RunningAttention):
             self._weighted = self._weighted.to(torch.bfloat16).to(torch.float32)
 
 
+@mutant("precision", "wrong-answer")
 def sums_in_bf16(**step: Any) -> None:
     """Keeps the weighted sum in bf16."""
     gather(step, Pieces(attention=_InBf16))
 
 
+@mutant("precision", "wrong-answer")
 def scale_of_nope_alone(**step: Any) -> None:
     """Scales the logits by the dimension without rope."""
     token_gather_decode(**{**step, "scale": step["nope_head_dim"] ** -0.5})
 
 
+@mutant("precision", "wrong-answer")
 def sink_missing(**step: Any) -> None:
     """Leaves the sink out of the softmax."""
     token_gather_decode(**{**step, "attn_sink": None})
 
 
+@mutant("precision", "wrong-answer")
 def sink_of_the_neighbour(**step: Any) -> None:
     """Gives each head the sink of the next one."""
     sink = step["attn_sink"]
@@ -46,12 +51,14 @@ def sink_of_the_neighbour(**step: Any) -> None:
     token_gather_decode(**{**step, "attn_sink": moved})
 
 
+@mutant("precision", "wrong-answer")
 def fnuz_read_as_fn(*, fp8_dtype: torch.dtype = torch.float8_e4m3fn, **step: Any) -> None:
     """Reads MI300's own fp8 as e4m3fn: every value twice as large."""
     del fp8_dtype
     token_gather_decode(**step)
 
 
+@mutant("precision", "wrong-answer")
 def fn_read_as_fnuz(*, fp8_dtype: torch.dtype = torch.float8_e4m3fn, **step: Any) -> None:
     """Reads e4m3fn as MI300's own fp8: every value half as large."""
     del fp8_dtype
@@ -70,6 +77,7 @@ class _NextScale(Fp8Rows):
         return Fp8Rows(self.data, rolled, self.nope_head_dim, self.fp8_dtype).decode(dtype)
 
 
+@mutant("precision", "wrong-answer")
 def scale_of_the_neighbour_tile(**step: Any) -> None:
     """Gives each tile of 64 values the scale of another."""
 
@@ -80,6 +88,7 @@ def scale_of_the_neighbour_tile(**step: Any) -> None:
     gather(step, Pieces(values=values))
 
 
+@mutant("precision", "wrong-answer")
 def last_tile_unscaled(**step: Any) -> None:
     """Scales six of the seven tiles."""
 
@@ -91,23 +100,7 @@ def last_tile_unscaled(**step: Any) -> None:
     gather(step, Pieces(values=values))
 
 
-class _Unshifted(RunningAttention):
-    """Exponentials of the logits as they are."""
-
-    @staticmethod
-    def _finite(largest: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(largest)
-
-    def add(self, keys: torch.Tensor, counts: torch.Tensor) -> None:
-        super().add(keys, counts)
-        self._largest.zero_()
-
-
-def softmax_unshifted(**step: Any) -> None:
-    """Takes no largest logit off before the exponential."""
-    gather(step, Pieces(attention=_Unshifted))
-
-
+@mutant("precision", "wrong-answer")
 def padding_attended(**step: Any) -> None:
     """Attends to slot 0 wherever an entry is padding."""
 
@@ -119,6 +112,7 @@ def padding_attended(**step: Any) -> None:
     gather(step, Pieces(locate=locate))
 
 
+@mutant("precision", "wrong-answer")
 def lens_ignored(**step: Any) -> None:
     """Attends to every entry that is no padding, whatever the length."""
 
@@ -129,6 +123,7 @@ def lens_ignored(**step: Any) -> None:
     gather(step, Pieces(locate=locate))
 
 
+@mutant("precision", "wrong-answer")
 def last_entry_missed(**step: Any) -> None:
     """Stops one entry before the row's length."""
 
@@ -147,6 +142,7 @@ class _NopeAlone(RunningAttention):
         super().__init__(without, scale)
 
 
+@mutant("precision", "wrong-answer")
 def rope_left_out(**step: Any) -> None:
     """Leaves the rope values out of the logits."""
     gather(step, Pieces(attention=_NopeAlone))
@@ -163,6 +159,7 @@ class _NoRescale(RunningAttention):
         self._sum += torch.where(before > 0, before * (1 - keep), 0.0)
 
 
+@mutant("precision", "wrong-answer")
 def sum_not_rescaled(**step: Any) -> None:
     """Does not rescale the sum of weights when the second pool has the larger logit."""
     gather(step, Pieces(attention=_NoRescale))

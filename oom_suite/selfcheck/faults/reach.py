@@ -20,6 +20,7 @@ from oom_suite.selfcheck.faults.gather import (
     values_of,
     where_named,
 )
+from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 from oom_suite.workloads.sparse_mla.builtins.rows import Slots
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from oom_suite.workloads.sparse_mla.builtins.rows import Fp8Rows, PoolRead
 
+_TOKEN, _BLOCK = "reads-unreferenced-token", "reads-unreferenced-block"
 _TILE = 4
 
 
@@ -46,6 +48,7 @@ def _at(pool: Fp8Rows, block: torch.Tensor, offset: torch.Tensor) -> torch.Tenso
     return pool.at(block, offset).decode(torch.float32)
 
 
+@mutant("reads", _TOKEN)
 def next_token(**step: Any) -> None:
     """Reads the token behind each one named."""
 
@@ -56,15 +59,16 @@ def next_token(**step: Any) -> None:
     gather(step, _beside(others))
 
 
+@mutant("reads", _TOKEN)
 def token_before(**step: Any) -> None:
     """Reads the token before each one named."""
+    gather(
+        step,
+        _beside(lambda pool, slots: _at(pool, slots.block, (slots.offset - 1).clamp_min_(0))),
+    )
 
-    def others(pool: Fp8Rows, slots: Slots) -> torch.Tensor:
-        return _at(pool, slots.block, (slots.offset - 1).clamp_min_(0))
 
-    gather(step, _beside(others))
-
-
+@mutant("reads", _TOKEN)
 def whole_tile(**step: Any) -> None:
     """Reads the four tokens of the tile that each one named lies in."""
 
@@ -80,6 +84,7 @@ def whole_tile(**step: Any) -> None:
     gather(step, _beside(others))
 
 
+@mutant("reads", _BLOCK, _TOKEN, about_two_pools=True)
 def next_block(**step: Any) -> None:
     """Reads the same token of the next block."""
 
@@ -90,15 +95,22 @@ def next_block(**step: Any) -> None:
     gather(step, _beside(others))
 
 
+@mutant("reads", _TOKEN)
 def whole_block(**step: Any) -> None:
     """Reads every token of the blocks named."""
-
-    def others(pool: Fp8Rows, slots: Slots) -> torch.Tensor:
-        return pool.at(slots.block).decode(torch.float32).sum(dim=2)
-
-    gather(step, _beside(others))
+    gather(step, _beside(lambda pool, slots: pool.at(slots.block).decode(torch.float32).sum(dim=2)))
 
 
+class _Unmasked(RunningAttention):
+    """Keys that do not count keep their values, with a weight of zero."""
+
+    def add(self, keys: torch.Tensor, counts: torch.Tensor) -> None:
+        ignored = keys.masked_fill(counts.unsqueeze(-1), 0.0)
+        super().add(keys, counts)
+        self._weighted.add_(ignored.sum(dim=1, keepdim=True).mul_(0.0))
+
+
+@mutant("reads", _BLOCK, _TOKEN)
 def behind_lens(**step: Any) -> None:
     """Reads the entries that stand behind the row's length."""
 
@@ -108,17 +120,10 @@ def behind_lens(**step: Any) -> None:
         block_size = part.pool.shape[1]
         return Slots(named // block_size, named % block_size, slots.counts)
 
-    class Unmasked(RunningAttention):
-        """Keys that do not count keep their values, with a weight of zero."""
-
-        def add(self, keys: torch.Tensor, counts: torch.Tensor) -> None:
-            ignored = keys.masked_fill(counts.unsqueeze(-1), 0.0)
-            super().add(keys, counts)
-            self._weighted.add_(ignored.sum(dim=1, keepdim=True).mul_(0.0))
-
-    gather(step, Pieces(locate=locate, attention=Unmasked))
+    gather(step, Pieces(locate=locate, attention=_Unmasked))
 
 
+@mutant("reads", _BLOCK, _TOKEN, about_two_pools=True)
 def padding_wraps_around(**step: Any) -> None:
     """Reads for `-1` what Python says it means: the last token of the pool."""
 
@@ -129,17 +134,10 @@ def padding_wraps_around(**step: Any) -> None:
         named = torch.where(named < 0, last, slots.block * part.pool.shape[1] + slots.offset)
         return Slots(named // part.pool.shape[1], named % part.pool.shape[1], slots.counts)
 
-    class Unmasked(RunningAttention):
-        """Keys that do not count keep their values, with a weight of zero."""
-
-        def add(self, keys: torch.Tensor, counts: torch.Tensor) -> None:
-            ignored = keys.masked_fill(counts.unsqueeze(-1), 0.0)
-            super().add(keys, counts)
-            self._weighted.add_(ignored.sum(dim=1, keepdim=True).mul_(0.0))
-
-    gather(step, Pieces(locate=locate, attention=Unmasked))
+    gather(step, Pieces(locate=locate, attention=_Unmasked))
 
 
+@mutant("reads", "reads-pad-byte")
 def scale_padding(**step: Any) -> None:
     """Reads the padding byte behind a token's seven scales."""
 
@@ -150,6 +148,7 @@ def scale_padding(**step: Any) -> None:
     gather(step, _beside(others))
 
 
+@mutant("reads", _BLOCK, _TOKEN, about_two_pools=True)
 def last_block_always(**step: Any) -> None:
     """Reads the last block of the pool whatever is named, as a grid rounded up does."""
 
@@ -160,6 +159,7 @@ def last_block_always(**step: Any) -> None:
     gather(step, _beside(others))
 
 
+@mutant("reads", _BLOCK, _TOKEN)
 def neighbours_laundered(**step: Any) -> None:
     """Lets the whole block set the softmax's shift, its NaN replaced by zero."""
 
@@ -185,6 +185,7 @@ def neighbours_laundered(**step: Any) -> None:
     gather(step, Pieces(rows=rows, attention=Shifted))
 
 
+@mutant("reads", "reads-uninitialised-memory")
 def unwritten_scratch(**step: Any) -> None:
     """Adds a scratch buffer that nobody wrote, with a weight of zero."""
 
@@ -195,28 +196,34 @@ def unwritten_scratch(**step: Any) -> None:
     gather(step, _beside(others))
 
 
+def _decoded(step: dict[str, Any]) -> torch.Tensor:
+    """The right result, in a tensor of its own."""
+    result = torch.empty_like(step["output"])
+    token_gather_decode(**{**step, "output": result})
+    return result
+
+
+@mutant("writes", "leaves-output-unwritten")
 def empty_row_unwritten(**step: Any) -> None:
     """Leaves the rows without any counting entry as they were."""
-    output = step["output"]
-    result = torch.empty_like(output)
-    token_gather_decode(**{**step, "output": result})
+    output, result = step["output"], _decoded(step)
     counts = torch.zeros(output.shape[0], dtype=torch.bool, device=output.device)
     for part in parts_of(step):
         counts |= where_named(part).counts.any(dim=1)
     output.copy_(torch.where(counts[:, None, None], result, output))
 
 
+@mutant("writes", "leaves-output-unwritten")
 def last_row_unwritten(**step: Any) -> None:
     """Leaves the last row as it was."""
-    result = torch.empty_like(step["output"])
-    token_gather_decode(**{**step, "output": result})
+    result = _decoded(step)
     step["output"][:-1].copy_(result[:-1])
 
 
+@mutant("writes", "leaves-output-unwritten")
 def last_value_unwritten(**step: Any) -> None:
     """Leaves the last value of each row as it was."""
-    result = torch.empty_like(step["output"])
-    token_gather_decode(**{**step, "output": result})
+    result = _decoded(step)
     step["output"][..., :-1].copy_(result[..., :-1])
 
 
@@ -228,24 +235,28 @@ def _stored(output: torch.Tensor, first: int, num_values: int) -> None:
         output.as_strided((num_values,), (1,), start).zero_()
 
 
+@mutant("writes", "writes-outside")
 def one_value_past_output(**step: Any) -> None:
     """Writes one value behind the end of the output."""
     token_gather_decode(**step)
     _stored(step["output"], step["output"].numel(), 1)
 
 
+@mutant("writes", "writes-outside")
 def one_row_past_output(**step: Any) -> None:
     """Writes a row behind the end of the output, as a grid rounded up does."""
     token_gather_decode(**step)
     _stored(step["output"], step["output"].numel(), step["output"].shape[-1])
 
 
+@mutant("writes", "writes-outside")
 def one_value_before_output(**step: Any) -> None:
     """Writes one value before the start of the output."""
     token_gather_decode(**step)
     _stored(step["output"], -1, 1)
 
 
+@mutant("writes", "writes-cache")
 def scale_normalised(**step: Any) -> None:
     """Writes into the cache: the padding byte of the first token's scales becomes zero."""
     part = parts_of(step)[0]
@@ -253,12 +264,14 @@ def scale_normalised(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("writes", "writes-cache")
 def padding_writes_block_zero(**step: Any) -> None:
     """Writes into the cache: block 0 gets a mark for what padding points at."""
     step["swa_k_cache"][0, 0, :1].zero_()
     token_gather_decode(**step)
 
 
+@mutant("writes", "writes-cache")
 def cache_marked_as_read(**step: Any) -> None:
     """Writes into the cache: the tokens named lose their scales' padding byte."""
     for part in parts_of(step):
@@ -267,24 +280,28 @@ def cache_marked_as_read(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@mutant("writes", "writes-input")
 def indices_clamped_in_place(**step: Any) -> None:
     """Writes into the indices: `-1` becomes 0, after the lengths have been shortened for it."""
     token_gather_decode(**step)
     step["swa_indices"].clamp_min_(0)
 
 
+@mutant("writes", "writes-input")
 def lens_in_place(**step: Any) -> None:
     """Writes into the lens: they are what was left to read, zero at the end."""
     token_gather_decode(**step)
     step["swa_lens"].zero_()
 
 
+@mutant("writes", "writes-input")
 def query_scaled_in_place(**step: Any) -> None:
     """Writes into the queries: they are scaled by a power of two where they lie."""
     step["q"].mul_(0.5)
     token_gather_decode(**{**step, "scale": step["scale"] * 2.0})
 
 
+@mutant("writes", "writes-input")
 def sink_in_place(**step: Any) -> None:
     """Writes into the sink: it is left as its exponential."""
     token_gather_decode(**step)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from oom_suite.selfcheck.faults.addresses import Address, flat_gather
 from oom_suite.selfcheck.faults.gather import (
     Pieces,
+    decode_holding,
     gather,
     parts_of,
     pool_rows,
@@ -16,50 +17,47 @@ from oom_suite.selfcheck.faults.gather import (
     values_of,
     where_named,
 )
+from oom_suite.selfcheck.faults.record import twin
+from oom_suite.selfcheck.faults.twin_pieces import (
+    KeysInHalves,
+    RowByRow,
+    TwoPasses,
+    clamped_slots,
+    power_of_two,
+    rows_by_flat_index,
+    slot_numbers,
+    some_tokens,
+    sorted_slots,
+    values_by_exponent,
+)
 from oom_suite.workloads.sparse_mla.builtins import streaming_decode, token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
-from oom_suite.workloads.sparse_mla.builtins.rows import Fp8Rows, Slots
+from oom_suite.workloads.sparse_mla.builtins.rows import Slots
 
-if TYPE_CHECKING:
-    from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
+# What a twin's memory can depend on beside the pools; no other axis is varied for its law.
+_BATCH = ("num_tokens",)
+_QUERIES = ("num_tokens", "num_heads")
+_ENTRIES = ("num_tokens", "swa_topk")
+_COMPRESSED_ENTRIES = ("num_tokens", "extra_topk")
+_LOGITS = (*_QUERIES, "extra_topk")
 
 _WORKSPACE_BYTES = 1 << 20
 _KEPT: dict[str, torch.Tensor] = {}
-_ROWS = ("q", "topk_indices", "topk_lens", "swa_indices", "swa_lens", "output")
 
 
-def _power_of_two(value: int) -> int:
-    return 1 << (value - 1).bit_length() if value > 1 else 1
-
-
-def _rows(step: dict[str, Any], rows: Any) -> dict[str, Any]:
-    """The step of some of the tokens; views where `rows` is a slice."""
-    return {
-        name: value[rows] if name in _ROWS and value is not None else value
-        for name, value in step.items()
-    }
-
-
+@twin(along=_ENTRIES)
 def in_chunks(**step: Any) -> None:
     """Reads its entries in chunks."""
     streaming_decode(**step)
 
 
-class _RowByRow(RunningAttention):
-    """The result is written one row after the other."""
-
-    def finish(self, attn_sink: torch.Tensor | None, output: torch.Tensor) -> None:
-        result = torch.empty_like(output)
-        super().finish(attn_sink, result)
-        for token in range(output.shape[0]):
-            output[token] = result[token]
-
-
+@twin(along=_BATCH)
 def row_by_row(**step: Any) -> None:
     """Writes the result one row after the other."""
-    gather(step, Pieces(attention=_RowByRow))
+    gather(step, Pieces(attention=RowByRow))
 
 
+@twin(along=_QUERIES)
 def heads_in_two_halves(**step: Any) -> None:
     """Attends with half of the heads at a time, to keys that are gathered each time."""
     sink, middle = step["attn_sink"], step["q"].shape[1] // 2
@@ -74,21 +72,24 @@ def heads_in_two_halves(**step: Any) -> None:
         )
 
 
+@twin(along=_BATCH)
 def halves_of_the_batch(**step: Any) -> None:
     """Decodes the second half of the batch before the first."""
     middle = step["q"].shape[0] // 2
-    token_gather_decode(**_rows(step, slice(middle, None)))
-    token_gather_decode(**_rows(step, slice(None, middle)))
+    token_gather_decode(**some_tokens(step, slice(middle, None)))
+    token_gather_decode(**some_tokens(step, slice(None, middle)))
 
 
+@twin(along=_BATCH)
 def reversed_batch(**step: Any) -> None:
     """Decodes the batch in reverse order."""
     order = torch.arange(step["q"].shape[0] - 1, -1, -1, device=step["q"].device)
-    turned = _rows(step, order)
+    turned = some_tokens(step, order)
     token_gather_decode(**turned)
     step["output"].index_copy_(0, order, turned["output"])
 
 
+@twin(about_two_pools=True, along=_BATCH, is_stateful=True)
 def workspace_in_a_global(**step: Any) -> None:
     """A workspace of constant size that is made once."""
     q = step["q"]
@@ -100,34 +101,35 @@ def workspace_in_a_global(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@twin(about_two_pools=True, along=_BATCH, is_stateful=True)
 def workspace_that_settles(**step: Any) -> None:
     """A workspace that doubles with the batch, and is then large enough."""
     q = step["q"]
-    wanted = _power_of_two(max(128, q.shape[0])) * 1024
+    wanted = power_of_two(max(128, q.shape[0])) * 1024
     kept = _KEPT.get("settling")
     if kept is None or kept.device != q.device or kept.shape[0] < wanted:
         _KEPT["settling"] = torch.empty(wanted, dtype=torch.uint8, device=q.device)
     token_gather_decode(**step)
 
 
+@twin(along=_BATCH)
 def more_than_needed(**step: Any) -> None:
     """A buffer of 16 MiB of which nothing is used."""
     q = step["q"]
-    spare = torch.empty(16 << 20, dtype=torch.uint8, device=q.device)
-    token_gather_decode(**step)
-    del spare
+    decode_holding(step, torch.empty(16 << 20, dtype=torch.uint8, device=q.device))
 
 
+@twin(along=_ENTRIES)
 def padded_to_a_power_of_two(**step: Any) -> None:
     """Room for the entries named, padded to a power of two."""
     room = []
     for part in parts_of(step):
-        named = _power_of_two(part.indices.numel())
+        named = power_of_two(part.indices.numel())
         room.append(torch.empty((named, 584), dtype=torch.uint8, device=part.pool.device))
-    token_gather_decode(**step)
-    del room
+    decode_holding(step, room)
 
 
+@twin(along=_QUERIES)
 def batch_padded_to_sixteen(**step: Any) -> None:
     """Queries of a batch padded to a multiple of 16."""
     q = step["q"]
@@ -136,18 +138,21 @@ def batch_padded_to_sixteen(**step: Any) -> None:
     token_gather_decode(**{**step, "q": padded[: q.shape[0]]})
 
 
+@twin(along=_QUERIES)
 def clone_of_queries(**step: Any) -> None:
     """Works on a copy of the queries."""
     token_gather_decode(**{**step, "q": step["q"].clone()})
 
 
+@twin(along=_QUERIES)
 def queries_in_float32(**step: Any) -> None:
-    """Widens the queries first."""
+    """Widens the queries to float32 first."""
     token_gather_decode(**{**step, "q": step["q"].to(torch.float32)})
 
 
+@twin(along=_ENTRIES)
 def indices_as_int64(**step: Any) -> None:
-    """Widens the indices first."""
+    """Widens the indices to int64 first."""
     topk = step["topk_indices"]
     wide = {
         "swa_indices": step["swa_indices"].to(torch.int64),
@@ -156,23 +161,20 @@ def indices_as_int64(**step: Any) -> None:
     token_gather_decode(**{**step, **wide})
 
 
+@twin(along=_ENTRIES)
 def indices_cloned_and_clamped(**step: Any) -> None:
-    """Clamps a copy of the indices, and shortens nothing: padding is masked by the original."""
-
-    def locate(part: PoolRead) -> Slots:
-        counts = where_named(part).counts
-        named = part.indices.clone().clamp_min_(0).to(torch.int64) * counts
-        return Slots(named // part.pool.shape[1], named % part.pool.shape[1], counts)
-
-    gather(step, Pieces(locate=locate))
+    """Clamps a copy of the indices; padding is masked by the original."""
+    gather(step, Pieces(locate=clamped_slots))
 
 
+@twin(along=_QUERIES)
 def output_written_twice(**step: Any) -> None:
     """Zeroes the output, then writes it."""
     step["output"].zero_()
     token_gather_decode(**step)
 
 
+@twin(along=_QUERIES)
 def output_by_copy(**step: Any) -> None:
     """Writes into a buffer of its own, and copies that."""
     result = torch.empty_like(step["output"])
@@ -180,6 +182,7 @@ def output_by_copy(**step: Any) -> None:
     step["output"].copy_(result)
 
 
+@twin(along=_QUERIES)
 def view_into_a_larger_buffer(**step: Any) -> None:
     """Writes into the middle of a buffer of its own, and copies that."""
     output = step["output"]
@@ -188,11 +191,13 @@ def view_into_a_larger_buffer(**step: Any) -> None:
     output.copy_(room[1:-1])
 
 
+@twin(along=_ENTRIES)
 def flat_addresses(**step: Any) -> None:
     """Reads the pool as flat bytes, at addresses in int64."""
     flat_gather(step, Address)
 
 
+@twin(along=_BATCH)
 def strided_view(**step: Any) -> None:
     """Reads a view of the pool that as_strided made."""
     pool = step["swa_k_cache"]
@@ -200,27 +205,19 @@ def strided_view(**step: Any) -> None:
     token_gather_decode(**{**step, "swa_k_cache": again})
 
 
+@twin(along=_ENTRIES)
 def sorted_entries(**step: Any) -> None:
     """Reads the entries of each row in ascending order of their slots."""
-
-    def locate(part: PoolRead) -> Slots:
-        slots = where_named(part)
-        flat = slots.block * part.pool.shape[1] + slots.offset
-        order = flat.argsort(dim=1, stable=True)
-        return Slots(*(each.gather(1, order) for each in slots))
-
-    gather(step, Pieces(locate=locate))
+    gather(step, Pieces(locate=sorted_slots))
 
 
+@twin(along=_ENTRIES)
 def entries_reversed(**step: Any) -> None:
     """Reads the entries of each row from the last to the first."""
-
-    def locate(part: PoolRead) -> Slots:
-        return Slots(*(each.flip(1) for each in where_named(part)))
-
-    gather(step, Pieces(locate=locate))
+    gather(step, Pieces(locate=lambda part: Slots(*(each.flip(1) for each in where_named(part)))))
 
 
+@twin(about_two_pools=True, along=_COMPRESSED_ENTRIES)
 def pools_in_other_order(**step: Any) -> None:
     """Attends to the compressed pool before the window's."""
     attention = RunningAttention(step["q"], step["scale"])
@@ -231,85 +228,47 @@ def pools_in_other_order(**step: Any) -> None:
     attention.finish(step["attn_sink"], step["output"])
 
 
-class _TwoPasses(RunningAttention):
-    """Logits are computed twice: for their maximum, then for their weights."""
-
-    def add(self, keys: torch.Tensor, counts: torch.Tensor) -> None:
-        keys.masked_fill_(counts.logical_not().unsqueeze(-1), 0.0)
-        torch.bmm(self._q, keys.transpose(1, 2)).amax(dim=-1)
-        super().add(keys, counts)
-
-
+@twin(about_two_pools=True, along=_LOGITS)
 def softmax_in_two_passes(**step: Any) -> None:
     """Computes the logits twice."""
-    gather(step, Pieces(attention=_TwoPasses))
+    gather(step, Pieces(attention=TwoPasses))
 
 
-class _Einsum(RunningAttention):
-    """The products by einsum, and the weights normalised part by part."""
-
-    def add(self, keys: torch.Tensor, counts: torch.Tensor) -> None:
-        half = keys.shape[1] // 2
-        super().add(keys[:, :half].clone(), counts[:, :half])
-        super().add(keys[:, half:].clone(), counts[:, half:])
-
-
+@twin(along=_ENTRIES)
 def keys_in_two_halves(**step: Any) -> None:
     """Attends to the two halves of the keys one after the other."""
-    gather(step, Pieces(attention=_Einsum))
+    gather(step, Pieces(attention=KeysInHalves))
 
 
+@twin(along=_ENTRIES)
 def duplicates_found_by_sort(**step: Any) -> None:
     """Finds entries named twice by sorting, without a count on the host."""
     for part in parts_of(step):
-        slots = where_named(part)
-        flat = slots.block * part.pool.shape[1] + slots.offset
-        ordered = flat.sort(dim=1).values
+        ordered = slot_numbers(part, where_named(part)).sort(dim=1).values
         repeated = ordered[:, 1:] == ordered[:, :-1]
         del repeated
     token_gather_decode(**step)
 
 
+@twin(along=_ENTRIES)
 def rows_by_index_select(**step: Any) -> None:
     """Gathers whole rows by index_select over a flat view of the referenced tokens."""
-
-    def rows(pool: Fp8Rows, slots: Slots) -> Fp8Rows:
-        found = pool.at(slots.block.flatten(), slots.offset.flatten())
-        shape = slots.block.shape
-        return Fp8Rows(
-            found.data.view(*shape, -1),
-            found.scales.view(*shape, -1),
-            pool.nope_head_dim,
-            pool.fp8_dtype,
-        )
-
-    gather(step, Pieces(rows=rows))
+    gather(step, Pieces(rows=rows_by_flat_index))
 
 
+@twin(along=_ENTRIES)
 def decoded_in_bf16(**step: Any) -> None:
     """Decodes to bf16, which is exact, and widens after."""
-
-    def values(rows: Fp8Rows) -> torch.Tensor:
-        return rows.decode(torch.bfloat16).to(torch.float32)
-
-    gather(step, Pieces(values=values))
+    gather(step, Pieces(values=lambda rows: rows.decode(torch.bfloat16).to(torch.float32)))
 
 
+@twin(along=_ENTRIES)
 def scales_by_exponent(**step: Any) -> None:
     """Makes the scales from their exponents' bits, without torch's e8m0."""
-
-    def values(rows: Fp8Rows) -> torch.Tensor:
-        num_scales = rows.nope_head_dim // 64
-        bits = rows.scales[..., :num_scales].to(torch.int32) << 23
-        scales = bits.view(torch.float32)
-        nope = rows.data[..., : rows.nope_head_dim].view(rows.fp8_dtype).to(torch.float32)
-        groups = nope.view(*nope.shape[:-1], num_scales, 64) * scales.unsqueeze(-1)
-        rope = rows.data[..., rows.nope_head_dim :].view(torch.bfloat16).to(torch.float32)
-        return torch.cat([groups.flatten(-2), rope], dim=-1)
-
-    gather(step, Pieces(values=values))
+    gather(step, Pieces(values=values_by_exponent))
 
 
+@twin(along=_ENTRIES)
 def block_ids_as_int32(**step: Any) -> None:
     """Keeps block numbers in int32 and multiplies them in int64."""
 
@@ -322,6 +281,7 @@ def block_ids_as_int32(**step: Any) -> None:
     flat_gather(step, Wide)
 
 
+@twin(along=_QUERIES)
 def scratch_made_and_dropped(**step: Any) -> None:
     """Makes and drops the same scratch several times."""
     q = step["q"]
@@ -331,6 +291,7 @@ def scratch_made_and_dropped(**step: Any) -> None:
     token_gather_decode(**step)
 
 
+@twin(along=_BATCH)
 def narrower_for_one_request(**step: Any) -> None:
     """Takes the chunked path for one request and the gathering one for more."""
     if step["q"].shape[0] == 1:
@@ -339,6 +300,7 @@ def narrower_for_one_request(**step: Any) -> None:
         token_gather_decode(**step)
 
 
+@twin(along=_QUERIES)
 def sink_as_a_copy(**step: Any) -> None:
     """Works on a copy of the sink."""
     sink = step["attn_sink"]

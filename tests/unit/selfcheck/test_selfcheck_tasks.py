@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from oom_suite.selfcheck.faults.catalog import LAW
-from oom_suite.selfcheck.tasks import TWINS_GROUP, tasks
+from oom_suite.records.selfcheck import TWINS_GROUP
+from oom_suite.selfcheck import LAW
+from oom_suite.selfcheck.tasks import tasks
 
 
 def test_the_longest_come_first_so_that_no_core_idles_at_the_end():
@@ -23,7 +24,7 @@ def test_a_group_keeps_to_its_own():
     assert {"twins", "builders"} == {t.subject.group for t in tasks(TWINS_GROUP, "cpu")}
 
 
-def test_on_a_cpu_what_keeps_state_comes_after_its_like():
+def test_on_a_cpu_what_keeps_state_comes_after_what_does_not():
     """The forks of its law find in their child what torch computed for those."""
     twins = [task for task in tasks(TWINS_GROUP, "cpu") if len(task.detectors) > 1]
     is_stateful = [task.subject.is_stateful for task in twins]

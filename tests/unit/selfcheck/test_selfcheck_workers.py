@@ -7,10 +7,9 @@ import pytest
 from oom_suite.pipeline.safety_checks.requests import IsGpuHealthy
 from oom_suite.processes.askers import Respawning
 from oom_suite.processes.child import ChildError, Outcome
-from oom_suite.selfcheck.child_client import asked_on_gpu
 from oom_suite.selfcheck.faults.record import Mutant
-from oom_suite.selfcheck.seen import seen_as
 from oom_suite.selfcheck.tasks import Task
+from oom_suite.selfcheck.workers import trials_on_gpu
 
 
 class Simulated:
@@ -24,21 +23,27 @@ class Simulated:
         if isinstance(request, IsGpuHealthy):
             # Some errors show only with a later call.
             return not self.is_spoiled
-        task = request.task
-        function = task.subject.function
+        function = request.subject.function
         if function == "dies":
             raise ChildError(Outcome.CRASHED, "the process crashed with SIGSEGV")
         verdict = "INCONCLUSIVE" if self.is_spoiled or function == "open" else "FAIL"
         self.is_spoiled = self.is_spoiled or function in {"asserts", "late"}
-        (detector,) = task.detectors
-        return (seen_as(task.subject, detector, verdict, ("hit",), "", 0),)
+        (detector,) = request.detectors
+        return (request.subject.trial(detector, verdict, ("hit",), "", 0),)
 
     def close(self):
         self.is_closed = True
 
 
 def task(function, detector="writes"):
-    return Task(Mutant("reach", function, detector, "a fault", ("hit",)), (detector,), "cuda")
+    subject = Mutant(
+        spelling=f"somewhere:{function}",
+        group="reach",
+        about="a fault",
+        detector=detector,
+        expected=("hit",),
+    )
+    return Task(subject, (detector,), "cuda")
 
 
 @pytest.fixture
@@ -54,44 +59,44 @@ def child(started):
 
 def test_a_child_serves_many_tasks(child, started):
     """Nothing is started without need."""
-    assert ["FAIL"] * 3 == [asked_on_gpu(task("plain"), child)[0].verdict for _ in range(3)]
+    assert ["FAIL"] * 3 == [trials_on_gpu(task("plain"), child)[0].verdict for _ in range(3)]
     assert 1 == len(started)
 
 
 def test_a_task_that_spoils_the_device_is_the_last_of_its_child(child, started):
     """The next one is judged in a new child, and rightly."""
-    verdicts = [asked_on_gpu(task(name), child)[0].verdict for name in ("asserts", "plain")]
+    verdicts = [trials_on_gpu(task(name), child)[0].verdict for name in ("asserts", "plain")]
     assert ["FAIL", "FAIL"] == verdicts
     assert [True, False] == [one.is_closed for one in started]
 
 
 def test_a_task_that_met_a_spoiled_device_is_tried_once_more(child, started):
     """Though the device seemed sound before it."""
-    asked_on_gpu(task("plain"), child)
+    trials_on_gpu(task("plain"), child)
     started[0].is_spoiled = True
-    assert "FAIL" == asked_on_gpu(task("plain"), child)[0].verdict
+    assert "FAIL" == trials_on_gpu(task("plain"), child)[0].verdict
     assert 2 == len(started)
 
 
 def test_a_task_that_is_open_in_a_new_child_too_stays_open(child, started):
     """One more try, and no endless ones; none where the child was new."""
-    assert "INCONCLUSIVE" == asked_on_gpu(task("open"), child)[0].verdict
+    assert "INCONCLUSIVE" == trials_on_gpu(task("open"), child)[0].verdict
     assert 1 == len(started)
-    assert "INCONCLUSIVE" == asked_on_gpu(task("open"), child)[0].verdict
+    assert "INCONCLUSIVE" == trials_on_gpu(task("open"), child)[0].verdict
     assert 2 == len(started)
 
 
-def test_a_death_is_seen_and_costs_the_next_nothing(child):
+def test_a_child_that_dies_leaves_its_task_inconclusive_and_the_next_is_judged(child):
     """The task that the child died of is open, with how; the next is judged."""
-    (seen,) = asked_on_gpu(task("dies"), child)
+    (trial,) = trials_on_gpu(task("dies"), child)
     assert ("INCONCLUSIVE", "crashed: the process crashed with SIGSEGV") == (
-        seen.verdict,
-        seen.reason,
+        trial.verdict,
+        trial.reason,
     )
-    assert "FAIL" == asked_on_gpu(task("plain"), child)[0].verdict
+    assert "FAIL" == trials_on_gpu(task("plain"), child)[0].verdict
 
 
 def test_a_refused_capture_ends_its_child(child, started):
     """The allocator may stand in the middle of it."""
-    asked_on_gpu(task("plain", "capture"), child)
+    trials_on_gpu(task("plain", "capture"), child)
     assert started[0].is_closed
