@@ -15,8 +15,8 @@ from oom_suite.laws.explorer import Explorer
 from oom_suite.laws.proof import MAX_RUNS, prove
 from oom_suite.pipeline.worker import make_handler
 from oom_suite.records import Job
-from oom_suite.workloads.catalog import DECODE
 from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

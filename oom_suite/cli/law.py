@@ -22,7 +22,6 @@ from oom_suite.report.files import write_body
 from oom_suite.report.html import write_law_page
 from oom_suite.report.law_page import LawPage, TermRow, ValueRow, render_law
 from oom_suite.report.rows import printable
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +42,7 @@ def register(app: typer.Typer) -> None:
     def law_command(
         subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
         *,
-        scenario: Scenario = "issue-41962",
+        scenario: Scenario = None,
         sizes: Set = None,
         workload: WorkloadName = "decode",
         arch: Arch = "generic",
@@ -123,7 +122,7 @@ def law_page(
         elsewhere=tuple((change.moved, change.law) for change in derivation.elsewhere),
         notes=study.result.notes,
         terms=_terms(regimes, sizes),
-        values=tuple(_value(name, law, study, settings) for name in SCENARIOS),
+        values=tuple(_value(name, law, study, settings) for name in settings.workload.scenarios),
         budget="" if budget is None else budget.name,
         limits=() if budget is None else limits(derivation, settings.workload, budget.free_bytes),
         **known,
@@ -145,7 +144,9 @@ def _terms(regimes: Sequence[Regime], sizes: Mapping[str, int]) -> tuple[TermRow
 
 
 def _value(name: str, law: Law, study: Study, settings: Settings) -> ValueRow:
-    sizes: Mapping[str, int] | None = settings.workload.settle(SCENARIOS[name].sizes)
+    sizes: Mapping[str, int] | None = settings.workload.settle(
+        settings.workload.scenarios[name].sizes
+    )
     # An axis that is none of the workload's, and not the block's size, is in no tensor of it.
     own = {axis.name for axis in settings.workload.axes} | {"block_size"}
     speaks = (

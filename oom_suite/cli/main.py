@@ -38,14 +38,13 @@ from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
 from oom_suite.pipeline.bisect import bisect_releases
 from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S, check, check_all, exit_code
-from oom_suite.pipeline.sources import source_folders
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import builtin_names, parse, source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -64,7 +63,7 @@ app = typer.Typer(
 def check_command(
     subjects: Subjects = None,
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
     workload: WorkloadName = "decode",
     lane: Lane = "shadow",
@@ -89,7 +88,7 @@ def check_command(
     """
     if safety:
         others = {
-            "--scenario": scenario != "issue-41962",
+            "--scenario": scenario is not None,
             "--set": bool(sizes),
             "--lane": lane != "shadow",
             "--budget": budget is not None,
@@ -128,7 +127,7 @@ def check_command(
             )
         else:
             results = check_all(
-                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
+                subjects or list(builtin_names()), settings, progress.update, progress.finish
             )
     render(results, Console(), quiet=quiet)
     if against_lock:
@@ -144,7 +143,7 @@ def check_command(
 def probe_command(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
     workload: WorkloadName = "decode",
     arch: Arch = "generic",
@@ -172,7 +171,7 @@ def bisect_command(
         str | None,
         typer.Option("--good", help="one that passes, older or newer; the newest by default"),
     ] = None,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
     workload: WorkloadName = "decode",
     arch: Arch = "generic",

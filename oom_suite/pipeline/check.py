@@ -17,21 +17,18 @@ from oom_suite.pipeline.measured import Measured, measure, measuring_child
 from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.processes.respawning import Respawning
 from oom_suite.records import Afresh, BudgetFit, Result, Trace, Verdict
-from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
+from oom_suite.subjects import family_of, parse
 from oom_suite.units import format_bytes
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from oom_suite.records import Workload
+    from oom_suite.records import SubjectSpec, Workload
     from oom_suite.targets.budgets import Budget
 
     OnProgress = Callable[[str, str], None]
     OnLaw = Callable[[str, Derivation, Callable[[Mapping[str, int]], Trace]], None]
-
-KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
-"""Built-ins that are expected to fail, and what they are for."""
 
 DEFAULT_TIME_LIMIT_S = 120.0
 
@@ -182,14 +179,13 @@ def _inconclusive(spec: SubjectSpec, settings: Settings, reason: str) -> Result:
         scenario=settings.scenario,
         sizes=settings.sizes,
         verdict=Verdict.INCONCLUSIVE,
-        expected=_expected(spec),
+        expected=_expected(spec, settings.workload),
         reason=reason,
     )
 
 
-def _expected(spec: SubjectSpec) -> Verdict:
-    known = spec.kind is SubjectKind.BUILTIN and spec.text in KNOWN_BUGS
-    return Verdict.FAIL if known else Verdict.PASS
+def _expected(spec: SubjectSpec, workload: Workload) -> Verdict:
+    return Verdict.FAIL if family_of(spec).known_bug(spec, workload) else Verdict.PASS
 
 
 def _result(
@@ -207,7 +203,7 @@ def _result(
         over = f"{format_bytes(peaks.allocated_bytes)} do not fit {fit.name}"
         reason = f"{reason}; {over}" if verdict is Verdict.FAIL else over
         verdict = Verdict.FAIL
-    known = (KNOWN_BUGS[spec.text],) if _expected(spec) is Verdict.FAIL else ()
+    known_bug = family_of(spec).known_bug(spec, settings.workload)
     return Result(
         subject=spec.text,
         workload=settings.workload.name,
@@ -215,7 +211,7 @@ def _result(
         scenario=settings.scenario,
         sizes=settings.sizes,
         verdict=verdict,
-        expected=_expected(spec),
+        expected=_expected(spec, settings.workload),
         reason=reason,
         law=derivation.law,
         peak_requested_bytes=peaks.requested_bytes,
@@ -225,10 +221,10 @@ def _result(
         budget=fit,
         blame=judgement.blame,
         unseen=derivation.trace.unseen,
-        notes=(*known, *judgement.notes),
+        notes=(*((known_bug,) if known_bug else ()), *judgement.notes),
         measurement=None if measured is None else measured.measurement,
         reconciliation=None if measured is None else measured.reconciliation,
-        next_command=_next_command(spec, verdict),
+        next_command=family_of(spec).next_command(spec) if verdict is Verdict.FAIL else "",
     )
 
 
@@ -250,14 +246,6 @@ def _fit(budget: Budget | None, allocated_bytes: int) -> BudgetFit | None:
     if budget is None:
         return None
     return BudgetFit(budget.name, budget.free_bytes, allocated_bytes <= budget.free_bytes)
-
-
-def _next_command(spec: SubjectSpec, verdict: Verdict) -> str:
-    if verdict is not Verdict.FAIL or spec.text in BUILTIN_NAMES:
-        return ""
-    if spec.kind is SubjectKind.VLLM_RELEASE:
-        return f"oom-suite bisect --bad {spec.text}"
-    return f"git bisect run oom-suite probe {spec.text}"
 
 
 def exit_code(results: Sequence[Result]) -> int:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.errors import SubjectError
 from oom_suite.processes.child import Child
 from oom_suite.records import Job
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import SubjectKind
+from oom_suite.subjects import obtain
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oom_suite.pipeline.check import Settings
-    from oom_suite.subjects.spec import SubjectSpec
+    from oom_suite.records import SubjectSpec
 
     OnProgress = Callable[[str, str], None]
 
@@ -25,17 +23,13 @@ PRELOAD = ("oom_suite.pipeline.worker", "oom_suite.tracing.prove", "oom_suite.tr
 
 def source_root(spec: SubjectSpec, on_progress: OnProgress) -> str | None:
     """Where the release lies on this machine, fetched when it is not there yet."""
-    if spec.kind is not SubjectKind.VLLM_RELEASE:
-        return None
-    if spec.version is None:
-        msg = f"{spec.text} names no version"
-        raise SubjectError(msg)
 
     def fetched(done_bytes: int, total_bytes: int) -> None:
         shown = f"{format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
         on_progress(spec.text, f"fetching {shown}")
 
-    return str(obtain(spec.version, on_progress=fetched))
+    root = obtain(spec, fetched)
+    return None if root is None else str(root)
 
 
 def start_child(
@@ -58,6 +52,7 @@ def start_child(
         device=settings.device,
         arch=settings.arch,
         scratch=scratch,
+        workload=settings.workload.name,
     )
     return Child(
         "oom_suite.pipeline.worker:make_handler",

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from oom_suite.pipeline.check import Settings
     from oom_suite.processes.child import Child
-    from oom_suite.records import Measurement, Reconciliation, Trace
-    from oom_suite.subjects.spec import SubjectSpec
+    from oom_suite.records import Measurement, Reconciliation, SubjectSpec, Trace
 
 _turn = threading.Lock()
 

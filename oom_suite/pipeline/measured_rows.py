@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import OomSuiteError
 from oom_suite.pipeline.children import source_root, start_child
 from oom_suite.pipeline.measured import others
@@ -18,14 +19,14 @@ from oom_suite.processes.child import Child, ChildError
 from oom_suite.processes.respawning import Respawning
 from oom_suite.records import Ask, MeasuredRow, Trace
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
-from oom_suite.subjects.spec import SubjectSpec, parse
+from oom_suite.subjects import parse
 from oom_suite.units import format_bytes
-from oom_suite.workloads.catalog import workload as find_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.check import Settings
+    from oom_suite.records import SubjectSpec
     from oom_suite.workloads.sparse_mla.geometry.measured_grid import GridPoint
 
     OnProgress = Callable[[str, str], None]

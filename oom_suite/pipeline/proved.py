@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from oom_suite.laws.proof import CLOSED_FORM, Agreement, Proof, cross_check, prove, resolved, sample
 from oom_suite.pipeline.children import source_root, start_child
-from oom_suite.subjects.spec import parse
+from oom_suite.subjects import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oom_suite import doors
 from oom_suite.errors import OomSuiteError, unknown
 from oom_suite.pipeline.check import DEFAULT_TIME_LIMIT_S
 from oom_suite.pipeline.children import PRELOAD, source_root
@@ -19,15 +18,14 @@ from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding, SafetyReport
 from oom_suite.safety.child_client import finding_of
 from oom_suite.safety.on_gpu import find_on_gpu
-from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
+from oom_suite.subjects import family_of, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    OnProgress = Callable[[str, str], None]
+    from oom_suite.records import SubjectSpec
 
-KNOWN_BREACHES = {"block_compaction": ("capture",)}
-"""Built-ins that are expected to break properties: `torch.unique` makes the host wait."""
+    OnProgress = Callable[[str, str], None]
 
 IN_SHADOW = ("capture", "creep")
 """Properties whose detectors follow launches without running kernels."""
@@ -125,7 +123,7 @@ def check_safety(
     """The report on one subject. What goes wrong on the way is a finding, never an exception.
 
     Args:
-        spec: the subject, from `oom_suite.subjects.spec.parse`.
+        spec: the subject, from `oom_suite.subjects.parse`.
         settings: how it is checked.
         properties: names in `PROPERTIES`; all by default.
         on_progress: told what is being looked at.
@@ -137,7 +135,7 @@ def check_safety(
         UsageError: an unknown property.
     """
     wanted = _in_order(properties)
-    known = KNOWN_BREACHES.get(spec.text, ()) if spec.kind is SubjectKind.BUILTIN else ()
+    known = family_of(spec).known_breaches(spec, doors.workload(settings.workload))
     try:
         root = source_root(spec, on_progress)
     except OomSuiteError as error:
@@ -206,23 +204,10 @@ def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
 
 def _job_for(name: str, job: SafetyJob, spec: SubjectSpec) -> tuple[SafetyJob, SafetyJob | str]:
     """What the child of a property is started for, and which properties share it: equal ones."""
-    interprets = name not in IN_SHADOW and _has_kernels(spec)
+    interprets = name not in IN_SHADOW and family_of(spec).may_launch_kernels(spec)
     own = replace(job, interprets=interprets)
     # What the code keeps in a global from a real run must not meet fake tensors.
     return own, "shadow" if name in IN_SHADOW else own
-
-
-def _has_kernels(spec: SubjectSpec) -> bool:
-    """Whether the subject may launch Triton kernels, as far as can be told without loading it."""
-    if spec.kind is SubjectKind.FILE:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            return "triton" in Path(str(spec.path)).expanduser().read_text(encoding="utf-8")
-        return False
-    return spec.kind in {
-        SubjectKind.VLLM_INSTALLED,
-        SubjectKind.VLLM_RELEASE,
-        SubjectKind.VLLM_TREE,
-    }
 
 
 def _start(job: SafetyJob, settings: SafetySettings) -> Child:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
 from oom_suite.pipeline.check import check_all
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +58,7 @@ def _at_scenarios(
 ) -> Mapping[str, int]:
     """The peak of a run at every named scenario; one that cannot be run is left out."""
     peaks = {}
-    for name, known in SCENARIOS.items():
+    for name, known in settings.workload.scenarios.items():
         sizes = settings.workload.settle(known.sizes)
         if sizes is None:
             continue

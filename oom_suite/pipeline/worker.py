@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite import doors
 from oom_suite.errors import NotApplicableError, UsageError
 from oom_suite.records import Afresh, Ask
+from oom_suite.subjects import load, parse
 from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
-from oom_suite.subjects.load import load
-from oom_suite.subjects.spec import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +36,8 @@ def make_handler(job: Job) -> Callable[[Any], Any]:
     and `Afresh` asks for calls in a process that has just started.
     """
     root = None if job.root is None else Path(job.root)
-    subject = load(parse(job.subject), root=root, arch=job.arch)
+    workload = doors.workload(job.workload)
+    subject = load(parse(job.subject), workload, root=root, arch=job.arch)
     lane: Any = _lane(job, subject.root)
 
     def builder(name: str) -> Callable[[Mapping[str, int], torch.device], Callable[[], Any]]:

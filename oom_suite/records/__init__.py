@@ -15,8 +15,9 @@ from oom_suite.records.measurement import (
     Workspace,
 )
 from oom_suite.records.result import Bisection, Blame, BudgetFit, Result, Verdict
+from oom_suite.records.subject import SubjectSpec
 from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unseen
-from oom_suite.records.workload import Axis, Workload
+from oom_suite.records.workload import Axis, Convention, Scenario, Workload
 
 __all__ = [
     "Afresh",
@@ -28,6 +29,7 @@ __all__ = [
     "Blame",
     "BudgetFit",
     "Contract",
+    "Convention",
     "Environment",
     "Event",
     "Frame",
@@ -42,6 +44,8 @@ __all__ = [
     "Reading",
     "Reconciliation",
     "Result",
+    "Scenario",
+    "SubjectSpec",
     "Tenant",
     "Trace",
     "Unseen",

@@ -26,6 +26,7 @@ class Job:
             None to keep none.
         scratch: ``"cuda"`` where the shadow lane adds what CUDA's own kernels allocate inside,
             for a prediction of that device; empty where it leaves them out, as laws do.
+        workload: the name of the workload whose code of the subject is loaded.
     """
 
     subject: str
@@ -38,6 +39,7 @@ class Job:
     headroom_by: str = "ballast"
     snapshot_folder: str | None = None
     scratch: str = ""
+    workload: str = "decode"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite import doors
 from oom_suite.errors import LaneError, OomSuiteError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
@@ -34,8 +35,6 @@ from oom_suite.safety.index_cases import judge as judge_indices
 from oom_suite.selfcheck.faults.record import LAW, Mutant, Promised, Twin
 from oom_suite.selfcheck.seen import seen_as
 from oom_suite.selfcheck.varied import varied
-from oom_suite.workloads.catalog import WORKLOADS
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,9 +107,9 @@ def _law(subject: Mutant | Twin) -> tuple[str, tuple[str, ...], str]:
 
 
 def _decoding(subject: Mutant | Twin) -> Judgement:
-    workload = varied(WORKLOADS[subject.workload], subject)
+    workload = varied(doors.workload(subject.workload), subject)
     answer = _in_shadow(subject.spelling, workload.builder)
-    sizes = SCENARIOS[SCENARIO].sizes
+    sizes = workload.scenario(SCENARIO).sizes
     if subject.is_stateful:
         # Forks of this process begin with what torch remembers of fake tensors here.
         _in_shadow(_STATELESS, workload.builder)(dict(sizes))

@@ -14,12 +14,12 @@ from contextlib import ExitStack
 import pytest
 from subject_trees import is_here, root_of, skip_unless_here
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.pipeline.children import PRELOAD
 from oom_suite.processes.child import Child, ChildError
 from oom_suite.pytest_plugin import OPTIONS
 from oom_suite.records import Ask, Job
-from oom_suite.subjects.spec import parse
-from oom_suite.workloads.catalog import workload as find_workload
+from oom_suite.subjects import parse
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
 TIME_LIMIT_S = 60.0

@@ -14,19 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from packaging.version import Version
 
 from oom_suite.pipeline.check import Settings
 from oom_suite.pipeline.replay import Plan, replay
 from oom_suite.processes.child import Child
 from oom_suite.records import Job
 from oom_suite.records.replay import End, Role
-from oom_suite.subjects.families.vllm.cache import cache_folder, entry, is_whole
+from oom_suite.subjects.families.vllm import VLLM
 from oom_suite.tracing.measure.ballast import GRANULE_BYTES
 from oom_suite.tracing.measure.headroom import headroom
 from oom_suite.units import GIB, MIB, format_bytes
-from oom_suite.workloads.catalog import DECODE
 from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962, SMALL, resize
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 pytestmark = pytest.mark.oom_device
 
@@ -110,8 +109,8 @@ def test_the_issue_as_it_was_reported(oom_device, free_bytes, tmp_path, culprit,
     releases = () if culprit == "full_dequant" else ("vllm==0.33.0",)
     for name in (culprit, *releases):
         version = name.partition("==")[2]
-        if version and not is_whole(entry(cache_folder(), Version(version))):
-            pytest.skip(f"{name} is not in {cache_folder()}; `oom-suite check {name}` puts it")
+        if version and VLLM.cached(version) is None:
+            pytest.skip(f"{name} is not in the cache; `oom-suite check {name}` puts it there")
     story = replay(plan(oom_device, (culprit, *FIXES, *releases), by, tmp_path))
     assert (0, "") == (story.exit_code, story.cannot), story.to_json()
     (died,) = story.of(Role.CULPRIT)

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from oom_suite.allocator import peaks_of
+from oom_suite.doors import workload
 from oom_suite.processes.child import Child
 from oom_suite.records import Ask, Job
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import SubjectKind, parse
-from oom_suite.workloads.catalog import workload
+from oom_suite.subjects import obtain, parse
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
 GRID = json.loads((EVIDENCE / "2026-11-22-h200-grid.json").read_text("utf-8"))
@@ -37,10 +36,9 @@ RANKS = json.loads((EVIDENCE / "2026-11-22-h200-two-gpus-ranks.json").read_text(
 @pytest.mark.parametrize("subject", MARKED)
 def test_the_grid_is_predicted_to_the_byte(subject):
     """Each of 49 calls: all four peaks of the allocator, reserved among them."""
-    spec = parse(subject)
-    root = str(obtain(spec.version)) if spec.kind is SubjectKind.VLLM_RELEASE else None
+    root = obtain(parse(subject))
     builder = workload("decode").builder
-    job = Job(subject, root, builder, "shadow", "cpu", "generic", scratch="cuda")
+    job = Job(subject, root and str(root), builder, "shadow", "cpu", "generic", scratch="cuda")
     expected, seen = {}, {}
     with Child("oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120) as child:
         for row in (row for row in GRID["rows"] if row["subject"] == subject):

@@ -11,8 +11,7 @@ import pytest
 from oom_suite.allocator import peaks_of
 from oom_suite.processes.child import Child
 from oom_suite.records import Ask, Job
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.subjects import obtain, parse
 
 ROWS = json.loads((Path(__file__).parent / "h200_calls.json").read_text("utf-8"))["rows"]
 KINDS = ("requested", "allocated", "active", "reserved")
@@ -25,10 +24,9 @@ RELEASES = [pytest.param(name, marks=pytest.mark.oom_registry) for name in SUBJE
 @pytest.mark.parametrize("subject", [*BUILT_IN, *RELEASES])
 def test_every_event_and_every_peak_is_the_h200s(subject):
     """Requests, their order, and the allocator's four peaks equal the device's to the byte."""
-    spec = parse(subject)
-    root = str(obtain(spec.version)) if spec.kind is SubjectKind.VLLM_RELEASE else None
+    root = obtain(parse(subject))
     builder = "oom_suite.workloads.sparse_mla.step:build"
-    job = Job(subject, root, builder, "shadow", "cpu", "generic", scratch="cuda")
+    job = Job(subject, root and str(root), builder, "shadow", "cpu", "generic", scratch="cuda")
     expected, seen = {}, {}
     with Child("oom_suite.pipeline.worker:make_handler", (job,), time_limit_s=120) as child:
         for row in (row for row in ROWS if row["subject"] == subject):

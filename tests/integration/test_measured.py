@@ -10,7 +10,7 @@ import pytest
 from oom_suite.allocator import peaks_of
 from oom_suite.processes.child import Child
 from oom_suite.records import Job
-from oom_suite.subjects.families.vllm.releases import obtain
+from oom_suite.subjects.families.vllm import VLLM
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
@@ -32,7 +32,7 @@ def children():
 
     def child(version):
         if version not in started:
-            root = str(obtain(version))
+            root = str(VLLM.fetch(version))
             builder = "oom_suite.workloads.sparse_mla.step:build"
             job = Job(f"vllm=={version}", root, builder, "shadow", "cpu", "generic")
             started[version] = Child(

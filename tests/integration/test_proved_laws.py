@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.laws.proof import CLOSED_FORM, cross_check, prove, sample
 from oom_suite.processes.child import Child
 from oom_suite.records import Job
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import parse
-from oom_suite.workloads.catalog import DECODE, DECODE_SWA, WORKLOADS
+from oom_suite.subjects import parse
+from oom_suite.subjects.families.vllm import VLLM
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
+from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_SWA
 
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
@@ -49,8 +50,8 @@ def proofs():
     def proof(subject, name="decode"):
         if (subject, name) not in made:
             version = parse(subject).version
-            root = str(obtain(version)) if subject.startswith("vllm==") else None
-            workload = WORKLOADS[name]
+            root = str(VLLM.fetch(version)) if subject.startswith("vllm==") else None
+            workload = find_workload(name)
             run = child(subject, root, workload, "prove")
             shadow = child(subject, root, workload, "shadow")
             made[subject, name] = prove(run, shadow, workload, SMALL.sizes), shadow

@@ -12,15 +12,15 @@ from oom_suite.pipeline.replay.cast import CULPRIT, STAND_IN, cast, predict, sho
 from oom_suite.processes.child import Child, ChildError, Outcome
 from oom_suite.records import Job, Trace
 from oom_suite.records.replay import Attempt, End, Replay, Role
-from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.subjects import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.check import OnProgress, Settings
     from oom_suite.pipeline.replay.cast import Cast
+    from oom_suite.records import SubjectSpec
     from oom_suite.records.replay import Prediction
-    from oom_suite.subjects.spec import SubjectSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,10 @@ def _with_sources(
         if isinstance(one, Attempt) and not plan.subjects and spec.text == CULPRIT:
             notes.append(f"{CULPRIT} was replaced by {STAND_IN}: {one.reason}")
             one = _ready(parse(STAND_IN), role, plan, on_progress)
-        elif isinstance(one, Attempt) and not plan.subjects and _is_release(spec):
+        elif isinstance(one, Attempt) and not plan.subjects and spec.version is not None:
             one = replace(one, end=End.LEFT_OUT)
         found.append(one)
     return found, tuple(notes)
-
-
-def _is_release(spec: SubjectSpec) -> bool:
-    return spec.kind is SubjectKind.VLLM_RELEASE
 
 
 def _ready(spec: SubjectSpec, role: Role, plan: Plan, on_progress: OnProgress) -> _Ready | Attempt:

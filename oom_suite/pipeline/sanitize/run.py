@@ -16,7 +16,7 @@ from oom_suite.errors import OomSuiteError, unknown
 from oom_suite.pipeline.children import source_root
 from oom_suite.pipeline.sanitize.parse import parse
 from oom_suite.records.safety import STEP_DONE, SanitizerOutcome, SanitizerRun
-from oom_suite.subjects.spec import parse as parse_subject
+from oom_suite.subjects import parse as parse_subject
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario as find_scenario
 
 if TYPE_CHECKING:

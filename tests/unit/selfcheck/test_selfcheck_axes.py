@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from oom_suite.doors import workload
 from oom_suite.selfcheck import varied as listed
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 from oom_suite.selfcheck.layer import on_its_layer
 from oom_suite.selfcheck.tasks import growing
 from oom_suite.selfcheck.varied import varied
-from oom_suite.workloads.catalog import DECODE, WORKLOADS
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 _ALL = [axis.name for axis in DECODE.axes]
 
 
 def _axes(subject):
-    return [axis.name for axis in varied(WORKLOADS[subject.workload], subject).axes]
+    return [axis.name for axis in varied(workload(subject.workload), subject).axes]
 
 
 def _mutant(function):
@@ -34,7 +35,7 @@ def _twin(function):
 def test_every_law_is_sought_along_each_pool(subject):
     """What a step must not depend on is varied for every subject, on whichever layer."""
     tried = on_its_layer(subject)
-    promised = WORKLOADS[tried.workload].contract.independent_of
+    promised = workload(tried.workload).contract.independent_of
     assert promised == tuple(_axes(tried)[: len(promised)])
 
 

@@ -172,7 +172,7 @@ PRODUCTION = """
 import pathlib, resource, sys
 from oom_suite.records import Job
 from oom_suite.pipeline.worker import make_handler
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario
 import oom_suite.tracing.warm
 

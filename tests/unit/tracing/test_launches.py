@@ -96,7 +96,7 @@ sys.modules["triton"] = None
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL
 from oom_suite.records import Job
 from oom_suite.pipeline.worker import make_handler
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 job = Job("vllm@" + sys.argv[1], None, DECODE.builder, "shadow", "cpu", "generic")
 trace = make_handler(job)(SMALL.sizes)
 print(json.dumps([[l.kernel, l.stack[0].line] for l in trace.launches]))

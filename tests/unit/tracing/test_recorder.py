@@ -195,8 +195,8 @@ def test_built_in_decode_code_is_code_under_test():
     """The suite's own subjects show as lines; the rest of the suite is hidden."""
     from oom_suite.pipeline.worker import make_handler
     from oom_suite.records import Job
-    from oom_suite.workloads.catalog import DECODE
     from oom_suite.workloads.sparse_mla.geometry.scenarios import AXES
+    from oom_suite.workloads.sparse_mla.workload import DECODE
 
     sizes = dict.fromkeys(AXES, 4) | {"num_heads": 8, "referenced_blocks": 2}
     trace = make_handler(Job("full_dequant", None, DECODE.builder, "shadow", "cpu", ""))(sizes)
