@@ -39,14 +39,13 @@ from oom_suite.pipeline import locked
 from oom_suite.pipeline.bisect import bisect_releases
 from oom_suite.pipeline.check import check, check_all, exit_code
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.pipeline.sources import source_folders
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import builtin_names, parse, source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -129,7 +128,7 @@ def check_command(
             )
         else:
             studies = check_all(
-                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
+                subjects or list(builtin_names()), settings, progress.update, progress.finish
             )
             results = [study.result for study in studies]
     render(results, Console(), quiet=quiet)

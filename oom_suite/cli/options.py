@@ -22,7 +22,10 @@ SubjectsAsForCheck = Annotated[
     typer.Argument(metavar="[SUBJECT]...", help="as for check; the built-ins when none is given"),
 ]
 Scenario = Annotated[
-    str, typer.Option("--scenario", help="named sizes: small, production or issue-41962")
+    str | None,
+    typer.Option(
+        "--scenario", help="named sizes of the workload: small, production or issue-41962"
+    ),
 ]
 Set = Annotated[
     list[str] | None,

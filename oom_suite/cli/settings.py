@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError, unknown
 from oom_suite.pipeline.free_budget import free_budget
 from oom_suite.pipeline.settings import Settings
 from oom_suite.targets.budgets import budget as find_budget
 from oom_suite.units import parse_bytes
-from oom_suite.workloads.catalog import workload as find_workload
-from oom_suite.workloads.sparse_mla.geometry.scenarios import resize, scenario
 
 LANES = ("shadow", "measure")
 ARCHS = ("generic", "gfx942", "gfx950")
 
 
 def read_settings(
-    scenario_name: str,
+    scenario_name: str | None,
     overrides: list[str],
     workload: str,
     lane: str,
@@ -35,11 +34,12 @@ def read_settings(
         raise unknown("lane", lane, LANES)
     if arch not in ARCHS:
         raise unknown("architecture", arch, ARCHS)
-    chosen = scenario(scenario_name)
+    found = find_workload(workload)
+    chosen = found.scenario(scenario_name)
     return Settings(
         scenario=chosen.name,
-        sizes=resize(chosen.sizes, dict(_override(text) for text in overrides)),
-        workload=find_workload(workload),
+        sizes=found.resize(chosen.sizes, dict(_override(text) for text in overrides)),
+        workload=found,
         lane=lane,
         device=device,
         arch=arch,

@@ -12,21 +12,19 @@ from oom_suite.pipeline.judging import Study, inconclusive, study
 from oom_suite.pipeline.programs import SubjectProgram
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import silent
-from oom_suite.pipeline.sources import source_root
 from oom_suite.records import Result, Verdict
-from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
+from oom_suite.subjects import family_of, obtain, parse
 from oom_suite.tracing.lane_spec import LaneSpec
+from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
+    from oom_suite.records import SubjectSpec
 
     Then = Callable[[Study, Runs], None]
-
-KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
-"""Built-ins that are expected to fail, and what they are for."""
 
 
 def _nothing_more(found: Study, runs: Runs) -> None:
@@ -73,13 +71,13 @@ def check(
     try:
         program = program_of(spec, settings, on_progress)
     except OomSuiteError as error:
-        return _named(spec, Study(inconclusive(spec.text, settings, str(error))))
+        return _named(spec, settings, Study(inconclusive(spec.text, settings, str(error))))
     with Session.of(settings, on_progress) as session:
         runs = session.open(program, spec.text, LaneSpec("measure", device=settings.device))
         found = study(runs, spec.text, settings)
         if found.derivation is not None:
             then(found, runs)
-    return _named(spec, found)
+    return _named(spec, settings, found)
 
 
 def program_of(spec: SubjectSpec, settings: Settings, on_progress: OnProgress) -> SubjectProgram:
@@ -88,32 +86,29 @@ def program_of(spec: SubjectSpec, settings: Settings, on_progress: OnProgress) -
     Raises:
         FetchError: they cannot be had.
     """
-    root = source_root(spec, on_progress)
-    return SubjectProgram(spec.text, root, settings.workload.builder, settings.arch)
+
+    def fetched(done_bytes: int, total_bytes: int) -> None:
+        shown = f"{format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
+        on_progress(spec.text, f"fetching {shown}")
+
+    root = obtain(spec, fetched)
+    return SubjectProgram(spec, settings.workload, root, settings.arch)
 
 
-def _named(spec: SubjectSpec, found: Study) -> Study:
+def _named(spec: SubjectSpec, settings: Settings, found: Study) -> Study:
     """The study with what is known of a subject by its name."""
-    result = found.result
-    is_known = spec.kind is SubjectKind.BUILTIN and spec.text in KNOWN_BUGS
-    notes = (KNOWN_BUGS[spec.text], *result.notes) if is_known and result.law else result.notes
+    result, family = found.result, family_of(spec)
+    known_bug = family.known_bug(spec, settings.workload)
+    notes = (known_bug, *result.notes) if known_bug and result.law else result.notes
     return replace(
         found,
         result=replace(
             result,
-            expected=Verdict.FAIL if is_known else Verdict.PASS,
+            expected=Verdict.FAIL if known_bug else Verdict.PASS,
             notes=notes,
-            next_command=_next_command(spec, result.verdict),
+            next_command=family.next_command(spec) if result.verdict is Verdict.FAIL else "",
         ),
     )
-
-
-def _next_command(spec: SubjectSpec, verdict: Verdict) -> str:
-    if verdict is not Verdict.FAIL or spec.text in BUILTIN_NAMES:
-        return ""
-    if spec.kind is SubjectKind.VLLM_RELEASE:
-        return f"oom-suite bisect --bad {spec.text}"
-    return f"git bisect run oom-suite probe {spec.text}"
 
 
 def exit_code(results: Sequence[Result]) -> int:

@@ -12,7 +12,6 @@ from oom_suite.laws.lockfile import DEFAULT_FILE, compare, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.records.lock import Change, Difference, Entry
 from oom_suite.targets.versions import environment
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -112,7 +111,9 @@ def _difference(
         return Difference(key, Change.UNDECIDED, f"no law was found: {study.result.reason}")
     if study.derivation.unsteady:
         return Difference(key, Change.UNDECIDED, study.derivation.unsteady)
-    scenarios: list[Mapping[str, int]] = [known.sizes for known in SCENARIOS.values()]
+    scenarios: list[Mapping[str, int]] = [
+        known.sizes for known in settings.workload.scenarios.values()
+    ]
     found = compare(entry, now, settings.workload, scenarios)
     return with_lines(found, study.derivation)
 

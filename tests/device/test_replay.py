@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from oom_suite.subjects.families.vllm.cache import cache_folder, entry, is_whole
 from packaging.version import Version
 
 from fixtures.processes import runs_of
 from oom_suite.pipeline.replay import Plan, replay
 from oom_suite.pipeline.settings import Settings
 from oom_suite.records.replay import End, Role
-from oom_suite.subjects.families.vllm.cache import cache_folder, entry, is_whole
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.measure.ballast import GRANULE_BYTES
 from oom_suite.tracing.measure.headroom import headroom

@@ -159,7 +159,9 @@ def test_it(sizes, device):
     return lambda: cache[slots]
 """
     result = run(body)
-    result.stdout.fnmatch_lines(["*the law is 128[*]num_tokens, not the promised 64[*]num_tokens; *"])
+    result.stdout.fnmatch_lines(
+        ["*the law is 128[*]num_tokens, not the promised 64[*]num_tokens; *"]
+    )
 
 
 def test_a_budget_is_held_against_the_production_sizes(run):
