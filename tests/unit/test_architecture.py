@@ -236,7 +236,7 @@ def test_a_planted_violation_is_found(tmp_path, where, source, expected):
         ("laws/a.py", "if TYPE_CHECKING:\n    import torch"),
         ("errors.py", "from oom_suite.units import GIB"),
         ("targets/a.py", "import torch\nfrom oom_suite import records"),
-        ("subjects/a.py", "from oom_suite.workloads import decode"),
+        ("subjects/a.py", "from oom_suite import doors"),
         ("pipeline/check.py", "from oom_suite import laws, subjects, tracing"),
         ("targets/a.py", "import torchvision_like\nfrom oom_suite_other import x"),
     ],
