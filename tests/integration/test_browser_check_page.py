@@ -131,7 +131,8 @@ def check(tmp_path, *arguments, before=""):
 
 
 def test_check_writes_the_page_with_the_source_of_the_blamed_line(tmp_path, browse):
-    done = check(tmp_path, "full_dequant", "streaming", "--scenario=small", "--html=page.html")
+    options = ("--scenario=small", "--workload=decode", "--html=page.html")
+    done = check(tmp_path, "full_dequant", "streaming", *options)
     assert (0, "1 passed, 1 failed as expected") == (done.returncode, done.stdout.splitlines()[-1])
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "values = torch.empty(" in text
@@ -157,6 +158,7 @@ def test_without_the_extra_the_table_is_printed_and_one_line_says_what_to_instal
         tmp_path,
         "streaming",
         "--scenario=small",
+        "--workload=decode",
         "--html=page.html",
         before="sys.modules['plotly'] = None",
     )
