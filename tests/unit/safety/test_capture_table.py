@@ -41,7 +41,7 @@ NOT_SEEN_HERE = {"aten::_unique", "aten::is_nonzero", "aten::linalg_eigh", "aten
 
 
 def test_every_row_of_what_is_always_refused_is_tried():
-    assert table.ALWAYS.keys() - NOT_SEEN_HERE == ALWAYS.keys()
+    assert table.ALWAYS.keys() - NOT_SEEN_HERE == ALWAYS.keys() - NOT_SEEN_HERE
 
 
 @pytest.mark.parametrize("name", ALWAYS)
