@@ -108,7 +108,7 @@ def oom_refusal(pytester):
 
 
 @pytest.fixture
-def oom_run(pytester):
+def oom_run(pytester, remembered_runs):
     """`oom_run(*arguments)`: a run of the test files that the test made."""
 
     def run(*arguments):
@@ -118,7 +118,7 @@ def oom_run(pytester):
 
 
 @pytest.fixture
-def oom_gate(pytester):
+def oom_gate(pytester, remembered_runs):
     """`oom_gate(*arguments)`: a run of this repository's gate, and its results as JSON."""
 
     def gate(*arguments, subjects):
