@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from oom_suite.records import Result
     from oom_suite.records.lock import Difference
+
+
+_GIT_S = 10.0
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -72,6 +77,36 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+def checkout(root: Path = Path(__file__).parents[2]) -> dict[str, Any]:
+    """The commit that the suite runs from, and whether its files differ from it.
+
+    Both are None where the suite runs from no checkout of its own (an installed wheel, a source
+    archive), or where git cannot say.
+
+    Args:
+        root: the folder that holds the package. A checkout further up is somebody else's.
+    """
+    nowhere: dict[str, Any] = {"commit": None, "dirty": None}
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return nowhere
+    asked = ("rev-parse HEAD", "status --porcelain --untracked-files=no")
+    try:
+        commit, changes = (
+            subprocess.run(
+                [git, "-C", str(root), *words.split()],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_GIT_S,
+            ).stdout.strip()
+            for words in asked
+        )
+    except (OSError, subprocess.SubprocessError):
+        return nowhere
+    return {"commit": commit, "dirty": bool(changes)}
+
+
 def write(
     results: Sequence[Result],
     path: str | Path,
@@ -105,7 +140,7 @@ def write_body(body: Mapping[str, Any], path: str | Path, row_key: str = "") -> 
     Raises:
         UsageError: the file cannot be written.
     """
-    whole = {**body, "environment": environment()}
+    whole = {**body, "environment": {**environment(), **checkout()}}
     if not row_key:
         write_text(json.dumps(whole, indent=2) + "\n", path)
         return
