@@ -1,25 +1,128 @@
-"""The hooks that other pytest plugins and conftest files can implement."""
+"""The doors of the suite: what a package of anybody's can add, by the entry points `oom_suite`.
+
+In its ``pyproject.toml``:
+
+```toml
+[project.entry-points.oom_suite]
+my_kernels = "my_kernels.oom_plugin"
+```
+
+The module that is named there defines any of the hooks below. The suite's own workloads, subjects,
+reports and planted faults come in the same way. A module that is named here must not import torch:
+builders, oracles and the code itself are named as ``"module:function"``, and imported where they
+run.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pluggy
 
 if TYPE_CHECKING:
-    from oom_suite.records import Result
+    from collections.abc import Iterable
+
+    from oom_suite.records import Workload
+    from oom_suite.report.reporter import Reporter
+    from oom_suite.subjects.family import SubjectFamily
+
+PROJECT = "oom_suite"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-def pytest_oom_result(result: Result) -> None:
-    """Nothing; called once for each result that the run judged, as soon as it is known.
+@hookspec
+def oom_workloads() -> Iterable[Workload]:  # type: ignore[empty-body]  # a specification
+    """The workloads of this package.
 
-    Under pytest-xdist it is called where the run was started, not in the workers.
-
-    Args:
-        result: the verdict on one subject, workload, lane and scenario.
-
-    An override, in a ``conftest.py``:
+    An override:
 
     ```python
-    def pytest_oom_result(result):
-        print(result.subject, result.verdict.value, result.peak_requested_bytes)
+    from oom_suite.hookspecs import hookimpl
+    from oom_suite.records import Axis, Contract, Convention, Scenario, Workload
+
+
+    @hookimpl
+    def oom_workloads():
+        return [
+            Workload(
+                name="my-decode",
+                axes=(Axis("num_blocks", step=64, far=(64, 1 << 20), unit="block"),),
+                builder="my_kernels.inputs:build",
+                contract=Contract(independent_of=("num_blocks",)),
+                convention=Convention(("q", "kv_cache", "slots")),
+                scenarios={"small": Scenario("small", {"num_blocks": 64}, "an ordinary test")},
+            )
+        ]
+    ```
+    """
+
+
+@hookspec
+def oom_subject_families() -> Iterable[SubjectFamily]:  # type: ignore[empty-body]  # a specification
+    """The kinds of subject that this package knows how to find and load.
+
+    An override, for a released package whose files can be loaded one at a time:
+
+    ```python
+    from oom_suite.hookspecs import hookimpl
+    from oom_suite.subjects.families.package import PackageFamily
+
+
+    @hookimpl
+    def oom_subject_families():
+        return [PackageFamily("my-server", title="My Server", archive="wheel")]
+    ```
+    """
+
+
+@hookspec
+def oom_reporters() -> Iterable[Reporter]:  # type: ignore[empty-body]  # a specification
+    """What can write the results of a check, for ``--report NAME=FILE``.
+
+    An override:
+
+    ```python
+    from oom_suite.hookspecs import hookimpl
+
+
+    class Counts:
+        name = "counts"
+
+        def write(self, results, path):
+            path.write_text(str(len(results)))
+
+
+    @hookimpl
+    def oom_reporters():
+        return [Counts()]
+    ```
+    """
+
+
+@hookspec
+def oom_faults() -> Iterable[Any]:  # type: ignore[empty-body]  # a specification
+    """Planted faults and healthy twins of this package's workloads, for ``oom-suite selfcheck``.
+
+    An override:
+
+    ```python
+    from oom_suite.hookspecs import hookimpl
+    from oom_suite.selfcheck.faults.record import Mutant
+
+
+    @hookimpl
+    def oom_faults():
+        return [
+            Mutant(
+                group="my_faults",
+                function="copies_the_pool",
+                detector="law",
+                fault="copies the whole pool",
+                expected=("copies_the_pool",),
+                workload="my-decode",
+            )
+        ]
     ```
     """

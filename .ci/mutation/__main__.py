@@ -227,8 +227,13 @@ def _table(scores: Mapping[str, Score]) -> str:
         counts = [score.counts[kind] for kind in heads[3:]]
         shares = (score.share("killed", "timed out"), 100 - score.share("survived"))
         rows.append(
-            (name, f"{score.num_mutants:,}", str(score.tried), *map(str, counts))
-            + tuple(f"{share:.0f}" for share in shares)
+            (
+                name,
+                f"{score.num_mutants:,}",
+                str(score.tried),
+                *map(str, counts),
+                *tuple(f"{share:.0f}" for share in shares),
+            )
         )
     rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

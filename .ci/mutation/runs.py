@@ -130,7 +130,7 @@ def _forked(
     plugin: object = None,
     after: Callable[[], None] = lambda: None,
 ) -> tuple[int, str]:
-    """pytest's exit code and the end of its output, in a fork; -1 where it did not end."""
+    """Pytest's exit code and the end of its output, in a fork; -1 where it did not end."""
     with tempfile.TemporaryFile(mode="w+") as output:
         child = os.fork()
         if child == 0:

@@ -8,12 +8,17 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.doors import families
 from oom_suite.report.doctor import Finding, Section, State
-from oom_suite.subjects.families.vllm.cache import CACHE_VARIABLE, cache_folder, is_whole
+from oom_suite.subjects.families.cache import CACHE_VARIABLE, cache_folder, is_whole
+from oom_suite.subjects.families.package import PackageFamily
 from oom_suite.units import GIB, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeGuard
+
+    from oom_suite.subjects.family import SubjectFamily
 
 _LOW_DISK_BYTES = GIB
 _REMEDIES = {
@@ -204,18 +209,26 @@ def _tools() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    folder = cache_folder()
-    yield _folder(folder)
-    trees = sorted(folder.glob("vllm-*")) if folder.is_dir() else []
-    whole = [tree.name.removeprefix("vllm-") for tree in trees if is_whole(tree)]
-    damaged = [tree.name for tree in trees if not is_whole(tree)]
-    if whole:
-        yield Finding("vLLM", State.YES, ", ".join(whole))
-    else:
-        todo = "oom-suite check vllm==0.33.0 fetches one, once, with a network"
-        yield Finding("vLLM", State.NO, "no release is there", todo)
-    if damaged:
-        yield Finding("vLLM, damaged", State.NOTE, f"{', '.join(damaged)}: fetched anew when used")
+    packages = {known.project: known for known in families().values() if _is_package(known)}
+    for number, (project, family) in enumerate(packages.items()):
+        folder = cache_folder(project)
+        if not number:
+            yield _folder(folder)
+        trees = sorted(folder.glob(f"{project}-*")) if folder.is_dir() else []
+        whole = [tree.name.removeprefix(f"{project}-") for tree in trees if is_whole(tree)]
+        damaged = [tree.name for tree in trees if not is_whole(tree)]
+        if whole:
+            yield Finding(family.title, State.YES, ", ".join(whole))
+        else:
+            todo = f"oom-suite check {family.name}==VERSION fetches one, once, with a network"
+            yield Finding(family.title, State.NO, "no release is there", todo)
+        if damaged:
+            says = f"{', '.join(damaged)}: fetched anew when used"
+            yield Finding(f"{family.title}, damaged", State.NOTE, says)
+
+
+def _is_package(family: SubjectFamily) -> TypeGuard[PackageFamily]:
+    return isinstance(family, PackageFamily)
 
 
 def _folder(folder: Path) -> Finding:

@@ -23,7 +23,7 @@ from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.pipeline.locked import entry_of, worst
 from oom_suite.report.files import write_text
 from oom_suite.report.rows import printable
-from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.subjects import builtin_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
         subjects: SubjectsAsForCheck = None,
         *,
         file: LockFile = DEFAULT_FILE,
-        scenario: Scenario = "issue-41962",
+        scenario: Scenario = None,
         sizes: Set = None,
         workload: WorkloadName = "decode",
         arch: Arch = "generic",
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         old = read(file) if Path(file).exists() else {}
         with Progress() as progress:
             studies = full_studies(
-                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
+                subjects or list(builtin_names()), settings, progress.update, progress.finish
             )
         new, codes = [], []
         for study in studies:

@@ -14,6 +14,7 @@ from oom_suite.cli.options import (
     Arch,
     BudgetText,
     Device,
+    EveryWorkload,
     Html,
     Json,
     Lane,
@@ -32,21 +33,20 @@ from oom_suite.cli.options import (
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import read_settings
+from oom_suite.cli.settings import read_cases, read_settings
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
 from oom_suite.pipeline.bisect import bisect_releases
-from oom_suite.pipeline.check import check, check_all, exit_code
-from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.pipeline.sources import source_folders
+from oom_suite.pipeline.check import check_cases, exit_code
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import builtin_names, source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -65,9 +65,9 @@ app = typer.Typer(
 def check_command(
     subjects: Subjects = None,
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: EveryWorkload = None,
     lane: Lane = "shadow",
     device: Device = "cpu",
     arch: Arch = "generic",
@@ -90,7 +90,7 @@ def check_command(
     """
     if safety:
         others = {
-            "--scenario": scenario != "issue-41962",
+            "--scenario": scenario is not None,
             "--set": bool(sizes),
             "--lane": lane != "shadow",
             "--budget": budget is not None,
@@ -100,37 +100,39 @@ def check_command(
             "--repeat": repeat != 1,
         }
         refuse_others(others)
-        chosen = read_safety_settings(workload, device, arch, time_limit, memory_limit)
+        chosen = read_safety_settings(workload or "decode", device, arch, time_limit, memory_limit)
         raise typer.Exit(run_safety(subjects, chosen, json, quiet=quiet))
-    settings = read_settings(
-        scenario,
-        sizes or [],
-        workload,
-        lane,
-        device,
-        arch,
-        budget,
-        time_limit,
-        memory_limit,
-        unexplained,
-    )
     if repeat != 1 and lane != "measure":
         msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
         raise UsageError(msg)
-    settings = replace(settings, num_repeats=repeat)
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)
+
+    def settings_for(name: str) -> Settings:
+        settings = read_settings(
+            scenario,
+            sizes or [],
+            name,
+            lane,
+            device,
+            arch,
+            budget,
+            time_limit,
+            memory_limit,
+            unexplained,
+        )
+        return replace(settings, num_repeats=repeat)
+
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
-            results, differences = locked.check_locked(
-                subjects, settings, file, progress.update, progress.finish
+            results, differences = locked.check_locked_workloads(
+                subjects, workload, settings_for, file, progress.update, progress.finish
             )
         else:
-            studies = check_all(
-                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
-            )
+            cases = read_cases(subjects or builtin_names(), workload, settings_for)
+            studies = check_cases(cases, progress.update, progress.finish)
             results = [study.result for study in studies]
     render(results, Console(), quiet=quiet)
     if against_lock:
@@ -146,9 +148,9 @@ def check_command(
 def probe_command(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: EveryWorkload = None,
     arch: Arch = "generic",
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
@@ -157,13 +159,22 @@ def probe_command(
 
     In a checkout of vLLM: git bisect run oom-suite probe vllm@.
     """
-    settings = read_settings(
-        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
-    )
-    result = check(parse(subject), settings).result
-    typer.echo(f"{result.verdict.value} {result.subject}: {result.reason}")
-    codes = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: EXIT_CANNOT_JUDGE}
-    raise typer.Exit(codes[result.verdict])
+
+    def settings_for(name: str) -> Settings:
+        return read_settings(
+            scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
+        )
+
+    cases = read_cases([subject], workload, settings_for)
+    verdicts = set()
+    for study in check_cases(cases):
+        result = study.result
+        verdicts.add(result.verdict)
+        where = f" ({result.workload})" if len(cases) > 1 else ""
+        typer.echo(f"{result.verdict.value} {result.subject}{where}: {result.reason}")
+    if Verdict.FAIL in verdicts:
+        raise typer.Exit(1)
+    raise typer.Exit(EXIT_CANNOT_JUDGE if Verdict.INCONCLUSIVE in verdicts else 0)
 
 
 @app.command("bisect")
@@ -174,7 +185,7 @@ def bisect_command(
         str | None,
         typer.Option("--good", help="one that passes, older or newer; the newest by default"),
     ] = None,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
     workload: WorkloadName = "decode",
     arch: Arch = "generic",

@@ -34,7 +34,7 @@ from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
 from oom_suite.report.files import write_body
 from oom_suite.report.measured import render_measured
-from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.subjects import builtin_names
 from oom_suite.workloads.sparse_mla.geometry.measured_grid import GRID, GridPoint
 
 EXIT_UNEXPLAINED = 1
@@ -91,7 +91,7 @@ def measure_command(
     points = GRID if grid else (GridPoint(name, settings.workload.name, settings.sizes),)
     with Progress(quiet=quiet) as progress:
         rows = measure_all(
-            subjects or list(BUILTIN_NAMES),
+            subjects or list(builtin_names()),
             points,
             replace(settings, num_repeats=repeat),
             progress.update,

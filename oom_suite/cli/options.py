@@ -22,13 +22,22 @@ SubjectsAsForCheck = Annotated[
     typer.Argument(metavar="[SUBJECT]...", help="as for check; the built-ins when none is given"),
 ]
 Scenario = Annotated[
-    str, typer.Option("--scenario", help="named sizes: small, production or issue-41962")
+    str | None,
+    typer.Option(
+        "--scenario", help="named sizes of the workload: small, production or issue-41962"
+    ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="AXIS=VALUE", help="one size of the scenario; repeatable"),
 ]
 WorkloadName = Annotated[str, typer.Option("--workload", help="what is run: decode, decode-swa")]
+EveryWorkload = Annotated[
+    str | None,
+    typer.Option(
+        "--workload", help="what is run: decode, decode-swa; all that the subject can take"
+    ),
+]
 Lane = Annotated[
     str, typer.Option("--lane", help="shadow (no memory), or measure (real tensors beside it)")
 ]

@@ -32,7 +32,7 @@ from oom_suite.pipeline.ranks.torchrun import say_why
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.report.files import write_body
 from oom_suite.report.ranks import group_line, render_ranks
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import builtin_names, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
     def ranks_command(
         subjects: SubjectsAsForCheck = None,
         *,
-        scenario: Scenario = "issue-41962",
+        scenario: Scenario = None,
         sizes: Set = None,
         workload: WorkloadName = "decode",
         device: Device = "cuda",
@@ -90,7 +90,7 @@ def register(app: typer.Typer) -> None:
                 time_limit,
                 None,
             )
-            named = [parse(subject).text for subject in subjects or BUILTIN_NAMES]
+            named = [parse(subject).text for subject in subjects or builtin_names()]
             own = own_gpu(group, device, os.environ)
         except OomSuiteError as error:
             _refuse(error, group)

@@ -24,7 +24,7 @@ from oom_suite.units import parse_bytes
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario as find_scenario
 
 if TYPE_CHECKING:
-    from oom_suite.workloads.sparse_mla.geometry.scenarios import Scenario
+    from oom_suite.records import Scenario
 
 EXIT_INTERRUPTED = 130
 WAYS = ("ballast", "limit")

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
         *,
         tool: Annotated[str, typer.Option("--tool", help=", ".join(TOOLS))] = "memcheck",
-        scenario: Scenario = "small",
+        scenario: Scenario = None,
         workload: WorkloadName = "decode",
         time_limit: TimeLimit = 600.0,
         json: Json = None,
@@ -35,7 +35,11 @@ def register(app: typer.Typer) -> None:
         Exits 0 when it is clean, 1 on errors, 2 on bad usage, 3 when nothing could be learnt.
         """
         run = sanitize(
-            subject, tool=tool, scenario=scenario, workload=workload, time_limit_s=time_limit
+            subject,
+            tool=tool,
+            scenario=scenario or "small",
+            workload=workload,
+            time_limit_s=time_limit,
         )
         render_sanitizer(run, Console())
         if json is not None:

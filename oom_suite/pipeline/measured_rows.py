@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import OomSuiteError
 from oom_suite.pipeline.check import program_of
 from oom_suite.pipeline.measuring import measure
@@ -13,9 +14,8 @@ from oom_suite.pipeline.session import Session
 from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
-from oom_suite.subjects.spec import SubjectSpec, parse
+from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import workload as find_workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.measuring import Measured
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
-    from oom_suite.records import Workload
+    from oom_suite.records import SubjectSpec, Workload
     from oom_suite.workloads.sparse_mla.geometry.measured_grid import GridPoint
 
 
@@ -72,7 +72,7 @@ def _rows(
         for number, point in enumerate(points, start=1):
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")
             workload = find_workload(point.workload)
-            rows.append(_row(spec, point, runs.with_builder(workload.builder), workload, settings))
+            rows.append(_row(spec, point, runs.with_workload(workload), workload, settings))
     return rows
 
 

@@ -11,14 +11,10 @@ import pytest
 
 from oom_suite.errors import UsageError, unknown
 from oom_suite.laws.lockfile import read as read_lockfile
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.records import Scenario
+from oom_suite.subjects import builtin_names, parse
 from oom_suite.targets.budgets import budget
-from oom_suite.workloads.sparse_mla.geometry.scenarios import (
-    ISSUE_41962,
-    Scenario,
-    resize,
-    scenario,
-)
+from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962, resize, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +139,7 @@ def resolve(config: pytest.Config) -> Options:
     sizes = _read(config, "set", lambda text: resize(chosen.sizes, _sizes(text)), chosen.sizes)
     device = _read(config, "device", _known_device if is_worker else _device, None)
     return Options(
-        subjects=_read(config, "subject", _subjects, BUILTIN_NAMES),
+        subjects=_read(config, "subject", _subjects, builtin_names()),
         scenario=Scenario(chosen.name, sizes, chosen.summary, chosen.free_bytes),
         device=device,
         budget=_read(config, "budget", lambda text: _budget(text, device), None),

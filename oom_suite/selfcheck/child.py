@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oom_suite.doors import workload
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
@@ -27,9 +28,8 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
 from oom_suite.safety.index_outcomes import judge as judge_indices
 from oom_suite.selfcheck.faults.record import LAW, Mutant
+from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import workload
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from oom_suite.processes.askers import InThisProcess
@@ -90,11 +90,11 @@ def _law_of_step(subject: Subject, here: InThisProcess) -> Judgement:
     """The fitted law alone: proofs are tried on the faults of builders."""
     narrow = subject.narrowed(workload(subject.workload))
     lane = LaneSpec("shadow")
-    program = SubjectProgram(subject.spelling, None, narrow.builder)
-    sizes = SCENARIOS[SCENARIO].sizes
+    program = SubjectProgram(parse(subject.spelling), narrow)
+    sizes = narrow.scenario(SCENARIO).sizes
     if subject.is_stateful:
         # Forks of this process begin with what torch remembers of fake tensors here.
-        here.ask(Run(replace(program, subject=_STATELESS), lane, dict(sizes)))
+        here.ask(Run(replace(program, spec=parse(_STATELESS)), lane, dict(sizes)))
         _, judgement = judge_from_start(
             lambda at: here.ask(RunAfresh(program, lane, dict(at))), narrow, sizes
         )
@@ -133,7 +133,7 @@ class _Safety:
         num_steady = _NUM_STEADY_OF_A_TWIN if subject.is_twin else None
         return Detecting(
             SafetyJob(
-                subject.spelling,
+                parse(subject.spelling),
                 None,
                 subject.workload,
                 device,

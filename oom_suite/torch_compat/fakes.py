@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 _FAKES = "torch._subclasses.fake_tensor"
 
 NAMES = (
-    Name(f"{_FAKES}:FakeTensor.__new__", positional=4),
+    Name(f"{_FAKES}:FakeTensor", positional=3),
     Name(f"{_FAKES}:FakeTensor.fake_device"),
     Name(f"{_FAKES}:FakeTensor.fake_mode"),
     Name(f"{_FAKES}:FakeTensor.constant"),
     Name(f"{_FAKES}:FakeTensorMode", keywords=("allow_non_fake_inputs", "shape_env"), positional=0),
     Name(f"{_FAKES}:FakeTensorMode.cache_enabled"),
     Name(f"{_FAKES}:FakeTensorMode.from_tensor", positional=2),
-    Name(f"{_FAKES}:FakeTensorMode._should_skip_dynamo", positional=0),
     Name(f"{_FAKES}:DataDependentOutputException"),
     Name(f"{_FAKES}:DynamicOutputShapeException"),
     Name(f"{_FAKES}:UnsupportedOperatorException"),
@@ -43,7 +42,6 @@ __all__ = [
     "DynamicOutputShapeException",
     "FakeMode",
     "FakeTensor",
-    "UnsupportedOperatorException",
     "device_of",
     "fake_of",
     "forget_literal",

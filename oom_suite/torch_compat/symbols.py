@@ -108,6 +108,10 @@ class SymbolEnv(ShapeEnv):
         """Let a symbol be at least so large, and no more be known of its range."""
         self.var_to_range[symbol] = ValueRanges(least, sympy.oo)
 
+    def simplified(self, expression: sympy.Expr) -> sympy.Expr:
+        """An expression with what its symbols have become in their place. Adds no guard."""
+        return cast("sympy.Expr", self.replace(expression))
+
     def is_replaced(self, symbol: sympy.Symbol) -> bool:
         """Whether a symbol has become a number or another expression."""
         return symbol in self.replacements

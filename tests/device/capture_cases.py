@@ -18,7 +18,7 @@ from pathlib import Path
 from subject_trees import root_of
 
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
-from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.subjects import builtin_names
 
 RELEASES = ("vllm==0.21.0", "vllm==0.22.0", "vllm==0.25.0", "vllm==0.33.0")
 WORKLOADS = ("decode", "decode-swa")
@@ -64,7 +64,7 @@ def _of_catalog(one):
 CASES = {
     case.name: case
     for case in (
-        *(Case(f"{s}-{w}", s, w) for s in (*BUILTIN_NAMES, *RELEASES) for w in WORKLOADS),
+        *(Case(f"{s}-{w}", s, w) for s in (*builtin_names(), *RELEASES) for w in WORKLOADS),
         *map(_of_catalog, (*MUTANTS, *TWINS)),
     )
 }
@@ -88,11 +88,11 @@ def _target(case, place):
     import torch
 
     from oom_suite.safety.steps import Target
-    from oom_suite.subjects.load import load
-    from oom_suite.subjects.spec import parse
+    from oom_suite.subjects import load, parse
+    from oom_suite.workloads.sparse_mla.workload import DECODE
 
     root = root_of(case.subject)
-    loaded = load(parse(case.subject), root=None if root is None else Path(root))
+    loaded = load(parse(case.subject), DECODE, root=None if root is None else Path(root))
     return Target(loaded.call, loaded.root, case.workload, place, torch.float8_e4m3fn)
 
 

@@ -113,7 +113,7 @@ def test_what_does_not_fit_this_machine_is_not_started(run):
     done = run("measure", "full_dequant", "--set", "num_blocks=30000000")
     assert 3 == done.returncode
     assert "out of memory: full_dequant decode" in done.stdout
-    assert "not started: it would take" in done.stdout
+    assert "not measured: it would take" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 
 from fixtures.processes import runs_of
 from oom_suite.allocator import peaks_of
+from oom_suite.doors import workload
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import REQUIRED_BLOCKS_PER_BYTE
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
-from oom_suite.workloads.catalog import workload
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
 GRID = json.loads((EVIDENCE / "2026-11-22-h200-grid.json").read_text("utf-8"))
@@ -38,7 +38,7 @@ def test_the_grid_is_predicted_to_the_byte(subject):
     with runs_of(subject) as runs:
         for row in (row for row in GRID["rows"] if row["subject"] == subject):
             name = f"{row['workload']} {row['scenario']}"
-            of_workload = runs.with_builder(workload(row["workload"]).builder)
+            of_workload = runs.with_workload(workload(row["workload"]))
             peaks = peaks_of(of_workload.known(row["sizes"], scratch="cuda"))
             expected[name] = {f"{kind}_bytes": row["measured"][f"{kind}_bytes"] for kind in KINDS}
             seen[name] = {f"{kind}_bytes": getattr(peaks, f"{kind}_bytes") for kind in KINDS}

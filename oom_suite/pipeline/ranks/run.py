@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import OomSuiteError
 from oom_suite.pipeline.check import check, check_all
 from oom_suite.pipeline.ranks.exchange import Answer, Exchange, wait_until
-from oom_suite.subjects.spec import parse
+from oom_suite.subjects import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from packaging.version import Version
 
+from oom_suite import doors
 from oom_suite.errors import NotApplicableError
 from oom_suite.safety.index_cases import CASES
 from oom_suite.safety.indices import run_case
 from oom_suite.safety.steps import Target
 from oom_suite.safety.triton_interpreter import interpret_triton
+from oom_suite.subjects import family_of, load
 from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
-from oom_suite.subjects.load import load
-from oom_suite.subjects.spec import SubjectKind, parse
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
 if TYPE_CHECKING:
@@ -60,8 +59,6 @@ def _plain(module: str, detector: str) -> Callable[[], Detector]:
     return make
 
 
-_VLLM = (SubjectKind.VLLM_INSTALLED, SubjectKind.VLLM_RELEASE, SubjectKind.VLLM_TREE)
-
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "reads": _plain("reads", "Reads"),
     "writes": _plain("writes", "Writes"),
@@ -89,10 +86,8 @@ class Detecting:
         if job.interprets:
             torch.set_num_threads(1)
             interpret_triton()
-        spec = parse(job.subject)
-        root = None if job.root is None else Path(job.root)
-        subject = load(spec, root=root, arch=job.arch)
-        is_vllm = spec.kind in _VLLM
+        subject = load(job.spec, doors.workload(job.workload), root=job.root, arch=job.arch)
+        is_vllm = family_of(job.spec).obeys_arch
         if is_vllm and job.arch == "gfx942" and job.workload == "decode":
             _require_one_fp8(str(subject.version))
         self._target = Target(

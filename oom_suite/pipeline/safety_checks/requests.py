@@ -10,7 +10,10 @@ from oom_suite.records.safety import Finding
 from oom_suite.safety.index_outcomes import Outcome
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from oom_suite.pipeline.safety_checks.detectors import Detecting
+    from oom_suite.records import SubjectSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class SafetyJob:
     """One subject to be checked.
 
     Attributes:
-        subject: the subject's spelling.
+        spec: the subject.
         root: where its source tree was put, for a release; None otherwise.
         workload: the workload's name.
         device: where real tensors lie.
@@ -30,8 +33,8 @@ class SafetyJob:
             runs with fake tensors and with real ones may share a process.
     """
 
-    subject: str
-    root: str | None
+    spec: SubjectSpec
+    root: Path | None
     workload: str
     device: str
     arch: str

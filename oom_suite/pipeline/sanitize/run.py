@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError, unknown
 from oom_suite.pipeline.sanitize.parse import parse
-from oom_suite.pipeline.sources import source_root
 from oom_suite.records.safety import STEP_DONE, SanitizerOutcome, SanitizerRun
-from oom_suite.subjects.spec import parse as parse_subject
+from oom_suite.subjects import obtain
+from oom_suite.subjects import parse as parse_subject
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario as find_scenario
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def sanitize(
     if found is None:
         return ended(SanitizerOutcome.NO_TOOL, how_to_install())
     try:
-        root = source_root(spec, lambda _subject, _message: None) or ""
+        root = str(obtain(spec) or "")
     except OomSuiteError as error:
         return ended(SanitizerOutcome.FAILED, str(error))
     with tempfile.TemporaryDirectory(prefix="oom-suite-") as folder:

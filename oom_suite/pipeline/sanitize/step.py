@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from oom_suite import doors
 from oom_suite.errors import OomSuiteError
 from oom_suite.records.safety import STEP_DONE
-from oom_suite.subjects.load import load
-from oom_suite.subjects.spec import parse
+from oom_suite.subjects import load, parse
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario
 from oom_suite.workloads.sparse_mla.step import StepOptions, random_step
 
@@ -40,7 +40,8 @@ def main(subject: str, root: str, workload: str, scenario_name: str) -> None:
         num_blocks=min(sizes["swa_num_blocks"], _MAX_BLOCKS),
         block_size=sizes["block_size"],
     )
-    with load(parse(subject), root=Path(root) if root else None) as loaded, torch.no_grad():
+    spec, at = parse(subject), Path(root) if root else None
+    with load(spec, doors.workload(workload), root=at) as loaded, torch.no_grad():
         loaded.call(**random_step(options, "cuda"))
         torch.cuda.synchronize()
     sys.stdout.write(f"{STEP_DONE}\n")

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _SHAPES_KEPT = frozenset({
     "_to_copy", "clone", "index_select", "index", "gather", "take", "contiguous", "unique_dim",
     "masked_select", "max", "min", "amax", "amin", "sort", "flip", "repeat", "roll", "cummax",
-    "lift_fresh", "lift_fresh_copy", "tril", "triu", "constant_pad_nd",
+    "lift_fresh", "lift_fresh_copy",
 })  # fmt: skip
-_FROM_ZERO = frozenset({"zeros", "zeros_like", "new_zeros", "zero_"})
+_FROM_ZERO = frozenset({"zeros", "zeros_like", "new_zeros", "zero"})
 _UNWRITTEN = frozenset({"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided"})
 _INTEGERS = frozenset({torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64})
 
@@ -176,6 +176,13 @@ class IndexRanges:
                 return _clamped(ranges[0], low, high)
             case "cumsum" | "sum":
                 return self._summed(args[0], ranges[0])
+            case "tril" | "triu":
+                return _joined(ranges[0], self.of(0))
+            case "constant_pad_nd":
+                filled = args[2] if len(args) > 2 else 0
+                # Python hands the number over as a float, whatever the tensor holds.
+                filled = int(filled) if isinstance(filled, float) else filled
+                return _joined(ranges[0], self.of(filled))
             case "masked_fill" | "clamp_min":
                 return _joined(ranges[0], ranges[-1])
             case "where":
@@ -252,11 +259,18 @@ def _clamped(given: Range | None, low: Range | None, high: Range | None) -> Rang
     """What lies between two limits; nearer than they are where the values already did."""
     if low is None or high is None:
         return None
-    if given is None or given == NOTHING:
-        return Range(low.low, high.high)
-    least = given.low if is_nonnegative(given.low - low.low) else low.low
-    most = given.high if is_nonnegative(high.high - given.high) else high.high
-    return Range(least, most)
+    # Where the limits cross, torch gives the upper one.
+    least, most = _lesser(low.low, high.low), high.high
+    if given is not None and given != NOTHING:
+        if _is_between(low.low, given.low, high.low):
+            least = given.low
+        if _is_between(low.high, given.high, high.high):
+            most = given.high
+    return None if least is None else Range(least, most)
+
+
+def _is_between(low: sympy.Expr, value: sympy.Expr, high: sympy.Expr) -> bool:
+    return is_nonnegative(value - low) and is_nonnegative(high - value)
 
 
 def _joined(one: Range | None, other: Range | None) -> Range | None:

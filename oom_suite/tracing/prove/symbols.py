@@ -139,7 +139,7 @@ class Symbols:
 
     def are_same(self, one: Any, other: Any) -> bool:
         """Whether two expressions are one, by all that is known by now. Adds no guard."""
-        return bool(one == other or self.env.replace(one) == self.env.replace(other))
+        return bool(one == other or self.env.simplified(one) == self.env.simplified(other))
 
     def is_axis(self, symbol: sympy.Symbol) -> bool:
         """Whether a symbol is an axis."""
@@ -156,7 +156,7 @@ class Symbols:
         """The axes that became numbers on the way: value, and the line that made them so."""
         found: dict[str, tuple[int, Frame | None]] = {}
         for symbol, axis in self._axes.items():
-            now = self.env.replace(symbol)
+            now = self.env.simplified(symbol)
             if now.is_number:
                 found[axis] = (int(now), self._asked(symbol))
         return found
@@ -190,7 +190,7 @@ class Symbols:
     def polynomial(self, value: Any) -> Polynomial:
         """A size or its expression as a polynomial; what is not one becomes a quantity in it."""
         expression = value if isinstance(value, sympy.Basic) else self.expression(value)
-        expanded = sympy.expand(self.env.replace(cast("sympy.Expr", expression)))
+        expanded = sympy.expand(self.env.simplified(cast("sympy.Expr", expression)))
         terms: dict[tuple[str, ...], Fraction] = {}
         for product, coefficient in expanded.as_coefficients_dict().items():
             key: list[str] = []

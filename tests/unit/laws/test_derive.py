@@ -5,7 +5,7 @@ from __future__ import annotations
 from heap import attention, law_of, verdict_on
 
 from oom_suite.records import Verdict
-from oom_suite.workloads.catalog import DECODE_BOUND
+from oom_suite.workloads.sparse_mla.workload import DECODE_BOUND
 
 
 def taking(more_bytes):

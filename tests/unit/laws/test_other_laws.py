@@ -9,7 +9,7 @@ from oom_suite.laws.evidence import Survey
 from oom_suite.laws.fit import Fit
 from oom_suite.laws.grid import Grid
 from oom_suite.records import Verdict
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 
 def opens(rule, num_bytes):

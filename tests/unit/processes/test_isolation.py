@@ -100,7 +100,8 @@ def failure(name, request=None, **options):
         with pytest.raises(ChildError) as caught:
             child.ask(request)
         assert "\n" not in str(caught.value)
-        return caught.value.outcome, str(caught.value), child
+        assert f"{caught.value.outcome.value}: {caught.value.message}" == str(caught.value)
+        return caught.value.outcome, caught.value.message, child
 
 
 def test_answers_come_from_one_process_that_loaded_once():

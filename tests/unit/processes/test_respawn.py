@@ -82,6 +82,6 @@ def test_a_child_can_be_replaced_though_it_lives(asker, started):
         assert not asker.is_alive
         assert number == asker.ask(number)
         assert asker.is_alive
-        asker.replace()
+        asker.close()
     assert all(one.is_closed for one in started)
     assert MAX_DEATHS + 1 == len(started)

@@ -149,6 +149,20 @@ def test_memory_that_nobody_wrote_is_found_with_its_line(safety_target):
     )
 
 
+def laundered(step):
+    workspace = torch.empty(4)  # the line that the hit must name
+    values = torch.where(workspace == workspace, workspace, 0.0)
+    leak(step, int(values[3:].view(torch.int16)[0]))
+
+
+def test_unwritten_memory_whose_nan_is_dropped_is_caught_by_large_finite_values(safety_target):
+    """``x == x`` hides NaN alone: the second poison reaches the result, and names the line."""
+    (hit,) = Reads()(safety_target(laundered, workload="decode-swa")).hits
+    line = laundered.__code__.co_firstlineno + 1
+    assert ("reads-uninitialised-memory", line) == (hit.kind, hit.frame.line)
+    assert "large finite poison" in hit.text
+
+
 def test_memory_written_before_it_is_read_is_fine(safety_target):
     """The healthy twin writes exactly what it reads of an unwritten workspace."""
 

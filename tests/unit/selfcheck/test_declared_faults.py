@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError
 from oom_suite.selfcheck import LAW, Mutant, Twin, declared_in, mutant, twin
 from oom_suite.selfcheck.faults import growth
 from oom_suite.selfcheck.faults.catalog import MUTANTS, SUBJECTS, TWINS
 from oom_suite.selfcheck.faults.limit import growth_of
 from oom_suite.selfcheck.tasks import subjects_with, tasks
-from oom_suite.workloads.catalog import DECODE, WORKLOADS
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 _PACKAGE = "oom_suite.selfcheck.faults"
 _POOLS = ["swa_num_blocks", "extra_num_blocks"]
@@ -22,7 +23,7 @@ _BY_NAME = {one.name: one for one in SUBJECTS}
 
 def axes_of(subject):
     cheapest = subject.in_cheapest_form()
-    return [axis.name for axis in cheapest.narrowed(WORKLOADS[cheapest.workload]).axes]
+    return [axis.name for axis in cheapest.narrowed(find_workload(cheapest.workload)).axes]
 
 
 @mutant("capture", "host-sync", along=())
@@ -147,7 +148,7 @@ def test_both_layers_are_tried(group):
 def test_every_law_is_sought_along_each_pool_and_along_axes_that_there_are(subject):
     """What a step must not depend on is varied for every subject, on whichever layer."""
     cheapest = subject.in_cheapest_form()
-    workload = WORKLOADS[cheapest.workload]
+    workload = find_workload(cheapest.workload)
     assert set(workload.contract.independent_of) | set(subject.along or ()) <= set(axes_of(subject))
 
 

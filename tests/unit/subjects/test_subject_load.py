@@ -7,8 +7,8 @@ import pytest
 
 import oom_suite
 from oom_suite.errors import NotApplicableError, SubjectError
-from oom_suite.subjects.load import load
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import builtin_names, load, parse
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 
 @pytest.fixture
@@ -23,17 +23,17 @@ def here(tmp_path, monkeypatch):
 def failure(text):
     """The one-line message that loading this subject fails with."""
     with pytest.raises(SubjectError) as caught:
-        load(parse(text))
+        load(parse(text), DECODE)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", BUILTIN_NAMES)
+@pytest.mark.parametrize("name", builtin_names())
 def test_a_builtin_is_loaded(name):
     """Each built-in is there, with paths shown from the package's parent."""
     from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
-    with load(parse(name)) as subject:
+    with load(parse(name), DECODE) as subject:
         assert BUILTINS[name] is subject.call
         assert Path(oom_suite.__file__).parents[1] == subject.root
 
@@ -48,7 +48,7 @@ def test_a_file_s_function_is_loaded_as_a_script_s_would_be(here, keywords, step
         f"import first\ndef run({keywords}):\n    import late\n    return first.v, late.v\n"
     )
     path_before, modules_before = list(sys.path), set(sys.modules)
-    with load(parse("sub/kernel.py:run")) as subject:
+    with load(parse("sub/kernel.py:run"), DECODE) as subject:
         assert (1, 2) == subject.call(**step)
         assert (here, None) == (subject.root, subject.version)
     assert path_before == sys.path
@@ -59,7 +59,7 @@ def test_a_file_s_function_is_loaded_as_a_script_s_would_be(here, keywords, step
 def test_a_file_elsewhere_is_shown_from_its_own_folder(here, tmp_path, keywords):
     """Outside the current folder, paths are relative to the file's."""
     (tmp_path / "kernel.py").write_text(f"def run({keywords}): pass\n")
-    with load(parse(f"{tmp_path}/kernel.py:run")) as subject:
+    with load(parse(f"{tmp_path}/kernel.py:run"), DECODE) as subject:
         assert tmp_path == subject.root
 
 
@@ -69,7 +69,7 @@ def test_dataclasses_and_keywords_of_any_name_work(here, step):
         "from __future__ import annotations\nfrom dataclasses import dataclass\n"
         "@dataclass\nclass A:\n    x: int\ndef run(**kwargs): return len(kwargs)\n"
     )
-    with load(parse("kernel.py:run")) as subject:
+    with load(parse("kernel.py:run"), DECODE) as subject:
         assert 14 == subject.call(**step)
 
 
@@ -78,7 +78,7 @@ def test_a_module_s_function_is_loaded_from_the_current_folder(here, keywords, s
     (here / "kernels_of_mine").mkdir()
     (here / "kernels_of_mine" / "__init__.py").write_text("")
     (here / "kernels_of_mine" / "a.py").write_text(f"def run({keywords}): return 1\n")
-    with load(parse("kernels_of_mine.a:run")) as subject:
+    with load(parse("kernels_of_mine.a:run"), DECODE) as subject:
         assert 1 == subject.call(**step)
         assert here == subject.root
 
@@ -89,14 +89,14 @@ def test_an_installed_module_is_shown_from_its_package_s_parent(here, tmp_path, 
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("def run(**kwargs): pass\n")
     monkeypatch.syspath_prepend(str(package.parent))
-    with load(parse("installed_kernels:run")) as subject:
+    with load(parse("installed_kernels:run"), DECODE) as subject:
         assert package.parent == subject.root
 
 
 def test_a_tree_s_decode_path_is_loaded(make_tree, keywords, step):
     """A vLLM tree gives its entry, its root and its version."""
     root = make_tree(f"def rocm_sparse_attn_decode({keywords}): return 1\n")
-    with load(parse(f"vllm@{root}")) as subject:
+    with load(parse(f"vllm@{root}"), DECODE) as subject:
         assert 1 == subject.call(**step)
         assert (root, "9.9.9") == (subject.root, subject.version)
 
@@ -104,7 +104,7 @@ def test_a_tree_s_decode_path_is_loaded(make_tree, keywords, step):
 def test_a_release_s_tree_may_be_given(make_tree, keywords, step):
     """Who has obtained the release already passes its root, and nothing is fetched."""
     root = make_tree(f"def rocm_sparse_attn_decode({keywords}): return 1\n")
-    with load(parse("vllm==9.9.9"), root=root) as subject:
+    with load(parse("vllm==9.9.9"), DECODE, root=root) as subject:
         assert 1 == subject.call(**step)
 
 
@@ -113,7 +113,7 @@ def test_the_installed_vllm_is_loaded_like_a_tree(make_tree, keywords, step, mon
     source = f"def rocm_sparse_attn_decode({keywords}): return 1\n"
     root = make_tree(source, **{"vllm/__init__.py": "raise RuntimeError\n"})
     monkeypatch.syspath_prepend(str(root))
-    with load(parse("vllm")) as subject:
+    with load(parse("vllm"), DECODE) as subject:
         assert 1 == subject.call(**step)
 
 
@@ -123,14 +123,14 @@ def test_the_architecture_reaches_the_code(make_tree, keywords, step):
         "from vllm.platforms.rocm import _ON_GFX950\n"
         f"def rocm_sparse_attn_decode({keywords}): return _ON_GFX950\n"
     )
-    with load(parse(f"vllm@{make_tree(source)}"), arch="gfx950") as subject:
+    with load(parse(f"vllm@{make_tree(source)}"), DECODE, arch="gfx950") as subject:
         assert subject.call(**step) is True
 
 
 def test_not_applicable_stays_what_it_is(make_tree):
     """A tree without the path is told from one that is broken."""
     with pytest.raises(NotApplicableError):
-        load(parse(f"vllm@{make_tree('')}"))
+        load(parse(f"vllm@{make_tree('')}"), DECODE)
 
 
 @pytest.mark.parametrize(

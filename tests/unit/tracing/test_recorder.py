@@ -195,12 +195,13 @@ def test_built_in_decode_code_is_code_under_test():
     """The suite's own subjects show as lines; the rest of the suite is hidden."""
     from oom_suite.pipeline.programs import Run, SubjectProgram
     from oom_suite.processes.askers import InThisProcess
+    from oom_suite.subjects import parse
     from oom_suite.tracing.lane_spec import LaneSpec
-    from oom_suite.workloads.catalog import DECODE
     from oom_suite.workloads.sparse_mla.geometry.scenarios import AXES
+    from oom_suite.workloads.sparse_mla.workload import DECODE
 
     sizes = dict.fromkeys(AXES, 4) | {"num_heads": 8, "referenced_blocks": 2}
-    program = SubjectProgram("full_dequant", None, DECODE.builder)
+    program = SubjectProgram(parse("full_dequant"), DECODE)
     trace = InThisProcess().ask(Run(program, LaneSpec("shadow"), sizes))
     assert fp8_rows.__file__.endswith(trace.allocations[0].stack[0].file)
     files = {frame.file for a in trace.allocations for frame in a.stack}
@@ -247,3 +248,26 @@ def test_two_runs_give_the_same_trace():
         ]
         assert traces[0].allocations == traces[1].allocations
         assert traces[0].events == traces[1].events
+
+
+def sorts_on_one_line(*rows):
+    """A call that sorts so many rows of its input, one number after the other, on one line."""
+    return lambda x: [x.view(4, 4)[:number].sort() for number in rows]
+
+
+@pytest.mark.parametrize("rows", [(4, 1), (1, 4), (2, 4, 1)], ids=str)
+def test_a_line_with_unseen_scratch_is_told_by_the_largest_input_it_was_given(record, rows):
+    """However often it runs, and in whichever order."""
+    (unseen,) = record(sorts_on_one_line(*rows), one_input).unseen
+    assert ("aten::sort", 4 * 4 * 4) == (unseen.op, unseen.input_bytes)
+
+
+def test_the_input_of_unseen_scratch_is_all_its_tensors(record):
+    """Values, indices and the target of a write that adds."""
+
+    def adds(x):
+        at = torch.zeros(2, dtype=torch.int64, device=x.device)
+        x.index_put_((at,), x[:2].clone(), accumulate=True)
+
+    (unseen,) = record(adds, one_input).unseen
+    assert 64 + 2 * 8 + 2 * 4 == unseen.input_bytes

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.subjects.families.vllm.stubs import Stub
+from oom_suite.subjects.stubs import Stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oom_suite.subjects.families.vllm.stubs import StubLog
+    from oom_suite.subjects.stubs import StubLog
 
     LaunchHook = Callable[[str, list[object]], None]
 

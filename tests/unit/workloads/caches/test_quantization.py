@@ -117,3 +117,59 @@ def test_wrong_shapes_and_dtypes_are_refused() -> None:
         dequantize(torch.zeros(1, 1167, dtype=torch.uint8), 2, FP8_DS_MLA_V4)
     with pytest.raises(UsageError, match=r"float8_e5m2: choose from torch\.float8_e4m3fn,"):
         quantize(torch.zeros(1, 2, 512), FP8_DS_MLA_V4, torch.float8_e5m2)
+
+
+@pytest.mark.parametrize("fp8_dtype", FP8, ids=["fn", "fnuz"])
+@pytest.mark.parametrize("value", [0.0, 1e-30, 9.9e-5, 1e-4])
+def test_groups_below_the_smallest_maximum_are_scaled_as_if_they_reached_it(value, fp8_dtype):
+    """Of one-byte scales the exponent of 1e-4 over fp8's largest value, rounded up."""
+    block = quantize(torch.full((1, 1, 512), value), FP8_DS_MLA_V4, fp8_dtype)[0]
+    # 1e-4 / 448 is 2**-22.1, 1e-4 / 240 is 2**-21.2.
+    exponent = {torch.float8_e4m3fn: -22, torch.float8_e4m3fnuz: -21}[fp8_dtype]
+    assert [127 + exponent] * 7 == block[576:583].tolist()
+
+
+@pytest.mark.parametrize("value", [0.0, 9.9e-5])
+def test_fp32_scales_of_such_groups_are_those_of_the_smallest_maximum(value):
+    scales = quantize(torch.full((1, 1, 576), value), FP8_DS_MLA_V32)[0, 512:528]
+    expected = torch.full((4,), 1e-4 / 448, dtype=torch.float32)
+    assert expected.view(torch.uint8).tolist() == scales.tolist()
+
+
+def test_a_group_just_over_the_smallest_maximum_has_a_scale_of_its_own():
+    """The healthy twin: at twice 1e-4 the exponent is one more."""
+    block = quantize(torch.full((1, 1, 512), 2e-4), FP8_DS_MLA_V4)[0]
+    assert [127 - 21] * 7 == block[576:583].tolist()
+
+
+def test_the_one_scale_byte_that_is_no_number_makes_its_group_nan():
+    """255 is NaN in the OCP's e8m0; the bytes below it are powers of two, and stay so."""
+    block = quantize(torch.ones(1, 1, 512), FP8_DS_MLA_V4)
+    block[0, 576:584] = 127
+    block[0, 577], block[0, 578] = 255, 227
+    values = dequantize(block, 1, FP8_DS_MLA_V4)[0, 0, :448].view(7, 64)
+    assert [False, True, False, False, False, False, False] == values.isnan().all(1).tolist()
+    assert 64 == int(values.isnan().sum())
+    one = float(values[0, 0])
+    assert [one * 2.0**100] * 64 == values[2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("maximum", "code"),
+    [(448.0 * 2.0**-8, 119), (448.0, 127), (448.0 * 2.0**10, 137), (3.4e38, 247)],
+)
+def test_the_scale_is_the_least_power_of_two_that_brings_the_largest_into_range(maximum, code):
+    keys = torch.zeros(1, 1, 512)
+    keys[0, 0, 5] = -maximum
+    assert code == int(quantize(keys, FP8_DS_MLA_V4)[0, 576])
+
+
+def test_inline_scales_stand_between_nope_and_rope():
+    """V3.2: 512 bytes of fp8, four fp32 scales, then 64 bf16 values, token after token."""
+    keys = torch.zeros(1, 2, 576)
+    keys[0, 1, :128] = 448.0
+    keys[0, 1, 512:] = 1.0
+    token = quantize(keys, FP8_DS_MLA_V32)[0].view(2, 656)[1]
+    assert [0x7E] * 128 + [0] * 384 == token[:512].tolist()
+    assert 1.0 == float(token[512:516].view(torch.float32))
+    assert [0x80, 0x3F] * 64 == token[528:].tolist()

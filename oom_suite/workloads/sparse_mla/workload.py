@@ -1,13 +1,23 @@
-"""The workloads: their axes, builders and contracts. No torch: builders are named, not imported."""
+"""One sparse MLA decode step as a workload: axes, promise, and where others have code for it.
+
+No torch: builders are named, not imported.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from oom_suite.errors import unknown
+from oom_suite.hookspecs import hookimpl
 from oom_suite.records import Axis, Contract, Polynomial, Workload
+from oom_suite.records.workload import Builtin, Convention, Entry
 from oom_suite.units import KIB, MIB
-from oom_suite.workloads.sparse_mla.geometry.scenarios import referenced_blocks_limit
+from oom_suite.workloads.sparse_mla.geometry.scenarios import (
+    ISSUE_41962,
+    SCENARIOS,
+    TOGETHER,
+    within_limit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +58,7 @@ def _settle_decode(sizes: Mapping[str, int]) -> Mapping[str, int] | None:
     largest_pool = max(sizes["swa_num_blocks"], sizes["extra_num_blocks"])
     if largest_pool * sizes["block_size"] > _MAX_SLOT:
         return None
-    limit = referenced_blocks_limit(sizes)
-    return {**sizes, "referenced_blocks": min(sizes["referenced_blocks"], limit)}
+    return within_limit(sizes)
 
 
 # Pools step by 64 so that one bit per block is a whole number of bytes per step.
@@ -63,35 +72,80 @@ _STEP_AXES = (
 _EXTRA_TOPK = Axis("extra_topk", step=32, far=(64, 2048), unit="slot")
 _REFERENCED = Axis("referenced_blocks", step=4, far=(1, 512), unit="block")
 
+CONVENTION = Convention(
+    keywords=(
+        "q",
+        "kv_cache",
+        "swa_k_cache",
+        "swa_only",
+        "topk_indices",
+        "topk_lens",
+        "swa_indices",
+        "swa_lens",
+        "attn_sink",
+        "scale",
+        "head_dim",
+        "nope_head_dim",
+        "rope_head_dim",
+        "output",
+    ),
+    output="output",
+)
+"""What a decode step is called with.
+
+Source: vLLM 0.21.0 `vllm/v1/attention/ops/rocm_aiter_mla_sparse.py:1086`.
+"""
+
+VLLM_ENTRY = Entry(
+    file="vllm/v1/attention/ops/rocm_aiter_mla_sparse.py",
+    functions=("rocm_forward_decode_fallback", "rocm_sparse_attn_decode"),
+    what="DeepSeek-V4 decode path for ROCm",
+    first_release="0.21.0",
+    adapt="oom_suite.subjects.families.vllm.decode:without_ragged",
+)
+"""vLLM's decode path. A tree that has both functions is tested on the older, with the bug.
+
+Source: vLLM 0.21.0 `vllm/v1/attention/ops/rocm_aiter_mla_sparse.py:1086`; 0.22.0 :1684.
+"""
+
+_BUILTINS = "oom_suite.workloads.sparse_mla.builtins"
+BUILTINS = {
+    "full_dequant": Builtin(f"{_BUILTINS}:full_dequant_decode", known_bug="reproduces #41962"),
+    # `torch.unique` makes the host wait.
+    "block_compaction": Builtin(f"{_BUILTINS}:block_compaction_decode", breaches=("capture",)),
+    "token_gather": Builtin(f"{_BUILTINS}:token_gather_decode"),
+    "streaming": Builtin(f"{_BUILTINS}:streaming_decode"),
+}
+"""The decode paths that come along: the bug, and three ways out."""
+
 DECODE = Workload(
     name="decode",
     axes=(_SWA_POOL, _EXTRA_POOL, *_STEP_AXES, _EXTRA_TOPK, _REFERENCED),
     builder="oom_suite.workloads.sparse_mla.step:build",
     contract=Contract(independent_of=("swa_num_blocks", "extra_num_blocks"), at_most=DECODE_BOUND),
-    leaves_inputs_untouched=True,
     settle=_settle_decode,
+    convention=CONVENTION,
+    scenarios=SCENARIOS,
+    default_scenario=ISSUE_41962.name,
+    together=TOGETHER,
+    entries={"vllm": VLLM_ENTRY},
+    builtins=BUILTINS,
+    is_assumed=True,
+    leaves_inputs_untouched=True,
 )
 """One decode step of a layer with a sliding-window cache and a compressed one (C4A, C128A)."""
 
-DECODE_SWA = Workload(
+DECODE_SWA = replace(
+    DECODE,
     name="decode-swa",
     axes=(_SWA_POOL, *_STEP_AXES, _REFERENCED),
     builder="oom_suite.workloads.sparse_mla.step:build_swa_only",
     contract=Contract(independent_of=("swa_num_blocks",), at_most=DECODE_BOUND),
-    leaves_inputs_untouched=True,
-    settle=_settle_decode,
 )
 """One decode step of a layer with a sliding-window cache alone."""
 
-WORKLOADS: dict[str, Workload] = {known.name: known for known in (DECODE, DECODE_SWA)}
 
-
-def workload(name: str) -> Workload:
-    """The workload of this name.
-
-    Raises:
-        UsageError: no such workload; the message names the nearest.
-    """
-    if name not in WORKLOADS:
-        raise unknown("workload", name, WORKLOADS)
-    return WORKLOADS[name]
+@hookimpl
+def oom_workloads() -> list[Workload]:
+    """Both kinds of layer."""
+    return [DECODE, DECODE_SWA]

@@ -16,15 +16,17 @@ _TRITON = "triton."
 
 @dataclass(slots=True)
 class StubLog:
-    """What became of the stubs of one loaded tree.
+    """What became of the stubs of one loaded subject.
 
     Attributes:
-        importing: how many of the tree's modules are being executed just now. Only then may a
+        owner: whose code is run beside them, for the message.
+        importing: how many of its modules are being executed just now. Only then may a
             stub be decorated with, subscripted or called, and it gives stubs again.
         used: names of the stubs that a call used, in order. Code under test may swallow the
             exception, so whoever calls it looks here afterwards.
     """
 
+    owner: str = "the subject"
     importing: int = 0
     used: list[str] = field(default_factory=list)
 
@@ -36,10 +38,10 @@ class StubLog:
         """
         if not self.importing:
             self.used.append(name)
-        raise stub_used(name)
+        raise stub_used(name, self.owner)
 
 
-def stub_used(name: str) -> StubUsedError:
+def stub_used(name: str, owner: str) -> StubUsedError:
     """The error for code under test that used a stubbed name."""
     if name.startswith(_TRITON):
         return StubUsedError(
@@ -48,14 +50,14 @@ def stub_used(name: str) -> StubUsedError:
         )
     return StubUsedError(
         f"the code under test uses `{name}`, which the suite only stubs: a result would not be "
-        "about vLLM's own code; supply the real one in a subject of your own (PATH.py:FUNCTION)"
+        f"about {owner}'s own code; supply the real one in a subject of your own (PATH.py:FUNCTION)"
     )
 
 
 class Stub:
-    """A name of vLLM's that the suite does not supply.
+    """A name that the suite does not supply.
 
-    While a module of the tree is executed it can be read, called, subscripted, subclassed, put
+    While a module of the subject is executed it can be read, called, subscripted, subclassed, put
     into annotations and computed with, and gives stubs again; its truth, order or number is
     refused, because the module would go on with a made-up value. In a call every use is refused.
 
@@ -139,7 +141,7 @@ class Stub:
                 waiting.extend(value)
             elif type(value) is cls:
                 value._log.refuse(value._name)
-        raise stub_used("a stub that torch was given")
+        raise stub_used("a stub that torch was given", "the subject")
 
     def _more(self, name: str) -> Stub:
         if not self._log.importing:
@@ -205,7 +207,7 @@ for _method in _DECIDING:
 
 
 class StubModule(ModuleType):
-    """A module of vLLM's that the suite does not supply, or supplies in part.
+    """A module that the suite does not supply, or supplies in part.
 
     Args:
         name: its dotted name.

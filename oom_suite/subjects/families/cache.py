@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from oom_suite.errors import FetchError
-from oom_suite.subjects.families.vllm.tree import NEEDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from packaging.version import Version
 
@@ -28,16 +27,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NUM_RELEASE_PARTS = 3
 
 
-def cache_folder(cache_dir: Path | None = None) -> Path:
-    """The folder that fetched releases are kept in.
+def cache_folder(project: str, cache_dir: Path | None = None) -> Path:
+    """The folder that fetched releases of a project are kept in.
 
     Args:
+        project: its name on the package index.
         cache_dir: the suite's cache; by default ``OOM_SUITE_CACHE``, else the user's own.
     """
     chosen = os.environ.get(CACHE_VARIABLE, "").strip()
     if cache_dir is None:
         cache_dir = Path(chosen).expanduser() if chosen else _user_cache()
-    return Path(cache_dir).absolute() / "vllm"
+    return Path(cache_dir).absolute() / project
 
 
 def _user_cache() -> Path:
@@ -45,7 +45,12 @@ def _user_cache() -> Path:
 
 
 def entry(folder: Path, version: Version) -> Path:
-    """Where a release's tree is kept; 0.21 and 0.21.0 are the same release."""
+    """Where a release's tree is kept; 0.21 and 0.21.0 are the same release.
+
+    Args:
+        folder: from `cache_folder`.
+        version: the release.
+    """
     parts = list(version.release)
     parts += [0] * (_NUM_RELEASE_PARTS - len(parts))
     while len(parts) > _NUM_RELEASE_PARTS and parts[-1] == 0:
@@ -53,49 +58,74 @@ def entry(folder: Path, version: Version) -> Path:
     written = str(version).replace(
         ".".join(map(str, version.release)), ".".join(map(str, parts)), 1
     )
-    return folder / f"vllm-{written}"
+    return folder / f"{folder.name}-{written}"
 
 
-def is_whole(tree: Path) -> bool:
-    """Whether the tree holds, unchanged, all that this version of the suite takes of a release."""
+def is_whole(tree: Path, needed: Iterable[str] = ()) -> bool:
+    """Whether the tree holds, unchanged, all that was taken of the release, and what is needed.
+
+    Args:
+        tree: the entry.
+        needed: what must have been looked for in the release, as given to `write_marker`.
+    """
+    marker = _marker(tree)
     try:
-        marker: Any = json.loads((tree / MARKER).read_text(encoding="utf-8"))
-        return marker["wanted"] == sorted(NEEDED) and all(
+        return set(needed) <= set(marker["wanted"]) and all(
             hashlib.sha256((tree / name).read_bytes()).hexdigest() == digest
             for name, digest in marker["files"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, KeyError, TypeError, AttributeError):
         return False
 
 
-def write_marker(tree: Path, archive_sha256: str, files: dict[str, str]) -> None:
+def wanted_before(tree: Path) -> frozenset[str]:
+    """What was looked for when the tree was made; nothing where it does not say so."""
+    try:
+        return frozenset(map(str, _marker(tree)["wanted"]))
+    except (KeyError, TypeError):
+        return frozenset()
+
+
+def _marker(tree: Path) -> Any:
+    try:
+        return json.loads((tree / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def write_marker(
+    tree: Path, archive_sha256: str, files: dict[str, str], wanted: Iterable[str]
+) -> None:
     """Nothing; afterwards the tree says of itself what it was made of.
 
     Args:
         tree: the extracted tree.
         archive_sha256: digest of the archive that it came from.
         files: sha256 of each file, by its path from the tree's root.
+        wanted: what was looked for; the release may lack some of it.
     """
-    marker = {"archive_sha256": archive_sha256, "files": files, "wanted": sorted(NEEDED)}
+    marker = {"archive_sha256": archive_sha256, "files": files, "wanted": sorted(wanted)}
     (tree / MARKER).write_text(json.dumps(marker, indent=1, sort_keys=True), encoding="utf-8")
 
 
-def replace(tree: Path, made: Path, work: Path) -> None:
+def replace(tree: Path, made: Path, work: Path, needed: Iterable[str]) -> None:
     """Nothing; afterwards `made` stands at `tree`, unless another process put a whole one there.
 
     Args:
         tree: the entry.
         made: the new tree, on the same file system.
         work: a folder on the same file system that is deleted afterwards.
+        needed: as of `is_whole`.
     """
-    if is_whole(tree):
+    needed = tuple(needed)
+    if is_whole(tree, needed):
         return
     with contextlib.suppress(FileNotFoundError):
         tree.rename(work / "damaged")
     try:
         made.rename(tree)
     except OSError:
-        if not is_whole(tree):
+        if not is_whole(tree, needed):
             raise
 
 

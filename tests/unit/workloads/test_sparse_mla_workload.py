@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from oom_suite.doors import workload
 from oom_suite.errors import UsageError
-from oom_suite.workloads.catalog import DECODE, DECODE_BOUND, WORKLOADS, workload
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
+from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_BOUND, DECODE_SWA
+
+WORKLOADS = {known.name: known for known in (DECODE, DECODE_SWA)}
 
 
 @pytest.mark.parametrize("known", WORKLOADS.values(), ids=WORKLOADS)

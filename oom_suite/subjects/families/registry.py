@@ -1,4 +1,4 @@
-"""Asks the package index for vLLM's source archives, and downloads one."""
+"""Asks the package index for the releases of a project, and downloads one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from pypi_simple import DistributionPackage
 
-PROJECT = "vllm"
+    from oom_suite.subjects.families.releases import Project
+
 INDEX_VARIABLE = "PIP_INDEX_URL"
 _TIMEOUT_S = (10.0, 60.0)
 
@@ -55,23 +56,27 @@ class _Progress:
             self.report(self.done_bytes, self.total_bytes)
 
 
-def index_versions(*, prereleases: bool = False) -> tuple[Version, ...]:
-    """The versions that the index has a source archive of, oldest first; withdrawn ones left out.
+def index_versions(project: Project, *, prereleases: bool = False) -> tuple[Version, ...]:
+    """The versions that the index has an archive of, oldest first; withdrawn ones left out.
 
     Raises:
         FetchError: the index cannot be reached or read.
     """
-    with _client() as client:
-        found = {v for v, package in _archives(client) if not package.is_yanked}
+    with _client(project) as client:
+        found = {v for v, package in _archives(client, project) if not package.is_yanked}
     return tuple(sorted(v for v in found if prereleases or not v.is_prerelease))
 
 
 def download(
-    version: Version, folder: Path, on_progress: Callable[[int, int], None] | None = None
+    project: Project,
+    version: Version,
+    folder: Path,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, str]:
-    """The release's source archive, downloaded into `folder` and verified, and its sha256.
+    """The release's archive, downloaded into `folder` and verified, and its sha256.
 
     Args:
+        project: whose.
         version: the release.
         folder: where the archive is written; exists.
         on_progress: called with the bytes done and the bytes in all (0 when not known).
@@ -79,8 +84,8 @@ def download(
     Raises:
         FetchError: no such release, no network, a download cut short, a digest that differs.
     """
-    with _client() as client:
-        package = _find(client, version)
+    with _client(project) as client:
+        package = _find(client, project, version)
         digest = package.digests.get("sha256")
         if not digest:
             raise FetchError(
@@ -134,25 +139,25 @@ def _index() -> str:
 
 
 @contextlib.contextmanager
-def _client() -> Iterator[PyPISimple]:
+def _client(project: Project) -> Iterator[PyPISimple]:
     """A client of the user's index, whose failures come out as one line."""
     try:
         with PyPISimple(_endpoint()) as client:
             yield client
     except pypi_simple.NoSuchProjectError as error:
         raise FetchError(
-            f"{_index()} does not have {PROJECT}: point {INDEX_VARIABLE} to one that does"
+            f"{_index()} does not have {project.name}: point {INDEX_VARIABLE} to one that does"
         ) from error
     except requests.HTTPError as error:
         code = error.response.status_code if error.response is not None else "an error"
         raise FetchError(
-            f"{_index()} answered {code} when asked for {PROJECT}: try again later, or point "
+            f"{_index()} answered {code} when asked for {project.name}: try again later, or point "
             f"{INDEX_VARIABLE} to another index"
         ) from error
     except requests.RequestException as error:
         raise FetchError(
             f"{_index()} cannot be reached ({type(error).__name__}): check the network and "
-            f"{INDEX_VARIABLE}, or use a tree that is here already (vllm@PATH)"
+            f"{INDEX_VARIABLE}, or use a tree that is here already ({project.name}@PATH)"
         ) from error
     except (
         pypi_simple.UnsupportedContentTypeError,
@@ -163,34 +168,47 @@ def _client() -> Iterator[PyPISimple]:
         ) from error
 
 
-def _packages(client: PyPISimple) -> Iterator[tuple[Version, DistributionPackage]]:
-    for package in client.get_project_page(PROJECT, timeout=_TIMEOUT_S).packages:
+def _packages(
+    client: PyPISimple, project: Project
+) -> Iterator[tuple[Version, DistributionPackage]]:
+    for package in client.get_project_page(project.name, timeout=_TIMEOUT_S).packages:
         with contextlib.suppress(InvalidVersion):
             if package.version is not None:
                 yield Version(package.version), package
 
 
-def _is_archive(package: DistributionPackage) -> bool:
-    return package.package_type == "sdist" and package.filename.endswith(".tar.gz")
+def _has(project: Project, package: DistributionPackage) -> bool:
+    """Whether this is a file of the kind that is taken."""
+    suffix = ".whl" if project.archive == "wheel" else ".tar.gz"
+    return package.package_type == project.archive and package.filename.endswith(suffix)
 
 
-def _archives(client: PyPISimple) -> Iterator[tuple[Version, DistributionPackage]]:
-    return ((v, package) for v, package in _packages(client) if _is_archive(package))
+def _archives(
+    client: PyPISimple, project: Project
+) -> Iterator[tuple[Version, DistributionPackage]]:
+    return ((v, package) for v, package in _packages(client, project) if _has(project, package))
 
 
-def _find(client: PyPISimple, version: Version) -> DistributionPackage:
-    packages = list(_packages(client))
-    for found, package in packages:
-        if found == version and _is_archive(package):
-            return package
-    releases = sorted({v for v, p in packages if _is_archive(p) and not v.is_prerelease})
+def _find(client: PyPISimple, project: Project, version: Version) -> DistributionPackage:
+    packages = list(_packages(client, project))
+    fitting = [one for found, one in packages if found == version and _has(project, one)]
+    if fitting:
+        return min(fitting, key=_preference)
+    releases = sorted({v for v, p in packages if _has(project, p) and not v.is_prerelease})
     if not releases:
-        raise FetchError(f"{_index()} has no source archive of {PROJECT}: use another index")
+        raise FetchError(f"{_index()} has no {project.kind} of {project.name}: use another index")
     if any(found == version for found, _ in packages):
-        what = f"{_index()} has no source archive of vLLM {version}, only built packages"
+        others = "built packages" if project.archive == "sdist" else "source archives"
+        what = f"{_index()} has no {project.kind} of {project.title} {version}, only {others}"
     else:
-        what = f"{_index()} has no vLLM {version}"
+        what = f"{_index()} has no {project.title} {version}"
     below = [v for v in releases if v < version][-1:]
     above = [v for v in releases if v > version][:1]
     near = " and ".join(str(v) for v in below + above)
     raise FetchError(f"{what}: nearest is {near}, latest is {releases[-1]}")
+
+
+def _preference(package: DistributionPackage) -> tuple[bool, bool, str]:
+    """The same wheel on every machine, for its Python files are all that is read of it."""
+    name = package.filename
+    return not name.endswith("none-any.whl"), "x86_64" not in name, name

@@ -1,0 +1,282 @@
+"""Between which values index data lies: never outside, and as near as the rules say."""
+
+from __future__ import annotations
+
+import pytest
+import sympy
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from oom_suite.tracing.prove.index_ranges import (
+    NOTHING,
+    IndexRanges,
+    Range,
+    floor_quotient,
+    is_nonnegative,
+)
+
+A, B = sympy.symbols("a b", positive=True, integer=True)
+
+
+class Following(TorchDispatchMode):
+    """Runs operators for real and follows their ranges."""
+
+    def __init__(self):
+        super().__init__()
+        self.ranges = IndexRanges(sympy.sympify)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.ranges.follow(func, args, kwargs or {}, result)
+        return result
+
+
+def found(body):
+    """The range of what a body gives, as plain numbers; None where none is known."""
+    with Following() as following:
+        result = body()
+    known = following.ranges.of(result)
+    return None if known is None else tuple(map(int, known)) if known != NOTHING else "nothing"
+
+
+def numbers(low, high):
+    """The whole numbers from `low` to `high`, both among them."""
+    return torch.arange(low, high + 1)
+
+
+def filled(low, high, value):
+    return numbers(low, high).fill_(value)
+
+
+def written(low, high, values):
+    made = numbers(low, high)
+    made[1:2] = values
+    return made
+
+
+RANGES = {
+    "arange to an end": (lambda: torch.arange(10), (0, 9)),
+    "arange from a start": (lambda: torch.arange(3, 10), (3, 9)),
+    "arange in steps": (lambda: torch.arange(3, 10, 2), None),
+    "floats": (lambda: torch.arange(10).float(), None),
+    "a truth": (lambda: torch.arange(10) > 3, (0, 1)),
+    "zeros": (lambda: torch.zeros(4, dtype=torch.int32), (0, 0)),
+    "zeros like": (lambda: torch.zeros_like(numbers(3, 9)), (0, 0)),
+    "new zeros": (lambda: numbers(3, 9).new_zeros(2), (0, 0)),
+    "full": (lambda: torch.full((4,), 7), (7, 7)),
+    "new full": (lambda: numbers(3, 9).new_full((4,), 7), (7, 7)),
+    "full like": (lambda: torch.full_like(numbers(3, 9), 7), (7, 7)),
+    "empty": (lambda: torch.empty(4, dtype=torch.int64), "nothing"),
+    "scalar": (lambda: torch.scalar_tensor(5, dtype=torch.int64), (5, 5)),
+    "a view": (lambda: numbers(3, 10).view(2, 4)[1], (3, 10)),
+    "a copy": (lambda: numbers(3, 9).clone(), (3, 9)),
+    "a cast": (lambda: numbers(3, 9).to(torch.int32), (3, 9)),
+    "a selection": (lambda: numbers(3, 9)[torch.tensor([1, 2])], (3, 9)),
+    "a sum of two": (lambda: numbers(3, 9) + numbers(1, 7), (4, 16)),
+    "a sum with a number": (lambda: numbers(3, 9) + 5, (8, 14)),
+    "a difference": (lambda: numbers(3, 9) - numbers(1, 7), (-4, 8)),
+    "a number less": (lambda: numbers(3, 9) - 5, (-2, 4)),
+    "twice the other": (lambda: torch.add(numbers(3, 9), numbers(1, 7), alpha=2), None),
+    "a product": (lambda: numbers(3, 9) * numbers(1, 7), (3, 63)),
+    "a product with a negative": (lambda: (numbers(3, 9) - 5) * numbers(1, 7), None),
+    "a product by a negative": (lambda: numbers(3, 9) * (numbers(1, 7) - 5), None),
+    "a remainder": (lambda: numbers(3, 9) % 4, (0, 3)),
+    "a remainder of some": (lambda: numbers(3, 9) % numbers(1, 7), (0, 6)),
+    "a remainder of a negative": (lambda: (numbers(3, 9) - 5) % 4, (0, 3)),
+    "a remainder by a negative": (lambda: numbers(3, 9) % -4, None),
+    "a quotient": (lambda: numbers(3, 9) // 2, (0, 4)),
+    "a quotient by some": (lambda: numbers(3, 9) // numbers(2, 8), (0, 4)),
+    "a quotient of a negative": (lambda: (numbers(3, 9) - 5) // 2, None),
+    "a quotient that rounds to zero": (
+        lambda: torch.div(numbers(3, 9), 2, rounding_mode="trunc"),
+        None,
+    ),
+    "a running sum": (lambda: numbers(3, 9).cumsum(0), (0, 63)),
+    "a whole sum": (lambda: numbers(3, 9).sum(), (0, 63)),
+    "a sum of negatives": (lambda: (numbers(3, 9) - 5).sum(), None),
+    "a sum of what nobody wrote": (lambda: torch.empty(4, dtype=torch.int64).sum(), None),
+    "clamped below and above": (lambda: numbers(3, 9).clamp(5, 7), (5, 7)),
+    "clamped where it was already": (lambda: numbers(3, 9).clamp(0, 100), (3, 9)),
+    "clamped above": (lambda: numbers(3, 9).clamp(0, 7), (3, 7)),
+    "clamped below by name": (lambda: torch.clamp(numbers(3, 9), min=5, max=100), (5, 9)),
+    "clamped from below all": (lambda: numbers(3, 9).clamp(20, 30), (20, 30)),
+    "clamped from above all": (lambda: numbers(13, 19).clamp(2, 7), (2, 7)),
+    "clamped between limits that cross": (lambda: numbers(3, 9).clamp(8, 6), (6, 6)),
+    "clamped from above alone": (lambda: numbers(3, 9).clamp(max=7), None),
+    "clamped of unknown": (lambda: torch.arange(0, 9, 2).clamp(2, 7), (2, 7)),
+    "clamped of what nobody wrote": (
+        lambda: torch.empty(4, dtype=torch.int64).clamp(2, 7),
+        (2, 7),
+    ),
+    "at least": (lambda: numbers(3, 9).clamp_min(5), (3, 9)),
+    "masked with a larger": (lambda: numbers(3, 9).masked_fill(numbers(3, 9) > 5, 20), (3, 20)),
+    "masked with a smaller": (lambda: numbers(3, 9).masked_fill(numbers(3, 9) > 5, -1), (-1, 9)),
+    "one or the other": (
+        lambda: torch.where(numbers(3, 9) > 5, numbers(3, 9), numbers(11, 17)),
+        (3, 17),
+    ),
+    "several in one": (lambda: torch.cat([numbers(3, 9), numbers(0, 4), numbers(5, 20)]), (0, 20)),
+    "several, one unknown": (lambda: torch.cat([numbers(3, 9), torch.arange(0, 9, 2)]), None),
+    "stacked": (lambda: torch.stack([numbers(3, 9), numbers(0, 6)]), (0, 9)),
+    "a triangle": (lambda: numbers(3, 6).view(2, 2).tril(), (0, 6)),
+    "the other triangle": (lambda: numbers(3, 6).view(2, 2).triu(), (0, 6)),
+    "padded": (lambda: torch.nn.functional.pad(numbers(3, 9), (0, 2)), (0, 9)),
+    "padded with a number": (
+        lambda: torch.nn.functional.pad(numbers(3, 9), (0, 2), value=12),
+        (3, 12),
+    ),
+    "turned round": (lambda: numbers(3, 9).flip(0), (3, 9)),
+    "the largest of each row": (lambda: numbers(3, 6).view(2, 2).max(1).values, (3, 6)),
+    "distinct ones": (lambda: torch.unique(numbers(3, 9)), (3, 9)),
+    "the places of distinct ones": (
+        lambda: torch.unique(numbers(3, 9) // 2, return_inverse=True)[1],
+        (0, 3),
+    ),
+    "filled": (lambda: filled(3, 9, 20), (3, 20)),
+    "written in place": (lambda: written(3, 9, numbers(11, 11)), (3, 11)),
+    "written with unknown": (lambda: written(3, 9, torch.arange(0, 2, 2)), None),
+    "added to in place": (lambda: numbers(3, 9).add_(20), (3, 29)),
+    "what nobody wrote, filled": (lambda: torch.empty(4, dtype=torch.int64).fill_(5), (5, 5)),
+    "zeroed": (lambda: numbers(3, 9).zero_(), (0, 9)),
+    "into an out=": (
+        lambda: torch.add(numbers(3, 9), 1, out=torch.empty(7, dtype=torch.int64)),
+        (4, 10),
+    ),
+    "a number": (lambda: 7, (7, 7)),
+    "true": (lambda: True, (0, 1)),
+    "a sparse one": (lambda: torch.eye(2, dtype=torch.int64).to_sparse(), None),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), RANGES.values(), ids=RANGES)
+def test_the_range_of_index_data_is_as_near_as_its_operator_says(body, expected):
+    assert expected == found(body)
+
+
+STEPS = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "remainder": lambda x, y: x % (y.abs() + 1),
+    "remainder by a number": lambda x, y: x % 5,
+    "remainder by clamped": lambda x, y: x % y.clamp(1, 40),
+    "quotient": lambda x, y: x // y.clamp(2, 40),
+    "quotient by a number": lambda x, y: x // 3,
+    "clamp": lambda x, y: x.clamp(2, 11),
+    "clamp to others": lambda x, y: x.clamp(y.clamp(1, 3), y.clamp(2, 6)),
+    "at least": lambda x, y: x.clamp_min(4),
+    "where": lambda x, y: torch.where(x > y, x, y),
+    "masked": lambda x, y: x.masked_fill(x > 3, 17),
+    "running sum": lambda x, y: x.cumsum(0),
+    "whole sum": lambda x, y: x.sum() + y,
+    "pad": lambda x, y: torch.nn.functional.pad(x, (1, 0), value=-2)[: len(y)],
+    "triangle": lambda x, y: x.view(2, -1).triu().view(-1),
+    "unique": lambda x, y: y[torch.unique(x, return_inverse=True)[1] % len(y)],
+    "places": lambda x, y: torch.unique(x, return_inverse=True)[1],
+    "cat": lambda x, y: torch.cat([x, y])[: len(x)],
+    "flip": lambda x, y: x.flip(0),
+    "in place": lambda x, y: x.clone().add_(y),
+    "write a part": lambda x, y: x.clone().index_copy_(0, torch.tensor([1]), y[:1]),
+    "copy into a part": lambda x, y: x.clone().narrow(0, 1, 2).copy_(y[:2]).sum() + x,
+    "zero": lambda x, y: x.clone().zero_(),
+    "narrow": lambda x, y: x.to(torch.int32).long(),
+}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.integers(0, 6),
+    st.integers(0, 9),
+    st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 9)), max_size=6),
+)
+def test_no_value_of_any_program_lies_outside_its_range(low, other, program):
+    """Whatever is computed from ranges, each value that has one is in it."""
+    with Following() as following:
+        made = [torch.arange(low, low + 6), torch.arange(other, other + 6)]
+        for step, which in program:
+            made.append(STEPS[step](made[which % len(made)], made[-1]))
+    for values in made:
+        known = following.ranges.of(values)
+        if known is not None:
+            assert known.low <= int(values.min())
+            assert int(values.max()) <= known.high
+
+
+EXPRESSIONS = st.recursive(
+    st.one_of(st.sampled_from([A, B]), st.integers(-6, 6).map(sympy.Integer)),
+    lambda inner: st.tuples(st.sampled_from("+-*"), inner, inner).map(
+        lambda one: {"+": one[1] + one[2], "-": one[1] - one[2], "*": one[1] * one[2]}[one[0]]
+    ),
+    max_leaves=6,
+)
+SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=8)
+
+
+@settings(deadline=None)
+@given(EXPRESSIONS, SIZES)
+def test_what_is_called_nonnegative_is_so_at_every_size(expression, sizes):
+    if is_nonnegative(expression):
+        assert all(expression.subs({A: a, B: b}) >= 0 for a, b in sizes)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        (sympy.Integer(0), True),
+        (sympy.Integer(-1), False),
+        (A - 1, True),
+        (A - 2, False),
+        (A * B - A, True),
+        (A - B, False),
+        (A * B - A - B + 1, True),
+        (A * B - A - B, False),
+        (A + sympy.Function("f", nonnegative=True)(B), True),
+        (A + sympy.Function("f")(B), False),
+    ],
+    ids=str,
+)
+def test_sizes_are_at_least_one(expression, expected):
+    assert expected == is_nonnegative(expression)
+
+
+@settings(deadline=None)
+@given(EXPRESSIONS, st.one_of(st.just(A), st.integers(1, 64).map(sympy.Integer)), SIZES)
+def test_a_quotient_is_at_least_what_division_gives(dividend, divisor, sizes):
+    """For every size at which the dividend is natural."""
+    quotient = floor_quotient(dividend, divisor)
+    for a, b in sizes:
+        there = {A: a, B: b}
+        if dividend.subs(there) >= 0:
+            assert quotient.subs(there) >= dividend.subs(there) // divisor.subs(there)
+
+
+@pytest.mark.parametrize(
+    ("dividend", "divisor", "expected"),
+    [
+        (64 * A, sympy.Integer(64), A),
+        (64 * A - 1, sympy.Integer(64), A - 1),
+        (64 * A + 63, sympy.Integer(64), A),
+        (65 * A, sympy.Integer(64), 2 * A - 1),
+        (A * B, A, B),
+        (A * B - 1, A, B - 1),
+        (A * B + A - 1, A, B),
+        (A + 3, B, A + 3),
+    ],
+    ids=str,
+)
+def test_a_quotient_is_exact_where_the_divisor_goes_in(dividend, divisor, expected):
+    """Slots to blocks: what is one short of a whole number of blocks has one block fewer."""
+    assert 0 == sympy.expand(floor_quotient(dividend, divisor) - expected)
+
+
+def test_ranges_of_which_no_end_is_known_to_be_further_out_do_not_join():
+    """Nothing joined with a range is that range."""
+    one, other = Range(sympy.Integer(0), A), Range(sympy.Integer(0), B)
+    assert one.joined(other) is None
+    assert Range(-A, sympy.Integer(0)).joined(Range(-B, sympy.Integer(0))) is None
+    assert (one, one) == (one.joined(NOTHING), NOTHING.joined(one))
+    assert Range(sympy.Integer(-1), A + 1) == one.joined(Range(sympy.Integer(-1), A + 1))
+    wider = Range(sympy.Integer(-2), A + 2)
+    assert (wider, wider) == (wider.joined(one), one.joined(wider))
