@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     def law_command(
         subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
         *,
-        scenario: Scenario = "issue-41962",
+        scenario: Scenario = None,
         sizes: Set = None,
         workload: WorkloadName = "decode",
         arch: Arch = "generic",

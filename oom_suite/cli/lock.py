@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
         subjects: SubjectsAsForCheck = None,
         *,
         file: LockFile = DEFAULT_FILE,
-        scenario: Scenario = "issue-41962",
+        scenario: Scenario = None,
         sizes: Set = None,
         workload: WorkloadName = "decode",
         arch: Arch = "generic",

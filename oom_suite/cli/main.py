@@ -64,7 +64,7 @@ app = typer.Typer(
 def check_command(
     subjects: Subjects = None,
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
     workload: WorkloadName = "decode",
     lane: Lane = "shadow",
@@ -89,7 +89,7 @@ def check_command(
     """
     if safety:
         others = {
-            "--scenario": scenario != "issue-41962",
+            "--scenario": scenario is not None,
             "--set": bool(sizes),
             "--lane": lane != "shadow",
             "--budget": budget is not None,
@@ -145,7 +145,7 @@ def check_command(
 def probe_command(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
     workload: WorkloadName = "decode",
     arch: Arch = "generic",
@@ -173,7 +173,7 @@ def bisect_command(
         str | None,
         typer.Option("--good", help="one that passes, older or newer; the newest by default"),
     ] = None,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
     workload: WorkloadName = "decode",
     arch: Arch = "generic",
