@@ -14,6 +14,7 @@ from oom_suite.cli.options import (
     Arch,
     BudgetText,
     Device,
+    EveryWorkload,
     Html,
     Json,
     Lane,
@@ -32,20 +33,20 @@ from oom_suite.cli.options import (
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import read_settings
+from oom_suite.cli.settings import read_cases, read_settings
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
 from oom_suite.pipeline.bisect import bisect_releases
-from oom_suite.pipeline.check import check, check_all, exit_code
-from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
+from oom_suite.pipeline.check import check_cases, exit_code
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects import builtin_names, parse, source_folders
+from oom_suite.subjects import builtin_names, source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -66,7 +67,7 @@ def check_command(
     *,
     scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: EveryWorkload = None,
     lane: Lane = "shadow",
     device: Device = "cpu",
     arch: Arch = "generic",
@@ -99,37 +100,39 @@ def check_command(
             "--repeat": repeat != 1,
         }
         refuse_others(others)
-        chosen = read_safety_settings(workload, device, arch, time_limit, memory_limit)
+        chosen = read_safety_settings(workload or "decode", device, arch, time_limit, memory_limit)
         raise typer.Exit(run_safety(subjects, chosen, json, quiet=quiet))
-    settings = read_settings(
-        scenario,
-        sizes or [],
-        workload,
-        lane,
-        device,
-        arch,
-        budget,
-        time_limit,
-        memory_limit,
-        unexplained,
-    )
     if repeat != 1 and lane != "measure":
         msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
         raise UsageError(msg)
-    settings = replace(settings, num_repeats=repeat)
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)
+
+    def settings_for(name: str) -> Settings:
+        settings = read_settings(
+            scenario,
+            sizes or [],
+            name,
+            lane,
+            device,
+            arch,
+            budget,
+            time_limit,
+            memory_limit,
+            unexplained,
+        )
+        return replace(settings, num_repeats=repeat)
+
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
-            results, differences = locked.check_locked(
-                subjects, settings, file, progress.update, progress.finish
+            results, differences = locked.check_locked_workloads(
+                subjects, workload, settings_for, file, progress.update, progress.finish
             )
         else:
-            studies = check_all(
-                subjects or list(builtin_names()), settings, progress.update, progress.finish
-            )
+            cases = read_cases(subjects or builtin_names(), workload, settings_for)
+            studies = check_cases(cases, progress.update, progress.finish)
             results = [study.result for study in studies]
     render(results, Console(), quiet=quiet)
     if against_lock:
@@ -147,7 +150,7 @@ def probe_command(
     *,
     scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: EveryWorkload = None,
     arch: Arch = "generic",
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
@@ -156,13 +159,22 @@ def probe_command(
 
     In a checkout of vLLM: git bisect run oom-suite probe vllm@.
     """
-    settings = read_settings(
-        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
-    )
-    result = check(parse(subject), settings).result
-    typer.echo(f"{result.verdict.value} {result.subject}: {result.reason}")
-    codes = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: EXIT_CANNOT_JUDGE}
-    raise typer.Exit(codes[result.verdict])
+
+    def settings_for(name: str) -> Settings:
+        return read_settings(
+            scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
+        )
+
+    cases = read_cases([subject], workload, settings_for)
+    verdicts = set()
+    for study in check_cases(cases):
+        result = study.result
+        verdicts.add(result.verdict)
+        where = f" ({result.workload})" if len(cases) > 1 else ""
+        typer.echo(f"{result.verdict.value} {result.subject}{where}: {result.reason}")
+    if Verdict.FAIL in verdicts:
+        raise typer.Exit(1)
+    raise typer.Exit(EXIT_CANNOT_JUDGE if Verdict.INCONCLUSIVE in verdicts else 0)
 
 
 @app.command("bisect")

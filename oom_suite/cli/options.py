@@ -32,6 +32,12 @@ Set = Annotated[
     typer.Option("--set", metavar="AXIS=VALUE", help="one size of the scenario; repeatable"),
 ]
 WorkloadName = Annotated[str, typer.Option("--workload", help="what is run: decode, decode-swa")]
+EveryWorkload = Annotated[
+    str | None,
+    typer.Option(
+        "--workload", help="what is run: decode, decode-swa; all that the subject can take"
+    ),
+]
 Lane = Annotated[
     str, typer.Option("--lane", help="shadow (no memory), or measure (real tensors beside it)")
 ]

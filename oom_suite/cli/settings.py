@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING
+
 from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError, unknown
 from oom_suite.pipeline.free_budget import free_budget
 from oom_suite.pipeline.settings import Settings
+from oom_suite.subjects import parse, workloads_for
 from oom_suite.targets.budgets import budget as find_budget
 from oom_suite.units import parse_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from oom_suite.records import SubjectSpec
 
 LANES = ("shadow", "measure")
 ARCHS = ("generic", "gfx942", "gfx950")
@@ -48,6 +57,27 @@ def read_settings(
         memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
         unexplained_bytes=parse_bytes(unexplained),
     )
+
+
+def read_cases(
+    subjects: Sequence[str], workload: str | None, read: Callable[[str], Settings]
+) -> list[tuple[SubjectSpec, Settings]]:
+    """Each subject with the settings of each workload that it is judged for.
+
+    Args:
+        subjects: their spellings.
+        workload: a workload's name; None for every one that a subject can take.
+        read: the settings for a workload of that name.
+
+    Raises:
+        UsageError: a spelling cannot be read, or an option means nothing for a workload.
+    """
+    specs = [parse(subject) for subject in subjects]
+    if workload is not None:
+        settings = read(workload)
+        return [(spec, settings) for spec in specs]
+    read = functools.cache(read)
+    return [(spec, read(known.name)) for spec in specs for known in workloads_for(spec)]
 
 
 def _override(text: str) -> tuple[str, int]:

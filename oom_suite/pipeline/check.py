@@ -13,7 +13,7 @@ from oom_suite.pipeline.programs import SubjectProgram
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import silent
 from oom_suite.records import Result, Verdict
-from oom_suite.subjects import family_of, obtain, parse
+from oom_suite.subjects import family_of, obtain, parse, workloads_for
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.units import format_bytes
 
@@ -38,7 +38,7 @@ def check_all(
     on_result: Callable[[Result], None] = lambda _: None,
     then: Then = _nothing_more,
 ) -> list[Study]:
-    """The studies of these subjects, in their order; several run at once, each in its children.
+    """The studies of these subjects with the same settings, in their order.
 
     Args:
         subjects: their spellings.
@@ -50,15 +50,34 @@ def check_all(
     Raises:
         UsageError: a spelling cannot be read. Nothing was run then.
     """
-    specs = [parse(subject) for subject in subjects]
+    cases = [(parse(subject), settings) for subject in subjects]
+    return check_cases(cases, on_progress, on_result, then)
 
-    def one(spec: SubjectSpec) -> Study:
-        found = check(spec, settings, on_progress, then)
+
+def check_cases(
+    cases: Sequence[tuple[SubjectSpec, Settings]],
+    on_progress: OnProgress = silent,
+    on_result: Callable[[Result], None] = lambda _: None,
+    then: Then = _nothing_more,
+) -> list[Study]:
+    """The studies of subjects, each with settings of its own, in their order.
+
+    Several run at once, each in children of its own.
+
+    Args:
+        cases: what is checked, and how.
+        on_progress: as of `check_all`.
+        on_result: as of `check_all`.
+        then: as of `check_all`.
+    """
+
+    def one(case: tuple[SubjectSpec, Settings]) -> Study:
+        found = check(*case, on_progress, then)
         on_result(found.result)
         return found
 
-    with ThreadPoolExecutor(max_workers=max(1, min(len(specs), os.cpu_count() or 1))) as pool:
-        return list(pool.map(one, specs))
+    with ThreadPoolExecutor(max_workers=max(1, min(len(cases), os.cpu_count() or 1))) as pool:
+        return list(pool.map(one, cases))
 
 
 def check(
@@ -106,9 +125,17 @@ def _named(spec: SubjectSpec, settings: Settings, found: Study) -> Study:
             result,
             expected=Verdict.FAIL if known_bug else Verdict.PASS,
             notes=(*known, *result.notes),
-            next_command=family.next_command(spec) if result.verdict is Verdict.FAIL else "",
+            next_command=_next_command(spec, settings, result.verdict),
         ),
     )
+
+
+def _next_command(spec: SubjectSpec, settings: Settings, verdict: Verdict) -> str:
+    command = family_of(spec).next_command(spec) if verdict is Verdict.FAIL else ""
+    first = next(iter(workloads_for(spec)), settings.workload)
+    if not command or first.name == settings.workload.name:
+        return command
+    return f"{command} --workload {settings.workload.name}"
 
 
 def exit_code(results: Sequence[Result]) -> int:
