@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from oom_suite.subjects.families.vllm.releases import obtain
-from oom_suite.subjects.spec import SubjectKind, parse
+
+from oom_suite.subjects import obtain, parse
 
 ROOT = Path(__file__).parents[2]
 EVIDENCE = ROOT / "docs" / "evidence"
@@ -26,5 +26,4 @@ def each(names):
 
 def source(subject):
     """A release's unpacked sources; None for what is here."""
-    spec = parse(subject)
-    return obtain(spec.version) if spec.kind is SubjectKind.VLLM_RELEASE else None
+    return obtain(parse(subject))

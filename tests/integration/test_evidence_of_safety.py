@@ -13,18 +13,18 @@ import re
 import pytest
 import torch
 from evidence_files import ROOT, read, source
-from oom_suite.subjects.load import load
-from oom_suite.subjects.spec import parse
 
+from oom_suite.doors import workload
 from oom_suite.pipeline.law_tests.sizes import Sizes
 from oom_suite.processes.forked import in_fork
 from oom_suite.records.safety import PROPERTIES
-from oom_suite.records.selfcheck import REQUIRED_BLOCKS_A_BYTE
+from oom_suite.records.selfcheck import REQUIRED_BLOCKS_PER_BYTE
 from oom_suite.safety.capture import Capture, recorded
 from oom_suite.safety.creep import Creep
 from oom_suite.safety.creep_steps import CYCLE
 from oom_suite.safety.steps import Target
 from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
+from oom_suite.subjects import load, parse
 from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
 
 CREEP = read("2026-11-22-h200-creep")
@@ -42,7 +42,7 @@ def today(case):
 
 
 def target_of(subject, name):
-    loaded = load(parse(subject), root=source(subject))
+    loaded = load(parse(subject), workload(name), root=source(subject))
     return Target(loaded.call, loaded.root, name, CPU, torch.float8_e4m3fn)
 
 
@@ -164,4 +164,4 @@ def test_the_self_check_saw_everything_on_the_gpu_by_its_own_figures():
     seen = SELFCHECK["selfcheck"]["seen"]
     assert BY_NAME.keys() == {one["name"] for one in seen}
     assert all(one["is_right"] for one in seen)
-    assert SELFCHECK["selfcheck"]["blocks_a_byte"] >= REQUIRED_BLOCKS_A_BYTE
+    assert SELFCHECK["selfcheck"]["blocks_a_byte"] >= REQUIRED_BLOCKS_PER_BYTE
