@@ -4,6 +4,7 @@ from __future__ import annotations
 
 pytest_plugins = (
     "pytester",
+    "fixtures.browser",
     "fixtures.command",
     "fixtures.decode_call",
     "fixtures.oom_device",
