@@ -55,8 +55,8 @@ class Folder:
 
 
 FOLDERS = {
-    "laws": Folder(("tests/unit/laws",)),
-    "tracing": Folder(("tests/unit/tracing",), without=("ballast.py", "cuda_device.py")),
+    "laws": Folder(("tests/unit/laws", "tests/unit/cli/test_limits.py")),
+    "tracing": Folder(("tests/unit/tracing",), without=("cuda_device.py",)),
     "operators": Folder(
         (
             "tests/unit/operators",
