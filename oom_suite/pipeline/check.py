@@ -118,13 +118,13 @@ def _named(spec: SubjectSpec, settings: Settings, found: Study) -> Study:
     """The study with what is known of a subject by its name."""
     result, family = found.result, family_of(spec)
     known_bug = family.known_bug(spec, settings.workload)
-    notes = (known_bug, *result.notes) if known_bug and result.law else result.notes
+    known = (*((known_bug,) if known_bug else ()), *family.notes(spec)) if result.law else ()
     return replace(
         found,
         result=replace(
             result,
             expected=Verdict.FAIL if known_bug else Verdict.PASS,
-            notes=notes,
+            notes=(*known, *result.notes),
             next_command=_next_command(spec, settings, result.verdict),
         ),
     )

@@ -170,6 +170,11 @@ class SubjectFamily(Protocol):
         del spec, workload
         return ()
 
+    def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
+        """What a reader of its results has to know, such as whose lines are not its own."""
+        del spec
+        return ()
+
     def next_command(self, spec: SubjectSpec) -> str:
         """What to run when it fails, to find the change that broke it; empty for nothing."""
         return " ".join(("git bisect run oom-suite probe", spec.text, *spec.options))

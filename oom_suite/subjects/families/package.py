@@ -61,6 +61,7 @@ class PackageFamily(SubjectFamily):
             ``"stubs"``, or ``"as released"``, a stub only where the release holds it.
         entries: where it has its code for workloads that do not say so themselves.
         has_arch: whether it is told which GPU it runs on.
+        note: what a reader of its results has to know; empty for nothing.
     """
 
     name: str
@@ -75,6 +76,7 @@ class PackageFamily(SubjectFamily):
     unknown_modules: Literal["stubs", "as released"] = "stubs"
     entries: Mapping[str, Entry] = field(default_factory=dict, hash=False)
     has_arch: bool = False
+    note: str = ""
 
     takes_stubs: ClassVar[bool] = True
     takes_package: ClassVar[bool] = True
@@ -201,6 +203,11 @@ class PackageFamily(SubjectFamily):
         """True: GPU-only code is what such packages are for."""
         del spec
         return True
+
+    def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
+        """Its maker's."""
+        del spec
+        return (self.note,) if self.note else ()
 
     def next_command(self, spec: SubjectSpec) -> str:
         """A bisection: of releases for a release, else of commits."""
