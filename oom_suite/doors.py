@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from oom_suite.records import Workload
     from oom_suite.report.reporter import Reporter
+    from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.subjects.family import SubjectFamily
 
 
@@ -30,6 +31,7 @@ OWN = (
     "oom_suite.subjects.families.builtin",
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.code",
+    "oom_suite.selfcheck.faults",
 )
 """The suite's own plugins, named and not imported, so that no part of it depends on another."""
 
@@ -99,8 +101,8 @@ def reporters() -> Mapping[str, Reporter]:
     return _by_name("oom_reporters", "reporter")
 
 
-def faults() -> tuple[Any, ...]:
-    """Every planted fault and healthy twin, in the order of their plugins.
+def faults() -> tuple[str | Subject, ...]:
+    """Every module of planted faults and healthy twins, or record of one, plugin by plugin.
 
     Raises:
         UsageError: a plugin cannot be used.

@@ -47,7 +47,17 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "selfcheck": frozenset(
-        {"doors", "laws", "pipeline", "processes", "safety", "subjects", "tracing", "workloads"}
+        {
+            "doors",
+            "hookspecs",
+            "laws",
+            "pipeline",
+            "processes",
+            "safety",
+            "subjects",
+            "tracing",
+            "workloads",
+        }
     ),
     "cli": frozenset(
         {"doors", "laws", "pipeline", "report", "selfcheck", "subjects", "targets", "workloads"}
