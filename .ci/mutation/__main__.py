@@ -57,7 +57,14 @@ class Folder:
 FOLDERS = {
     "laws": Folder(("tests/unit/laws",)),
     "tracing": Folder(("tests/unit/tracing",), without=("ballast.py", "cuda_device.py")),
-    "operators": Folder(("tests/unit/operators", "tests/unit/tracing")),
+    "operators": Folder(
+        (
+            "tests/unit/operators",
+            "tests/unit/tracing/test_cuda_scratch.py",
+            "tests/unit/tracing/test_operators.py",
+            "tests/unit/tracing/test_symbolic_compositions.py",
+        ),
+    ),
     "allocator": Folder(("tests/unit/allocator",)),
     "safety": Folder(
         ("tests/unit/safety",),
@@ -188,6 +195,7 @@ def _note(
     if result.worker_outcome is not WorkerOutcome.NORMAL:
         message = f"{_file(item)}: {item.mutations[0].operator_name}: {result.output}"
         raise SystemExit(message)
+    # Behind the two lines of a diff that name its files.
     mutation, lines = item.mutations[0], (result.diff or "").splitlines()[2:]
     changed = [line for line in lines if line[:1] in {"-", "+"}]
     kind = "timed out" if result.output == TIMED_OUT else "killed"
@@ -230,9 +238,8 @@ def _table(scores: Mapping[str, Score]) -> str:
             (
                 name,
                 f"{score.num_mutants:,}",
-                str(score.tried),
-                *map(str, counts),
-                *tuple(f"{share:.0f}" for share in shares),
+                *map(str, (score.tried, *counts)),
+                *(f"{share:.0f}" for share in shares),
             )
         )
     rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])

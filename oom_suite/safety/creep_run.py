@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -190,6 +191,8 @@ def contents_of(steps: Sequence[PlannedStep], num_blocks: int) -> dict[PlannedSt
     return {step: {} if step.phase == GROWING else _varied(step, num_blocks) for step in set(steps)}
 
 
+# The steps are the same for every subject that a process looks at.
+@functools.cache
 def _varied(step: PlannedStep, num_blocks: int) -> Contents:
     sizes, found = sizes_of(step.shape, num_blocks), {}
     for indices, lens, topk in (

@@ -33,7 +33,7 @@ def require_compiler() -> None:
     Raises:
         TorchChangedError: one of them is missing, or nobody asks for it any more.
     """
-    require("what notes compiled functions", NAMES)
+    require("the shadow and prove lanes need", NAMES)
 
 
 @contextlib.contextmanager

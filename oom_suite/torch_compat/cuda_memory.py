@@ -27,7 +27,7 @@ NAMES_OF_GPU_BUILDS = (Name("torch._C:_cuda_clearCublasWorkspaces", positional=0
 
 _IS_GPU_BUILD = torch.version.cuda is not None or torch.version.hip is not None
 
-with needed("the measure lane", (*NAMES, *(NAMES_OF_GPU_BUILDS if _IS_GPU_BUILD else ()))):
+with needed("the measure lane needs", (*NAMES, *(NAMES_OF_GPU_BUILDS if _IS_GPU_BUILD else ()))):
     from torch.cuda import memory
 
 

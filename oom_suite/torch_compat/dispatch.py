@@ -32,7 +32,7 @@ NAMES = (
 )
 """The names of torch behind this module."""
 
-with needed("every lane", NAMES):
+with needed("every lane needs", NAMES):
     from torch._ops import OpOverload
     from torch.utils._mode_utils import no_dispatch
     from torch.utils._python_dispatch import TorchDispatchMode

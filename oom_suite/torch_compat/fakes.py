@@ -28,7 +28,7 @@ NAMES = (
 )
 """The names of torch behind this module."""
 
-with needed("every lane", NAMES):
+with needed("every lane needs", NAMES):
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
         DynamicOutputShapeException,

@@ -23,7 +23,7 @@ NAMES = (
 )
 """The names of torch behind this module."""
 
-with needed("the record of a capture", NAMES):
+with needed("the capture check needs", NAMES):
     from torch import _tensor_str
 
 

@@ -20,7 +20,7 @@ NAMES = (
 )
 """The names of torch behind this module."""
 
-with needed("a lane without memory", NAMES):
+with needed("the shadow and prove lanes need", NAMES):
     from torch.utils import backend_registration
 
 _UNNAMED = "privateuseone"

@@ -62,7 +62,7 @@ def needed(user: str, names: tuple[Name, ...]) -> Iterator[None]:
     """Looks for the names, then runs what is inside, which imports them.
 
     Args:
-        user: who needs them, for the error.
+        user: who needs them, as in ``"every lane needs"``.
         names: what is looked for.
 
     Raises:
@@ -79,8 +79,8 @@ def require(user: str, names: tuple[Name, ...]) -> None:
         if fault:
             known = f"{', '.join(KNOWN_VERSIONS[:-1])} and {KNOWN_VERSIONS[-1]}"
             raise TorchChangedError(
-                f"torch {torch.__version__} {fault}; {user} cannot do without it, and the suite is "
-                f"known to work with torch {known}: install one of these, or a newer oom-suite"
+                f"torch {torch.__version__} {fault}, which {user}; the suite is known to work "
+                f"with torch {known}: install one of these, or a newer oom-suite"
             )
 
 

@@ -46,7 +46,7 @@ NAMES = (
 )
 """The names of torch behind this module."""
 
-with needed("the prove lane", NAMES):
+with needed("the prove lane needs", NAMES):
     from torch._dynamo.source import ConstantSource
     from torch.fx.experimental.symbolic_shapes import (
         DimDynamic,

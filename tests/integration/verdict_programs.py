@@ -213,11 +213,6 @@ def raises(cache, rows, weight):
     raise RuntimeError("this step always raises")
 
 
-@program(INCONCLUSIVE)
-def leaves_a_tensor_of_every_call(cache, rows, weight):
-    _LEFT.append(torch.empty(rows.shape[0] * (1 + len(_LEFT)), device=cache.device))
-
-
 @program(FAIL)
 def compiled_copy_of_the_pool(cache, rows, weight):
     return torch.compile(lambda x: x * 2)(cache)
@@ -236,4 +231,3 @@ def gradient_of_the_pool(cache, rows, weight):
 
 
 _KEPT: dict[str, torch.Tensor] = {}
-_LEFT: list[torch.Tensor] = []

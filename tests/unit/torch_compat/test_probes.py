@@ -119,7 +119,7 @@ def test_without_it_the_import_fails_in_one_line_that_says_what_to_do(module, na
         run_module(module)
     text = str(caught.value)
     assert [True] * 5 == [
-        text.startswith(f"torch {torch.__version__} has no {name.text};"),
+        text.startswith(f"torch {torch.__version__} has no {name.text}, which "),
         all(version in text for version in KNOWN_VERSIONS),
         "install one of these, or a newer oom-suite" in text,
         "\n" not in text,

@@ -62,9 +62,13 @@ def own_names(sources: list[str]) -> frozenset[str]:
             found.add(node.attr)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
-        elif isinstance(node, ast.Assign) and "__slots__" in map(ast.unparse, node.targets):
+        elif isinstance(node, ast.Assign) and _names_slots(node):
             found.update(ast.literal_eval(node.value))
     return frozenset(filter(is_private, found))
+
+
+def _names_slots(node: ast.Assign) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "__slots__" for one in node.targets)
 
 
 def _paths(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -110,7 +114,7 @@ def _is_of_torch(
 
 
 def _called(node: ast.Call) -> str:
-    return ast.unparse(node.func).rpartition(".")[2]
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
 def sources(folder: Path, *, skipped: frozenset[str] = frozenset()) -> dict[str, str]:

@@ -15,6 +15,7 @@ that stood there, or written and put back.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -69,13 +70,13 @@ class GuardedBuffer:
     def fill_zones(self) -> None:
         """Put the pattern into both zones."""
         for zone in self.zones:
-            self.bytes_of(zone).copy_(_pattern(zone, self.memory.device))
+            self.bytes_of(zone).copy_(_pattern(zone.num_bytes, self.memory.device))
 
     def hits(self) -> tuple[Region, ...]:
         """The bytes of the zones that no longer hold the pattern, one run a zone at the most."""
         found = []
         for zone in self.zones:
-            differs = self.bytes_of(zone) != _pattern(zone, self.memory.device)
+            differs = self.bytes_of(zone) != _pattern(zone.num_bytes, self.memory.device)
             run = changed_run(differs)
             if run is not None:
                 found.append(self._hit(zone, *run))
@@ -148,6 +149,8 @@ def _span_bytes(tensor: torch.Tensor) -> int:
     return span_bytes
 
 
-def _pattern(zone: Region, device: torch.device) -> torch.Tensor:
-    position = torch.arange(zone.num_bytes, device=device)
+# Every guarded tensor has two zones, and mostly of the same lengths.
+@functools.lru_cache(maxsize=64)
+def _pattern(num_bytes: int, device: torch.device) -> torch.Tensor:
+    position = torch.arange(num_bytes, device=device)
     return ((position * 167 + (position >> 8) * 59 + 90) & 0xFF).to(torch.uint8)
