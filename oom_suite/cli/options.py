@@ -21,6 +21,16 @@ SubjectsAsForCheck = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SUBJECT]...", help="as for check; the built-ins when none is given"),
 ]
+Stub = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stub", metavar="PACKAGE", help="a package to replace by stubs, to load code; repeatable"
+    ),
+]
+Package = Annotated[
+    str | None,
+    typer.Option("--package", help="the package that a fork at vllm@PATH is laid out as"),
+]
 Scenario = Annotated[
     str | None,
     typer.Option(
@@ -32,10 +42,14 @@ Set = Annotated[
     typer.Option("--set", metavar="AXIS=VALUE", help="one size of the scenario; repeatable"),
 ]
 WorkloadName = Annotated[str, typer.Option("--workload", help="what is run: decode, decode-swa")]
+OneWorkload = Annotated[
+    str | None,
+    typer.Option("--workload", help="what is run: decode, decode-swa ...; the subject's first"),
+]
 EveryWorkload = Annotated[
     str | None,
     typer.Option(
-        "--workload", help="what is run: decode, decode-swa; all that the subject can take"
+        "--workload", help="what is run: decode, decode-swa ...; all that the subject can take"
     ),
 ]
 Lane = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from oom_suite.records.law import Contract
 
@@ -161,6 +161,13 @@ class Workload:
         if wanted not in self.scenarios:
             raise unknown(f"scenario of the workload {self.name}", wanted, self.scenarios)
         return self.scenarios[wanted]
+
+    def knows(self, scenario: str | None, axes: Iterable[str]) -> bool:
+        """Whether it has a scenario of this name, and sizes of these names."""
+        if scenario is not None and scenario not in self.scenarios:
+            return False
+        named = self.scenario(scenario).sizes.keys() | self.together.keys()
+        return named >= set(axes)
 
     def resize(self, sizes: Mapping[str, int], overrides: Mapping[str, int]) -> dict[str, int]:
         """The sizes with some axes replaced, as `resize` gives them."""

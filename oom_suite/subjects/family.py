@@ -177,4 +177,4 @@ class SubjectFamily(Protocol):
 
     def next_command(self, spec: SubjectSpec) -> str:
         """What to run when it fails, to find the change that broke it; empty for nothing."""
-        return " ".join(("git bisect run oom-suite probe", spec.text, *spec.options))
+        return f"git bisect run oom-suite probe {spec.text}"
