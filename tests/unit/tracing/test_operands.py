@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-
 from oom_suite.tracing.operands import (
     device_of,
     has_tensors,
@@ -16,6 +14,8 @@ from oom_suite.tracing.operands import (
     with_tensors,
     written_tensors,
 )
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from oom_suite.tracing.real_values import (
     MAX_FLOAT_BYTES,
     MAX_INDEX_BYTES,
