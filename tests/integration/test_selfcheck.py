@@ -7,30 +7,47 @@ from pathlib import Path
 
 import pytest
 
+from oom_suite import doors
+from oom_suite.records.selfcheck import LIMIT_GROUP, TWINS_GROUP
+from oom_suite.selfcheck.faults.declare import each_once
 from oom_suite.selfcheck.run import Options, selfcheck
+from oom_suite.selfcheck.tasks import Half, groups
+
+SUBJECTS = each_once(doors.faults())
+GROUPS = [name for name in groups(SUBJECTS) if name != LIMIT_GROUP]
 
 
-@pytest.fixture(scope="module")
-def whole():
-    return selfcheck(Options())
+def quick(group):
+    """A group in its cheapest sufficient form; `tox -e nightly` runs the long half."""
+    # One child: other tests have the other cores.
+    return selfcheck(Options(only=group, half=Half.QUICK, num_children=1))
 
 
-def test_every_planted_fault_is_caught_and_named_rightly(whole):
-    """No mutant survives the detector meant for it."""
-    assert [] == [(one.name, one.verdict, one.named, one.reason) for one in whole.survivors]
-    assert len(whole.mutants) >= 60
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_fault_is_caught_and_named_rightly_and_nothing_is_said_of_a_twin(group):
+    """No mutant survives the detector meant for it, and no detector raises a false alarm."""
+    found = quick(group)
+    wrong = [one for one in found.trials if not one.is_right]
+    assert [] == [(one.name, one.detector, one.verdict, one.named, one.reason) for one in wrong]
+    tried = {one.name for one in found.trials}
+    assert tried == {
+        subject.name
+        for subject in SUBJECTS
+        if group == (TWINS_GROUP if subject.is_twin else subject.group)
+    }
 
 
-def test_nothing_is_said_of_healthy_twins(whole):
-    """No detector raises a false alarm."""
-    assert [] == [(one.name, one.detector, one.reason) for one in whole.false_alarms]
-    assert len({one.name for one in whole.twins}) >= 30
+def test_there_are_many_of_both():
+    """No group is empty, and none was lost."""
+    assert len([subject for subject in SUBJECTS if not subject.is_twin]) >= 120
+    assert len([subject for subject in SUBJECTS if subject.is_twin]) >= 30
 
 
-def test_the_detection_limit_is_a_byte_for_eight_blocks_or_better(whole):
-    """A bitmap of the pool is seen, and much less."""
-    assert whole.blocks_per_byte >= 8
-    assert whole.is_good
+def test_the_detection_limit_is_a_byte_for_eight_blocks_or_better():
+    """A bitmap of the pool is seen."""
+    found = quick(LIMIT_GROUP)
+    assert found.blocks_per_byte >= 8
+    assert found.is_good
 
 
 def blind_precision():
@@ -43,7 +60,7 @@ def blind_precision():
 def test_a_weakened_detector_fails_the_self_check(monkeypatch):
     """Where the precision detector accepts any answer, every mutant of it survives."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    found = selfcheck(Options(only="precision", weakened="test_selfcheck:blind_precision"))
+    found = selfcheck(Options(only="precision", num_children=1, weakened="test_selfcheck:blind_precision"))
     assert not found.is_good
     assert len(found.survivors) == len(found.mutants)
 
