@@ -60,7 +60,9 @@ def blind_precision():
 def test_a_weakened_detector_fails_the_self_check(monkeypatch):
     """Where the precision detector accepts any answer, every mutant of it survives."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    found = selfcheck(Options(only="precision", num_children=1, weakened="test_selfcheck:blind_precision"))
+    found = selfcheck(
+        Options(only="precision", num_children=1, weakened="test_selfcheck:blind_precision")
+    )
     assert not found.is_good
     assert len(found.survivors) == len(found.mutants)
 
