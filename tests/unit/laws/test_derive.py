@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from heap import attention, law_of, verdict_on
 
-from oom_suite.records import Verdict
-from oom_suite.workloads.catalog import DECODE_BOUND
+from oom_suite.records import Contract, Verdict
+from oom_suite.workloads.catalog import DECODE, DECODE_BOUND
 
 
 def taking(more_bytes):
@@ -142,3 +144,16 @@ def test_growth_beyond_the_first_two_other_laws_is_a_failure_all_the_same():
         judgement.verdict,
         {blame.function for blame in judgement.blame},
     )
+
+
+def test_a_branch_below_the_peak_is_no_other_law_where_nothing_is_forbidden():
+    """Only where a forbidden axis matters does it, whatever it does to the peak."""
+    free = replace(DECODE, contract=Contract())
+
+    def program(heap, s):
+        if s.num_tokens == 1 or s.num_heads > 64:
+            heap.passing("branch", 8)
+        heap.passing("cover", 60 << 20)
+
+    found = law_of(program, workload=free)
+    assert ((), ()) == (found.elsewhere, found.exceptions)
