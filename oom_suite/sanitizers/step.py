@@ -9,7 +9,7 @@ import torch
 
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError
-from oom_suite.records.safety import STEP_DONE
+from oom_suite.sanitizers.record import STEP_DONE
 from oom_suite.subjects import load, parse
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario
 from oom_suite.workloads.sparse_mla.step import StepOptions, random_step
