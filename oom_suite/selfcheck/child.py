@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from oom_suite.doors import workload
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
@@ -25,7 +27,7 @@ from oom_suite.pipeline.safety_checks.detectors import Detecting
 from oom_suite.pipeline.safety_checks.requests import SafetyJob
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
+from oom_suite.safety.index_cases import IMPOSSIBLE, cases_of
 from oom_suite.safety.index_outcomes import judge as judge_indices
 from oom_suite.selfcheck.faults.record import LAW, Mutant
 from oom_suite.subjects import parse
@@ -152,8 +154,10 @@ class _Safety:
         if detector != "indices" or self._task.device == "cpu":
             return self._detecting.find(detector)
         on_cpu = self._on("cpu")
+        known = workload(self._task.subject.workload)
+        cases = cases_of(known, torch.device(self._task.device), "generic")
         outcomes = [
             (on_cpu if case.asks == IMPOSSIBLE else self._detecting).try_case(case.name)
-            for case in CASES
+            for case in cases
         ]
-        return judge_indices(outcomes, [case.name for case in CASES])
+        return judge_indices(outcomes, [case.name for case in cases])
