@@ -75,7 +75,7 @@ def sanitize(
         subject: its spelling.
         tool: one of `TOOLS`.
         scenario: the name of its sizes.
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: the workload's name.
         time_limit_s: seconds for the whole run; a sanitizer makes kernels 10 to 100 times slower.
         find: says where compute-sanitizer is.
 
