@@ -1,4 +1,4 @@
-"""The commands: check, probe, bisect; doctor, law and lock, which `commands` adds."""
+"""The command line: check, probe and bisect, and the commands of the modules beside this one."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from oom_suite.cli.options import (
     Package,
     Quiet,
     Repeat,
+    Report,
     Safety,
     Scenario,
     Set,
@@ -35,7 +36,14 @@ from oom_suite.cli.options import (
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import first_workload, read_cases, read_settings, spelled
+from oom_suite.cli.settings import (
+    first_workload,
+    read_cases,
+    read_reports,
+    read_settings,
+    spelled,
+    write_reports,
+)
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
@@ -78,6 +86,7 @@ def check_command(
     memory_limit: MemoryLimit = None,
     json: Json = None,
     html: Html = None,
+    report: Report = None,
     quiet: Quiet = False,
     unexplained: Unexplained = "0",
     repeat: Repeat = 1,
@@ -100,6 +109,7 @@ def check_command(
             "--lane": lane != "shadow",
             "--budget": budget is not None,
             "--html": html is not None,
+            "--report": bool(report),
             "--locked": against_lock,
             "--unexplained": unexplained != "0",
             "--repeat": repeat != 1,
@@ -129,6 +139,7 @@ def check_command(
         )
         return replace(settings, num_repeats=repeat)
 
+    reports = read_reports(report or ())
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
@@ -146,6 +157,7 @@ def check_command(
         write_json(results, json, differences if against_lock else None)
     if html is not None:
         write_check_page(results, html, read_sources(results, source_folders))
+    write_reports(reports, results)
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 

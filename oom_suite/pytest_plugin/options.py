@@ -74,8 +74,8 @@ SPELLINGS = (
         "BUDGET",
         "a device (MI325X, H200, ...: its total), free bytes (12.74GiB), or free",
     ),
-    Spelling("arch", "ARCH", f"the GPU the code is told it is on: {', '.join(ARCHS)}"),
-    Spelling("time-limit", "SECONDS", f"of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
+    Spelling("arch", "ARCH", f"the GPU that the code sees: {', '.join(ARCHS)}"),
+    Spelling("time-limit", "SECONDS", f"limit of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
     Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
     Spelling("json", "FILE", "write every result to this file when the session ends"),
 )
