@@ -158,9 +158,9 @@ def _meters(readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for one in readings:
         by_meter.setdefault(one["meter"], []).append(one)
     by_meter.pop("sampler", None)
-    for meter, said in by_meter.items():
-        figures = [_figure(one) for one in said if _is_of_now(one)]
-        reasons = [_reason(one) for one in said if one["num_bytes"] is None]
+    for meter, of_meter in by_meter.items():
+        figures = [_figure(one) for one in of_meter if _is_of_now(one)]
+        reasons = [_reason(one) for one in of_meter if one["num_bytes"] is None]
         if figures:
             yield Finding(meter, State.YES, "; ".join([*figures, *reasons]))
         else:

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from oom_suite.laws.lockfile import DEFAULT_FILE
-
 Subjects = Annotated[
     list[str] | None,
     typer.Argument(

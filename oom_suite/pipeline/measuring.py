@@ -147,6 +147,6 @@ def others(runs: Sequence[Trace]) -> str:
 
 def figures(run: Trace) -> tuple[object, ...]:
     """All that must repeat: every request and free with its line, peaks and workspaces."""
-    said = run.measurement
-    beside = () if said is None else (said.peaks, said.workspaces)
+    measurement = run.measurement
+    beside = () if measurement is None else (measurement.peaks, measurement.workspaces)
     return run.allocations, run.events, *beside

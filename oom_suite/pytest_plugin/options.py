@@ -90,7 +90,7 @@ class Options:
         scenario: the scenario, resized as asked.
         device: where the measure lane runs; None for no measure lane.
         budget: what a peak has to fit in; None for no budget.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         time_limit_s: seconds that one run may take.
         json: where the results go; None for nowhere.
         locked: the lockfile that laws are held to; None for none.

@@ -1,4 +1,4 @@
-"""Runs Triton kernels on a CPU, in Triton's own interpreter, with its low-precision floats corrected.
+"""Runs Triton kernels on a CPU, in Triton's interpreter, with its low-precision floats corrected.
 
 The interpreter keeps bfloat16 as the integers that hold its bits, and fp8 likewise. It multiplies
 and adds these integers, truncates where hardware rounds to nearest, and turns fp8's NaN into a
