@@ -1,4 +1,4 @@
-"""Work with fake tensors gives the same in a fork and in place, except for what it leaves behind."""
+"""Work with fake tensors gives the same in a fork and in place; what it leaves differs."""
 
 from __future__ import annotations
 
