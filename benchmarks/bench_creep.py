@@ -17,6 +17,7 @@ from oom_suite.safety.creep_run import real_run, shadow_run
 from oom_suite.safety.creep_steps import CYCLE, NUM_STEADY
 from oom_suite.safety.steps import Target
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_SWA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +35,11 @@ def target(
 ) -> Iterator[Target]:
     """A built-in, its rows one table; the layer with one pool has no growing steps."""
     benchmark.group = request.param
-    workload = "decode" if is_timed else "decode-swa"
+    workload = DECODE if is_timed else DECODE_SWA
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():
-        yield Target(
-            BUILTINS[request.param], ROOT, workload, torch.device("cpu"), torch.float8_e4m3fn
-        )
+        yield Target(BUILTINS[request.param], ROOT, workload, torch.device("cpu"))
     torch.set_num_threads(num_threads)
 
 

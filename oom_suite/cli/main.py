@@ -1,15 +1,18 @@
-"""The commands: check, probe, bisect; doctor, law and lock, which `commands` adds."""
+"""The command line: check, probe and bisect, those of the modules beside, and those of plugins."""
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, sanitize, selfcheck
+from oom_suite import doors
+from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, selfcheck
 from oom_suite.cli.options import (
     Arch,
     BudgetText,
@@ -25,6 +28,7 @@ from oom_suite.cli.options import (
     Package,
     Quiet,
     Repeat,
+    Report,
     Safety,
     Scenario,
     Set,
@@ -35,7 +39,14 @@ from oom_suite.cli.options import (
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import first_workload, read_cases, read_settings, spelled
+from oom_suite.cli.settings import (
+    first_workload,
+    read_cases,
+    read_reports,
+    read_settings,
+    spelled,
+    write_reports,
+)
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
@@ -78,6 +89,7 @@ def check_command(
     memory_limit: MemoryLimit = None,
     json: Json = None,
     html: Html = None,
+    report: Report = None,
     quiet: Quiet = False,
     unexplained: Unexplained = "0",
     repeat: Repeat = 1,
@@ -100,6 +112,7 @@ def check_command(
             "--lane": lane != "shadow",
             "--budget": budget is not None,
             "--html": html is not None,
+            "--report": bool(report),
             "--locked": against_lock,
             "--unexplained": unexplained != "0",
             "--repeat": repeat != 1,
@@ -129,6 +142,7 @@ def check_command(
         )
         return replace(settings, num_repeats=repeat)
 
+    reports = read_reports(report or ())
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
@@ -146,6 +160,7 @@ def check_command(
         write_json(results, json, differences if against_lock else None)
     if html is not None:
         write_check_page(results, html, read_sources(results, source_folders))
+    write_reports(reports, results)
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
@@ -220,14 +235,31 @@ measure.register(app)
 compare.register(app)
 ranks.register(app)
 replay.register(app)
-sanitize.register(app)
 selfcheck.register(app)
+
+
+def _with_plugins() -> typer.Typer:
+    """The command line with the commands that plugins add.
+
+    Raises:
+        UsageError: a plugin cannot be used, or two commands have one name.
+    """
+    whole = copy.copy(app)
+    whole.registered_commands = [*app.registered_commands]
+    whole.registered_groups = [*app.registered_groups]
+    doors.add_commands(whole)
+    names = Counter(command.name for command in whole.registered_commands)
+    for name, number in names.items():
+        if number > 1:
+            msg = f"there are {number} commands of the name {name!r}: rename the one of a plugin"
+            raise UsageError(msg)
+    return whole
 
 
 def main() -> NoReturn:
     """Run the command line; an error of the suite is one line and exit code 2."""
     try:
-        app()
+        _with_plugins()()
     except OomSuiteError as error:
         sys.stderr.write(f"oom-suite: {error}\n")
         sys.exit(EXIT_USAGE)

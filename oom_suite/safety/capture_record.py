@@ -1,4 +1,4 @@
-"""Whether a step can be captured in a graph, told without a GPU from what it asks of dispatch."""
+"""Whether a step can be captured in a graph, judged without a GPU by what it asks of dispatch."""
 
 from __future__ import annotations
 

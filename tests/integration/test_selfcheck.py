@@ -1,4 +1,7 @@
-"""The whole self-check, and that a weakened detector fails it."""
+"""The quick half of the self-check, in one child, and that a weakened detector fails it.
+
+The long half, every twin under the other detectors, is for ``tox -e nightly``.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,24 @@ def test_the_detection_limit_is_a_byte_for_eight_blocks_or_better():
     assert found.is_good
 
 
+def test_the_limit_is_between_a_growth_that_is_caught_and_one_that_is_missed():
+    """One byte for 2**20 blocks is caught, and for twice as many missed."""
+    tried = []
+    found = selfcheck(Options(only="limit", num_children=1), tried.append)
+    assert (1 << 20, True) == (found.blocks_per_byte, found.is_bounded)
+    verdicts = {one.name: one.is_right for one in tried}
+    assert verdicts["limit:one_byte_for_1048576_blocks"]
+    assert not verdicts["limit:one_byte_for_2097152_blocks"]
+
+
+def test_a_twin_is_tried_under_every_other_detector_in_the_long_half():
+    """Whatever it was tried under at the push before."""
+    found = selfcheck(Options(only="twins:row_by_row", half=Half.LONG, num_children=1))
+    detectors = [one.detector for one in found.twins]
+    assert ["law", "reads", "indices", "addresses", "capture", "creep", "precision"] == detectors
+    assert found.is_good
+
+
 def blind_precision():
     """Weakens the precision detector: whatever the answer, it is close enough."""
     from oom_suite.safety import precision
@@ -76,9 +97,18 @@ def test_the_command_prints_the_score_and_writes_json(suite, tmp_path):
     assert json.loads(path.read_text(encoding="utf-8"))["selfcheck"]["is_good"]
 
 
-def test_an_unknown_group_is_one_line(suite):
-    """A group that is not there is bad usage; the message names the nearest."""
-    done = suite("selfcheck", "--only", "growht")
-    assert done.returncode == 2
-    assert "growth" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--only", "growht"), "unknown group 'growht': choose from addresses, axes, "),
+        (("--only", "growth:clone_of_pol"), "did you mean 'growth:clone_of_pool'?"),
+        (("--half", "quik"), "unknown half 'quik': choose from long, quick; did you mean 'quick'?"),
+        (("--device", "tpu"), "--device is 'tpu': choose cpu or cuda"),
+    ],
+    ids=["group", "fault", "half", "device"],
+)
+def test_bad_usage_is_one_line(suite, arguments, words):
+    """Exit code 2, and the nearest name."""
+    done = suite("selfcheck", *arguments)
+    assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert words in done.stderr
