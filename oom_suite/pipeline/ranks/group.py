@@ -87,7 +87,7 @@ def heads_of_a_rank(heads_total: int | None, model_name: str | None, world_size:
         UsageError: both are given, no such model, or they do not divide evenly.
     """
     if heads_total is not None and model_name is not None:
-        msg = f"--heads-total {heads_total} and --model {model_name} both say the heads: give one"
+        msg = f"--heads-total {heads_total} and --model {model_name} both set the heads: give one"
         raise UsageError(msg)
     if heads_total is not None:
         total, source = heads_total, "--heads-total"
