@@ -1,4 +1,4 @@
-"""What has come in by the doors: workloads, families of subjects, reporters, planted faults.
+"""What has come in by the doors: workloads, families of subjects, reporters, faults, commands.
 
 The suite's own come first and by the same hooks, then those of installed packages that have an
 entry point in the group `oom_suite`. Nothing here imports torch.
@@ -20,6 +20,8 @@ from oom_suite.hookspecs import PROJECT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import typer
+
     from oom_suite.records import Workload
     from oom_suite.report.reporter import Reporter
     from oom_suite.selfcheck.faults.record import Subject
@@ -32,6 +34,7 @@ OWN = (
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.code",
     "oom_suite.selfcheck.faults",
+    "oom_suite.sanitizers",
 )
 """The suite's own plugins, named and not imported, so that no part of it depends on another."""
 
@@ -110,17 +113,33 @@ def faults() -> tuple[str | Subject, ...]:
     return tuple(fault for _, fault in _all("oom_faults"))
 
 
+def add_commands(app: typer.Typer) -> None:
+    """Add every plugin's commands to a command line.
+
+    Raises:
+        UsageError: a plugin cannot be used.
+    """
+    for implementation in plugins().hook.oom_commands.get_hookimpls():
+        try:
+            implementation.function(app)
+        except Exception as error:
+            raise _unusable(implementation.plugin_name, "oom_commands", error) from error
+
+
+def _unusable(plugin: str, hook: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"the plugin {plugin!r} cannot be used: its {hook}() raised {type(error).__name__}: "
+        f"{error}; correct it, update it or uninstall its package"
+    )
+
+
 def _all(hook: str) -> Iterable[tuple[str, Any]]:
     """What each plugin gives, with the plugin's name."""
     for implementation in getattr(plugins().hook, hook).get_hookimpls():
         try:
             given = list(implementation.function())
         except Exception as error:
-            msg = (
-                f"the plugin {implementation.plugin_name!r} cannot be used: its {hook}() raised "
-                f"{type(error).__name__}: {error}; correct it, update it or uninstall its package"
-            )
-            raise UsageError(msg) from error
+            raise _unusable(implementation.plugin_name, hook, error) from error
         for one in given:
             yield implementation.plugin_name, one
 

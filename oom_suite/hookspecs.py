@@ -8,9 +8,9 @@ my_kernels = "my_kernels.oom_plugin"
 ```
 
 The module that is named there defines any of the hooks below. The suite's own workloads, subjects,
-reports and planted faults come in the same way. A module that is named here must not import torch:
-builders, oracles and the code itself are named as ``"module:function"``, and imported where they
-run.
+planted faults and sanitizers come in the same way. A module that is named here must not import
+torch: builders, oracles and the code itself are named as ``"module:function"``, and imported where
+they run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import typer
 
     from oom_suite.records import Workload
     from oom_suite.report.reporter import Reporter
@@ -130,4 +132,27 @@ def oom_faults() -> Iterable[str | Subject]:  # type: ignore[empty-body]  # a sp
 
     What cannot be declared there is given as a record, an `oom_suite.selfcheck.Mutant` or `Twin`,
     which names its function by a spelling and its workload by its name.
+    """
+
+
+@hookspec
+def oom_commands(app: typer.Typer) -> None:
+    """Nothing; adds commands of this package to ``oom-suite``.
+
+    An override:
+
+    ```python
+    import typer
+    from oom_suite.hookspecs import hookimpl
+
+
+    @hookimpl
+    def oom_commands(app):
+        @app.command("pools")
+        def pools(subject: str) -> None:
+            typer.echo(subject)
+    ```
+
+    Args:
+        app: the command line, with the suite's own commands.
     """

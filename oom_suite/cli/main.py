@@ -1,15 +1,18 @@
-"""The command line: check, probe and bisect, and the commands of the modules beside this one."""
+"""The command line: check, probe and bisect, those of the modules beside, and those of plugins."""
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, sanitize, selfcheck
+from oom_suite import doors
+from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, selfcheck
 from oom_suite.cli.options import (
     Arch,
     BudgetText,
@@ -232,14 +235,31 @@ measure.register(app)
 compare.register(app)
 ranks.register(app)
 replay.register(app)
-sanitize.register(app)
 selfcheck.register(app)
+
+
+def _with_plugins() -> typer.Typer:
+    """The command line with the commands that plugins add.
+
+    Raises:
+        UsageError: a plugin cannot be used, or two commands have one name.
+    """
+    whole = copy.copy(app)
+    whole.registered_commands = [*app.registered_commands]
+    whole.registered_groups = [*app.registered_groups]
+    doors.add_commands(whole)
+    names = Counter(command.name for command in whole.registered_commands)
+    for name, number in names.items():
+        if number > 1:
+            msg = f"there are {number} commands of the name {name!r}: rename the one of a plugin"
+            raise UsageError(msg)
+    return whole
 
 
 def main() -> NoReturn:
     """Run the command line; an error of the suite is one line and exit code 2."""
     try:
-        app()
+        _with_plugins()()
     except OomSuiteError as error:
         sys.stderr.write(f"oom-suite: {error}\n")
         sys.exit(EXIT_USAGE)

@@ -42,7 +42,12 @@ def register(app: typer.Typer) -> None:
     def selfcheck_command(
         *,
         only: Annotated[
-            str | None, typer.Option("--only", metavar="GROUP", help="one group, such as growth")
+            str | None,
+            typer.Option(
+                "--only",
+                metavar="NAME",
+                help="a group (growth) or one fault (growth:clone_of_pool)",
+            ),
         ] = None,
         half: Annotated[
             str | None,

@@ -1,4 +1,4 @@
-"""The tables of the safety check and of the sanitizers."""
+"""The tables of the safety check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.text import Text
 
 from oom_suite.records import Verdict
-from oom_suite.records.safety import SanitizerOutcome
 from oom_suite.report.rows import printable
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from oom_suite.records.safety import Finding, Hit, SafetyReport, SanitizerRun
+    from oom_suite.records.safety import Finding, Hit, SafetyReport
 
 
 MAX_HITS = 6
@@ -196,20 +195,3 @@ def _print_row(console: Console, row: str, hang: str, *, is_prose: bool = False)
     under = hang if row.startswith(_INDENT) else _INDENT
     for line in textwrap.wrap(row, room, subsequent_indent=under, break_on_hyphens=False):
         _print(console, line)
-
-
-_WORDS = {SanitizerOutcome.CLEAN: "PASS", SanitizerOutcome.FOUND: "FAIL"}
-
-
-def render_sanitizer(run: SanitizerRun, console: Console) -> None:
-    """Write the verdict, and each hit with its place."""
-    word = _WORDS.get(run.outcome, "INCONCLUSIVE")
-    why = run.reason if run.outcome in _WORDS else f"{run.outcome.value}: {run.reason}"
-    _say(console, f"{word} {run.subject} under {run.tool}: {why}")
-    for hit in run.hits:
-        at = f" at {hit.frame}" if hit.frame else ""
-        _say(console, f"  {hit.kind}: {hit.text}{at}")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

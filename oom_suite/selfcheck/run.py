@@ -35,7 +35,7 @@ class Options:
     """How the self-check is run.
 
     Attributes:
-        only: a group, or None for all.
+        only: a group, or one mutant or twin by its name; None for all.
         half: which trials; None for all.
         device: where real tensors lie.
         num_children: processes at once.
@@ -59,7 +59,7 @@ def selfcheck(options: Options, on_trial: OnTrial = lambda _: None) -> SelfCheck
         on_trial: is given each trial, on the thread that made it.
 
     Raises:
-        UsageError: there is no such group, or two subjects have one name.
+        UsageError: there is no such group or name, or two subjects have one name.
     """
     began = time.monotonic()
     subjects = each_once(doors.faults())

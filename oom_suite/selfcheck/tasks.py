@@ -79,6 +79,21 @@ def groups(subjects: Sequence[Subject]) -> tuple[str, ...]:
     return (*own, TWINS_GROUP, LIMIT_GROUP)
 
 
+def _refuse_unknown(only: str, subjects: Sequence[Subject]) -> None:
+    """Nothing, where there is such a group, or a fault or twin of that name.
+
+    Raises:
+        UsageError: there is not; the message names the nearest.
+    """
+    names = [subject.name for subject in subjects]
+    if only in {*names, *groups(subjects)}:
+        return
+    beside = [name for name in names if name.partition(":")[0] == only.partition(":")[0]]
+    if beside:
+        raise unknown("fault", only, beside)
+    raise unknown("group", only, groups(subjects))
+
+
 def tasks(
     subjects: Sequence[Subject],
     device: str,
@@ -92,19 +107,19 @@ def tasks(
     Args:
         subjects: the mutants and twins there are.
         device: where real tensors lie.
-        only: a group, or None for all.
+        only: a group, or one mutant or twin by its name; None for all.
         half: which trials; None for all.
         weakened: as of `Task`.
 
     Raises:
-        UsageError: there is no such group.
+        UsageError: there is no such group or name.
     """
-    if only is not None and only not in groups(subjects):
-        raise unknown("group", only, groups(subjects))
+    if only is not None:
+        _refuse_unknown(only, subjects)
     found = [
         Task(subject.in_cheapest_form(), detectors, device, weakened)
         for subject in subjects
-        if only in {None, TWINS_GROUP if subject.is_twin else subject.group}
+        if only in {None, subject.score_group, subject.name}
         if (detectors := _detectors(subject, half))
     ]
     return sorted(found, key=lambda task: _rank(task, device))

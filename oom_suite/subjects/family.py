@@ -170,6 +170,17 @@ class SubjectFamily(Protocol):
         del spec, workload
         return ()
 
+    def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
+        """Why the workload's variants are not what this code reads; empty where they are.
+
+        Args:
+            workload: whose variants.
+            version: the code's.
+            arch: the GPU that it is told it runs on.
+        """
+        del workload, version, arch
+        return ""
+
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """What a reader of its results has to know, such as whose lines are not its own."""
         del spec

@@ -127,3 +127,19 @@ def test_a_release_has_no_code_for_a_workload_of_others(check):
         "flash-mla"
     )
     assert ("INCONCLUSIVE", expected) == (result["verdict"], result["reason"])
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "blamed"),
+    [
+        ("qsa_faults:widens_the_cache", "FAIL", ["widens_the_cache"]),
+        ("qsa_faults:one_page_after_the_other", "PASS", []),
+    ],
+)
+def test_its_faults_are_tried_as_the_suite_s_own_are(site, tmp_path, name, verdict, blamed):
+    """The planted one is caught on its line, and the healthy one passes."""
+    command = ("-m", "oom_suite", "selfcheck", "--only", name, "--json", "out.json")
+    done = run(*command, cwd=tmp_path, path=site)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    (trial,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["selfcheck"]["seen"]
+    assert (name, verdict, blamed) == (trial["name"], trial["verdict"], trial["named"])

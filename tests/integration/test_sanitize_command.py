@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from oom_suite.pipeline.sanitize.run import find_tool, how_to_install, sanitize
-from oom_suite.records.safety import SanitizerOutcome
+from oom_suite.sanitizers.record import SanitizerOutcome
+from oom_suite.sanitizers.run import find_tool, how_to_install, sanitize
 
 REPORT = {
     "clean": "========= ERROR SUMMARY: 0 errors",

@@ -59,6 +59,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "workloads",
         }
     ),
+    "sanitizers": frozenset({"cli", "doors", "hookspecs", "report", "subjects", "workloads"}),
     "cli": frozenset(
         {"doors", "laws", "pipeline", "report", "selfcheck", "subjects", "targets", "workloads"}
     ),

@@ -37,7 +37,7 @@ class SafetySettings:
     """How subjects are checked.
 
     Attributes:
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: the workload's name.
         device: ``"cpu"``, or ``"cuda"`` (HIP devices too).
         arch: the GPU architecture that the code under test sees.
         time_limit_s: seconds that one property may take.
@@ -143,7 +143,7 @@ def _find_on_gpu(
     on_progress: OnProgress,
 ) -> list[Finding]:
     """All properties at once, as processes are slow to start there."""
-    from oom_suite.safety.index_cases import CASES
+    from oom_suite.safety.indices import names_of_cases
 
     left = list(wanted)
 
@@ -153,7 +153,7 @@ def _find_on_gpu(
         on_progress(spec.text, f"{finding.name} {finding.verdict.value}{rest}")
 
     on_progress(spec.text, f"looking at {', '.join(left)}")
-    cases = [case.name for case in CASES]
+    cases = names_of_cases(doors.workload(job.workload), job.arch)
     with _session(settings) as session:
         return find_on_gpu(job, wanted, lambda: _child(session, job), cases, on_finding)
 

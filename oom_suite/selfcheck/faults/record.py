@@ -97,6 +97,11 @@ class Subject:
         """How it is called in reports, ``growth:byte_per_block``."""
         return f"{self.group}:{self.function}"
 
+    @property
+    def score_group(self) -> str:
+        """The group that its trials are counted with: twins of all files are one."""
+        return TWINS_GROUP if self.is_twin else self.group
+
     def in_cheapest_form(self) -> Self:
         """The same, with the smallest workload that shows what it is about."""
         return replace(self, workload=self.quick_workload or self.workload, quick_workload="")
@@ -112,7 +117,7 @@ class Subject:
         """What a detector said of it, beside what it should say."""
         return Trial(
             name=self.name,
-            group=TWINS_GROUP if self.is_twin else self.group,
+            group=self.score_group,
             is_twin=self.is_twin,
             detector=detector,
             about=self.about,

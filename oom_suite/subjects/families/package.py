@@ -204,6 +204,11 @@ class PackageFamily(SubjectFamily):
         del spec
         return True
 
+    def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
+        """As the entry says."""
+        found = self.entry(workload)
+        return str(_made(found.unfit, version, arch)) if found and found.unfit else ""
+
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """Its maker's."""
         del spec

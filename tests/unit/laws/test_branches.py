@@ -64,7 +64,14 @@ def test_a_branch_speaks_of_sizes_at_which_its_guards_hold(sizes, applies):
 
 @pytest.mark.parametrize(
     ("text", "is_true"),
-    [("t > 3", True), ("t > 4", False), ("t // (k - 64) > 0", False), ("other > 1", False)],
+    [
+        ("t > 3", True),
+        ("t > 4", False),
+        ("t // (k - 64) > 0", False),
+        ("other > 1", False),
+        ("t if k else pool", False),
+        ("max(t) > 1", False),
+    ],
 )
 def test_a_guard_that_cannot_be_evaluated_does_not_hold(text, is_true):
     assert is_true == holds(guard(text), SIZES)

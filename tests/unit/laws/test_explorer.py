@@ -89,6 +89,24 @@ def test_each_guard_is_tried_once_on_its_other_side():
     assert [] == explorer.notes
 
 
+def test_a_branch_behind_a_branch_is_found():
+    """The guards of what was found beyond a guard are tried, too."""
+
+    def run(hints):
+        tokens, pool = hints.sizes["tokens"], hints.sizes["pool"]
+        if tokens <= 64:
+            texts, request = ("tokens <= 64",), {("tokens",): 8}
+        elif pool > 64:
+            texts, request = ("tokens > 64", "pool > 64"), {("tokens",): 16}
+        else:
+            texts, request = ("tokens > 64", "pool <= 64"), {("tokens",): 32}
+        guards = tuple(Guard(Formula(text), line(7)) for text in texts)
+        return symbolic(hints, [request], guards=guards)
+
+    _, found = explored(run)
+    assert ["8*tokens", "16*tokens", "32*tokens"] == [str(one.law) for one in found]
+
+
 def test_a_guard_on_a_quantity_is_left_to_the_law():
     """No sizes decide it."""
     explorer, (branch,) = explored(guarded("found <= 8"))

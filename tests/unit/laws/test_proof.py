@@ -36,6 +36,7 @@ def test_a_request_that_is_a_multiple_of_a_quantity_tells_it():
 
 def test_a_quantity_that_follows_from_the_axes_is_computed():
     assert {"rounded": 1} == told([{("rounded",): 64}], [64], quantities=(ROUNDED,))
+    assert {"rounded": 1} == told([{("rounded", "rounded"): 64}], [64], quantities=(ROUNDED,))
 
 
 def test_later_requests_must_fit_what_earlier_ones_told():

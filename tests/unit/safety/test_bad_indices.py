@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from oom_suite.records import Verdict
-from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, OPTIONAL, VALID
+from oom_suite.safety.index_cases import IMPOSSIBLE, OPTIONAL, VALID, cases_of
 from oom_suite.safety.index_outcomes import Outcome, judge
 from oom_suite.safety.indices import BadIndices, run_case
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS, token_gather_decode
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
+CASES = cases_of(DECODE, torch.device("cpu"), "generic")
 NAMES = [case.name for case in CASES]
 
 

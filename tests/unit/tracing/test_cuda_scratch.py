@@ -170,6 +170,10 @@ def test_arguments_that_are_left_out_are_not_asked_for():
     two = (values, values)
     assert inside("aten::_unique", (values,), two) == inside(UNIQUE, (values, True, False), two)
     assert inside(UNIQUE, (values, True, False), (values,)) is None
+    three = (*two, values)
+    without_counts = inside(UNIQUE, (values, True, True, False), three)
+    assert without_counts == inside(UNIQUE, (values, True, True), three)
+    assert without_counts != inside(UNIQUE, (values, True, False), three)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError, unknown
-from oom_suite.pipeline.sanitize.parse import parse
-from oom_suite.records.safety import STEP_DONE, SanitizerOutcome, SanitizerRun
+from oom_suite.sanitizers.parse import parse
+from oom_suite.sanitizers.record import STEP_DONE, SanitizerOutcome, SanitizerRun
 from oom_suite.subjects import obtain
 from oom_suite.subjects import parse as parse_subject
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario as find_scenario
@@ -75,7 +75,7 @@ def sanitize(
         subject: its spelling.
         tool: one of `TOOLS`.
         scenario: the name of its sizes.
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: the workload's name.
         time_limit_s: seconds for the whole run; a sanitizer makes kernels 10 to 100 times slower.
         find: says where compute-sanitizer is.
 
@@ -105,7 +105,7 @@ def sanitize(
         step = (
             sys.executable,
             "-m",
-            "oom_suite.pipeline.sanitize.step",
+            "oom_suite.sanitizers.step",
             subject,
             root,
             workload,
