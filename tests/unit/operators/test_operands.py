@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oom_suite.tracing.operands import (
+from oom_suite.operators.operands import (
     device_of,
     has_tensors,
     is_foreign,
