@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from oom_suite.operators.operands import (
     device_of,
     has_tensors,
@@ -14,8 +16,6 @@ from oom_suite.operators.operands import (
     with_tensors,
     written_tensors,
 )
-from torch._subclasses.fake_tensor import FakeTensorMode
-
 from oom_suite.tracing.real_values import (
     MAX_FLOAT_BYTES,
     MAX_INDEX_BYTES,
