@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+# Its tests share what its fixtures make: one worker runs them all.
+pytestmark = pytest.mark.xdist_group("third-party")
+
+
 EXAMPLE = Path(__file__).parent / "third_party"
 STAND_IN = "indexer_memory/flashmla_tests.py"
 

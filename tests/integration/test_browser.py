@@ -6,6 +6,10 @@ import pytest
 
 from fixtures.browser import NAMES, chromium
 
+# One worker starts a browser.
+pytestmark = pytest.mark.xdist_group("browser")
+
+
 DRAWN = """<!doctype html><meta charset="utf-8"><title>a page</title>
 <div id="chart"><div class="scatterlayer"><div class="trace">1</div></div></div>
 """

@@ -10,6 +10,10 @@ import pytest
 from oom_suite.records import Law, Polynomial, Result, Verdict
 from oom_suite.report.html import write_check_page
 
+# One worker starts a browser.
+pytestmark = pytest.mark.xdist_group("browser")
+
+
 SIZES = {"swa_num_blocks": 4096, "extra_num_blocks": 4096, "num_tokens": 4}
 GROWING = Polynomial.of({("swa_num_blocks",): 65536, ("extra_num_blocks",): 82048}, tuple(SIZES))
 SMALL = Polynomial.of({("swa_num_blocks",): 65536, ("num_tokens",): 10**7}, tuple(SIZES))

@@ -7,6 +7,11 @@ import functools
 import pytest
 
 # From 1,023 MiB on, the pool keeps all of its segment of 1 GiB, and nothing else fits beside it.
+
+# One worker starts a browser.
+pytestmark = pytest.mark.xdist_group("browser")
+
+
 WHOLE_SEGMENT = 1023 * 1024
 
 SOURCE = """\

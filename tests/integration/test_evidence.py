@@ -19,6 +19,10 @@ from oom_suite.allocator import peaks_of, replay
 from oom_suite.doors import workload
 from oom_suite.workloads.sparse_mla.geometry.scenarios import resize, scenario
 
+# Its tests share what its fixtures make: one worker runs them all.
+pytestmark = pytest.mark.xdist_group("evidence")
+
+
 GRID = read("2026-11-22-h200-grid")
 HISTORIES = read("2026-11-22-h200-allocator-histories")
 ISSUE = read("2026-11-22-h200-issue-41962")

@@ -27,6 +27,10 @@ from oom_suite.selfcheck.faults.catalog import MUTANTS, TWINS
 from oom_suite.subjects import load, parse
 from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
 
+# Its tests share what its fixtures make: one worker runs them all.
+pytestmark = pytest.mark.xdist_group("evidence-of-safety")
+
+
 CREEP = read("2026-11-22-h200-creep")
 CAPTURES = read("2026-11-27-h200-capture-agreement")
 SAFETY = read("2026-11-27-h200-safety-of-releases")

@@ -16,7 +16,8 @@ from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
 
-pytestmark = pytest.mark.oom_registry
+# Its tests share children: one worker runs them all.
+pytestmark = [pytest.mark.oom_registry, pytest.mark.xdist_group("measured")]
 
 
 def name(row):

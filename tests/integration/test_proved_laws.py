@@ -15,6 +15,10 @@ from oom_suite.laws.proof import CLOSED_FORM, cross_check, prove, sample
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_SWA
 
+# Its tests share what its fixtures make: one worker runs them all.
+pytestmark = pytest.mark.xdist_group("proved-laws")
+
+
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
 POOLS = {"swa_num_blocks", "extra_num_blocks"}

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+# Its tests share what its fixtures make: one worker runs them all.
+pytestmark = pytest.mark.xdist_group("packaging")
+
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
