@@ -4,10 +4,12 @@ from __future__ import annotations
 
 pytest_plugins = (
     "pytester",
+    "fixtures.browser",
     "fixtures.command",
     "fixtures.decode_call",
     "fixtures.oom_device",
     "fixtures.paged_kv_cache",
+    "fixtures.remembered_runs",
     "fixtures.scenario",
     "fixtures.subject",
 )

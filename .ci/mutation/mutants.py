@@ -124,7 +124,7 @@ def _sampled(by_file: dict[Path, list[WorkItem]], sample: int, seed: int) -> lis
 
 
 def _meaningful(file: Path, items: Sequence[WorkItem]) -> Iterator[WorkItem]:
-    """Those that change what runs: not annotations, not imports for types, not ``__all__``."""
+    """Those that change what runs: no annotation, import for types, ``__all__`` or `dataclass`."""
     spans = list(_unrun(ast.parse(file.read_text(encoding="utf-8"))))
     for item in items:
         position = item.mutations[0].start_pos
@@ -144,6 +144,9 @@ def _unrun(tree: ast.AST) -> Iterator[tuple[Position, Position]]:
             yield _span(node.annotation)
         elif isinstance(node, ast.FunctionDef) and node.returns:
             yield _span(node.returns)
+        elif isinstance(node, ast.ClassDef):
+            # Whether a record can be changed, or has slots, is no behaviour.
+            yield from map(_span, node.decorator_list)
 
 
 def _span(node: ast.AST) -> tuple[Position, Position]:

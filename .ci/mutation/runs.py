@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import ctypes
 import difflib
 import json
 import os
@@ -36,6 +37,7 @@ _OPTIONS = (
     "-x", "-q", "--no-header", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider",
 )  # fmt: skip
 _OUTPUT_CHARACTERS = 2000
+_PR_SET_PDEATHSIG = 1
 
 
 def begin(root: Path) -> None:
@@ -43,6 +45,7 @@ def begin(root: Path) -> None:
 
     The package itself is not imported here, so that each fork reads its mutant anew.
     """
+    _end_with_parent()
     offer_operators()
     copy = Path(tempfile.mkdtemp(dir=os.environ["OOM_MUTATION_COPIES"]))
     for name in _TREE:
@@ -67,6 +70,11 @@ def begin(root: Path) -> None:
     del numpy, pytest, sympy, torch
     hypothesis.settings.register_profile("mutation", derandomize=True, database=None)
     hypothesis.settings.load_profile("mutation")
+
+
+def _end_with_parent() -> None:
+    """Let Linux end this process when the one that started it ends, however it does."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Durations:
@@ -112,9 +120,7 @@ def judge(item: WorkItem, tests: Sequence[str], limit_s: float) -> WorkResult:
         with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
             if after is None:
                 return WorkResult(WorkerOutcome.NO_TEST)
-            diff = difflib.unified_diff(
-                before.splitlines(), after.splitlines(), str(mutation.module_path), "", "", "", 0
-            )
+            diff = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
             code, output = _forked(tests, limit_s)
         outcome = TestOutcome.SURVIVED if code == 0 else TestOutcome.KILLED
         return WorkResult(WorkerOutcome.NORMAL, output, outcome, "\n".join(diff))
@@ -130,7 +136,7 @@ def _forked(
     plugin: object = None,
     after: Callable[[], None] = lambda: None,
 ) -> tuple[int, str]:
-    """pytest's exit code and the end of its output, in a fork; -1 where it did not end."""
+    """The exit code of pytest and the end of its output, in a fork; -1 where it did not end."""
     with tempfile.TemporaryFile(mode="w+") as output:
         child = os.fork()
         if child == 0:
@@ -162,6 +168,7 @@ def _run_and_exit(
 ) -> None:
     code = 70
     try:
+        _end_with_parent()
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)

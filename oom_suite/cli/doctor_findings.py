@@ -8,12 +8,17 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.doors import families
 from oom_suite.report.doctor import Finding, Section, State
-from oom_suite.subjects.families.vllm.cache import CACHE_VARIABLE, cache_folder, is_whole
+from oom_suite.subjects.families.cache import CACHE_VARIABLE, cache_folder, is_whole
+from oom_suite.subjects.families.package import PackageFamily
 from oom_suite.units import GIB, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeGuard
+
+    from oom_suite.subjects.family import SubjectFamily
 
 _LOW_DISK_BYTES = GIB
 _REMEDIES = {
@@ -115,7 +120,7 @@ def _gpu(gpu: Mapping[str, Any]) -> Finding:
 
 def _torch(torch: Mapping[str, Any], survey: Mapping[str, Any]) -> Iterator[Finding]:
     if torch.get("error"):
-        yield Finding("torch", State.BROKEN, torch["error"], _mending(torch["error"]))
+        yield Finding("torch", State.BROKEN, torch["error"], _remedy(torch["error"]))
     else:
         build = (
             f"CUDA {torch['cuda']}"
@@ -139,12 +144,12 @@ def _torch(torch: Mapping[str, Any], survey: Mapping[str, Any]) -> Iterator[Find
         yield Finding("Triton", State.NO, why, "pip install 'oom-suite[triton]'")
 
 
-def _mending(error: str) -> str:
+def _remedy(error: str) -> str:
     if "libamd_smi" in error:
         return "install ROCm's amd-smi-lib, or pip uninstall the amdsmi that lacks its library"
     if error.startswith("ModuleNotFoundError"):
         return "install torch"
-    return "mend torch's installation until it can be imported"
+    return "repair torch's installation until it can be imported"
 
 
 def _meters(readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -153,9 +158,9 @@ def _meters(readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for one in readings:
         by_meter.setdefault(one["meter"], []).append(one)
     by_meter.pop("sampler", None)
-    for meter, said in by_meter.items():
-        figures = [_figure(one) for one in said if _is_of_now(one)]
-        reasons = [_reason(one) for one in said if one["num_bytes"] is None]
+    for meter, of_meter in by_meter.items():
+        figures = [_figure(one) for one in of_meter if _is_of_now(one)]
+        reasons = [_reason(one) for one in of_meter if one["num_bytes"] is None]
         if figures:
             yield Finding(meter, State.YES, "; ".join([*figures, *reasons]))
         else:
@@ -204,18 +209,26 @@ def _tools() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    folder = cache_folder()
-    yield _folder(folder)
-    trees = sorted(folder.glob("vllm-*")) if folder.is_dir() else []
-    whole = [tree.name.removeprefix("vllm-") for tree in trees if is_whole(tree)]
-    damaged = [tree.name for tree in trees if not is_whole(tree)]
-    if whole:
-        yield Finding("vLLM", State.YES, ", ".join(whole))
-    else:
-        todo = "oom-suite check vllm==0.33.0 fetches one, once, with a network"
-        yield Finding("vLLM", State.NO, "no release is there", todo)
-    if damaged:
-        yield Finding("vLLM, damaged", State.NOTE, f"{', '.join(damaged)}: fetched anew when used")
+    packages = {known.project: known for known in families().values() if _is_package(known)}
+    for number, (project, family) in enumerate(packages.items()):
+        folder = cache_folder(project)
+        if not number:
+            yield _folder(folder)
+        trees = sorted(folder.glob(f"{project}-*")) if folder.is_dir() else []
+        whole = [tree.name.removeprefix(f"{project}-") for tree in trees if is_whole(tree)]
+        damaged = [tree.name for tree in trees if not is_whole(tree)]
+        if whole:
+            yield Finding(family.title, State.YES, ", ".join(whole))
+        else:
+            todo = f"oom-suite check {family.name}==VERSION fetches one, once, with a network"
+            yield Finding(family.title, State.NO, "no release is there", todo)
+        if damaged:
+            says = f"{', '.join(damaged)}: fetched anew when used"
+            yield Finding(f"{family.title}, damaged", State.NOTE, says)
+
+
+def _is_package(family: SubjectFamily) -> TypeGuard[PackageFamily]:
+    return isinstance(family, PackageFamily)
 
 
 def _folder(folder: Path) -> Finding:

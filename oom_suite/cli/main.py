@@ -1,52 +1,65 @@
-"""The commands: check, probe, bisect; doctor, law and lock, which `commands` adds."""
+"""The command line: check, probe and bisect, those of the modules beside, and those of plugins."""
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, sanitize, selfcheck
+from oom_suite import doors
+from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, selfcheck
 from oom_suite.cli.options import (
     Arch,
     BudgetText,
     Device,
+    EveryWorkload,
     Html,
     Json,
     Lane,
     Locked,
     LockFile,
     MemoryLimit,
+    OneWorkload,
+    Package,
     Quiet,
     Repeat,
+    Report,
     Safety,
     Scenario,
     Set,
+    Stub,
     Subjects,
     TimeLimit,
     Unexplained,
-    WorkloadName,
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import read_settings
+from oom_suite.cli.settings import (
+    first_workload,
+    read_cases,
+    read_reports,
+    read_settings,
+    spelled,
+    write_reports,
+)
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
 from oom_suite.pipeline.bisect import bisect_releases
-from oom_suite.pipeline.check import check, check_all, exit_code
-from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.pipeline.sources import source_folders
+from oom_suite.pipeline.check import check_cases, exit_code
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -65,9 +78,9 @@ app = typer.Typer(
 def check_command(
     subjects: Subjects = None,
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: EveryWorkload = None,
     lane: Lane = "shadow",
     device: Device = "cpu",
     arch: Arch = "generic",
@@ -76,61 +89,69 @@ def check_command(
     memory_limit: MemoryLimit = None,
     json: Json = None,
     html: Html = None,
+    report: Report = None,
     quiet: Quiet = False,
     unexplained: Unexplained = "0",
     repeat: Repeat = 1,
     against_lock: Locked = False,
     file: LockFile = DEFAULT_FILE,
     safety: Safety = False,
+    stub: Stub = None,
+    package: Package = None,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
     Exits 0 when all are as expected, 1 when a contract is broken or a locked law grew, 2 on
     bad usage, 3 when a subject cannot be judged or has no locked law.
     """
+    named = spelled(subjects, stub, package)
     if safety:
         others = {
-            "--scenario": scenario != "issue-41962",
+            "--scenario": scenario is not None,
             "--set": bool(sizes),
             "--lane": lane != "shadow",
             "--budget": budget is not None,
             "--html": html is not None,
+            "--report": bool(report),
             "--locked": against_lock,
             "--unexplained": unexplained != "0",
             "--repeat": repeat != 1,
         }
         refuse_others(others)
-        chosen = read_safety_settings(workload, device, arch, time_limit, memory_limit)
-        raise typer.Exit(run_safety(subjects, chosen, json, quiet=quiet))
-    settings = read_settings(
-        scenario,
-        sizes or [],
-        workload,
-        lane,
-        device,
-        arch,
-        budget,
-        time_limit,
-        memory_limit,
-        unexplained,
-    )
+        chosen = read_safety_settings(workload or "decode", device, arch, time_limit, memory_limit)
+        raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
     if repeat != 1 and lane != "measure":
-        msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
+        msg = f"--repeat {repeat} needs the measure lane: add --lane measure"
         raise UsageError(msg)
-    settings = replace(settings, num_repeats=repeat)
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)
+
+    def settings_for(name: str) -> Settings:
+        settings = read_settings(
+            scenario,
+            sizes or [],
+            name,
+            lane,
+            device,
+            arch,
+            budget,
+            time_limit,
+            memory_limit,
+            unexplained,
+        )
+        return replace(settings, num_repeats=repeat)
+
+    reports = read_reports(report or ())
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
-            results, differences = locked.check_locked(
-                subjects, settings, file, progress.update, progress.finish
+            results, differences = locked.check_locked_workloads(
+                subjects and named, workload, settings_for, file, progress.update, progress.finish
             )
         else:
-            studies = check_all(
-                subjects or list(BUILTIN_NAMES), settings, progress.update, progress.finish
-            )
+            cases = read_cases(named, workload, settings_for, scenario, sizes or ())
+            studies = check_cases(cases, progress.update, progress.finish)
             results = [study.result for study in studies]
     render(results, Console(), quiet=quiet)
     if against_lock:
@@ -139,6 +160,7 @@ def check_command(
         write_json(results, json, differences if against_lock else None)
     if html is not None:
         write_check_page(results, html, read_sources(results, source_folders))
+    write_reports(reports, results)
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
@@ -146,24 +168,36 @@ def check_command(
 def probe_command(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
     *,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: EveryWorkload = None,
     arch: Arch = "generic",
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+    stub: Stub = None,
+    package: Package = None,
 ) -> None:
     """Judge one subject for `git bisect run`: exit 0 good, 1 bad, 125 cannot be judged.
 
     In a checkout of vLLM: git bisect run oom-suite probe vllm@.
     """
-    settings = read_settings(
-        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
-    )
-    result = check(parse(subject), settings).result
-    typer.echo(f"{result.verdict.value} {result.subject}: {result.reason}")
-    codes = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: EXIT_CANNOT_JUDGE}
-    raise typer.Exit(codes[result.verdict])
+
+    def settings_for(name: str) -> Settings:
+        return read_settings(
+            scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
+        )
+
+    named = spelled([subject], stub, package)
+    cases = read_cases(named, workload, settings_for, scenario, sizes or ())
+    verdicts = set()
+    for study in check_cases(cases):
+        result = study.result
+        verdicts.add(result.verdict)
+        where = f" ({result.workload})" if len(cases) > 1 else ""
+        typer.echo(f"{result.verdict.value} {result.subject}{where}: {result.reason}")
+    if Verdict.FAIL in verdicts:
+        raise typer.Exit(1)
+    raise typer.Exit(EXIT_CANNOT_JUDGE if Verdict.INCONCLUSIVE in verdicts else 0)
 
 
 @app.command("bisect")
@@ -174,17 +208,18 @@ def bisect_command(
         str | None,
         typer.Option("--good", help="one that passes, older or newer; the newest by default"),
     ] = None,
-    scenario: Scenario = "issue-41962",
+    scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: OneWorkload = None,
     arch: Arch = "generic",
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     json: Json = None,
 ) -> None:
     """Find the release between a good and a bad one at which the verdict changes."""
+    name = first_workload(workload, [bad])
     settings = read_settings(
-        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
+        scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
     )
     with Progress() as progress:
         found = bisect_releases(good, bad, settings, progress.update, progress.finish)
@@ -200,14 +235,31 @@ measure.register(app)
 compare.register(app)
 ranks.register(app)
 replay.register(app)
-sanitize.register(app)
 selfcheck.register(app)
+
+
+def _with_plugins() -> typer.Typer:
+    """The command line with the commands that plugins add.
+
+    Raises:
+        UsageError: a plugin cannot be used, or two commands have one name.
+    """
+    whole = copy.copy(app)
+    whole.registered_commands = [*app.registered_commands]
+    whole.registered_groups = [*app.registered_groups]
+    doors.add_commands(whole)
+    names = Counter(command.name for command in whole.registered_commands)
+    for name, number in names.items():
+        if number > 1:
+            msg = f"there are {number} commands of the name {name!r}: rename the one of a plugin"
+            raise UsageError(msg)
+    return whole
 
 
 def main() -> NoReturn:
     """Run the command line; an error of the suite is one line and exit code 2."""
     try:
-        app()
+        _with_plugins()()
     except OomSuiteError as error:
         sys.stderr.write(f"oom-suite: {error}\n")
         sys.exit(EXIT_USAGE)

@@ -32,7 +32,7 @@ from oom_suite.pipeline.ranks.torchrun import say_why
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.report.files import write_body
 from oom_suite.report.ranks import group_line, render_ranks
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import builtin_names, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
     def ranks_command(
         subjects: SubjectsAsForCheck = None,
         *,
-        scenario: Scenario = "issue-41962",
+        scenario: Scenario = None,
         sizes: Set = None,
         workload: WorkloadName = "decode",
         device: Device = "cuda",
@@ -90,7 +90,7 @@ def register(app: typer.Typer) -> None:
                 time_limit,
                 None,
             )
-            named = [parse(subject).text for subject in subjects or BUILTIN_NAMES]
+            named = [parse(subject).text for subject in subjects or builtin_names()]
             own = own_gpu(group, device, os.environ)
         except OomSuiteError as error:
             _refuse(error, group)
@@ -99,19 +99,19 @@ def register(app: typer.Typer) -> None:
         where = ",".join(f"{name}={entry}" for name, entry in own.items())
         try:
             run = RankRun(group, time_limit)
-            code, said = _run(run, group, named, settings, heads, where, json)
+            code, message = _run(run, group, named, settings, heads, where, json)
         except OomSuiteError as error:
             # The store cannot be reached, or is gone.
-            code, said = EXIT_INCONCLUSIVE, str(error)
+            code, message = EXIT_INCONCLUSIVE, str(error)
             sys.stderr.write(f"oom-suite: {error}\n")
         except KeyboardInterrupt:
-            code, said = EXIT_INTERRUPTED, "interrupted"
-        _end(code, said, group)
+            code, message = EXIT_INTERRUPTED, "interrupted"
+        _end(code, message, group)
 
 
 def _with_heads(overrides: Sequence[str], heads: Heads) -> list[str]:
     if any(text.partition("=")[0].strip() == "num_heads" for text in overrides):
-        msg = "--set num_heads is what the ranks share: give --heads-total, the heads of them all"
+        msg = "--set num_heads is divided among the ranks: give --heads-total instead"
         raise UsageError(msg)
     return [*overrides, f"num_heads={heads.each}"]
 
@@ -121,7 +121,7 @@ def _refuse(error: OomSuiteError, group: Group) -> NoReturn:
     if group.rank == 0:
         sys.stderr.write(f"oom-suite: {error}\n")
     else:
-        # The first rank that ends has torchrun end the others: rank 0 is to have said it by then.
+        # The first rank that ends has torchrun end the others: rank 0 must have printed it by then.
         time.sleep(_RANK_0_FIRST_S)
     say_why(f"oom-suite: {error}", EXIT_USAGE, group, os.environ)
     raise typer.Exit(EXIT_USAGE)
@@ -174,10 +174,10 @@ def _conclude(
     return code, "\n".join(bad)
 
 
-def _end(code: int, said: str, group: Group) -> NoReturn:
+def _end(code: int, message: str, group: Group) -> NoReturn:
     """End this process with the group's code, whatever its threads still wait for."""
     if code:
-        say_why(said, code, group, os.environ)
+        say_why(message, code, group, os.environ)
     end_children()
     sys.stdout.flush()
     sys.stderr.flush()

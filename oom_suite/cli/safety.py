@@ -10,13 +10,13 @@ from rich.console import Console
 
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import ARCHS
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError, unknown
 from oom_suite.pipeline.safety_checks.check import SafetySettings, check_safety_all, exit_code
 from oom_suite.report.files import write_body
 from oom_suite.report.safety import render_safety
-from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.subjects import builtin_names
 from oom_suite.units import parse_bytes
-from oom_suite.workloads.catalog import workload as find_workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ def run_safety(
                     _write(done, json)
 
         reports = check_safety_all(
-            subjects or list(BUILTIN_NAMES),
+            subjects or list(builtin_names()),
             settings,
             on_progress=progress.update,
             on_report=on_report,

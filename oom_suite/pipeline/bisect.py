@@ -10,14 +10,14 @@ from packaging.version import Version
 from oom_suite.errors import UsageError
 from oom_suite.pipeline.check import check
 from oom_suite.records import Bisection, Verdict
-from oom_suite.subjects.families.vllm.releases import versions
-from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.subjects import family_of, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Result
+    from oom_suite.subjects.family import SubjectFamily
 
 
 T = TypeVar("T")
@@ -78,12 +78,13 @@ def bisect_releases(
 ) -> Bisection:
     """The neighbouring releases between which the verdict changes.
 
-    Both ends are judged first: a bisection between ends that are not what they are said to be
+    Both ends are judged first: a bisection between ends that are not as claimed
     finds nothing. Releases that cannot be judged are passed over.
 
     Args:
-        good: ``vllm==VERSION`` that passes, older or newer than `bad`; None for the newest.
-        bad: ``vllm==VERSION`` that fails.
+        good: the release that passes, as ``vllm==VERSION``, older or newer than `bad`; None
+            for the newest.
+        bad: the release that fails.
         settings: how each release is checked.
         on_progress: called with a subject and what it is doing.
         on_result: called with each result.
@@ -92,9 +93,14 @@ def bisect_releases(
         UsageError: an end is no release, or its verdict is not the one claimed.
         FetchError: the list of releases cannot be had.
     """
-    bad_version = _release(bad, "--bad")
-    known = versions()
-    good_version = max(known) if good is None else _release(good, "--good")
+    family, bad_version = _release(bad, "--bad")
+    known = family.releases()
+    good_version = max(known)
+    if good is not None:
+        other, good_version = _release(good, "--good")
+        if other is not family:
+            msg = f"--good {good} and --bad {bad} are releases of two packages: give two of one"
+            raise UsageError(msg)
     if good_version == bad_version:
         msg = f"--good and --bad are the same release, {good_version}: give two different ones"
         raise UsageError(msg)
@@ -102,7 +108,7 @@ def bisect_releases(
 
     def judged(version: Version) -> Result:
         if version not in results:
-            results[version] = check(parse(f"vllm=={version}"), settings, on_progress).result
+            results[version] = check(parse(family.release(version)), settings, on_progress).result
             on_result(results[version])
         return results[version]
 
@@ -134,12 +140,12 @@ def bisect_releases(
     )
 
 
-def _release(text: str, option: str) -> Version:
+def _release(text: str, option: str) -> tuple[SubjectFamily, Version]:
     spec = parse(text)
-    if spec.kind is not SubjectKind.VLLM_RELEASE or spec.version is None:
+    if spec.version is None:
         msg = (
-            f"{option} {text!r} is no release: write vllm==VERSION; "
+            f"{option} {text!r} is not a release: write one, as vllm==VERSION; "
             "for commits, git bisect run oom-suite probe vllm@."
         )
         raise UsageError(msg)
-    return Version(spec.version)
+    return family_of(spec), Version(spec.version)

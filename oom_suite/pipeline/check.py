@@ -12,21 +12,19 @@ from oom_suite.pipeline.judging import Study, inconclusive, study
 from oom_suite.pipeline.programs import SubjectProgram
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import silent
-from oom_suite.pipeline.sources import source_root
 from oom_suite.records import Result, Verdict
-from oom_suite.subjects.spec import BUILTIN_NAMES, SubjectKind, SubjectSpec, parse
+from oom_suite.subjects import family_of, obtain, parse, workloads_for
 from oom_suite.tracing.lane_spec import LaneSpec
+from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
+    from oom_suite.records import SubjectSpec
 
     Then = Callable[[Study, Runs], None]
-
-KNOWN_BUGS = {"full_dequant": "reproduces #41962"}
-"""Built-ins that are expected to fail, and what they are for."""
 
 
 def _nothing_more(found: Study, runs: Runs) -> None:
@@ -40,27 +38,46 @@ def check_all(
     on_result: Callable[[Result], None] = lambda _: None,
     then: Then = _nothing_more,
 ) -> list[Study]:
-    """The studies of these subjects, in their order; several run at once, each in its children.
+    """The studies of these subjects with the same settings, in their order.
 
     Args:
         subjects: their spellings.
         settings: how they are checked.
-        on_progress: told what each is doing.
+        on_progress: given what each is doing.
         on_result: given each result, on the thread that found it.
         then: given each study whose law was found, while its program can still be run.
 
     Raises:
         UsageError: a spelling cannot be read. Nothing was run then.
     """
-    specs = [parse(subject) for subject in subjects]
+    cases = [(parse(subject), settings) for subject in subjects]
+    return check_cases(cases, on_progress, on_result, then)
 
-    def one(spec: SubjectSpec) -> Study:
-        found = check(spec, settings, on_progress, then)
+
+def check_cases(
+    cases: Sequence[tuple[SubjectSpec, Settings]],
+    on_progress: OnProgress = silent,
+    on_result: Callable[[Result], None] = lambda _: None,
+    then: Then = _nothing_more,
+) -> list[Study]:
+    """The studies of subjects, each with settings of its own, in their order.
+
+    Several run at once, each in children of its own.
+
+    Args:
+        cases: what is checked, and how.
+        on_progress: as of `check_all`.
+        on_result: as of `check_all`.
+        then: as of `check_all`.
+    """
+
+    def one(case: tuple[SubjectSpec, Settings]) -> Study:
+        found = check(*case, on_progress, then)
         on_result(found.result)
         return found
 
-    with ThreadPoolExecutor(max_workers=max(1, min(len(specs), os.cpu_count() or 1))) as pool:
-        return list(pool.map(one, specs))
+    with ThreadPoolExecutor(max_workers=max(1, min(len(cases), os.cpu_count() or 1))) as pool:
+        return list(pool.map(one, cases))
 
 
 def check(
@@ -73,13 +90,13 @@ def check(
     try:
         program = program_of(spec, settings, on_progress)
     except OomSuiteError as error:
-        return _named(spec, Study(inconclusive(spec.text, settings, str(error))))
+        return _named(spec, settings, Study(inconclusive(spec.text, settings, str(error))))
     with Session.of(settings, on_progress) as session:
         runs = session.open(program, spec.text, LaneSpec("measure", device=settings.device))
         found = study(runs, spec.text, settings)
         if found.derivation is not None:
             then(found, runs)
-    return _named(spec, found)
+    return _named(spec, settings, found)
 
 
 def program_of(spec: SubjectSpec, settings: Settings, on_progress: OnProgress) -> SubjectProgram:
@@ -88,32 +105,37 @@ def program_of(spec: SubjectSpec, settings: Settings, on_progress: OnProgress) -
     Raises:
         FetchError: they cannot be had.
     """
-    root = source_root(spec, on_progress)
-    return SubjectProgram(spec.text, root, settings.workload.builder, settings.arch)
+
+    def fetched(done_bytes: int, total_bytes: int) -> None:
+        shown = f"{format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
+        on_progress(spec.text, f"fetching {shown}")
+
+    root = obtain(spec, fetched)
+    return SubjectProgram(spec, settings.workload, root, settings.arch)
 
 
-def _named(spec: SubjectSpec, found: Study) -> Study:
+def _named(spec: SubjectSpec, settings: Settings, found: Study) -> Study:
     """The study with what is known of a subject by its name."""
-    result = found.result
-    is_known = spec.kind is SubjectKind.BUILTIN and spec.text in KNOWN_BUGS
-    notes = (KNOWN_BUGS[spec.text], *result.notes) if is_known and result.law else result.notes
+    result, family = found.result, family_of(spec)
+    known_bug = family.known_bug(spec, settings.workload)
+    known = (*((known_bug,) if known_bug else ()), *family.notes(spec)) if result.law else ()
     return replace(
         found,
         result=replace(
             result,
-            expected=Verdict.FAIL if is_known else Verdict.PASS,
-            notes=notes,
-            next_command=_next_command(spec, result.verdict),
+            expected=Verdict.FAIL if known_bug else Verdict.PASS,
+            notes=(*known, *result.notes),
+            next_command=_next_command(spec, settings, result.verdict),
         ),
     )
 
 
-def _next_command(spec: SubjectSpec, verdict: Verdict) -> str:
-    if verdict is not Verdict.FAIL or spec.text in BUILTIN_NAMES:
-        return ""
-    if spec.kind is SubjectKind.VLLM_RELEASE:
-        return f"oom-suite bisect --bad {spec.text}"
-    return f"git bisect run oom-suite probe {spec.text}"
+def _next_command(spec: SubjectSpec, settings: Settings, verdict: Verdict) -> str:
+    command = family_of(spec).next_command(spec) if verdict is Verdict.FAIL else ""
+    first = next(iter(workloads_for(spec)), settings.workload)
+    if not command or first.name == settings.workload.name:
+        return command
+    return f"{command} --workload {settings.workload.name}"
 
 
 def exit_code(results: Sequence[Result]) -> int:

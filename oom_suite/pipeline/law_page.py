@@ -11,7 +11,6 @@ from oom_suite.laws.lines import lines_of
 from oom_suite.laws.proof import CLOSED_FORM, Agreement, cross_check, resolved, sample
 from oom_suite.pipeline.check import check_all
 from oom_suite.records.law_page import LawPage, TermRow, ValueRow
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +51,7 @@ def full_studies(
     Args:
         subjects: their spellings.
         settings: how they are judged.
-        on_progress: told what each is doing.
+        on_progress: given what each is doing.
         on_result: given each result.
         compares: whether proved laws are compared with exact runs at further sizes.
 
@@ -82,7 +81,7 @@ def full_studies(
 def _at_scenarios(runs: Runs, settings: Settings) -> Mapping[str, int]:
     """The peak of a run at every named scenario; one that cannot be run is left out."""
     peaks = {}
-    for name, known in SCENARIOS.items():
+    for name, known in settings.workload.scenarios.items():
         sizes = settings.workload.settle(known.sizes)
         if sizes is None:
             continue
@@ -122,7 +121,7 @@ def law_page(found: FullStudy, settings: Settings) -> LawPage | None:
         elsewhere=tuple((change.moved, change.law) for change in derivation.elsewhere),
         notes=tuple(note for note in study.result.notes if note not in study.proof_notes),
         terms=_terms(regimes, sizes),
-        values=tuple(_value(name, law, found, settings) for name in SCENARIOS),
+        values=tuple(_value(name, law, found, settings) for name in settings.workload.scenarios),
         budget="" if budget is None else budget.name,
         limits=() if budget is None else limits(derivation, settings.workload, budget.free_bytes),
         **known,
@@ -144,7 +143,9 @@ def _terms(regimes: Sequence[Regime], sizes: Mapping[str, int]) -> tuple[TermRow
 
 
 def _value(name: str, law: Law, found: FullStudy, settings: Settings) -> ValueRow:
-    sizes: Mapping[str, int] | None = settings.workload.settle(SCENARIOS[name].sizes)
+    sizes: Mapping[str, int] | None = settings.workload.settle(
+        settings.workload.scenarios[name].sizes
+    )
     # An axis that is none of the workload's, and not the block's size, is in no tensor of it.
     own = {axis.name for axis in settings.workload.axes} | {"block_size"}
     speaks = (
@@ -152,8 +153,8 @@ def _value(name: str, law: Law, found: FullStudy, settings: Settings) -> ValueRo
         and law.axes <= sizes.keys()
         and all(sizes[axis] == size for axis, size in law.held.items() if axis in own)
     )
-    said = law(sizes) if speaks and sizes is not None else None
-    return ValueRow(name, said, found.scenario_bytes.get(name))
+    num_bytes = law(sizes) if speaks and sizes is not None else None
+    return ValueRow(name, num_bytes, found.scenario_bytes.get(name))
 
 
 def at_scenario(proof: Proof, trace: Trace) -> tuple[Law, tuple[Regime, ...], dict[str, int]]:

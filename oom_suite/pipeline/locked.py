@@ -12,13 +12,13 @@ from oom_suite.laws.lockfile import DEFAULT_FILE, compare, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.records.lock import Change, Difference, Entry
 from oom_suite.targets.versions import environment
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from oom_suite.pipeline.settings import Settings
+    from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records import Law, Result
     from oom_suite.records.lock import Key
 
@@ -60,7 +60,7 @@ def check_locked(
     subjects: Sequence[str] | None,
     settings: Settings,
     file: str | Path,
-    on_progress: Callable[[str, str], None],
+    on_progress: OnProgress,
     on_result: Callable[[Result], None] = lambda _: None,
 ) -> tuple[list[Result], list[Difference]]:
     """The results of subjects, and how each one's law differs from the lockfile's.
@@ -72,7 +72,7 @@ def check_locked(
         subjects: their spellings; None for every one that the file has for this workload.
         settings: how they are checked.
         file: the lockfile.
-        on_progress: told what each is doing.
+        on_progress: given what each is doing.
         on_result: given each result.
 
     Raises:
@@ -95,11 +95,42 @@ def check_locked(
     return [full.study.result for full in studies], differences
 
 
+def check_locked_workloads(
+    subjects: Sequence[str] | None,
+    workload: str | None,
+    settings_for: Callable[[str], Settings],
+    file: str | Path,
+    on_progress: OnProgress,
+    on_result: Callable[[Result], None] = lambda _: None,
+) -> tuple[list[Result], list[Difference]]:
+    """The same for one workload, or for every one that the lockfile has laws of.
+
+    Args:
+        subjects: as of `check_locked`.
+        workload: its name; None for all in the file.
+        settings_for: gives the settings for a workload.
+        file: as of `check_locked`.
+        on_progress: as of `check_locked`.
+        on_result: as of `check_locked`.
+
+    Raises:
+        UsageError: as `check_locked`.
+    """
+    names = [workload] if workload else list(dict.fromkeys(key[1] for key in read(file)))
+    results: list[Result] = []
+    differences: list[Difference] = []
+    for name in names or [DECODE.name]:
+        found, differ = check_locked(subjects, settings_for(name), file, on_progress, on_result)
+        results += found
+        differences += differ
+    return results, differences
+
+
 def _difference(
     full: FullStudy,
     entry: Entry | None,
     settings: Settings,
-    on_progress: Callable[[str, str], None],
+    on_progress: OnProgress,
 ) -> Difference:
     key: Key = (full.study.result.subject, settings.workload.name, settings.arch)
     if entry is None:
@@ -112,7 +143,9 @@ def _difference(
         return Difference(key, Change.UNDECIDED, f"no law was found: {study.result.reason}")
     if study.derivation.unsteady:
         return Difference(key, Change.UNDECIDED, study.derivation.unsteady)
-    scenarios: list[Mapping[str, int]] = [known.sizes for known in SCENARIOS.values()]
+    scenarios: list[Mapping[str, int]] = [
+        known.sizes for known in settings.workload.scenarios.values()
+    ]
     found = compare(entry, now, settings.workload, scenarios)
     return with_lines(found, study.derivation)
 

@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import OomSuiteError
 from oom_suite.pipeline.check import program_of
 from oom_suite.pipeline.measuring import measure
@@ -13,9 +14,8 @@ from oom_suite.pipeline.session import Session
 from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
-from oom_suite.subjects.spec import SubjectSpec, parse
+from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import workload as find_workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.measuring import Measured
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
-    from oom_suite.records import Workload
+    from oom_suite.records import SubjectSpec, Workload
     from oom_suite.workloads.sparse_mla.geometry.measured_grid import GridPoint
 
 
@@ -41,7 +41,7 @@ def measure_all(
         subjects: their spellings.
         points: the calls.
         settings: device, architecture, repeats, limits.
-        on_progress: told what each subject is doing.
+        on_progress: given what each subject is doing.
 
     Raises:
         UsageError: a spelling cannot be read. Nothing was run then.
@@ -72,7 +72,7 @@ def _rows(
         for number, point in enumerate(points, start=1):
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")
             workload = find_workload(point.workload)
-            rows.append(_row(spec, point, runs.with_builder(workload.builder), workload, settings))
+            rows.append(_row(spec, point, runs.with_workload(workload), workload, settings))
     return rows
 
 
@@ -88,8 +88,8 @@ def _row(
         return _empty(spec, point, Outcome.REFUSED.value, str(error))
     if measured.is_short_of_memory:
         return _empty(spec, point, Outcome.OUT_OF_MEMORY.value, _shortage(measured))
-    said = measured.measurement
-    assert said is not None
+    measurement = measured.measurement
+    assert measurement is not None
     return MeasuredRow(
         subject=spec.text,
         workload=point.workload,
@@ -98,10 +98,10 @@ def _row(
         outcome=UNEXPLAINED if measured.problem else EXPLAINED,
         reason=measured.problem,
         reconciliation=measured.reconciliation,
-        workspace_bytes=sum(w.num_bytes for w in said.workspaces if not w.in_call),
+        workspace_bytes=sum(w.num_bytes for w in measurement.workspaces if not w.in_call),
         num_runs=measured.num_runs,
-        is_repeatable=said.is_repeatable,
-        environment=said.environment,
+        is_repeatable=measurement.is_repeatable,
+        environment=measurement.environment,
     )
 
 

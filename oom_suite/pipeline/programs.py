@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from oom_suite.subjects.load import LoadedSubject
+    from oom_suite.records import SubjectSpec, Workload
     from oom_suite.targets.meters import Watch
     from oom_suite.tracing.lane import Build
     from oom_suite.tracing.lane_spec import LaneSpec
@@ -71,44 +71,47 @@ class SubjectProgram:
     """A subject, called with the inputs that a workload builds.
 
     Attributes:
-        subject: the subject's spelling.
+        spec: the subject.
+        workload: what it is called for.
         root: where its source tree was put, for a release; None otherwise.
-        builder: ``"module:function"`` that builds the workload's keyword arguments.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
     """
 
-    subject: str
-    root: str | None
-    builder: str
+    spec: SubjectSpec
+    workload: Workload
+    root: Path | None = None
     arch: str = "generic"
 
     @property
     def key(self) -> Hashable:
-        """All that it is made of."""
-        return self
+        """The subject, and the workload's name."""
+        return self.spec, self.workload.name, self.root, self.arch
 
     def load(self, kept: Kept) -> Loaded:
-        """The subject on the workload's inputs; the subject itself is loaded once a process."""
-        subject = kept.get((self.subject, self.root, self.arch), self._subject)
-        module, _, name = self.builder.partition(":")
+        """The subject on the workload's inputs."""
+        import torch
+
+        from oom_suite.subjects import load
+
+        del kept
+        subject = load(self.spec, self.workload, root=self.root, arch=self.arch)
+        module, _, name = self.workload.builder.partition(":")
         inputs: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+        convention = self.workload.convention
+        # A server decodes without gradients; the lanes themselves leave that to the code.
+        enabled = convention is not None and convention.gradients
 
         def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
-            import torch
-
-            # A server decodes without gradients; the lanes themselves leave that to the code.
-            with torch.no_grad():
+            with torch.set_grad_enabled(enabled):
                 step = functools.partial(subject.call, **inputs(sizes, device))
-            return torch.no_grad()(step)
+
+            def call() -> object:
+                with torch.set_grad_enabled(enabled):
+                    return step()
+
+            return call
 
         return Loaded(build, subject.root)
-
-    def _subject(self) -> LoadedSubject:
-        from oom_suite.subjects.load import load
-        from oom_suite.subjects.spec import parse
-
-        root = None if self.root is None else Path(self.root)
-        return load(parse(self.subject), root=root, arch=self.arch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ class BuilderProgram:
                 return importlib.import_module(self.module)
         spec = importlib.util.spec_from_file_location(self.module, path)
         if spec is None or spec.loader is None:
-            raise SubjectError(f"{self.file} cannot be imported: it is no Python file")
+            raise SubjectError(f"{self.file} cannot be imported: it is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[self.module] = module
         spec.loader.exec_module(module)

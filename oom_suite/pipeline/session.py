@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.programs import Program
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.processes.protocol import Answer, Asker, Request
-    from oom_suite.records import Trace
+    from oom_suite.records import Trace, Workload
     from oom_suite.records.symbolic import Hints, SymbolicTrace
     from oom_suite.targets.free_memory import FreeMemory
 
@@ -60,7 +60,7 @@ class Session:
 
     Args:
         limits: what each child may take.
-        on_progress: told what each program is doing.
+        on_progress: given what each program is doing.
     """
 
     def __init__(self, limits: Limits | None = None, on_progress: OnProgress = silent) -> None:
@@ -180,14 +180,10 @@ class Runs:
         if isinstance(asker, Respawning):
             asker.kill()
 
-    def with_builder(self, builder: str) -> Runs:
-        """Runs of the same subject on another workload's inputs, in the same children.
-
-        Args:
-            builder: ``"module:function"``.
-        """
+    def with_workload(self, workload: Workload) -> Runs:
+        """Runs of the same subject for another workload, in the same children."""
         assert isinstance(self._program, SubjectProgram)
-        program = replace(self._program, builder=builder)
+        program = replace(self._program, workload=workload)
         other = Runs(self._session, program, self._name, self._on_device)
         other._askers = self._askers
         return other

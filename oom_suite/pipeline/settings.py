@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Settings:
         workload: what is run.
         lane: ``"shadow"``, or ``"measure"`` for shadow's law and real tensors beside it.
         device: the device of the measure lane.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         budget: what the peak has to fit in; None for no budget.
         time_limit_s: seconds that one run may take.
         memory_limit_bytes: address space that one child may add; None for no limit.

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from oom_suite import hookspecs
 from oom_suite.errors import ContractError
-from oom_suite.pytest_plugin import devices
+from oom_suite.pytest_plugin import devices, hookspecs
 from oom_suite.pytest_plugin.judging import OomCheck
 from oom_suite.pytest_plugin.memory_law import OomLaw, refuse_bad_declarations
 from oom_suite.pytest_plugin.options import Options, declare, missing_gpu, resolve

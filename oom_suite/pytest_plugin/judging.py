@@ -99,9 +99,9 @@ class OomCheck:
 
     def _settings(self, workload: str, lane: str) -> Settings:
         # These read release indices and start children: only who judges waits for them.
+        from oom_suite.doors import workload as find_workload
         from oom_suite.errors import UsageError, unknown
         from oom_suite.pipeline.settings import Settings
-        from oom_suite.workloads.catalog import workload as find_workload
 
         options = self._options
         try:
@@ -123,7 +123,7 @@ class OomCheck:
     def _judge(self, subject: str, workload: str, lane: str) -> Result:
         from oom_suite.errors import UsageError
         from oom_suite.pipeline.check import check
-        from oom_suite.subjects.spec import parse
+        from oom_suite.subjects import parse
 
         settings = self._settings(workload, lane)
         try:

@@ -11,14 +11,10 @@ import pytest
 
 from oom_suite.errors import UsageError, unknown
 from oom_suite.laws.lockfile import read as read_lockfile
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.records import Scenario
+from oom_suite.subjects import builtin_names, parse
 from oom_suite.targets.budgets import budget
-from oom_suite.workloads.sparse_mla.geometry.scenarios import (
-    ISSUE_41962,
-    Scenario,
-    resize,
-    scenario,
-)
+from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962, resize, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,8 +74,8 @@ SPELLINGS = (
         "BUDGET",
         "a device (MI325X, H200, ...: its total), free bytes (12.74GiB), or free",
     ),
-    Spelling("arch", "ARCH", f"the GPU the code is told it is on: {', '.join(ARCHS)}"),
-    Spelling("time-limit", "SECONDS", f"of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
+    Spelling("arch", "ARCH", f"the GPU that the code sees: {', '.join(ARCHS)}"),
+    Spelling("time-limit", "SECONDS", f"limit of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
     Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
     Spelling("json", "FILE", "write every result to this file when the session ends"),
 )
@@ -94,7 +90,7 @@ class Options:
         scenario: the scenario, resized as asked.
         device: where the measure lane runs; None for no measure lane.
         budget: what a peak has to fit in; None for no budget.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         time_limit_s: seconds that one run may take.
         json: where the results go; None for nowhere.
         locked: the lockfile that laws are held to; None for none.
@@ -143,7 +139,7 @@ def resolve(config: pytest.Config) -> Options:
     sizes = _read(config, "set", lambda text: resize(chosen.sizes, _sizes(text)), chosen.sizes)
     device = _read(config, "device", _known_device if is_worker else _device, None)
     return Options(
-        subjects=_read(config, "subject", _subjects, BUILTIN_NAMES),
+        subjects=_read(config, "subject", _subjects, builtin_names()),
         scenario=Scenario(chosen.name, sizes, chosen.summary, chosen.free_bytes),
         device=device,
         budget=_read(config, "budget", lambda text: _budget(text, device), None),

@@ -14,8 +14,9 @@ from oom_suite.records.measurement import (
     Workspace,
 )
 from oom_suite.records.result import Bisection, Blame, BudgetFit, Result, Verdict
+from oom_suite.records.subject import SubjectSpec
 from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unseen
-from oom_suite.records.workload import Axis, Workload
+from oom_suite.records.workload import Axis, Convention, Scenario, Workload
 
 __all__ = [
     "Allocation",
@@ -25,6 +26,7 @@ __all__ = [
     "Blame",
     "BudgetFit",
     "Contract",
+    "Convention",
     "Environment",
     "Event",
     "Frame",
@@ -38,6 +40,8 @@ __all__ = [
     "Reading",
     "Reconciliation",
     "Result",
+    "Scenario",
+    "SubjectSpec",
     "Tenant",
     "Trace",
     "Unseen",

@@ -1,12 +1,14 @@
-"""A workload: the axes a call is built from, its builder, and what it promises."""
+"""A workload: the axes a call is built from, its builder, its promise, and what checks may use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from oom_suite.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from oom_suite.records.law import Contract
 
@@ -30,6 +32,99 @@ class Axis:
     unit: str = "unit"
 
 
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The sizes of one call.
+
+    Attributes:
+        name: how it is asked for.
+        sizes: the value of every axis, and of whatever else the builder reads.
+        summary: one line: what it stands for.
+        free_bytes: what the device had free, where a report says so; otherwise None.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    summary: str
+    free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """How a subject is called: by keyword, always.
+
+    Attributes:
+        keywords: all that the builder gives.
+        optional: those of them that a subject need not take; it is called without them then.
+        output: the keyword of the tensor that the subject writes; empty where it returns it.
+        gradients: whether the call is made with gradients on.
+    """
+
+    keywords: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    output: str = ""
+    gradients: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a family of subjects has its code for a workload.
+
+    Attributes:
+        file: from the root of its source tree.
+        functions: names that the function has or had, the one to prefer first.
+        what: what the code is, for the message that there is none.
+        first_release: the first release that has it; empty where that is not known.
+        adapt: ``"module:function"`` where the code is called in another way than the convention:
+            ``function(released, name)`` gives what takes the convention's keywords, ``released``
+            being the function and ``name`` what messages call it.
+        unfit: ``"module:function"`` where some releases read other contents than the workload's
+            variants have: ``function(version, arch)`` says why, and is empty where they fit.
+    """
+
+    file: str
+    functions: tuple[str, ...]
+    what: str
+    first_release: str = ""
+    adapt: str = ""
+    unfit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """A subject that a workload brings along.
+
+    Attributes:
+        code: ``"module:function"``.
+        known_bug: what it reproduces, where it is expected to break the contract.
+        breaches: the safety properties that it is expected to break.
+    """
+
+    code: str
+    known_bug: str = ""
+    breaches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A paged pool among the arguments of a call.
+
+    Attributes:
+        name: its keyword: a tensor [num_blocks, block_size, ...], strided in its first dimension
+            at most, or None where a call has none.
+        indices: the keyword of the integers that name parts of it, a row for each of `lens`;
+            negative ones are padding.
+        lens: the keyword of the integers that say how much of each row counts; empty where all.
+        names: what an index is: a slot, block * block_size + offset, or a block. Lens count slots
+            either way.
+    """
+
+    name: str
+    indices: str
+    lens: str = ""
+    names: Literal["slots", "blocks"] = "slots"
+
+
 def _as_they_are(sizes: Mapping[str, int]) -> Mapping[str, int]:
     return dict(sizes)
 
@@ -48,6 +143,20 @@ class Workload:
             None when there are none.
         leaves_inputs_untouched: whether the builder only reserves its inputs' memory, so that they
             take none until the call touches them.
+        convention: how subjects are called; None where the builder makes the call itself.
+        scenarios: its named sizes.
+        default_scenario: the one that is used when none is asked for; empty for the first.
+        together: a name for several axes that are set at once, such as ``num_blocks``.
+        entries: where families of subjects have their code for it, by the family's name.
+        builtins: the subjects that come with it, by name.
+        pools: which arguments are paged pools, and what names their parts.
+        variants: ``"module:object"``, a `oom_suite.workloads.variants.Variants`: small steps with
+            contents; empty for none.
+        oracle: ``"module:function"``; ``function(step, **arguments)`` gives what a step must give,
+            in float64 on the CPU; the arguments are the variant's. Empty for none.
+        tolerance: ``"module:function"``; ``function(step, expected, **arguments)`` gives how far
+            from that a correct result may be. Empty for none.
+        is_assumed: whether code is taken to be for it whose parameters cannot be read.
     """
 
     name: str
@@ -56,6 +165,17 @@ class Workload:
     contract: Contract
     settle: Callable[[Mapping[str, int]], Mapping[str, int] | None] = field(default=_as_they_are)
     leaves_inputs_untouched: bool = False
+    convention: Convention | None = None
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict, hash=False)
+    default_scenario: str = ""
+    together: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    entries: Mapping[str, Entry] = field(default_factory=dict, hash=False)
+    builtins: Mapping[str, Builtin] = field(default_factory=dict, hash=False)
+    pools: tuple[Pool, ...] = ()
+    variants: str = ""
+    oracle: str = ""
+    tolerance: str = ""
+    is_assumed: bool = False
 
     def is_valid(self, sizes: Mapping[str, int]) -> bool:
         """Whether these very sizes can be built."""
@@ -64,3 +184,67 @@ class Workload:
     def unit_of(self, axis: str) -> str:
         """What one of that axis is called in a sentence."""
         return next((a.unit for a in self.axes if a.name == axis), "unit")
+
+    def scenario(self, name: str | None = None) -> Scenario:
+        """The scenario of this name; the default one for None.
+
+        Raises:
+            UsageError: no such scenario; the message names the nearest.
+        """
+        wanted = name or self.default_scenario or next(iter(self.scenarios), "")
+        if wanted not in self.scenarios:
+            raise unknown(f"scenario of the workload {self.name}", wanted, self.scenarios)
+        return self.scenarios[wanted]
+
+    def knows(self, scenario: str | None, axes: Iterable[str]) -> bool:
+        """Whether it has a scenario of this name, and sizes of these names."""
+        if scenario is not None and scenario not in self.scenarios:
+            return False
+        named = self.scenario(scenario).sizes.keys() | self.together.keys()
+        return named >= set(axes)
+
+    def resize(self, sizes: Mapping[str, int], overrides: Mapping[str, int]) -> dict[str, int]:
+        """The sizes with some axes replaced, as `resize` gives them."""
+        return resize(sizes, overrides, self.settle, self.together)
+
+
+def resize(
+    sizes: Mapping[str, int],
+    overrides: Mapping[str, int],
+    settle: Callable[[Mapping[str, int]], Mapping[str, int] | None],
+    together: Mapping[str, tuple[str, ...]],
+) -> dict[str, int]:
+    """The sizes with some axes replaced, checked to be possible together.
+
+    An axis that the caller did not set follows the others to what can be built; one that he set
+    must be possible. Where nothing near can be built, the builder says why.
+
+    Args:
+        sizes: a value for each axis.
+        overrides: new values by axis, or by a name in `together`; an axis's own wins.
+        settle: as of `Workload`.
+        together: as of `Workload`.
+
+    Raises:
+        UsageError: an unknown axis, a value below 1, or one that is not possible.
+    """
+    for axis, value in overrides.items():
+        if axis not in sizes and axis not in together:
+            raise unknown("axis", axis, (*sizes, *together))
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            msg = f"{axis} is {value!r}: choose a whole number of at least 1"
+            raise UsageError(msg)
+    wanted = dict(sizes)
+    for name, axes in together.items():
+        if name in overrides:
+            wanted |= dict.fromkeys(axes, overrides[name])
+    wanted |= {axis: value for axis, value in overrides.items() if axis in sizes}
+    settled = settle(wanted)
+    if settled is None:
+        return wanted
+    for axis in overrides.keys() & sizes.keys():
+        if settled[axis] != wanted[axis]:
+            bound = "at most" if settled[axis] < wanted[axis] else "at least"
+            msg = f"{axis} is {wanted[axis]}: {bound} {settled[axis]} is possible at these sizes"
+            raise UsageError(msg)
+    return dict(settled)

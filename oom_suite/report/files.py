@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError
-from oom_suite.targets.versions import environment
+from oom_suite.targets.versions import checkout, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def write_body(body: Mapping[str, Any], path: str | Path, row_key: str = "") -> 
     Raises:
         UsageError: the file cannot be written.
     """
-    whole = {**body, "environment": environment()}
+    whole = {**body, "environment": {**environment(), **checkout()}}
     if not row_key:
         write_text(json.dumps(whole, indent=2) + "\n", path)
         return

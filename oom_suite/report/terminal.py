@@ -93,6 +93,7 @@ def _style(result: Result) -> str:
 def _table(results: Sequence[Result], width: int) -> Table:
     law_width = min(_WIDEST_LAW, max(_LAW_WIDTH, width - MIN_PIPED_WIDTH + _LAW_WIDTH))
     with_budget = any(result.budget is not None for result in results)
+    with_workload = len({result.workload for result in results}) > 1
     table = Table(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -109,8 +110,11 @@ def _table(results: Sequence[Result], width: int) -> Table:
         table.add_column("budget", overflow="fold")
     for result in results:
         law = "-" if result.law is None else "\n".join(law_lines(result.law.here, law_width))
+        name = Text(printable(result.subject))
+        if with_workload:
+            name.append(f"\n  {printable(result.workload)}", style="dim")
         cells = [
-            Text(printable(result.subject)),
+            name,
             Text(verdict_text(result), style=_style(result)),
             Text(law),
             Text(num_bytes_text(result.peak_requested_bytes)),

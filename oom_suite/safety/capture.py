@@ -22,11 +22,11 @@ from oom_suite.safety.capture_record import CaptureWatch, told_to
 from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.safety.graph_replay import graph_replays
+from oom_suite.safety.replay_cases import replays
+from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
-from oom_suite.workloads.sparse_mla.step import build, build_swa_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +42,6 @@ NOT_PROVED = (
     "That other batch sizes can be captured, that work on side streams is joined "
     "(only a GPU tells), nor what a library call does inside that the table does not list"
 )
-NUM_TOKENS = (4, 1)
-"""The batches that are captured: code may take another way for a batch of one."""
 _WARM_UPS = 3
 _TIME_LIMIT_S = 60.0
 
@@ -81,7 +79,7 @@ class Capture:
     can leave the allocator in the middle of it.
 
     Args:
-        set_launch_hook: given what is to be told of launches of kernels that are placeholders,
+        set_launch_hook: given what is to hear of launches of kernels that are placeholders,
             where Triton is not installed.
         runs: how the record, and a replay on the CPU, are run.
 
@@ -89,6 +87,7 @@ class Capture:
     """
 
     name = "capture"
+    needs: tuple[str, ...] = ()
 
     def __init__(
         self, set_launch_hook: Callable[[LaunchHook], object] = _no_hook, runs: Runs = in_fork
@@ -115,15 +114,14 @@ class Capture:
         Raises:
             OomSuiteError: the step could not be followed, and nothing was seen until then.
         """
-        step = build_swa_only if target.workload == "decode-swa" else build
+        inputs = builder_of(target.workload)
 
         def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
-            buffers = step(sizes, device)
+            buffers = inputs(sizes, device)
             return lambda: target.call(**buffers)
 
         hits: dict[tuple[str, object], Hit] = {}
-        for num_tokens in NUM_TOKENS:
-            sizes = resize(SMALL.sizes, {"num_tokens": num_tokens})
+        for sizes in target.variants.captured_sizes(target.workload):
             for hit in recorded(built, sizes, target.root, self._set_launch_hook):
                 hits.setdefault((hit.kind, hit.frame), hit)
         return tuple(hits.values())
@@ -179,7 +177,7 @@ def on_cpu(target: Target) -> tuple[Hit, ...]:
     """
     there = dataclasses.replace(target, device=torch.device("cpu"))
     with torch.no_grad():
-        found = [hit for num_tokens in NUM_TOKENS for hit in cpu_replays(there, num_tokens)]
+        found = [hit for replay in replays(there) for hit in cpu_replays(there, replay)]
     return _distinct(found)
 
 
@@ -191,8 +189,8 @@ def on_gpu(target: Target) -> tuple[Hit, ...]:
     """
     found: list[Hit] = []
     with torch.no_grad():
-        for num_tokens in NUM_TOKENS:
-            run = graph_replays(target, num_tokens)
+        for replay in replays(target):
+            run = graph_replays(target, replay)
             found.extend(run.hits)
             if not run.was_captured:
                 break

@@ -23,9 +23,10 @@ from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.creep_judge import counted_growth, judge
 from oom_suite.safety.creep_run import MARK_BYTES, CreepRun, real_run, shadow_run
-from oom_suite.safety.creep_steps import CYCLE, NUM_STEADY, ModelledSteps, cut
+from oom_suite.safety.creep_steps import NUM_STEADY, ModelledSteps, cut
 from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.units import format_bytes
+from oom_suite.workloads.variants import CYCLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +103,7 @@ class Creep:
     """The detector of memory that grows from step to step.
 
     Args:
-        set_launch_hook: given what is to be told of launches of kernels that are placeholders,
+        set_launch_hook: given what is to hear of launches of kernels that are placeholders,
             where Triton is not installed.
         num_steady: steady steps that are run; what happens once in so many calls is seen. None
             for `NUM_STEADY`, and for `NUM_STEADY_ON_GPU` where real steps cost little.
@@ -112,6 +113,7 @@ class Creep:
     """
 
     name = "creep"
+    needs: tuple[str, ...] = ()
 
     def __init__(
         self,

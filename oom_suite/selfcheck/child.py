@@ -1,4 +1,4 @@
-"""What runs in the self-check's children: a subject under its detectors, many of them in one child.
+"""What runs in the self-check's children: one subject after another under its detectors.
 
 A law is found in a third of the time in a process that has found others: torch remembers what it
 computed of fake tensors. Subjects that keep state have a child of their own, but for the law: each
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
+from oom_suite.doors import workload
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
@@ -24,12 +26,11 @@ from oom_suite.pipeline.safety_checks.detectors import Detecting
 from oom_suite.pipeline.safety_checks.requests import SafetyJob
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
+from oom_suite.safety.index_cases import IMPOSSIBLE, cases_of
 from oom_suite.safety.index_outcomes import judge as judge_indices
 from oom_suite.selfcheck.faults.record import LAW, Mutant
+from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import workload
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from oom_suite.processes.askers import InThisProcess
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.selfcheck.tasks import Task
 
-SCENARIO = "issue-41962"
-_STATELESS = "token_gather"
-"""A subject that may be called in a process whose forks are to begin afresh."""
 _NUM_STEADY_OF_A_TWIN = 24
 """Steady steps of its creep run: batches and contents come again after 12."""
 _ROOT = Path(__file__).parents[2]
@@ -90,11 +88,9 @@ def _law_of_step(subject: Subject, here: InThisProcess) -> Judgement:
     """The fitted law alone: proofs are tried on the faults of builders."""
     narrow = subject.narrowed(workload(subject.workload))
     lane = LaneSpec("shadow")
-    program = SubjectProgram(subject.spelling, None, narrow.builder)
-    sizes = SCENARIOS[SCENARIO].sizes
+    program = SubjectProgram(parse(subject.spelling), narrow)
+    sizes = narrow.scenario().sizes
     if subject.is_stateful:
-        # Forks of this process begin with what torch remembers of fake tensors here.
-        here.ask(Run(replace(program, subject=_STATELESS), lane, dict(sizes)))
         _, judgement = judge_from_start(
             lambda at: here.ask(RunAfresh(program, lane, dict(at))), narrow, sizes
         )
@@ -133,7 +129,7 @@ class _Safety:
         num_steady = _NUM_STEADY_OF_A_TWIN if subject.is_twin else None
         return Detecting(
             SafetyJob(
-                subject.spelling,
+                parse(subject.spelling),
                 None,
                 subject.workload,
                 device,
@@ -152,8 +148,10 @@ class _Safety:
         if detector != "indices" or self._task.device == "cpu":
             return self._detecting.find(detector)
         on_cpu = self._on("cpu")
+        known = workload(self._task.subject.workload)
+        cases = cases_of(known, torch.device(self._task.device), "generic")
         outcomes = [
             (on_cpu if case.asks == IMPOSSIBLE else self._detecting).try_case(case.name)
-            for case in CASES
+            for case in cases
         ]
-        return judge_indices(outcomes, [case.name for case in CASES])
+        return judge_indices(outcomes, [case.name for case in cases])

@@ -16,10 +16,9 @@ from oom_suite.safety.capture import Capture
 from oom_suite.safety.steps import Target
 from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
-# An error in the fork server would end it without a word; in a child, the same error is told.
+# An error in the fork server would end it without a word; in a child, the same error is reported.
 with contextlib.suppress(Exception), torch.no_grad():
-    target = Target(
-        BUILTINS["token_gather"], Path("/"), "decode", torch.device("cpu"), torch.float8_e4m3fn
-    )
+    target = Target(BUILTINS["token_gather"], Path("/"), DECODE, torch.device("cpu"))
     Capture(set_on_launch).record(target)

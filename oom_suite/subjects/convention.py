@@ -1,93 +1,134 @@
-"""How a decode subject is called: fourteen keywords, the same for every subject."""
+"""Whether code can be called as a workload calls it: by keyword, with what its builder gives."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
-DECODE_KEYWORDS = (
-    "q",
-    "kv_cache",
-    "swa_k_cache",
-    "swa_only",
-    "topk_indices",
-    "topk_lens",
-    "swa_indices",
-    "swa_lens",
-    "attn_sink",
-    "scale",
-    "head_dim",
-    "nope_head_dim",
-    "rope_head_dim",
-    "output",
-)
-"""What a decode step is called with, always by keyword.
-
-Source: vLLM 0.21.0 `vllm/v1/attention/ops/rocm_aiter_mla_sparse.py:1086`.
-"""
+    from oom_suite.records import Workload
+    from oom_suite.records.workload import Convention
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def required_extras(function: Callable[..., object], name: str) -> tuple[str, ...]:
-    """The parameters without a default that a call with the fourteen keywords leaves out.
-
-    Args:
-        function: the decode function.
-        name: what the user calls it, for the message.
+def convention_of(workload: Workload) -> Convention:
+    """How the workload calls its subjects.
 
     Raises:
-        SubjectError: it does not take one of the fourteen by keyword, or has no signature.
+        SubjectError: it takes no subjects.
     """
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError) as error:
-        msg = (
-            f"{name} has no signature that Python can read: wrap it in a def that takes "
-            f"{', '.join(DECODE_KEYWORDS)}"
+    if workload.convention is None:
+        raise SubjectError(
+            f"the workload {workload.name} makes its call itself: it takes no subject"
         )
-        raise SubjectError(msg) from error
-    keywords = {p.name for p in parameters if p.kind not in _POSITIONAL}
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    missing = [k for k in DECODE_KEYWORDS if k not in keywords]
-    if missing and not takes_any:
-        msg = (
-            f"{name} does not take {_listed(missing)} by keyword: a decode subject takes "
-            f"{', '.join(DECODE_KEYWORDS)} (or **kwargs)"
-        )
-        raise SubjectError(msg)
-    return tuple(
-        p.name
-        for p in parameters
-        if p.default is inspect.Parameter.empty
-        and p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        and (p.name not in DECODE_KEYWORDS or p.kind is inspect.Parameter.POSITIONAL_ONLY)
+    return workload.convention
+
+
+def takes(parameters: Sequence[inspect.Parameter], workload: Workload) -> bool:
+    """Whether a function with these parameters can be called as the workload calls it."""
+    if workload.convention is None:
+        return False
+    return not (
+        _not_taken(parameters, workload.convention) or _extras(parameters, workload.convention)
     )
 
 
-def require_convention(function: Callable[..., object], name: str) -> None:
-    """Nothing; a return means that the fourteen keywords are a complete call of the function.
+def names_one(parameters: Iterable[inspect.Parameter]) -> bool:
+    """Whether a parameter has a name that a caller could know it by: ``**kwargs`` has none."""
+    return any(p.kind not in _COLLECTING for p in parameters)
+
+
+def fitted(function: Callable[..., Any], workload: Workload, name: str) -> Callable[..., Any]:
+    """The function itself, or without the optional keywords that it does not take.
 
     Args:
-        function: the decode function.
+        function: the code under test.
+        workload: what calls it.
         name: what the user calls it, for the message.
 
     Raises:
         SubjectError: a keyword is not taken, or another parameter is required.
     """
-    extras = required_extras(function, name)
+    extras = required_extras(function, workload, name)
+    convention = convention_of(workload)
     if extras:
         msg = (
-            f"{name} requires {_listed(extras)}, which a decode subject is not given: "
-            f"give a default, or take only {', '.join(DECODE_KEYWORDS)}"
+            f"{name} requires {_listed(extras)}, which the workload {workload.name} does not give: "
+            f"call it from a function of your own that takes {', '.join(convention.keywords)}"
         )
         raise SubjectError(msg)
+    parameters = tuple(inspect.signature(function).parameters.values())
+    left_out = frozenset(convention.optional) - _taken(parameters, convention)
+    if not left_out:
+        return function
+
+    @functools.wraps(function)
+    def call(**keywords: Any) -> Any:
+        return function(**{k: value for k, value in keywords.items() if k not in left_out})
+
+    return call
 
 
-def _listed(names: list[str] | tuple[str, ...]) -> str:
+def required_extras(function: Callable[..., Any], workload: Workload, name: str) -> tuple[str, ...]:
+    """The parameters without a default that a call with the workload's keywords leaves out.
+
+    Args:
+        function: the code under test.
+        workload: what calls it.
+        name: what the user calls it, for the message.
+
+    Raises:
+        SubjectError: it does not take one of the keywords, or has no signature.
+    """
+    convention = convention_of(workload)
+    try:
+        parameters = tuple(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"{name} has no signature that Python can read: wrap it in a def that takes "
+            f"{', '.join(convention.keywords)}"
+        )
+        raise SubjectError(msg) from error
+    missing = _not_taken(parameters, convention)
+    if missing:
+        msg = (
+            f"{name} does not take {_listed(missing)} by keyword: the workload {workload.name} "
+            f"calls it with {', '.join(convention.keywords)} (or **kwargs)"
+        )
+        raise SubjectError(msg)
+    return _extras(parameters, convention)
+
+
+def _taken(parameters: Iterable[inspect.Parameter], convention: Convention) -> frozenset[str]:
+    """The convention's keywords that can be given."""
+    parameters = tuple(parameters)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return frozenset(convention.keywords)
+    keywords = frozenset(p.name for p in parameters if p.kind not in _POSITIONAL)
+    return keywords.intersection(convention.keywords)
+
+
+def _not_taken(parameters: Iterable[inspect.Parameter], convention: Convention) -> tuple[str, ...]:
+    taken = _taken(parameters, convention) | frozenset(convention.optional)
+    return tuple(keyword for keyword in convention.keywords if keyword not in taken)
+
+
+def _extras(parameters: Iterable[inspect.Parameter], convention: Convention) -> tuple[str, ...]:
+    return tuple(
+        p.name
+        for p in parameters
+        if p.default is inspect.Parameter.empty
+        and p.kind not in _COLLECTING
+        and (p.name not in convention.keywords or p.kind is inspect.Parameter.POSITIONAL_ONLY)
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)

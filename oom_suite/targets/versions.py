@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import platform
+import shutil
+import subprocess
 from importlib import metadata
+from pathlib import Path
 from typing import Any
+
+_GIT_S = 10.0
 
 
 def environment() -> dict[str, Any]:
@@ -26,3 +31,33 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def checkout(root: Path = Path(__file__).parents[2]) -> dict[str, Any]:
+    """The commit that the suite runs from, and whether its files differ from it.
+
+    Both are None where the suite runs from no checkout of its own (an installed wheel, a source
+    archive), or where git cannot say.
+
+    Args:
+        root: the folder that holds the package. A checkout further up is somebody else's.
+    """
+    nowhere: dict[str, Any] = {"commit": None, "dirty": None}
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return nowhere
+    asked = ("rev-parse HEAD", "status --porcelain --untracked-files=no")
+    try:
+        commit, changes = (
+            subprocess.run(
+                [git, "-C", str(root), *words.split()],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_GIT_S,
+            ).stdout.strip()
+            for words in asked
+        )
+    except (OSError, subprocess.SubprocessError):
+        return nowhere
+    return {"commit": commit, "dirty": bool(changes)}

@@ -15,10 +15,10 @@ import pytest
 from subject_trees import is_here, skip_unless_here
 
 from fixtures.processes import runs_of
+from oom_suite.doors import workload as find_workload
 from oom_suite.processes.child import ChildError
 from oom_suite.pytest_plugin import OPTIONS
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import workload as find_workload
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
 
 TIME_LIMIT_S = 60.0
@@ -97,7 +97,7 @@ class TraceOf:
         """The trace of one call."""
         skip_unless_here(subject)
         sizes = resize(SMALL.sizes, overrides)
-        runs = self._of(subject).with_builder(find_workload(workload).builder)
+        runs = self._of(subject).with_workload(find_workload(workload))
         if lane == "shadow":
             return runs.known(sizes, scratch)
         (trace,) = runs.measured(sizes)

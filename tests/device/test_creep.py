@@ -12,7 +12,7 @@ import pytest
 from fixtures.processes import HandlingChild
 from oom_suite.processes.child import ChildError
 from oom_suite.selfcheck.faults.catalog import MUTANTS
-from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.subjects import builtin_names
 
 pytestmark = pytest.mark.oom_device
 
@@ -26,16 +26,16 @@ def make_handler(device):
     """In a child: creep on one subject after another; each keeps its state apart by its name."""
     import torch
 
+    from oom_suite.doors import workload as find_workload
     from oom_suite.safety.creep import Creep
     from oom_suite.safety.steps import Target
-    from oom_suite.subjects.load import load
-    from oom_suite.subjects.spec import parse
+    from oom_suite.subjects import load, parse
 
     def find(request):
         subject, workload = request
-        loaded = load(parse(subject))
-        place = torch.device(device)
-        target = Target(loaded.call, loaded.root, workload, place, torch.float8_e4m3fn)
+        known = find_workload(workload)
+        loaded = load(parse(subject), known)
+        target = Target(loaded.call, loaded.root, known, torch.device(device))
         return Creep()(target).to_json()
 
     return find
@@ -43,7 +43,7 @@ def make_handler(device):
 
 def run_beside(device):
     """What was found of each subject and workload; an error where there is nothing."""
-    asked = [(name, workload) for name in BUILTIN_NAMES for workload in WORKLOADS]
+    asked = [(name, workload) for name in builtin_names() for workload in WORKLOADS]
     asked += [(mutant.spelling, mutant.workload) for mutant in MEANT]
     with ThreadPoolExecutor(max_workers=NUM_CHILDREN) as pool:
         shares = [asked[number::NUM_CHILDREN] for number in range(NUM_CHILDREN)]
@@ -84,7 +84,7 @@ def find(answers):
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("subject", BUILTIN_NAMES)
+@pytest.mark.parametrize("subject", builtin_names())
 def test_the_built_ins_are_flat(find, subject, workload):
     """Allocated and reserved are flat over hundreds of real steps."""
     found = find(subject, workload)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.subjects import builtin_names
 
 pytestmark = pytest.mark.oom_device
 
 
-@pytest.mark.parametrize("name", BUILTIN_NAMES)
+@pytest.mark.parametrize("name", builtin_names())
 def test_a_built_in_agrees_with_the_oracle(name, decode_call):
     """Every layer kind and index pattern, within what bf16 allows."""
     from oom_suite.workloads.sparse_mla.builtins import BUILTINS

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.allocator import peaks_of
-from oom_suite.subjects.spec import BUILTIN_NAMES
+from oom_suite.subjects import builtin_names
 
 pytestmark = pytest.mark.oom_device
 
-SUBJECTS = (*BUILTIN_NAMES, "vllm==0.21.0", "vllm==0.33.0")
+SUBJECTS = (*builtin_names(), "vllm==0.21.0", "vllm==0.33.0")
 SIZES = {
     "small": {"num_blocks": 64},
     "one-request": {"num_blocks": 512, "num_tokens": 1, "referenced_blocks": 1},

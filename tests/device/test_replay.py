@@ -20,7 +20,7 @@ from fixtures.processes import runs_of
 from oom_suite.pipeline.replay import Plan, replay
 from oom_suite.pipeline.settings import Settings
 from oom_suite.records.replay import End, Role
-from oom_suite.subjects.families.vllm.cache import cache_folder, entry, is_whole
+from oom_suite.subjects.families.cache import cache_folder, entry, is_whole
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.measure.ballast import GRANULE_BYTES
 from oom_suite.tracing.measure.headroom import headroom
@@ -109,8 +109,9 @@ def test_the_issue_as_it_was_reported(oom_device, free_bytes, tmp_path, culprit,
     releases = () if culprit == "full_dequant" else ("vllm==0.33.0",)
     for name in (culprit, *releases):
         version = name.partition("==")[2]
-        if version and not is_whole(entry(cache_folder(), Version(version))):
-            pytest.skip(f"{name} is not in {cache_folder()}; `oom-suite check {name}` puts it")
+        if version and not is_whole(entry(cache_folder("vllm"), Version(version))):
+            where = cache_folder("vllm")
+            pytest.skip(f"{name} is not in {where}; `oom-suite check {name}` puts it there")
     story = replay(plan(oom_device, (culprit, *FIXES, *releases), by, tmp_path))
     assert (0, "") == (story.exit_code, story.cannot), story.to_json()
     (died,) = story.of(Role.CULPRIT)

@@ -10,14 +10,14 @@ import pytest
 from subject_trees import is_here, skip_unless_here
 
 from oom_suite.records import Verdict
-from oom_suite.subjects.spec import BUILTIN_NAMES, parse
+from oom_suite.subjects import builtin_names, parse
 
 pytestmark = pytest.mark.oom_device
 
 VALUES = ("reads", "writes", "indices", "addresses", "precision")
 OTHER_VALUES = ("reads", "writes", "addresses", "precision")
 RELEASES = ("vllm==0.21.0", "vllm==0.22.0", "vllm==0.25.0", "vllm==0.33.0")
-SUBJECTS = (*BUILTIN_NAMES, *RELEASES)
+SUBJECTS = (*builtin_names(), *RELEASES)
 # Each bad index that ends its process costs another one; these stand for the rest.
 WITH_INDICES = ("token_gather", "vllm==0.21.0", "vllm==0.33.0")
 PLANTED = (
@@ -96,7 +96,7 @@ def found_on_gpu(answers):
     return found
 
 
-@pytest.mark.parametrize("name", BUILTIN_NAMES)
+@pytest.mark.parametrize("name", builtin_names())
 def test_a_built_in_is_safe_on_the_gpu(found_on_gpu, name):
     """Reads, writes, indices, addresses past 2**32 bytes for real, and the oracle's answer."""
     found = found_on_gpu(name)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from oom_suite.pytest_plugin import OPTIONS
+
+
+@pytest.fixture(autouse=True)
+def _once(remembered_runs):
+    """Whoever judges the same subjects in this session need not run them again."""
 
 
 def pytest_ignore_collect(collection_path, config):

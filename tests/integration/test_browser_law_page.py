@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import functools
 
 import pytest
 
@@ -21,28 +20,20 @@ def decode(q, swa_k_cache, swa_indices, **step):
 """
 
 
-def law(tmp_path, before=""):
+@pytest.fixture
+def law(tmp_path, suite):
+    """`law()`: the command that writes `page.html`, in a folder with `s.py`."""
     (tmp_path / "s.py").write_text(SOURCE, encoding="utf-8")
-    code = f"import sys\n{before}\nfrom oom_suite.cli.main import main\nmain()"
-    words = ("law", "s.py:decode", "--budget=1GiB", "--html=page.html")
-    return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return functools.partial(suite, "law", "s.py:decode", "--budget=1GiB", "--html=page.html")
 
 
-def test_law_writes_a_page_that_a_browser_draws_without_a_network(tmp_path, browse):
+def test_law_writes_a_page_that_a_browser_draws_without_a_network(law, tmp_path, browse):
     """The curve, the terms with their lines, the values and what fits; no error, no request."""
     pytest.importorskip("plotly", reason="pages need the extra `report`: pip install .[report]")
-    done = law(tmp_path)
+    done = law()
     assert 0 == done.returncode, done.stderr
     path = tmp_path / "page.html"
-    phone = {"width": 390, "height": 844, "pixelRatio": 1}
-    browser = browse(path, phone)
+    browser = browse(path, is_phone=True)
     text = browser.run("return document.body.innerText")
     for said in (
         "The law of s.py:decode",
@@ -58,9 +49,10 @@ def test_law_writes_a_page_that_a_browser_draws_without_a_network(tmp_path, brow
     assert [path.as_uri()] == browser.requests()
 
 
-def test_without_the_extra_the_law_is_printed_and_one_line_says_what_to_install(tmp_path):
+@pytest.mark.usefixtures("without_plotly")
+def test_without_the_extra_the_law_is_printed_and_one_line_says_what_to_install(law, tmp_path):
     """The text comes first; then one line, and exit code 2."""
-    done = law(tmp_path, "sys.modules['plotly'] = None")
+    done = law()
     assert 2 == done.returncode
     assert "  values   small        320.00 KiB (327,680 bytes)" in done.stdout.splitlines()
     last = done.stderr.splitlines()[-1]

@@ -61,11 +61,12 @@ def run(tmp_path, suite):
 
 @pytest.fixture
 def judged(run, tmp_path):
-    """Runs check with JSON and gives the finished process and the results by subject."""
+    """Runs check of one workload; the finished process and the results by subject."""
 
-    def check(*words):
+    def check(*words, scenario="small"):
         file = tmp_path / "out.json"
-        done = run("check", *words, "--scenario", "small", "--json", str(file))
+        one = () if "--workload" in words else ("--workload", "decode")
+        done = run("check", *words, *one, "--scenario", scenario, "--json", str(file))
         results = json.loads(file.read_text("utf-8"))["results"]
         return done, {result["subject"]: result for result in results}
 
@@ -74,7 +75,7 @@ def judged(run, tmp_path):
 
 def test_builtins_are_as_expected_without_a_subject(judged):
     """The built-ins are judged by default: the bug fails as expected, and the exit code is 0."""
-    done, results = judged()
+    done, results = judged(scenario="issue-41962")
     assert 0 == done.returncode
     verdicts = {name: (r["verdict"], r["expected"]) for name, r in results.items()}
     assert verdicts == {
@@ -84,6 +85,18 @@ def test_builtins_are_as_expected_without_a_subject(judged):
         "streaming": ("PASS", "PASS"),
     }
     assert "FAIL (expected: reproduces #41962)" in done.stdout
+
+
+def test_growth_in_one_kind_of_layer_alone_fails_without_a_workload_named(run, tmp_path):
+    """Every workload that the subject can take is judged; the command names the one that fails."""
+    mutant = "oom_suite.selfcheck.faults.growth:only_without_extra"
+    done = run("check", mutant, "--scenario", "small", "--json", "out.json")
+    assert 1 == done.returncode
+    results = json.loads((tmp_path / "out.json").read_text("utf-8"))["results"]
+    assert [("decode", "PASS"), ("decode-swa", "FAIL")] == [
+        (result["workload"], result["verdict"]) for result in results
+    ]
+    assert f"next     git bisect run oom-suite probe {mutant} --workload decode-swa" in done.stdout
 
 
 def test_growth_and_its_healthy_twin(judged):
@@ -208,7 +221,7 @@ def test_measure_on_a_missing_gpu_is_one_line(judged):
 def test_production_pool_costs_no_memory(tmp_path):
     """Judging a 221,839-block pool keeps every process together under 2 GiB resident."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "oom_suite", "check", "full_dequant"],
+        [sys.executable, "-m", "oom_suite", "check", "full_dequant", "--workload", "decode"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

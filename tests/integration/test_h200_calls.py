@@ -10,8 +10,10 @@ import pytest
 
 from fixtures.processes import runs_of
 from oom_suite.allocator import peaks_of
+from oom_suite.doors import workload
 
 ROWS = json.loads((Path(__file__).parent / "h200_calls.json").read_text("utf-8"))["rows"]
+WORKLOADS = {"build": workload("decode"), "build_swa_only": workload("decode-swa")}
 KINDS = ("requested", "allocated", "active", "reserved")
 SUBJECTS = tuple(dict.fromkeys(row["subject"] for row in ROWS))
 
@@ -26,8 +28,8 @@ def test_every_event_and_every_peak_is_the_h200s(subject):
     with runs_of(subject) as runs:
         for row in (row for row in ROWS if row["subject"] == subject):
             name = f"{row['builder']} {row['case']}"
-            builder = f"oom_suite.workloads.sparse_mla.step:{row['builder']}"
-            trace = runs.with_builder(builder).known(row["sizes"], scratch="cuda")
+            of_workload = runs.with_workload(WORKLOADS[row["builder"]])
+            trace = of_workload.known(row["sizes"], scratch="cuda")
             peaks = peaks_of(trace)
             expected[name] = (row["num_events"], row["crc32"], *(row[kind] for kind in KINDS))
             figures = (getattr(peaks, f"{kind}_bytes") for kind in KINDS)

@@ -54,7 +54,7 @@ def test_what_fits_is_what_check_says(law, suite, tmp_path):
     largest = body["limits"]["swa_num_blocks"]["largest"]
     for size, fits in ((largest, True), (largest + 1, False)):
         words = ("--budget", "1GiB", "--set", f"swa_num_blocks={size}", "--json", "check.json")
-        suite("check", "s.py:decode", *words)
+        suite("check", "s.py:decode", "--workload", "decode", *words)
         (result,) = json.loads((tmp_path / "check.json").read_text())["results"]
         assert fits is result["budget"]["fits"]
 

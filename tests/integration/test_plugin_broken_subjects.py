@@ -27,7 +27,7 @@ def healthy(output, **step):
 EXPECTED = {
     "broken.py:raises": "raised: ValueError: no such page at *broken.py:6 (raises)",
     "broken.py:killed": "killed: the process was killed by SIGKILL*",
-    "broken.py:missing_parameter": "*requires `page_table`, which a decode subject is not given*",
+    "broken.py:missing_parameter": "*requires `page_table`, which the workload decode*",
     "broken.py:sleeps": "timed out: no answer within 5 s*",
     "broken.py:nothing": "*has no function 'nothing'*",
     "missing.py:decode": "missing.py:decode: missing.py does not exist*",

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from fixtures.processes import runs_of
+from oom_suite.doors import workload as find_workload
 from oom_suite.laws.derive import derive
 from oom_suite.laws.proof import CLOSED_FORM, cross_check, prove, sample
-from oom_suite.workloads.catalog import DECODE, DECODE_SWA, WORKLOADS
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
+from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_SWA
 
 MEASURED = json.loads((Path(__file__).parent / "measured.json").read_text("utf-8"))
 AXES = ("block_size", "num_tokens", "num_heads", "swa_topk", "extra_topk")
@@ -41,7 +42,7 @@ def proofs():
 
         def proof(subject, name="decode"):
             if (subject, name) not in made:
-                workload, sizes = WORKLOADS[name], SMALL.sizes
+                workload, sizes = find_workload(name), SMALL.sizes
                 runs = stack.enter_context(runs_of(subject, name))
 
                 def fitted():

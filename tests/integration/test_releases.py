@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from oom_suite.errors import NotApplicableError
-from oom_suite.subjects.families.vllm.releases import obtain, versions
-from oom_suite.subjects.load import load
-from oom_suite.subjects.spec import parse
+from oom_suite.subjects import load, parse
+from oom_suite.subjects.families.vllm import VLLM
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.workloads.sparse_mla import step as decode
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 pytestmark = pytest.mark.oom_registry
 
@@ -29,7 +29,7 @@ SIZES = {
 def shadow_peak_bytes(version, arch, num_blocks):
     """Peak requested bytes of the release's decode step with pools of this size."""
     sizes = SIZES | {"swa_num_blocks": num_blocks, "extra_num_blocks": num_blocks}
-    with load(parse(f"vllm=={version}"), arch=arch) as subject:
+    with load(parse(f"vllm=={version}"), DECODE, arch=arch) as subject:
 
         def build(sizes, device):
             step = decode.build(sizes, device)
@@ -39,21 +39,21 @@ def shadow_peak_bytes(version, arch, num_blocks):
 
 
 def test_the_index_lists_the_releases_that_the_issue_is_about():
-    """The release with the bug and the one that mended it have source archives."""
-    assert {"0.20.2", "0.21.0", "0.22.0", "0.33.0"} <= {str(v) for v in versions()}
+    """The release with the bug and the one that fixed it have source archives."""
+    assert {"0.20.2", "0.21.0", "0.22.0", "0.33.0"} <= {str(v) for v in VLLM.releases()}
 
 
 def test_a_release_before_the_path_is_not_applicable():
     """0.20.2 has the file and neither function."""
     with pytest.raises(NotApplicableError, match=r"vLLM 0\.20\.2 has no DeepSeek-V4 decode path"):
-        load(parse("vllm==0.20.2"))
+        load(parse("vllm==0.20.2"), DECODE)
 
 
 @pytest.mark.parametrize("arch", ["generic", "gfx942", "gfx950"])
 @pytest.mark.parametrize("version", ["0.21.0", "0.22.0", "0.33.0"])
 def test_a_release_with_the_path_loads(version, arch):
     """Each form of the entry is found and loads for each architecture."""
-    with load(parse(f"vllm=={version}"), root=obtain(version), arch=arch) as subject:
+    with load(parse(f"vllm=={version}"), DECODE, root=VLLM.fetch(version), arch=arch) as subject:
         assert version == subject.version
 
 
@@ -65,7 +65,7 @@ def test_the_fallback_of_0_21_0_runs_on_the_cpu(arch, fp8_dtype):
     """With real tensors the released code gives what the independent oracle gives."""
     options = decode.StepOptions(seed=1, fp8_dtype=fp8_dtype)
     step = decode.random_step(options)
-    with load(parse("vllm==0.21.0"), arch=arch) as subject:
+    with load(parse("vllm==0.21.0"), DECODE, arch=arch) as subject:
         subject.call(**step)
     assert torch.isfinite(step["output"]).all()
     expected = decode.oracle(step, fp8_dtype)

@@ -19,14 +19,16 @@ LEAVES = frozenset({"errors", "records", "units"})
 
 ALLOWED: dict[str, frozenset[str]] = {
     "allocator": frozenset(),
+    "hookspecs": frozenset(),
     "processes": frozenset(),
     "torch_compat": frozenset(),
+    "doors": frozenset({"hookspecs"}),
     "laws": frozenset({"allocator"}),
-    "targets": frozenset({"processes"}),
     "operators": frozenset({"torch_compat"}),
+    "targets": frozenset({"processes"}),
     "tracing": frozenset({"allocator", "operators", "processes", "targets", "torch_compat"}),
-    "workloads": frozenset(),
-    "subjects": frozenset({"workloads"}),
+    "workloads": frozenset({"hookspecs"}),
+    "subjects": frozenset({"doors", "hookspecs"}),
     "safety": frozenset(
         {"allocator", "operators", "processes", "torch_compat", "tracing", "workloads"}
     ),
@@ -34,6 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "pipeline": frozenset(
         {
             "allocator",
+            "doors",
             "laws",
             "processes",
             "safety",
@@ -44,24 +47,27 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "selfcheck": frozenset(
-        {"laws", "pipeline", "processes", "safety", "subjects", "tracing", "workloads"}
-    ),
-    "cli": frozenset(
-        {"laws", "pipeline", "report", "selfcheck", "subjects", "targets", "workloads"}
-    ),
-    "pytest_plugin": frozenset(
         {
+            "doors",
             "hookspecs",
             "laws",
             "pipeline",
-            "report",
+            "processes",
+            "safety",
             "subjects",
-            "targets",
             "tracing",
             "workloads",
         }
     ),
-    "hookspecs": frozenset(),
+    "sanitizers": frozenset(
+        {"safety", "cli", "doors", "hookspecs", "report", "subjects", "workloads"}
+    ),
+    "cli": frozenset(
+        {"doors", "laws", "pipeline", "report", "selfcheck", "subjects", "targets", "workloads"}
+    ),
+    "pytest_plugin": frozenset(
+        {"doors", "laws", "pipeline", "report", "subjects", "targets", "tracing", "workloads"}
+    ),
     "__init__": frozenset({"pipeline"}),
     "__main__": frozenset({"cli"}),
 }
@@ -243,7 +249,7 @@ def test_a_planted_violation_is_found(tmp_path, where, source, expected):
         ("laws/a.py", "if TYPE_CHECKING:\n    import torch"),
         ("errors.py", "from oom_suite.units import GIB"),
         ("targets/a.py", "import torch\nfrom oom_suite import records"),
-        ("subjects/a.py", "from oom_suite.workloads import decode"),
+        ("subjects/a.py", "from oom_suite import doors"),
         ("pipeline/check.py", "from oom_suite import laws, subjects, tracing"),
         ("targets/a.py", "import torchvision_like\nfrom oom_suite_other import x"),
     ],

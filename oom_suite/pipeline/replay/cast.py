@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from oom_suite.allocator import replay as allocate
-from oom_suite.pipeline.check import KNOWN_BUGS
 from oom_suite.records.replay import Prediction, Role
-from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.subjects import family_of, parse
 from oom_suite.units import format_bytes
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oom_suite.records import Allocation, Trace
-    from oom_suite.subjects.spec import SubjectSpec
+    from oom_suite.records import Allocation, SubjectSpec, Trace
     from oom_suite.targets.free_memory import FreeMemory
 
 
@@ -43,10 +42,10 @@ def cast(subjects: Sequence[str]) -> Cast:
 
 def role_of(spec: SubjectSpec) -> Role:
     """A culprit is what is known for the bug; everything else is held to run."""
-    if spec.kind is SubjectKind.VLLM_RELEASE and spec.version is not None:
+    if spec.version is not None and spec.family == parse(CULPRIT).family:
         is_bad = Version(spec.version) < FIRST_GOOD
     else:
-        is_bad = spec.kind is SubjectKind.BUILTIN and spec.text in KNOWN_BUGS
+        is_bad = bool(family_of(spec).known_bug(spec, DECODE))
     return Role.CULPRIT if is_bad else Role.FIX
 
 
@@ -115,7 +114,7 @@ def shortage(
     if memory.reservable_bytes is not None and memory.reservable_bytes < needed_bytes:
         return (
             f"the system promises no more memory than it has (vm.overcommit_memory is 2): "
-            f"{format_bytes(needed_bytes)} must be unpromised for the inputs and the headroom, and "
+            f"{format_bytes(needed_bytes)} must be free for the inputs and the headroom, and "
             f"{format_bytes(memory.reservable_bytes)} are"
         )
     return ""

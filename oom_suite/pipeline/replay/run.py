@@ -12,7 +12,7 @@ from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import silent
 from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.records.replay import Attempt, End, Replay, Role
-from oom_suite.subjects.spec import SubjectKind, parse
+from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.replay.cast import Cast
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
+    from oom_suite.records import SubjectSpec
     from oom_suite.records.replay import Prediction
-    from oom_suite.subjects.spec import SubjectSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def replay(
 
     Args:
         plan: what is replayed.
-        on_progress: told what each subject is doing.
+        on_progress: given what each subject is doing.
         on_attempt: given each attempt when it is over.
 
     Raises:
@@ -122,14 +122,10 @@ def _with_sources(
         if isinstance(one, Attempt) and not plan.subjects and spec.text == CULPRIT:
             notes.append(f"{CULPRIT} was replaced by {STAND_IN}: {one.reason}")
             one = _ready(session, parse(STAND_IN), role, plan, on_progress)
-        elif isinstance(one, Attempt) and not plan.subjects and _is_release(spec):
+        elif isinstance(one, Attempt) and not plan.subjects and spec.version is not None:
             one = replace(one, end=End.LEFT_OUT)
         found.append(one)
     return found, tuple(notes)
-
-
-def _is_release(spec: SubjectSpec) -> bool:
-    return spec.kind is SubjectKind.VLLM_RELEASE
 
 
 def _ready(
@@ -174,15 +170,15 @@ def _attempt(one: _Ready, plan: Plan) -> Attempt:
         return replace(waiting, end=end, reason=reason)
     finally:
         one.runs.close()
-    said = trace.measurement
-    assert said is not None
-    peaks = said.peaks
+    measurement = trace.measurement
+    assert measurement is not None
+    peaks = measurement.peaks
     peak_bytes = trace.peak().num_bytes if peaks is None else peaks.requested_bytes
     return replace(
         waiting,
-        end=End.RAN if said.out_of_memory is None else End.OUT_OF_MEMORY,
+        end=End.RAN if measurement.out_of_memory is None else End.OUT_OF_MEMORY,
         peak_bytes=peak_bytes,
         taken_bytes=peak_bytes if peaks is None else peaks.reserved_bytes,
-        out_of_memory=said.out_of_memory,
-        environment=said.environment,
+        out_of_memory=measurement.out_of_memory,
+        environment=measurement.environment,
     )

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oom_suite import doors
 from oom_suite.errors import OomSuiteError, unknown
 from oom_suite.pipeline.safety_checks.client import finding_of
 from oom_suite.pipeline.safety_checks.on_gpu import find_on_gpu
 from oom_suite.pipeline.safety_checks.requests import SafetyJob
 from oom_suite.pipeline.session import Limits, Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
-from oom_suite.pipeline.sources import source_root
 from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding, SafetyReport
-from oom_suite.subjects.spec import SubjectKind, SubjectSpec, parse
+from oom_suite.subjects import family_of, obtain, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.settings import OnProgress
     from oom_suite.processes.askers import Respawning
-
-KNOWN_BREACHES = {"block_compaction": ("capture",)}
-"""Built-ins that are expected to break properties: `torch.unique` makes the host wait."""
+    from oom_suite.records import SubjectSpec
 
 IN_SHADOW = ("capture", "creep")
 """Properties whose detectors follow launches without running kernels."""
@@ -41,9 +37,9 @@ class SafetySettings:
     """How subjects are checked.
 
     Attributes:
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: the workload's name.
         device: ``"cpu"``, or ``"cuda"`` (HIP devices too).
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         time_limit_s: seconds that one property may take.
         memory_limit_bytes: address space that the child may add; None for no limit.
     """
@@ -94,10 +90,10 @@ def check_safety(
     """The report on one subject. What goes wrong on the way is a finding, never an exception.
 
     Args:
-        spec: the subject, from `oom_suite.subjects.spec.parse`.
+        spec: the subject, from `oom_suite.subjects.parse`.
         settings: how it is checked.
         properties: names in `PROPERTIES`; all by default.
-        on_progress: told what is being looked at.
+        on_progress: given what is being looked at.
 
     Returns:
         One finding for each property, in the order of `PROPERTIES`.
@@ -106,13 +102,13 @@ def check_safety(
         UsageError: an unknown property.
     """
     wanted = _in_order(properties)
-    known = KNOWN_BREACHES.get(spec.text, ()) if spec.kind is SubjectKind.BUILTIN else ()
+    known = family_of(spec).known_breaches(spec, doors.workload(settings.workload))
     try:
-        root = source_root(spec, on_progress)
+        root = obtain(spec)
     except OomSuiteError as error:
         findings = [Finding(name, Verdict.INCONCLUSIVE, str(error)) for name in wanted]
     else:
-        job = SafetyJob(spec.text, root, settings.workload, settings.device, settings.arch)
+        job = SafetyJob(spec, root, settings.workload, settings.device, settings.arch)
         is_on_gpu = settings.device != "cpu"
         find = _find_on_gpu if is_on_gpu else _find_on_cpu
         findings = find(spec, job, settings, wanted, on_progress)
@@ -147,7 +143,7 @@ def _find_on_gpu(
     on_progress: OnProgress,
 ) -> list[Finding]:
     """All properties at once, as processes are slow to start there."""
-    from oom_suite.safety.index_cases import CASES
+    from oom_suite.safety.indices import names_of_cases
 
     left = list(wanted)
 
@@ -157,7 +153,7 @@ def _find_on_gpu(
         on_progress(spec.text, f"{finding.name} {finding.verdict.value}{rest}")
 
     on_progress(spec.text, f"looking at {', '.join(left)}")
-    cases = [case.name for case in CASES]
+    cases = names_of_cases(doors.workload(job.workload), job.arch)
     with _session(settings) as session:
         return find_on_gpu(job, wanted, lambda: _child(session, job), cases, on_finding)
 
@@ -171,23 +167,10 @@ def _in_order(properties: Sequence[str]) -> tuple[str, ...]:
 
 def _job_for(name: str, job: SafetyJob, spec: SubjectSpec) -> tuple[SafetyJob, SafetyJob | str]:
     """What the child of a property is started for, and which properties share it: equal ones."""
-    interprets = name not in IN_SHADOW and _has_kernels(spec)
+    interprets = name not in IN_SHADOW and family_of(spec).may_launch_kernels(spec)
     own = replace(job, interprets=interprets)
     # What the code keeps in a global from a real run must not meet fake tensors.
     return own, "shadow" if name in IN_SHADOW else own
-
-
-def _has_kernels(spec: SubjectSpec) -> bool:
-    """Whether the subject may launch Triton kernels, as far as can be told without loading it."""
-    if spec.kind is SubjectKind.FILE:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            return "triton" in Path(str(spec.path)).expanduser().read_text(encoding="utf-8")
-        return False
-    return spec.kind in {
-        SubjectKind.VLLM_INSTALLED,
-        SubjectKind.VLLM_RELEASE,
-        SubjectKind.VLLM_TREE,
-    }
 
 
 def _session(settings: SafetySettings) -> Session:
@@ -203,7 +186,7 @@ def _child(session: Session, job: SafetyJob) -> Respawning:
 
 
 def exit_code(reports: Sequence[SafetyReport]) -> int:
-    """0 when all are as expected, 1 when a property is broken or mended, 3 when one is open."""
+    """0 when all are as expected, 1 when one is not, 3 when one is inconclusive."""
     open_ones = [
         one for report in reports for one in report.findings if one.verdict is Verdict.INCONCLUSIVE
     ]

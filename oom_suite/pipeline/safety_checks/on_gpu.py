@@ -49,8 +49,8 @@ def find_on_gpu(
         job: the subject.
         wanted: names of properties.
         start: gives a child that sees the GPU; each is closed here.
-        cases: the names of all cases of bad indices.
-        on_finding: told each as it comes, on a thread of its own.
+        cases: the names of all cases of bad indices; none where the workload has none.
+        on_finding: given each as it comes, on a thread of its own.
     """
 
     def one_by_one(names: Sequence[str]) -> list[Finding]:
@@ -71,7 +71,8 @@ def find_on_gpu(
     groups = [names for names in groups if names]
     with ThreadPoolExecutor(max_workers=max(1, len(groups))) as pool:
         running = [
-            pool.submit(indices if names == ["indices"] else one_by_one, names) for names in groups
+            pool.submit(indices if names == ["indices"] and cases else one_by_one, names)
+            for names in groups
         ]
         found = {finding.name: finding for each in running for finding in each.result()}
     return [found[name] for name in wanted]

@@ -10,7 +10,10 @@ from oom_suite.records.safety import Finding
 from oom_suite.safety.index_outcomes import Outcome
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from oom_suite.pipeline.safety_checks.detectors import Detecting
+    from oom_suite.records import SubjectSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +21,11 @@ class SafetyJob:
     """One subject to be checked.
 
     Attributes:
-        subject: the subject's spelling.
+        spec: the subject.
         root: where its source tree was put, for a release; None otherwise.
         workload: the workload's name.
         device: where real tensors lie.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
         num_steady: steady steps of a creep run; None for as many as it takes to see what happens
             in every hundredth, and for more of them on a GPU.
@@ -30,8 +33,8 @@ class SafetyJob:
             runs with fake tensors and with real ones may share a process.
     """
 
-    subject: str
-    root: str | None
+    spec: SubjectSpec
+    root: Path | None
     workload: str
     device: str
     arch: str

@@ -112,6 +112,22 @@ def _again() -> NoReturn:
     raise AgainError
 
 
+def rounded_up(expression: sympy.Expr) -> sympy.Expr:
+    """The same expression with ``-(x // -64)`` written ``(x + 63) // 64``.
+
+    A name in a law is taken for a number that is not negative, which ``x // -64`` is.
+    """
+
+    def is_by_negative(part: sympy.Basic) -> bool:
+        return type(part).__name__ == "FloorDiv" and bool(part.args[1].is_negative)
+
+    def upwards(part: sympy.Basic) -> sympy.Expr:
+        number, by = part.args
+        return -part.func(number - by - 1, -by)
+
+    return expression.replace(is_by_negative, upwards)
+
+
 class SymbolPrinter(StrPrinter):  # type: ignore[misc]  # sympy is not annotated
     """Writes torch's expressions in Python's notation.
 

@@ -11,7 +11,7 @@ import torch
 from oom_suite.records import Polynomial
 from oom_suite.records.symbolic import Formula, Guard, Hints, Quantity
 from oom_suite.torch_compat.symbols import SymbolEnv, expression_of
-from oom_suite.tracing.prove.expressions import SymbolPrinter
+from oom_suite.tracing.prove.expressions import SymbolPrinter, rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,7 +190,7 @@ class Symbols:
     def polynomial(self, value: Any) -> Polynomial:
         """A size or its expression as a polynomial; what is not one becomes a quantity in it."""
         expression = value if isinstance(value, sympy.Basic) else self.expression(value)
-        expanded = sympy.expand(self.env.simplified(cast("sympy.Expr", expression)))
+        expanded = sympy.expand(rounded_up(self.env.simplified(cast("sympy.Expr", expression))))
         terms: dict[tuple[str, ...], Fraction] = {}
         for product, coefficient in expanded.as_coefficients_dict().items():
             key: list[str] = []

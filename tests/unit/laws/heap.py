@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from oom_suite.laws.derive import derive
 from oom_suite.laws.judge import judge
 from oom_suite.records import Allocation, Event, Frame, Trace, Unseen
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 SCENARIO = {
     "swa_num_blocks": 32768,

@@ -8,7 +8,7 @@ from heap import SCENARIO, Code, attention, law_of, verdict_on
 from oom_suite.errors import LaneError
 from oom_suite.laws.derive import derive
 from oom_suite.records import Verdict
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 
 def refuses(rule, message="AssertionError: kernel.py:7"):

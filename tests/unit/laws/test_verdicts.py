@@ -7,7 +7,7 @@ from test_planted_faults import FAULTS, MIB, TWINS, faulty
 
 from oom_suite.laws.judge import judge
 from oom_suite.records import Verdict
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 
 def test_growth_in_batch_squared_breaks_the_bound_at_stated_sizes():

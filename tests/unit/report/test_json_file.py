@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from oom_suite.errors import UsageError
 from oom_suite.records import Result, Verdict
 from oom_suite.records.lock import Change, Difference
-from oom_suite.report import write_json
+from oom_suite.report import files, write_json
 from oom_suite.targets import versions
 
 RESULT = Result("streaming", "decode", "shadow", "small", {"pool": 1}, Verdict.PASS, "ok")
@@ -25,7 +26,67 @@ def test_the_file_holds_the_results_and_where_they_were_made(tmp_path):
     assert body["results"] == [RESULT.to_json()]
     assert body["environment"]["python"] == platform.python_version()
     assert body["environment"]["torch"] == metadata.version("torch")
-    assert set(body["environment"]) == {"python", "torch", "oom_suite", "platform"}
+    assert ["python", "torch", "oom_suite", "platform", "commit", "dirty"] == list(
+        body["environment"]
+    )
+
+
+def git(folder, *words):
+    said = subprocess.run(
+        ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *words],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return said.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with one file in one commit."""
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code.py").write_text("x = 1")
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "--quiet", "-m", "first")
+    return tmp_path
+
+
+def test_the_commit_is_the_checkouts_own(repository):
+    expected = {"commit": git(repository, "rev-parse", "HEAD"), "dirty": False}
+    assert expected == versions.checkout(repository)
+    (repository / "new.json").write_text("a file that nobody committed changes no code")
+    assert expected == versions.checkout(repository)
+
+
+def test_a_changed_file_makes_it_dirty(repository):
+    (repository / "code.py").write_text("x = 2")
+    assert {"commit": git(repository, "rev-parse", "HEAD"), "dirty": True} == versions.checkout(
+        repository
+    )
+
+
+def test_a_folder_inside_somebody_elses_checkout_has_no_commit(repository):
+    """An environment of the user's lies there: its commit says nothing about the suite."""
+    installed = repository / "site-packages"
+    installed.mkdir()
+    assert {"commit": None, "dirty": None} == versions.checkout(installed)
+
+
+def test_where_git_cannot_say_there_is_no_commit(tmp_path, repository, monkeypatch):
+    """No commit yet, or no git."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    git(empty, "init", "--quiet")
+    assert {"commit": None, "dirty": None} == versions.checkout(empty)
+    monkeypatch.setenv("PATH", "")
+    assert {"commit": None, "dirty": None} == versions.checkout(repository)
+
+
+def test_a_file_names_the_commit_it_was_written_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "checkout", lambda: {"commit": "abc", "dirty": True})
+    write_json([], tmp_path / "out.json")
+    written = json.loads((tmp_path / "out.json").read_text())["environment"]
+    assert ("abc", True) == (written["commit"], written["dirty"])
 
 
 def test_differences_from_a_lockfile_stand_beside_the_results(tmp_path):

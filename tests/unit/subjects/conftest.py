@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import re
 import tarfile
 import threading
+import zipfile
 from dataclasses import dataclass, field
 
 import pytest
@@ -74,6 +76,17 @@ def sdist(version, files=None, extra_members=()):
     return body.getvalue()
 
 
+def wheel(files, links=()):
+    """The bytes of a wheel that holds these files, and these of them as links."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, text in files.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr = (0o120777 if name in links else 0o100644) << 16
+            archive.writestr(member, text)
+    return body.getvalue()
+
+
 @dataclass
 class Index:
     """A simple package index: files by name, the digests it claims, and what was asked of it."""
@@ -84,10 +97,11 @@ class Index:
     cut: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     sdist = staticmethod(sdist)
+    wheel = staticmethod(wheel)
 
-    def add(self, version, body=None, *, digest=None, send_bytes=None):
+    def add(self, version, body=None, *, digest=None, send_bytes=None, name=None):
         """Serve an archive: with a false digest, or cut short, where asked."""
-        name = f"vllm-{version}.tar.gz"
+        name = name or f"vllm-{version}.tar.gz"
         self.files[name] = sdist(version) if body is None else body
         true_digest = hashlib.sha256(self.files[name]).hexdigest()
         self.digests[name] = true_digest if digest is None else digest
@@ -105,12 +119,13 @@ def index(monkeypatch, tmp_path):
         def do_GET(self):
             served.requests.append(self.path)
             name = self.path.rpartition("/")[2]
-            if self.path == "/simple/vllm/":
+            if match := re.fullmatch(r"/simple/([^/]+)/", self.path):
                 links = (
                     f'<a href="/files/{n}#sha256={served.digests[n]}">{n}</a>'
                     if served.digests.get(n)
                     else f'<a href="/files/{n}">{n}</a>'
                     for n in served.files
+                    if n.startswith(f"{match[1]}-")
                 )
                 self.reply("<html><body>" + "".join(links) + "</body></html>", "text/html")
             elif name in served.files:

@@ -5,8 +5,10 @@ import sys
 import pytest
 
 from oom_suite.errors import StubUsedError
+from oom_suite.subjects import load as load_subject
+from oom_suite.subjects import parse
 from oom_suite.subjects.families.vllm import triton_placeholder
-from oom_suite.subjects.families.vllm.decode import load_decode
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 KERNELS = """
 from vllm.triton_utils import tl, triton
@@ -31,7 +33,7 @@ def load(make_tree, keywords, monkeypatch):
 
     def load(body):
         entry = f"def rocm_sparse_attn_decode({keywords}):\n    {body}\n"
-        return load_decode(make_tree(KERNELS + entry))
+        return load_subject(parse(f"vllm@{make_tree(KERNELS + entry)}"), DECODE)
 
     return load
 

@@ -3,30 +3,35 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.errors import NotApplicableError, StubUsedError, SubjectError
-from oom_suite.subjects.convention import DECODE_KEYWORDS
-from oom_suite.subjects.families.vllm.decode import load_decode
+from oom_suite.subjects import load, parse
+from oom_suite.workloads.sparse_mla.workload import CONVENTION, DECODE
+
+
+def load_decode(root):
+    """The decode path of the tree at this root."""
+    return load(parse(f"vllm@{root}"), DECODE)
 
 
 def test_the_convention_is_the_fourteen_keywords(keywords):
     """The fourteen stand in one place, in vLLM 0.21.0's order."""
-    assert tuple(keywords.split(", ")) == DECODE_KEYWORDS
+    assert tuple(keywords.split(", ")) == CONVENTION.keywords
 
 
 @pytest.mark.parametrize("entry", ["rocm_forward_decode_fallback", "rocm_sparse_attn_decode"])
 def test_either_entry_is_called_with_the_fourteen(make_tree, keywords, step, entry):
     """Whichever function the file defines gets exactly the keywords."""
     loaded = load_decode(make_tree(f"def {entry}({keywords}):\n    return locals()\n"))
-    assert (entry, "9.9.9") == (loaded.entry, loaded.version)
+    assert "9.9.9" == loaded.version
     assert step == loaded.call(**step)
 
 
-def test_the_older_entry_goes_first(make_tree, keywords):
+def test_the_older_entry_goes_first(make_tree, keywords, step):
     """A tree with both is tested on the one that the bug was in."""
     source = "".join(
-        f"def {name}({keywords}): pass\n"
+        f"def {name}({keywords}): return {name!r}\n"
         for name in ("rocm_sparse_attn_decode", "rocm_forward_decode_fallback")
     )
-    assert "rocm_forward_decode_fallback" == load_decode(make_tree(source)).entry
+    assert "rocm_forward_decode_fallback" == load_decode(make_tree(source)).call(**step)
 
 
 def test_ragged_indices_are_left_to_vllm(make_tree, keywords, step):
@@ -56,7 +61,7 @@ def test_a_parameter_that_is_gone_is_named(make_tree, keywords):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("x = 1\n", "defines neither rocm_forward_decode_fallback nor rocm_sparse_attn_decode"),
+        ("x = 1\n", "does not define rocm_forward_decode_fallback or rocm_sparse_attn_decode"),
         (None, "does not exist"),
     ],
     ids=["no function", "no file"],

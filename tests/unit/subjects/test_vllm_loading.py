@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from oom_suite.errors import StubUsedError, SubjectError, UsageError
-from oom_suite.subjects.families.vllm.loading import LoadedModule
+from oom_suite.subjects.families.vllm import VLLM
+from oom_suite.workloads.sparse_mla.workload import VLLM_ENTRY
 
 NAME = "vllm.v1.attention.ops.rocm_aiter_mla_sparse"
 
@@ -19,7 +20,7 @@ def load(make_tree):
     """A function that loads a decode file with this source."""
 
     def load(source, arch="generic", **others):
-        return LoadedModule(make_tree(textwrap.dedent(source), **others), arch)
+        return VLLM.open(make_tree(textwrap.dedent(source), **others), VLLM_ENTRY.file, arch)
 
     return load
 
@@ -71,9 +72,9 @@ def test_no_byte_code_is_written_into_the_tree(load):
 def test_a_changed_file_is_loaded_as_it_is_now(make_tree, decode_file):
     """Two commits whose files have the same size and time are told apart."""
     root = make_tree("v = 1\n")
-    assert 1 == LoadedModule(root).module.v
+    assert 1 == VLLM.open(root, decode_file).module.v
     (root / decode_file).write_text("v = 2\n")
-    assert 2 == LoadedModule(root).module.v
+    assert 2 == VLLM.open(root, decode_file).module.v
 
 
 def test_a_stub_may_be_named_in_every_way_at_import(load):

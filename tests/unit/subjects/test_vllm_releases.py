@@ -12,9 +12,11 @@ import pytest
 from packaging.version import Version
 
 from oom_suite.errors import FetchError, UsageError
-from oom_suite.subjects.families.vllm import cache, registry
-from oom_suite.subjects.families.vllm.releases import obtain, versions
-from oom_suite.subjects.families.vllm.tree import DECODE_FILE, tree_version
+from oom_suite.subjects.families import cache, registry
+from oom_suite.subjects.families.vllm import VLLM
+from oom_suite.workloads.sparse_mla.workload import VLLM_ENTRY
+
+DECODE_FILE = VLLM_ENTRY.file
 
 EVIL = tarfile.TarInfo("vllm-1.0.0/../../evil.py")
 EVIL.size = 1
@@ -27,7 +29,7 @@ INWARD_LINK.type, INWARD_LINK.linkname = tarfile.SYMTYPE, "other.py"
 def failure(version="1.0.0", **options):
     """The one-line message that obtaining the release fails with."""
     with pytest.raises(FetchError) as caught:
-        obtain(version, **options)
+        VLLM.fetch(version, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -40,7 +42,7 @@ def files_in(tree):
 
 def fetch(_number):
     """The tree's root."""
-    return str(obtain("1.0.0"))
+    return str(VLLM.fetch("1.0.0"))
 
 
 def test_versions_are_sorted_and_leave_prereleases_out(index):
@@ -49,33 +51,33 @@ def test_versions_are_sorted_and_leave_prereleases_out(index):
         index.add(version)
     index.files["vllm-0.40.0-cp38-abi3-manylinux1_x86_64.whl"] = b""
     final = tuple(map(Version, ("0.3.0", "0.9.0", "0.21.0")))
-    assert final == versions()
-    assert (*final, Version("0.22.0rc1")) == versions(prereleases=True)
+    assert final == VLLM.releases()
+    assert (*final, Version("0.22.0rc1")) == VLLM.releases(prereleases=True)
 
 
 def test_a_release_is_fetched_once_and_only_what_is_needed(index):
     """The second time nothing at all is asked of the network."""
     index.add("1.0.0")
-    tree = obtain("1.0.0")
+    tree = VLLM.fetch("1.0.0")
     assert ["PKG-INFO", "vllm/_version.py", DECODE_FILE] == files_in(tree)
-    assert "1.0.0" == tree_version(tree)
+    assert "1.0.0" == VLLM.version(tree)
     num_requests = len(index.requests)
-    assert tree == obtain("1.0")
+    assert tree == VLLM.fetch("1.0")
     assert num_requests == len(index.requests)
 
 
 def test_a_cached_release_needs_no_index(index, monkeypatch):
     """Offline, what is in the cache is used."""
     index.add("1.0.0")
-    tree = obtain("1.0.0")
+    tree = VLLM.fetch("1.0.0")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    assert tree == obtain(Version("1.0.0"))
+    assert tree == VLLM.fetch(Version("1.0.0"))
 
 
 def test_nothing_else_is_left_in_the_cache(index, tmp_path):
     """The archive and the temporary folder are gone afterwards."""
     index.add("1.0.0")
-    tree = obtain("1.0.0")
+    tree = VLLM.fetch("1.0.0")
     shown = [p.name for p in tree.parent.iterdir() if not p.name.endswith(".lock")]
     assert ["vllm-1.0.0"] == shown
 
@@ -83,14 +85,14 @@ def test_nothing_else_is_left_in_the_cache(index, tmp_path):
 def test_the_cache_folder_can_be_given(index, tmp_path):
     """An argument goes before the environment."""
     index.add("1.0.0")
-    assert obtain("1.0.0", cache_dir=tmp_path / "mine").is_relative_to(tmp_path / "mine")
+    assert VLLM.fetch("1.0.0", cache_dir=tmp_path / "mine").is_relative_to(tmp_path / "mine")
 
 
 def test_progress_ends_at_the_whole_archive(index):
     """The progress function hears the bytes done and the bytes in all."""
     name = index.add("1.0.0")
     heard = []
-    obtain("1.0.0", on_progress=lambda done, total: heard.append((done, total)))
+    VLLM.fetch("1.0.0", on_bytes=lambda done, total: heard.append((done, total)))
     num_bytes = len(index.files[name])
     assert (num_bytes, num_bytes) == heard[-1]
 
@@ -98,8 +100,8 @@ def test_progress_ends_at_the_whole_archive(index):
 def test_a_release_without_the_file_gives_what_it_has(index):
     """A release from before the decode file existed is a whole entry without it."""
     index.add("0.5.0", index.sdist("0.5.0", {"PKG-INFO": "Name: vllm\nVersion: 0.5.0\n"}))
-    assert ["PKG-INFO"] == files_in(obtain("0.5.0"))
-    assert ["PKG-INFO"] == files_in(obtain("0.5.0"))
+    assert ["PKG-INFO"] == files_in(VLLM.fetch("0.5.0"))
+    assert ["PKG-INFO"] == files_in(VLLM.fetch("0.5.0"))
     assert 1 == sum(path.endswith(".tar.gz") for path in index.requests)
 
 
@@ -107,7 +109,7 @@ def test_a_release_without_the_file_gives_what_it_has(index):
 def test_a_damaged_entry_is_fetched_again(index, harm):
     """A file that is not what was extracted, or an unfinished entry, is replaced."""
     index.add("1.0.0")
-    tree = obtain("1.0.0")
+    tree = VLLM.fetch("1.0.0")
     marker = tree / cache.MARKER
     match harm:
         case "changed":
@@ -118,18 +120,18 @@ def test_a_damaged_entry_is_fetched_again(index, harm):
             marker.unlink()
         case "marker garbage":
             marker.write_text("[]")
-    assert "x = 1\n" == (obtain("1.0.0") / DECODE_FILE).read_text()
+    assert "x = 1\n" == (VLLM.fetch("1.0.0") / DECODE_FILE).read_text()
     assert 2 == sum(path.endswith(".tar.gz") for path in index.requests)
 
 
 def test_two_processes_fetch_it_once(index):
     """The second process waits for the first and uses what it fetched."""
     index.add("1.0.0")
-    code = "from oom_suite.subjects.families.vllm.releases import obtain; print(obtain('1.0.0'))"
+    code = "from oom_suite.subjects.families.vllm import VLLM; print(VLLM.fetch('1.0.0'))"
     command = [sys.executable, "-c", code]
     racing = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     trees = [process.communicate(timeout=60)[0].strip() for process in racing]
-    assert [str(obtain("1.0.0"))] * 3 == trees
+    assert [str(VLLM.fetch("1.0.0"))] * 3 == trees
     assert 1 == sum(path.endswith(".tar.gz") for path in index.requests)
 
 
@@ -156,7 +158,7 @@ def test_a_truncated_download_says_so(index):
     assert "cut short" in message
     assert f"its {len(index.files[name])} bytes; run the command again" in message
     del index.cut[name]
-    assert (obtain("1.0.0") / DECODE_FILE).is_file()
+    assert (VLLM.fetch("1.0.0") / DECODE_FILE).is_file()
 
 
 def test_a_tampered_archive_is_refused(index):
@@ -192,7 +194,7 @@ def test_an_unsafe_archive_is_refused_as_a_whole(index, tmp_path, member, said):
 def test_what_is_no_archive_is_refused(index):
     """A verified file that is not a tar archive is one clear line."""
     index.add("1.0.0", b"<html>not an archive</html>")
-    assert "not a readable source archive" in failure()
+    assert "not a readable archive" in failure()
 
 
 def test_an_unknown_version_names_the_nearest_and_the_latest(index):
@@ -249,5 +251,5 @@ def test_a_full_disk_says_so(index, monkeypatch):
 def test_what_is_no_version_is_a_usage_error(index):
     """A version that is none is found before anything is asked of the network."""
     with pytest.raises(UsageError, match=r"'new': not a version|not a version: 'new'"):
-        obtain("new")
+        VLLM.fetch("new")
     assert [] == index.requests

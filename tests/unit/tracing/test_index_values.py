@@ -172,8 +172,9 @@ PRODUCTION = """
 import pathlib, resource, sys
 from oom_suite.pipeline.programs import Run, SubjectProgram
 from oom_suite.processes.askers import InThisProcess
+from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import DECODE
+from oom_suite.workloads.sparse_mla.workload import DECODE
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario
 import oom_suite.tracing.warm
 
@@ -181,7 +182,7 @@ def peak():
     text = pathlib.Path("/proc/self/status").read_text()
     return int(text.split("VmHWM:")[1].split()[0]) * 1024
 
-program = SubjectProgram("full_dequant", None, DECODE.builder)
+program = SubjectProgram(parse("full_dequant"), DECODE)
 before = peak()
 trace = InThisProcess().ask(Run(program, LaneSpec("shadow"), scenario("issue-41962").sizes))
 print(trace.peak().num_bytes, peak() - before)

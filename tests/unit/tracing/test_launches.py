@@ -96,9 +96,10 @@ sys.modules["triton"] = None
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL
 from oom_suite.pipeline.programs import Run, SubjectProgram
 from oom_suite.processes.askers import InThisProcess
+from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
-from oom_suite.workloads.catalog import DECODE
-program = SubjectProgram("vllm@" + sys.argv[1], None, DECODE.builder)
+from oom_suite.workloads.sparse_mla.workload import DECODE
+program = SubjectProgram(parse("vllm@" + sys.argv[1]), DECODE)
 trace = InThisProcess().ask(Run(program, LaneSpec("shadow"), SMALL.sizes))
 print(json.dumps([[l.kernel, l.stack[0].line] for l in trace.launches]))
 print(len(trace.allocations))

@@ -217,3 +217,16 @@ def test_backward_passes_are_proved():
 
     trace = ProveLane(HERE).run(build, Hints(HINTS))
     assert "num_tokens*topk" in law(trace)
+
+
+@pytest.mark.parametrize("up", [lambda x: -(x // -64), lambda x: (x + 63) // 64])
+def test_a_quotient_that_is_rounded_up_is_never_taken_for_negative(up):
+    """Of two live sums the one with more blocks of 64 wins, however the rounding is written."""
+
+    def body(s, device):
+        a = torch.empty(100 * up(s["topk"]), dtype=torch.uint8, device=device)
+        b = torch.empty(1000, dtype=torch.uint8, device=device)
+        b = torch.empty(100 * up(s["topk"]), dtype=torch.uint8, device=device)
+        return a, b
+
+    assert law(proved(body)) == "200*(((63 + topk)//64)) + 1000"

@@ -195,12 +195,13 @@ def test_built_in_decode_code_is_code_under_test():
     """The suite's own subjects show as lines; the rest of the suite is hidden."""
     from oom_suite.pipeline.programs import Run, SubjectProgram
     from oom_suite.processes.askers import InThisProcess
+    from oom_suite.subjects import parse
     from oom_suite.tracing.lane_spec import LaneSpec
-    from oom_suite.workloads.catalog import DECODE
     from oom_suite.workloads.sparse_mla.geometry.scenarios import AXES
+    from oom_suite.workloads.sparse_mla.workload import DECODE
 
     sizes = dict.fromkeys(AXES, 4) | {"num_heads": 8, "referenced_blocks": 2}
-    program = SubjectProgram("full_dequant", None, DECODE.builder)
+    program = SubjectProgram(parse("full_dequant"), DECODE)
     trace = InThisProcess().ask(Run(program, LaneSpec("shadow"), sizes))
     assert fp8_rows.__file__.endswith(trace.allocations[0].stack[0].file)
     files = {frame.file for a in trace.allocations for frame in a.stack}

@@ -1,1 +1,30 @@
-"""Finds vLLM's own sources (a release, a tree, the installed one) and loads its decode file."""
+"""vLLM: its released files for ROCm, on a platform of the suite's own."""
+
+from __future__ import annotations
+
+from oom_suite.hookspecs import hookimpl
+from oom_suite.subjects.families.package import PackageFamily
+
+_SUPPLIED = f"{__name__}.supplied"
+
+VLLM = PackageFamily(
+    name="vllm",
+    title="vLLM",
+    pure_files=("vllm/utils/math_utils.py",),
+    version_file="vllm/_version.py",
+    supplies={
+        "vllm.platforms": f"{_SUPPLIED}:platforms",
+        "vllm.platforms.rocm": f"{_SUPPLIED}:rocm",
+        "vllm.logger": f"{_SUPPLIED}:logger",
+        "vllm.triton_utils": f"{_SUPPLIED}:triton_utils",
+        "vllm.compilation.breakable_cudagraph": f"{_SUPPLIED}:breakable_cudagraph",
+    },
+    absent=("aiter",),
+    has_arch=True,
+)
+
+
+@hookimpl
+def oom_subject_families() -> list[PackageFamily]:
+    """The family of vLLM."""
+    return [VLLM]

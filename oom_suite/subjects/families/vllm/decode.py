@@ -1,104 +1,51 @@
-"""Calls a vLLM tree's DeepSeek-V4 decode path for ROCm, whichever form the release gives it."""
+"""Calls vLLM's DeepSeek-V4 decode path for ROCm, whichever form the release gives it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import inspect
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.errors import NotApplicableError, SubjectError
-from oom_suite.subjects.convention import DECODE_KEYWORDS, required_extras
-from oom_suite.subjects.families.vllm.loading import LoadedModule
-from oom_suite.subjects.families.vllm.stubs import Stub, stub_used
-from oom_suite.subjects.families.vllm.tree import DECODE_FILE, tree_version
+from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-ENTRIES = ("rocm_forward_decode_fallback", "rocm_sparse_attn_decode")
-"""The decode entry's names, the older first.
-
-Source: vLLM 0.21.0 `vllm/v1/attention/ops/rocm_aiter_mla_sparse.py:1086`; 0.22.0 :1684.
-"""
-
-FIRST_RELEASE = "0.21.0"
-"""The first release whose file defines one of `ENTRIES`."""
 
 _RAGGED = "_ragged_"
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedDecode:
-    """A tree's decode path, ready to be called.
+def without_ragged(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function with None for the parameters of the indices' ragged forms.
 
-    Attributes:
-        call: takes the fourteen keywords of `DECODE_KEYWORDS` and writes ``output``.
-        entry: the name of vLLM's function behind it.
-        module: the loaded file.
-    """
-
-    call: Callable[..., Any]
-    entry: str
-    module: LoadedModule
-
-    @property
-    def version(self) -> str:
-        """The tree's version."""
-        return self.module.version
-
-    def close(self) -> None:
-        """Nothing; the loaded file can be freed."""
-        self.module.close()
-
-
-def load_decode(root: Path, arch: str = "generic") -> LoadedDecode:
-    """The decode path of the tree at `root`.
+    They are an optimization: without them vLLM derives its own.
 
     Args:
-        root: the tree's root.
-        arch: ``"generic"``, ``"gfx942"`` or ``"gfx950"``.
-
-    Raises:
-        NotApplicableError: the tree has no such path.
-        SubjectError: it has one that cannot be loaded, or that takes other parameters.
-        StubUsedError: loading it depends on what the suite stubs.
-        UsageError: an unknown architecture.
+        function: a decode entry.
+        name: what messages call it.
     """
-    if not (root / DECODE_FILE).is_file():
-        raise _not_applicable(tree_version(root), f"{DECODE_FILE} does not exist")
-    loaded = LoadedModule(root, arch)
-    entry = next((name for name in ENTRIES if hasattr(loaded.module, name)), None)
-    if entry is None:
-        what = f"{DECODE_FILE} defines neither {' nor '.join(ENTRIES)}"
-        raise _not_applicable(loaded.version, what)
-    return LoadedDecode(_adapted(loaded, entry), entry, loaded)
+    del name
+    parameters = inspect.signature(function).parameters.values()
+    ragged = [p.name for p in parameters if _RAGGED in p.name and p.default is p.empty]
+    return functools.partial(function, **dict.fromkeys(ragged)) if ragged else function
 
 
-def _not_applicable(version: str, what: str) -> NotApplicableError:
-    return NotApplicableError(
-        f"vLLM {version} has no DeepSeek-V4 decode path for ROCm: {what}; "
-        f"first release with one is {FIRST_RELEASE}"
+def two_fp8s(version: str, arch: str) -> str:
+    """Why steps with one kind of fp8 are not what a release reads; empty where they are.
+
+    Args:
+        version: vLLM's.
+        arch: the GPU that it sees.
+
+    Source: vLLM 0.25.0 `v1/attention/ops/rocm_aiter_mla_sparse.py:2189`: from there on the
+    compressed cache is e4m3fn everywhere.
+    """
+    try:
+        is_new = Version(version) >= Version("0.25.0")
+    except InvalidVersion:  # a checkout without tags, which is new rather than old
+        is_new = True
+    if arch != "gfx942" or not is_new:
+        return ""
+    return (
+        f"vLLM {version} on gfx942 reads its two caches as different kinds of fp8, and the steps "
+        "of a safety check hold one: use a workload of one cache, or --arch gfx950"
     )
-
-
-def _adapted(loaded: LoadedModule, entry: str) -> Callable[..., Any]:
-    function: Any = getattr(loaded.module, entry)
-    name = f"{entry} of vLLM {loaded.version}"
-    if isinstance(function, Stub):
-        raise stub_used(repr(function).removeprefix("<stub ").removesuffix(">"))
-    extras = required_extras(function, name)
-    strange = [parameter for parameter in extras if _RAGGED not in parameter]
-    if strange:
-        raise SubjectError(
-            f"{name} requires `{strange[0]}`, which this version of the suite does not know how "
-            f"to fill; known are {', '.join(DECODE_KEYWORDS)} and ..._ragged_...: call it from a "
-            "function of your own (PATH.py:FUNCTION)"
-        )
-    # The ragged forms of the indices are an optimization: without them vLLM derives its own.
-    fill = dict.fromkeys(extras)
-
-    def call(**keywords: Any) -> Any:
-        with loaded.running():
-            return function(**keywords, **fill)
-
-    return call

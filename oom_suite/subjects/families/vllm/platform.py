@@ -1,4 +1,4 @@
-"""The platform that vLLM's decode file is told it runs on: ROCm, on a chosen architecture."""
+"""The platform that vLLM's decode file sees: ROCm, on a chosen architecture."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import unknown
-from oom_suite.subjects.families.vllm.stubs import Stub
 
 if TYPE_CHECKING:
-    from oom_suite.subjects.families.vllm.stubs import StubLog
+    from oom_suite.subjects.loading import Given
 
 ARCHITECTURES = ("generic", "gfx942", "gfx950")
 """``gfx942`` is MI300X and MI325X, ``gfx950`` MI350X and MI355X, ``generic`` neither."""
@@ -20,20 +19,19 @@ class Platform:
     """vLLM's `current_platform`, as far as it depends on the architecture alone.
 
     Args:
-        arch: one of `ARCHITECTURES`.
-        log: where uses of what is not here are recorded.
+        given: the architecture, one of `ARCHITECTURES`, and what makes stubs.
     """
 
-    def __init__(self, arch: str, log: StubLog) -> None:
+    def __init__(self, given: Given) -> None:
         """Remember the architecture.
 
         Raises:
             UsageError: not one of `ARCHITECTURES`.
         """
-        if arch not in ARCHITECTURES:
-            raise unknown("architecture", arch, ARCHITECTURES)
-        self._arch = arch
-        self._log = log
+        if given.arch not in ARCHITECTURES:
+            raise unknown("architecture", given.arch, ARCHITECTURES)
+        self._arch = given.arch
+        self._given = given
 
     def is_rocm(self) -> bool:
         """True: the decode file serves ROCm alone."""
@@ -68,7 +66,7 @@ class Platform:
         """Everything else, as a stub."""
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        return getattr(Stub("vllm.platforms.current_platform", self._log), attribute)
+        return getattr(self._given.stub("vllm.platforms.current_platform"), attribute)
 
 
 def rocm_names(arch: str) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.subjects.families.vllm.stubs import Stub
+from oom_suite.subjects.stubs import Stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oom_suite.subjects.families.vllm.stubs import StubLog
+    from oom_suite.subjects.stubs import StubLog
 
     LaunchHook = Callable[[str, list[object]], None]
 
@@ -48,7 +48,7 @@ class Kernel:
         return self.run
 
     def run(self, *args: object, **kwargs: object) -> None:
-        """Nothing; the launch is told to the hook.
+        """Nothing; the hook is given the launch.
 
         Raises:
             StubUsedError: no hook is set.

@@ -11,7 +11,6 @@ from oom_suite.workloads.sparse_mla.geometry.models import MODELS, Model, model
 from oom_suite.workloads.sparse_mla.geometry.scenarios import (
     AXES,
     SCENARIOS,
-    Scenario,
     resize,
     scenario,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "SCENARIOS",
     "Layout",
     "Model",
-    "Scenario",
     "bf16",
     "model",
     "resize",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oom_suite.errors import UsageError, unknown
+from oom_suite.errors import unknown
+from oom_suite.records.workload import Scenario
+from oom_suite.records.workload import resize as resize_any
 from oom_suite.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -27,22 +28,8 @@ AXES = (
 number of distinct blocks that the indices name in each of the two.
 """
 
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """The sizes of one decode step.
-
-    Attributes:
-        name: how it is asked for.
-        sizes: the value of every axis in `AXES`.
-        summary: one line: what it stands for.
-        free_bytes: what the device had free, where a report says so; otherwise None.
-    """
-
-    name: str
-    sizes: Mapping[str, int]
-    summary: str
-    free_bytes: int | None = None
+TOGETHER = {"num_blocks": ("swa_num_blocks", "extra_num_blocks")}
+"""`num_blocks` sets both pools at once."""
 
 
 def _sizes(*, num_blocks: int, num_tokens: int, referenced_blocks: int) -> dict[str, int]:
@@ -115,9 +102,6 @@ def scenario(name: str) -> Scenario:
 def resize(scenario_sizes: Mapping[str, int], overrides: Mapping[str, int]) -> dict[str, int]:
     """The sizes of a scenario with some axes replaced, checked to be possible together.
 
-    `referenced_blocks` cannot exceed what the pools hold or the indices can name. A value that
-    the caller did not set follows that limit down; one that he set must keep to it.
-
     Args:
         scenario_sizes: a value for each axis in `AXES`.
         overrides: new values by axis. `num_blocks` sets both pools; a pool's own axis wins.
@@ -125,24 +109,13 @@ def resize(scenario_sizes: Mapping[str, int], overrides: Mapping[str, int]) -> d
     Raises:
         UsageError: an unknown axis, a value below 1, or more referenced blocks than possible.
     """
-    for axis, value in overrides.items():
-        if axis != "num_blocks" and axis not in AXES:
-            raise unknown("axis", axis, (*AXES, "num_blocks"))
-        _check_value(axis, value)
-    sizes = {axis: scenario_sizes[axis] for axis in AXES}
-    if "num_blocks" in overrides:
-        sizes["swa_num_blocks"] = sizes["extra_num_blocks"] = overrides["num_blocks"]
-    sizes.update({axis: value for axis, value in overrides.items() if axis in AXES})
+    return resize_any(scenario_sizes, overrides, within_limit, TOGETHER)
+
+
+def within_limit(sizes: Mapping[str, int]) -> dict[str, int]:
+    """The same sizes with `referenced_blocks` lowered to what the pools and indices can name."""
     limit = referenced_blocks_limit(sizes)
-    if sizes["referenced_blocks"] > limit:
-        if "referenced_blocks" in overrides:
-            msg = (
-                f"referenced_blocks is {sizes['referenced_blocks']}: at most {limit} blocks "
-                "can be referenced at these sizes (the smaller pool, or num_tokens * top-k)"
-            )
-            raise UsageError(msg)
-        sizes["referenced_blocks"] = limit
-    return sizes
+    return {**sizes, "referenced_blocks": min(sizes["referenced_blocks"], limit)}
 
 
 def referenced_blocks_limit(sizes: Mapping[str, int]) -> int:
@@ -153,9 +126,3 @@ def referenced_blocks_limit(sizes: Mapping[str, int]) -> int:
         sizes["num_tokens"] * sizes["swa_topk"],
         sizes["num_tokens"] * sizes["extra_topk"],
     )
-
-
-def _check_value(axis: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg = f"{axis} is {value!r}: choose a whole number of at least 1"
-        raise UsageError(msg)

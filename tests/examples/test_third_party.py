@@ -1,0 +1,145 @@
+"""A package that is not ours, built, installed beside the suite, and used from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parent / "third_party"
+STAND_IN = "indexer_memory/flashmla_tests.py"
+
+
+def run(*words, cwd, path=None):
+    """What a command said, with a folder on its path."""
+    folders = [str(path)] if path else []
+    folders += [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder that the package's wheel is installed into."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("third_party")
+    source = folder / "source"
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    built = run("-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=source)
+    assert 0 == built.returncode, built.stderr
+    (wheel,) = folder.glob("*.whl")
+    site = folder / "site"
+    install = ("install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel))
+    installed = run("-m", "pip", *install, cwd=folder)
+    assert 0 == installed.returncode, installed.stderr
+    return site
+
+
+@pytest.fixture
+def check(site, tmp_path):
+    """A function that checks a subject where the package is installed, and gives its result."""
+
+    def check(exit_code, *words):
+        command = ("-m", "oom_suite", "check", *words, "--json", "out.json")
+        done = run(*command, cwd=tmp_path, path=site)
+        assert exit_code == done.returncode, done.stdout + done.stderr
+        (result,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["results"]
+        return result
+
+    return check
+
+
+def law(result):
+    """The formula that wins at the scenario."""
+    return result["law"]["regimes"][0]["text"]
+
+
+def test_it_is_known_where_it_is_installed_and_nowhere_else(site, tmp_path):
+    """The suite lists its names after its own; without the package they are unknown."""
+    words = ("-c", "from oom_suite import doors; print(*doors.workloads(), *doors.families())")
+    own = "decode decode-swa built-in vllm file module"
+    theirs = "decode decode-swa indexer-logits qsa-decode flash-mla "
+    theirs += "built-in vllm file module sglang sglang+flashmla"
+    assert own == run(*words, cwd=tmp_path).stdout.strip()
+    assert theirs == run(*words, cwd=tmp_path, path=site).stdout.strip()
+
+
+@pytest.mark.oom_registry
+@pytest.mark.parametrize("version", ["0.21.0", "0.33.0"])
+def test_vllms_indexer_copies_the_pool_where_it_scores_two_tokens(check, version):
+    """65,792 bytes a block of 64 tokens: the values, their scales and the product, in float32."""
+    result = check(1, f"vllm=={version}", "--workload", "indexer-logits")
+    assert ("FAIL", "65792*num_blocks + 1024*batch*num_heads") == (result["verdict"], law(result))
+    assert "fp8_paged_mqa_logits_torch" == result["blame"][0]["function"]
+
+
+@pytest.mark.oom_registry
+def test_vllms_indexer_reads_what_it_needs_where_it_scores_one_token(check):
+    """No pool is in the law of the other branch."""
+    words = ("vllm==0.33.0", "--workload", "indexer-logits", "--scenario", "plain")
+    result = check(0, *words)
+    expected = "512*num_heads + 1164*max_model_len + 4*batch*max_model_len"
+    assert ("PASS", expected) == (result["verdict"], law(result))
+
+
+@pytest.mark.oom_registry
+def test_sglangs_indexer_passes(check):
+    """Its law names requests and their pages, and no pool."""
+    result = check(0, "sglang==0.5.23", "--workload", "qsa-decode")
+    assert ("PASS", "8192*batch + 53248*batch*pages") == (result["verdict"], law(result))
+    assert 868_352 == result["peak_requested_bytes"]
+
+
+@pytest.mark.oom_registry
+def test_what_the_wheel_lacks_is_named(check):
+    """Nobody who installed the wheel could run this, and so it is not judged."""
+    result = check(3, "sglang==0.5.23", "--workload", "flash-mla")
+    assert "INCONCLUSIVE" == result["verdict"]
+    assert "imports `sglang.srt.flashmla_tests`, which it does not hold" in result["reason"]
+
+
+@pytest.mark.oom_registry
+def test_with_a_stand_in_the_whole_cache_is_seen(check):
+    """82,048 bytes a block; the report says whose lines they are."""
+    result = check(1, "sglang+flashmla==0.5.23", "--workload", "flash-mla")
+    assert ("FAIL", "82048*num_blocks") == (result["verdict"], law(result))
+    assert result["blame"][0]["file"].endswith(STAND_IN)
+    assert result["notes"][0].startswith("sglang.srt.flashmla_tests is not in sglang's wheel")
+
+
+@pytest.mark.oom_registry
+def test_a_release_has_no_code_for_a_workload_of_others(check):
+    """sglang is not asked for vLLM's step: which workloads it takes is said instead."""
+    result = check(3, "sglang==0.5.23", "--workload", "decode")
+    expected = (
+        "not applicable: no code of sglang is known for the workload decode, only qsa-decode, "
+        "flash-mla"
+    )
+    assert ("INCONCLUSIVE", expected) == (result["verdict"], result["reason"])
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "blamed"),
+    [
+        ("qsa_faults:widens_the_cache", "FAIL", ["widens_the_cache"]),
+        ("qsa_faults:one_page_after_the_other", "PASS", []),
+    ],
+)
+def test_its_faults_are_tried_as_the_suite_s_own_are(site, tmp_path, name, verdict, blamed):
+    """The planted one is caught on its line, and the healthy one passes."""
+    command = ("-m", "oom_suite", "selfcheck", "--only", name, "--json", "out.json")
+    done = run(*command, cwd=tmp_path, path=site)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    (trial,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["selfcheck"]["seen"]
+    assert (name, verdict, blamed) == (trial["name"], trial["verdict"], trial["named"])

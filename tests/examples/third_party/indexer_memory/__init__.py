@@ -1,0 +1,1 @@
+"""Workloads and subjects for oom-suite: the indexers of vLLM and sglang."""
