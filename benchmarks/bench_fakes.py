@@ -24,10 +24,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from oom_suite.laws.derive import derive
 from oom_suite.tracing import shadow
 from oom_suite.tracing.shadow import ShadowLane
-from oom_suite.workloads.catalog import DECODE
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962
 from oom_suite.workloads.sparse_mla.step import build
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
