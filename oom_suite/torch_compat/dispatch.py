@@ -24,7 +24,6 @@ NAMES = (
     Name("torch._C:DispatchKey.CompositeExplicitAutograd"),
     Name("torch._C:DispatchKey.CompositeExplicitAutogradNonFunctional"),
     Name("torch._C:DispatchKey.CompositeImplicitAutograd"),
-    Name("torch._C:_get_default_device", positional=0),
     Name("torch.utils._mode_utils:no_dispatch", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode._should_skip_dynamo", positional=0),
@@ -42,7 +41,6 @@ __all__ = [
     "COMPOSED_IMPLICITLY",
     "DispatchMode",
     "OpOverload",
-    "default_device_type",
     "has_kernel",
     "no_dispatch",
     "run_kernel",
@@ -93,8 +91,3 @@ def storage_key(storage: torch.UntypedStorage) -> int:
     """A number that is the same for every view of a storage, and no other's while that lives."""
     key: int = storage._cdata
     return key
-
-
-def default_device_type() -> str:
-    """Where factories put a tensor without being told."""
-    return torch._C._get_default_device()

@@ -16,7 +16,6 @@ import torch
 from oom_suite.operators.operands import has_tensors, operator, tensors
 from oom_suite.torch_compat.dispatch import (
     COMPOSED_IMPLICITLY,
-    default_device_type,
     has_kernel,
     storage_key,
 )
@@ -40,6 +39,51 @@ _SCALARS = frozenset({int, float, bool, str, type(None), *_OF_TORCH})
 _UNSURE = frozenset({"aten::lift", "aten::lift_fresh", "aten::lift_fresh_copy", "aten::set_"})
 _UNSURE_TAGS = frozenset({torch.Tag.data_dependent_output, torch.Tag.inplace_view})
 _INDEX = "aten::index"
+
+
+class _Call(NamedTuple):
+    """All that the results of a plain call depend on; the key by which it is known again.
+
+    Each field of it, and of the tuples that `operands` has, is held by a pair of calls in
+    `tests/unit/tracing/test_quick_fake_key.py` that differ in nothing else.
+    """
+
+    func: OpOverload
+    default_dtype: torch.dtype
+    is_inference: bool
+    operands: tuple[_Tensor | _Scalar | _Sequence | _Keyword, ...]
+
+
+class _Tensor(NamedTuple):
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    storage_bytes: int
+    dtype: torch.dtype
+    device: torch.device
+    is_inference: bool
+
+
+class _Scalar(NamedTuple):
+    """A number, or what else is neither tensor nor sequence.
+
+    1, 1.0 and True are equal, and give results of different types.
+    """
+
+    kind: type
+    value: Any
+
+
+class _Sequence(NamedTuple):
+    """A list or tuple, whose items follow."""
+
+    length: int
+
+
+class _Keyword(NamedTuple):
+    """An argument given by name, which follows."""
+
+    name: str
 
 
 class _Made(NamedTuple):
@@ -104,48 +148,43 @@ class QuickFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does no
             return None
         if operator(func).family == _INDEX and any(map(_is_mask, args[1])):
             return None
-        parts: list[Any] = [
-            func,
-            torch.get_default_dtype(),
-            default_device_type(),
-            torch.is_inference_mode_enabled(),
-        ]
+        operands: list[_Tensor | _Scalar | _Sequence | _Keyword] = []
         try:
-            self._add(parts, args)
+            self._add(operands, args)
             for name, value in kwargs.items():
-                parts.append(name)
-                self._add(parts, (value,))
+                operands.append(_Keyword(name))
+                self._add(operands, (value,))
         except _Unknown:
             return None
-        return tuple(parts)
+        return _Call(
+            func, torch.get_default_dtype(), torch.is_inference_mode_enabled(), tuple(operands)
+        )
 
-    def _add(self, parts: list[Any], values: Sequence[Any]) -> None:
+    def _add(
+        self, operands: list[_Tensor | _Scalar | _Sequence | _Keyword], values: Sequence[Any]
+    ) -> None:
         for value in values:
             kind = type(value)
             if kind is FakeTensor:
-                self._add_tensor(parts, value)
+                operands.append(self._tensor(value))
             elif kind in _SCALARS:
-                # 1, 1.0 and True are equal, and give results of different types.
-                parts.append(kind)
-                parts.append(value)
+                operands.append(_Scalar(kind, value))
             elif kind is list or kind is tuple:
-                parts.append(len(value))
-                self._add(parts, value)
+                operands.append(_Sequence(len(value)))
+                self._add(operands, value)
             else:
                 raise _Unknown
 
-    def _add_tensor(self, parts: list[Any], tensor: FakeTensor) -> None:
+    def _tensor(self, tensor: FakeTensor) -> _Tensor:
         if not self._is_plain(tensor):
             raise _Unknown
-        parts += (
-            FakeTensor,
+        return _Tensor(
             tensor.shape,
             tensor.stride(),
-            tensor.storage_offset(),
+            int(tensor.storage_offset()),
             tensor.untyped_storage().nbytes(),
             tensor.dtype,
             device_of(tensor),
-            tensor.requires_grad,
             tensor.is_inference(),
         )
 
