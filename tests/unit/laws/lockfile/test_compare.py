@@ -233,7 +233,7 @@ def test_formulas_with_a_new_term_are_told_before_those_with_grown_ones(entry, w
     found = compare(locked, entry("9*t", "9*k + 7*pool", "5*k*t"), workload)
     assert "7*pool + 9*k" == str(found.growths[0].now)
     assert {"9*t", "5*t*k"} == {str(growth.now) for growth in found.growths[1:]}
-    assert "grew in pool, k: the new term 7*pool, the term 9*k (locked: 8)" == found.reason
+    assert "grew in pool, k: the term 9*k (locked: 8), the new term 7*pool" == found.reason
 
 
 def test_what_is_not_known_any_more_is_undecided_and_named(entry, workload):
