@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from oom_suite.laws.contracts import parse_polynomial
 from oom_suite.laws.derivation import Derivation
 from oom_suite.laws.fit import Regime
 from oom_suite.laws.limits import limits
-from oom_suite.records import Axis, Contract, Law, Trace, Workload
+from oom_suite.records import Axis, Contract, Law, Polynomial, Trace, Workload
 
 SIZES = {"a_num_blocks": 100, "b_num_blocks": 100, "t": 4, "r": 8}
 AXES = tuple(SIZES)
@@ -92,3 +94,33 @@ def test_a_held_axis_is_not_solved_for(workload):
     """The law says nothing of other values of it."""
     rows = by_axis(limits(derivation(["512*t"], held=["t"]), workload, 8192))
     assert (False, "the law holds it at 4") == (rows["t"].is_solved, rows["t"].reason)
+
+
+def test_one_pool_alone_has_no_row_for_every_pool(workload):
+    rows = by_axis(limits(derivation(["512*a_num_blocks"]), workload, 8192))
+    assert {*AXES} == set(rows)
+    assert 16 == rows["a_num_blocks"].largest
+
+
+def test_both_pools_must_be_built_for_a_size_of_both(workload):
+    """Where one of them is settled smaller, that size is none of both."""
+    fixed = replace(workload, settle=lambda sizes: {**sizes, "b_num_blocks": 100})
+    rows = by_axis(limits(derivation(["a_num_blocks", "b_num_blocks"]), fixed, 1 << 30))
+    assert (None, "all that can be built fit, and those are 0") == (
+        rows["num_blocks (every pool)"].largest,
+        rows["num_blocks (every pool)"].reason,
+    )
+
+
+def test_a_size_that_no_machine_addresses_is_no_limit(workload):
+    rows = by_axis(limits(derivation(["t"]), workload, 1 << 60))
+    assert (None, f"{1 << 50:,} of them fit") == (rows["t"].largest, rows["t"].reason)
+
+
+def test_what_data_decides_leaves_every_axis_unsolved(workload):
+    """A quantity has no size to solve with."""
+    found = derivation(["512*t"])
+    law = replace(found.law, regimes=(Polynomial.of({("found", "t"): 512}),))
+    rows = by_axis(limits(replace(found, law=law), workload, 8192))
+    assert (False, "data decides found") == (rows["t"].is_solved, rows["t"].reason)
+    assert "it is in no term" == rows["r"].reason

@@ -23,10 +23,10 @@ def workload(bound, settle=dict):
     )
 
 
-def found(terms, bound, held=(), **others):
+def found(terms, bound, held=(), sizes=SIZES, **others):
     regime = Regime(Polynomial.of(terms), SITE, ())
-    fixed = {axis: SIZES[axis] for axis in held}
-    return excess(regime, fixed, workload(bound, **others), SIZES)
+    fixed = {axis: sizes[axis] for axis in held}
+    return excess(regime, fixed, workload(bound, **others), sizes)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,13 @@ def test_axes_of_one_term_grow_together_and_the_others_stay_small():
     over = found({("k", "t"): 1}, {("t",): 1 << 20, ("k",): 1 << 20})
     assert {"t": 128 << 14, "k": 512 << 14} == over.sizes
     assert not over.runnable
+
+
+def test_axes_of_other_terms_are_at_their_smallest_then():
+    """Of the sizes tried, not of the scenario's."""
+    bound = {("t",): 1 << 10, ("k",): 1}
+    over = found({("t", "t"): 1}, bound, sizes={"t": 4, "k": 64})
+    assert {"t": 2048, "k": 16} == over.sizes
 
 
 def test_an_axis_that_the_law_holds_is_not_moved_and_the_bound_is_taken_there():

@@ -74,6 +74,16 @@ def test_live_sums_that_another_covers_are_left_out():
     assert {"8*pool + 2*tokens", "102*tokens"} == {str(regime) for regime in law.regimes}
 
 
+def test_a_regime_holds_what_is_alive_just_after_its_request():
+    """Not what is freed before it, nor what is taken or freed next."""
+    _, regimes = closed_form(whole(Hints(SIZES)))
+    alive = {str(one.polynomial): [str(held) for _, held in one.live] for one in regimes}
+    assert {
+        "8*pool + 2*tokens": ["8*pool", "2*tokens"],
+        "102*tokens": ["2*tokens", "100*tokens"],
+    } == alive
+
+
 def test_every_term_names_the_lines_that_make_it():
     """A coefficient that two lines share is split between them."""
     _, regimes = closed_form(whole(Hints(SIZES)))

@@ -111,6 +111,11 @@ def test_a_guard_on_a_quantity_is_left_to_the_law():
     """No sizes decide it."""
     explorer, (branch,) = explored(guarded("found <= 8"))
     assert (["found <= 8"], 1) == ([str(g.formula) for g in branch.guards], explorer.num_runs)
+    explorer, (branch,) = explored(
+        guarded("found <= 8", "tokens <= 64", "pool < pool + 1", "pool > 64")
+    )
+    assert ["found <= 8", "pool < pool + 1"] == [str(g.formula) for g in branch.guards]
+    assert 3 == explorer.num_runs
 
 
 def test_a_side_that_cannot_be_run_is_noted_with_its_guard():

@@ -111,6 +111,22 @@ def test_larger_steps_give_a_law_for_every_so_manieth_size():
     assert law({**SCENARIO, "extra_topk": 500 + 128}) == 640 * 512
 
 
+def test_an_axis_that_is_regular_alone_and_not_beside_a_loop_is_left_out():
+    """The tokens make a place a loop, and the largest of its turns bends along the top-k."""
+
+    def program(heap, s):
+        for turn in range(s.num_tokens):
+            heap.passing("turn", 64 * s.swa_topk if turn % 2 else 11_000)
+
+    derivation = law_of(program)
+    assert ["swa_topk"] == list(derivation.irregular)
+    assert (
+        "no polynomial fits at swa_topk=128, 160, 192, 224: the peak is 11,000, 11,000, 12,288, "
+        "14,336 bytes"
+    ) == derivation.irregular["swa_topk"]
+    assert 128 == derivation.law.held["swa_topk"]
+
+
 def test_a_step_of_code_on_the_edge_of_a_pool_size_is_not_taken_for_its_law():
     """Flat on one side of the scenario and growing on the other is growth."""
     program = opens(lambda s: s.swa_num_blocks >= 32768, lambda s: s.swa_num_blocks)

@@ -65,6 +65,13 @@ def test_an_operators_facts_are_those_of_its_schema(func, expected):
     )
 
 
+@pytest.mark.parametrize("name", ["_to_copy", "lift", "_reshape_alias"])
+def test_operators_of_torch_that_may_hand_an_argument_back_are_known(name):
+    """Their schemas do not say so; of all others they do."""
+    assert operator(getattr(aten, name).default).may_return_argument
+    assert not operator(aten.clone.default).may_return_argument
+
+
 def test_what_a_call_writes_to_is_found_by_position_or_by_name():
     assert [id(X)] == [id(one) for one in written_tensors(operator(aten.add_.Tensor), (X, Y), {})]
     out = operator(aten.add.out)

@@ -79,6 +79,21 @@ def test_what_clearing_frees_is_a_workspace_only_if_the_call_made_it():
     assert [("alloc", 0), ("alloc", 1)] == events(history)
 
 
+@pytest.mark.parametrize(
+    ("action", "op"),
+    [
+        ("free_requested", "cuBLAS workspace"),
+        ("free_completed", "allocator"),
+        ("alloc", "allocator"),
+        ("segment_free", "allocator"),
+    ],
+)
+def test_clearing_asks_for_a_workspace_to_be_freed(action, op):
+    """The asking tells; what else happens at that address meanwhile does not."""
+    history = read(entry("alloc", 64, 8), entry(action, 64, 8), num_in_call=1)
+    assert [op] == [each.op for each in history.allocations]
+
+
 def test_a_history_that_may_be_cut_short_is_refused_at_the_exact_entry(monkeypatch):
     monkeypatch.setattr(device_history, "MAX_ENTRIES", 2)
     assert [("alloc", 0)] == events(read(entry("alloc", 64)))

@@ -6,10 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
+import sympy
 import torch
+from torch.utils._sympy import functions
 
 from oom_suite.records.symbolic import Formula, Hints
 from oom_suite.tracing.prove import ProveLane
+from oom_suite.tracing.prove.expressions import SymbolPrinter
 from oom_suite.tracing.prove.symbolic_compositions import SYMBOLIC_COMPOSITIONS
 
 HERE = Path(__file__).parent
@@ -105,6 +108,61 @@ def test_a_formula_names_what_it_needs_and_refuses_what_it_does_not_know():
         Formula("a + c")(HINTS)
     with pytest.raises(ValueError, match="not part of a formula: a if b else 1"):
         Formula("a if b else 1")(HINTS)
+
+
+NAMES = {
+    "a quotient": ("(a//b)", ["(a//b)"]),
+    "a rounded multiple": ("64*(((63 + a)//64))", ["(((63 + a)//64))"]),
+    "the larger": ("max(a, 2*b)", ["max(a, 2*b)"]),
+    "a floor": ("(floor((a/8)))", ["(floor((a/8)))"]),
+    "a power": ("b + a**2", []),
+}
+
+
+@pytest.mark.parametrize("size", NAMES)
+def test_what_is_no_polynomial_is_named_by_its_own_text(size):
+    """A single call as it is; anything else in parentheses, so that it can be multiplied."""
+
+    def build(sizes, device):
+        made = SIZES[size](sizes["a"], sizes["b"])
+        return lambda: torch.empty(made, dtype=torch.uint8, device=device)
+
+    trace = ProveLane(HERE).run(build, Hints(HINTS))
+    (request,) = trace.allocations
+    assert NAMES[size] == (str(request.requested), [one.name for one in trace.quantities])
+
+
+A, B = sympy.symbols("a b", positive=True, integer=True)
+PRINTED = {
+    functions.FloorDiv(A, B): "(a//b)",
+    functions.CleanDiv(A, B): "(a//b)",
+    functions.Mod(A, B): "(a % b)",
+    functions.PythonMod(A, B): "(a % b)",
+    functions.IntTrueDiv(A, B): "(a/b)",
+    functions.FloatTrueDiv(A, B): "(a/b)",
+    functions.PowByNatural(A, B): "(a**b)",
+    functions.LShift(A, B): "a*((2**b))",
+    functions.RShift(A, B): "(a//((2**b)))",
+    functions.BitwiseFn_bitwise_or(A, B): "(a | b)",
+    functions.BitwiseFn_bitwise_and(A, B): "(a & b)",
+    functions.BitwiseFn_bitwise_xor(A, B): "(a ^ b)",
+    functions.Max(A, B): "max(a, b)",
+    functions.Min(A, B): "min(a, b)",
+    functions.CeilToInt(A): "ceil(a)",
+    functions.FloorToInt(A): "floor(a)",
+    functions.FloorDiv(A + 1, B * 2): "((1 + a)//(2*b))",
+    sympy.Eq(A, B): "a == b",
+    sympy.Ne(A, B): "a != b",
+    A < B: "a < b",
+    A >= B: "a >= b",
+}
+
+
+@pytest.mark.parametrize(("expression", "text"), PRINTED.items(), ids=PRINTED.values())
+def test_torchs_functions_are_written_as_python_has_them(expression, text):
+    """With the axes' own names, in whichever order a sum comes."""
+    printed = str(SymbolPrinter(lambda symbol: symbol.name).doprint(expression))
+    assert text.replace("1 + a", "x") == printed.replace("1 + a", "x").replace("a + 1", "x")
 
 
 X = torch.tensor([[0.5, -2.0, 3.0], [float("-inf"), 1.0, float("inf")], [-1.0, 0.0, 7.0]])

@@ -279,3 +279,11 @@ def test_a_library_that_is_not_loaded_is_one_line(tmp_path):
     assert str(ballast._loaded("libcudart", maps)) == "/opt/a b/libcudart.so.13"
     with pytest.raises(LaneError, match=r"libamdhip64 is not loaded.*--by limit"):
         ballast._loaded("libamdhip64", maps)
+
+
+def test_a_process_that_is_over_its_limit_may_add_nothing(monkeypatch):
+    """It says so in no negative number."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (GIB, resource.RLIM_INFINITY))
+    monkeypatch.setattr(memory_fraction, "address_space_bytes", lambda: 2 * GIB)
+    with pytest.raises(LaneError, match=r"may still add \(0 B, by its"), headroom(CPU, 1, "limit"):
+        pass

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import pickle
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,15 @@ import torch
 from oom_suite.errors import LaneError, UsageError
 from oom_suite.records import Frame
 from oom_suite.tracing.measure import out_of_memory
-from oom_suite.tracing.measure.out_of_memory import classified, keep_snapshot, let_go, request_text
+from oom_suite.tracing.measure.out_of_memory import (
+    FailedCall,
+    classified,
+    keep_snapshot,
+    let_go,
+    request_text,
+    warm_up,
+)
+from oom_suite.tracing.source_lines import enter_code_under_test, lines_under_test
 
 STACK = (Frame("decode.py", 7, "decode"),)
 
@@ -91,6 +101,14 @@ LACKS = {
     "Triton": (RuntimeError("Triton Error [CUDA]: out of memory"), None, ""),
     "Python": (MemoryError(), None, ""),
     "the system": (OSError(12, "Cannot allocate memory"), None, ""),
+    "torch's own class, whatever it says": (torch.OutOfMemoryError("GPU 0 is full"), None, ""),
+    "C++": (RuntimeError("std::bad_alloc"), None, ""),
+    "cuDNN": (RuntimeError("CUDNN_STATUS_ALLOC_FAILED"), None, ""),
+    "MIOpen": (RuntimeError("MIOPEN_STATUS_ALLOC_FAILED"), None, ""),
+    "cuSPARSE": (RuntimeError("CUSPARSE_STATUS_ALLOC_FAILED"), None, ""),
+    "hipSPARSE": (RuntimeError("HIPSPARSE_STATUS_ALLOC_FAILED"), None, ""),
+    "an error's name": (RuntimeError("cudaErrorMemoryAllocation"), None, ""),
+    "HIP's": (RuntimeError("hipErrorOutOfMemory"), None, ""),
 }
 
 
@@ -201,3 +219,67 @@ def test_what_an_error_holds_is_let_go():
     let_go(error)
     assert kept[0]() is None
     assert (None, None) == (error.__traceback__, error.__cause__.__traceback__)
+
+
+def code_under_test(error):
+    raise error
+
+
+def failed_call(error, **options):
+    """What is kept of a call under test that raises this."""
+    failed = FailedCall(lines_under_test(Path(__file__).parent), **options)
+    try:
+        enter_code_under_test(lambda: code_under_test(error))
+    except type(error) as raised:
+        return failed.takes(raised), failed.found
+    return None
+
+
+def test_a_failed_call_keeps_the_lines_of_the_code_innermost_first():
+    took, found = failed_call(RuntimeError(CPU_213))
+    assert took
+    assert ["code_under_test", "<lambda>"] == [frame.function for frame in found.stack]
+    assert ("test_out_of_memory.py", 14_538_440_704, "") == (
+        found.stack[0].file,
+        found.requested_bytes,
+        found.snapshot,
+    )
+
+
+def test_a_failed_call_keeps_a_snapshot_where_it_is_asked_to(monkeypatch, tmp_path):
+    monkeypatch.setattr(out_of_memory, "_gpu_in_use", lambda: True)
+    monkeypatch.setattr(torch.cuda.memory, "_snapshot", lambda: {"device_traces": [[]]})
+    _, found = failed_call(RuntimeError(CPU_213), snapshot_folder=str(tmp_path))
+    assert str(tmp_path / "oom-snapshot-1.pickle") == found.snapshot
+    _, found = failed_call(RuntimeError(CPU_213))
+    assert "" == found.snapshot
+
+
+def test_any_other_error_is_left_to_whoever_called():
+    assert (False, None) == failed_call(ValueError("no"))
+
+
+@contextlib.contextmanager
+def around(seen, *, is_measured=True):
+    seen.append(is_measured)
+    yield
+
+
+def test_a_warm_up_that_lacks_memory_is_no_error_and_any_other_is():
+    """The inputs are built outside of what makes memory scarce."""
+    seen = []
+
+    def lacking():
+        raise MemoryError
+
+    warm_up(lambda: lacking, lambda **options: around(seen, **options))
+    assert [False] == seen
+
+    def wrong():
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        warm_up(lambda: wrong, lambda **options: around(seen, **options))
+    with pytest.raises(MemoryError):
+        warm_up(lacking, lambda **options: around(seen, **options))
+    assert [False, False] == seen

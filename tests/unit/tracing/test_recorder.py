@@ -271,3 +271,10 @@ def test_the_input_of_unseen_scratch_is_all_its_tensors(record):
 
     (unseen,) = record(adds, one_input).unseen
     assert 64 + 2 * 8 + 2 * 4 == unseen.input_bytes
+
+
+def test_a_sparse_result_has_no_storage_to_record_and_the_call_goes_on(measure):
+    """What was asked for before it and after it is in the trace."""
+    trace = measure(lambda x: ((x.view(4, 4) + 1).to_sparse(), x * 2), one_input)
+    ops = [one.op for one in trace.allocations]
+    assert ("aten::add.Tensor", "aten::mul.Tensor") == (ops[0], ops[-1])

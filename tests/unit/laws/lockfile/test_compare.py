@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oom_suite.laws.lockfile import compare
+from oom_suite.laws.lockfile.compare import quantities
 from oom_suite.records import Polynomial
 from oom_suite.records.lock import Change
 
@@ -200,3 +201,46 @@ def test_growth_is_shown_at_sizes_where_it_is(entry, workload, locked, now):
 def test_a_term_that_shrank_by_less_than_a_byte_is_not_among_those_that_grew(entry, workload):
     found = compare(entry("t + k"), entry("0.5*t + k + 7*pool"), workload)
     assert ["7*pool"] == [str(term.term) for term in found.growths[0].terms]
+
+
+def test_quantities_are_given_the_values_that_speak_against_growth():
+    """New ones none, old ones more than can be, those of both laws small and large alike."""
+    sizes = {"t": 4}
+    assert [{}] == quantities(["t"], ["t"], sizes)
+    assert [{"new": 0, "old": 2**50}] == quantities(["t", "new"], ["old"], sizes)
+    assert [
+        {"new": 0, "both": 1},
+        {"new": 0, "both": 2**12},
+        {"new": 0, "both": 2**24},
+    ] == quantities(["new", "both"], ["both"], sizes)
+
+
+def test_growth_is_told_against_the_locked_formula_with_most_in_common(entry, workload):
+    """The fewest larger terms, then the fewest bytes, then the fewest terms lost."""
+
+    def against(now, *locked):
+        (growth,) = compare(entry(*locked), entry(now), workload).growths
+        return str(growth.locked)
+
+    assert "4*t + k" == against("5*t + k", "4*t", "4*t + k")
+    assert "4*t" == against("5*t", "2*t", "4*t")
+    assert "k" == against("2*k", "k", "k + t")
+
+
+def test_formulas_with_a_new_term_are_told_before_those_with_grown_ones(entry, workload):
+    """A formula that has both is one with a new term, however few bytes it adds."""
+    locked = entry("8*t", "8*k", "4*k*t")
+    found = compare(locked, entry("9*t", "9*k + 7*pool", "5*k*t"), workload)
+    assert "7*pool + 9*k" == str(found.growths[0].now)
+    assert {"9*t", "5*t*k"} == {str(growth.now) for growth in found.growths[1:]}
+    assert "grew in pool, k: the term 9*k (locked: 8), the new term 7*pool" == found.reason
+
+
+def test_what_is_not_known_any_more_is_undecided_and_named(entry, workload):
+    """A scenario that cannot be run, and an axis that is held now, each in words."""
+    locked = entry("4*t", scenario_bytes={"small": 100, "production": 7})
+    found = compare(locked, entry("4*t", scenario_bytes={"small": 100}), workload)
+    assert (Change.UNDECIDED, "it cannot be run at scenario production any more") == (
+        found.change,
+        found.reason,
+    )
