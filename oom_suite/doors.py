@@ -30,6 +30,7 @@ OWN = (
     "oom_suite.subjects.families.builtin",
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.code",
+    "oom_suite.cli.reporters",
 )
 """The suite's own plugins, named and not imported, so that no part of it depends on another."""
 

@@ -25,6 +25,7 @@ from oom_suite.cli.options import (
     Package,
     Quiet,
     Repeat,
+    Report,
     Safety,
     Scenario,
     Set,
@@ -34,6 +35,7 @@ from oom_suite.cli.options import (
     Unexplained,
 )
 from oom_suite.cli.progress import Progress
+from oom_suite.cli.reporters import read_reports
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
 from oom_suite.cli.settings import first_workload, read_cases, read_settings, spelled
 from oom_suite.errors import OomSuiteError, UsageError
@@ -45,10 +47,8 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
-from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects import source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -86,6 +86,7 @@ def check_command(
     safety: Safety = False,
     stub: Stub = None,
     package: Package = None,
+    report: Report = None,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
@@ -100,12 +101,14 @@ def check_command(
             "--lane": lane != "shadow",
             "--budget": budget is not None,
             "--html": html is not None,
+            "--report": bool(report),
             "--locked": against_lock,
             "--unexplained": unexplained != "0",
             "--repeat": repeat != 1,
         }
         refuse_others(others)
-        chosen = read_safety_settings(workload or "decode", device, arch, time_limit, memory_limit)
+        name = first_workload(workload, named)
+        chosen = read_safety_settings(name, device, arch, time_limit, memory_limit)
         raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
     if repeat != 1 and lane != "measure":
         msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
@@ -113,6 +116,8 @@ def check_command(
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)
+
+    reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
 
     def settings_for(name: str) -> Settings:
         settings = read_settings(
@@ -144,8 +149,8 @@ def check_command(
         render_differences(differences, Console(), quiet=quiet)
     if json is not None:
         write_json(results, json, differences if against_lock else None)
-    if html is not None:
-        write_check_page(results, html, read_sources(results, source_folders))
+    for reporter, path in reports:
+        reporter.write(results, path)
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 

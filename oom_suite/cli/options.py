@@ -90,6 +90,14 @@ Json = Annotated[Path | None, typer.Option("--json", help="write the results to 
 Html = Annotated[
     Path | None, typer.Option("--html", help="write a page with the chart, to open in a browser")
 ]
+Report = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--report",
+        metavar="NAME=FILE",
+        help="write the results with json, html or an installed package's reporter; repeatable",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]
 LockFile = Annotated[
     str, typer.Option("--file", metavar="FILE", help=f"the lockfile; {DEFAULT_FILE} by default")
