@@ -38,15 +38,9 @@ from oom_suite.cli.options import (
     Unexplained,
 )
 from oom_suite.cli.progress import Progress
+from oom_suite.cli.reporters import read_reports, write_reports
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import (
-    first_workload,
-    read_cases,
-    read_reports,
-    read_settings,
-    spelled,
-    write_reports,
-)
+from oom_suite.cli.settings import first_workload, read_cases, read_settings, spelled
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
@@ -56,10 +50,8 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
-from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects import source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -89,7 +81,6 @@ def check_command(
     memory_limit: MemoryLimit = None,
     json: Json = None,
     html: Html = None,
-    report: Report = None,
     quiet: Quiet = False,
     unexplained: Unexplained = "0",
     repeat: Repeat = 1,
@@ -98,6 +89,7 @@ def check_command(
     safety: Safety = False,
     stub: Stub = None,
     package: Package = None,
+    report: Report = None,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
@@ -118,7 +110,8 @@ def check_command(
             "--repeat": repeat != 1,
         }
         refuse_others(others)
-        chosen = read_safety_settings(workload or "decode", device, arch, time_limit, memory_limit)
+        name = first_workload(workload, named)
+        chosen = read_safety_settings(name, device, arch, time_limit, memory_limit)
         raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
     if repeat != 1 and lane != "measure":
         msg = f"--repeat {repeat} needs the measure lane: add --lane measure"
@@ -126,6 +119,8 @@ def check_command(
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)
+
+    reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
 
     def settings_for(name: str) -> Settings:
         settings = read_settings(
@@ -142,7 +137,6 @@ def check_command(
         )
         return replace(settings, num_repeats=repeat)
 
-    reports = read_reports(report or ())
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
@@ -158,8 +152,6 @@ def check_command(
         render_differences(differences, Console(), quiet=quiet)
     if json is not None:
         write_json(results, json, differences if against_lock else None)
-    if html is not None:
-        write_check_page(results, html, read_sources(results, source_folders))
     write_reports(reports, results)
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 

@@ -103,7 +103,7 @@ Report = Annotated[
     typer.Option(
         "--report",
         metavar="NAME=FILE",
-        help="write the results with a reporter that an installed package brings; repeatable",
+        help="write the results with json, html or an installed package's reporter; repeatable",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]

@@ -101,15 +101,23 @@ def _lens(change: Callable[[torch.Tensor, int], torch.Tensor]) -> Change:
 
 
 def _one_index(of_pool: Callable[[int], int]) -> Change:
-    """The second entry of the second row, or of the only one, is this."""
+    """The second entry of the second row, or another that counts where that does not, is this."""
 
     def changed(step: Step, pool: Pool) -> None:
-        rows = step[pool.indices]
-        rows[min(1, len(rows) - 1), ..., min(1, rows.shape[-1] - 1)] = of_pool(
-            num_names(pool, step)
-        )
+        row, entry = _counting_entry(step, pool)
+        step[pool.indices][row, ..., entry] = of_pool(num_names(pool, step))
 
     return changed
+
+
+def _counting_entry(step: Step, pool: Pool) -> tuple[int, int]:
+    rows = step[pool.indices]
+    of_entry = 1 if pool.names == "slots" else step[pool.name].shape[1]
+    whole = [width(pool, step)] * len(rows)
+    lens = step[pool.lens].flatten().tolist() if pool.lens else whole
+    able = [number for number, length in enumerate(lens) if length > of_entry]
+    row = 1 if 1 in able else able[0] if able else lens.index(max(lens))
+    return row, 1 if able else 0
 
 
 def _interleaved(indices: torch.Tensor) -> torch.Tensor:

@@ -175,9 +175,8 @@ class Variants:
     def index_variants(
         self, workload: Workload, device: torch.device, arch: str
     ) -> Sequence[IndexVariant]:
-        """Steps whose indices or lens are unusual; none by default."""
-        del workload, device, arch
-        return ()
+        """Steps whose indices or lens are unusual; by default the one that is spoiled, whole."""
+        return (IndexVariant("as they are", True, self.for_indices(workload, device, arch)),)
 
     def far(self, workload: Workload, device: torch.device, arch: str) -> Variant:
         """The step whose blocks are placed far apart; the first of `plain` by default."""

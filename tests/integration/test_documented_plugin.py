@@ -74,7 +74,7 @@ def test_the_faults_of_the_page_are_tried_by_the_selfcheck(installed, suite, tmp
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        ("lines", "--report 'lines' is not NAME=FILE"),
+        ("lines", "--report 'lines' names no file: write it like lines=FILE"),
         ("line=out.txt", "unknown reporter 'line'"),
         ("lines=no/such/folder.txt", "the reporter 'lines' cannot write 'no/such/folder.txt'"),
     ],
@@ -87,11 +87,11 @@ def test_a_report_that_cannot_be_written_is_one_line(installed, suite, report, m
     assert message in line
 
 
-def test_without_a_reporter_the_page_is_named(suite):
-    """The suite brings none of its own."""
+def test_a_reporter_that_no_package_brings_is_unknown(suite):
+    """The suite's own are named."""
     done = suite("check", "--report", "lines=out.txt")
     assert 2 == done.returncode
-    assert "no installed package brings a reporter; see docs/plugins.md" in done.stderr
+    assert "unknown reporter 'lines': choose from html, json" in done.stderr
 
 
 def test_the_family_of_the_page_reads_its_spelling():

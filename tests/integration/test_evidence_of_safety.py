@@ -46,8 +46,9 @@ def today(case):
 
 
 def target_of(subject, name):
-    loaded = load(parse(subject), workload(name), root=source(subject))
-    return Target(loaded.call, loaded.root, workload(name), CPU)
+    known = workload(name)
+    loaded = load(parse(subject), known, root=source(subject))
+    return Target(loaded.call, loaded.root, known, CPU)
 
 
 CREPT = CREEP["rows"][::3]

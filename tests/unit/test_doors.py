@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -91,9 +92,10 @@ def fails(monkeypatch, capsys):
 
 
 def test_the_suites_own_come_in_by_the_same_door():
-    """Without any other package there are the two workloads, and four families in this order."""
+    """Without any other package there are two workloads, four families, two reporters."""
     assert ["decode", "decode-swa"] == list(doors.workloads())
     assert ["built-in", "vllm", "file", "module"] == list(doors.families())
+    assert ["json", "html"] == list(doors.reporters())
 
 
 def test_a_packages_workload_family_and_built_in_are_known(install):
@@ -230,3 +232,43 @@ def test_every_hook_shows_an_override():
         code = text.partition("```python\n")[2].partition("```")[0]
         compile(code, name, "exec")
         assert f"def {name}(" in code
+
+
+COUNTS = """
+from oom_suite.hookspecs import hookimpl
+
+class Counts:
+    name = "counts"
+
+    def write(self, results, path):
+        path.write_text(" ".join(f"{one.subject}:{one.verdict.value}" for one in results))
+
+@hookimpl
+def oom_reporters():
+    return [Counts()]
+"""
+
+
+def test_a_packages_reporter_writes_the_results(install, suite, tmp_path):
+    """It is asked for by name, beside ours."""
+    install(COUNTS)
+    words = ("check", "token_gather", "--workload", "decode-swa", "--scenario", "small")
+    done = suite(*words, "--report", "counts=counts.txt", "--report", "json=out.json")
+    assert 0 == done.returncode, done.stderr
+    assert "token_gather:PASS" == (tmp_path / "counts.txt").read_text()
+    assert (
+        "token_gather" == json.loads((tmp_path / "out.json").read_text())["results"][0]["subject"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--report", "jsn=out"), "unknown reporter 'jsn': choose from html, json; did you mean"),
+        (("--report", "json"), "--report 'json' names no file: write it like json=FILE"),
+        (("--safety", "--report", "json=x"), "--report means nothing with --safety"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_run(fails, words, said):
+    """It is bad usage, in one line."""
+    assert said in fails("check", "token_gather", *words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oom_suite.hookspecs import hookimpl
 from oom_suite.records import Axis, Contract, Convention, Scenario, Workload
-from oom_suite.records.workload import Entry
+from oom_suite.records.workload import Entry, Pool
 from oom_suite.subjects.families.package import PackageFamily
 
 _POOL = Axis("num_blocks", step=64, far=(64, 4096, 1 << 16), unit="block")
@@ -77,8 +77,13 @@ QSA_DECODE = Workload(
         )
     },
     entries={"sglang": _QSA, "sglang+flashmla": _QSA},
+    pools=(Pool("k_cache", "page_table", "context_lens", names="blocks"),),
+    variants="indexer_memory.qsa_decode:VARIANTS",
 )
 """The logits of sglang's QSA indexer over a paged cache.
+
+It has small steps with contents and says what names the cache's blocks, so that most safety
+detectors can run; without an oracle the others say that they have none.
 
 Source: sglang 0.5.23 `sglang/srt/layers/attention/qsa/mqa.py:80`.
 """

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
+from oom_suite.workloads.variants import Variant, Variants
+
 HEAD_DIM = 128
+CONTEXTS = (300, 65, 1)
+"""Tokens of each request of a small step: several pages, one page and a token, one token."""
 
 
 def build(sizes, device):
@@ -19,4 +25,32 @@ def build(sizes, device):
         "page_table": (numbers % num_blocks).view(batch, pages),
         "context_lens": torch.full((batch,), pages * block_size, dtype=torch.int32, device=device),
         "max_model_len": pages * block_size,
+    }
+
+
+class QsaVariants(Variants):
+    """One small step, with random contents in every block."""
+
+    def plain(self, workload, device, arch):
+        return [Variant("three requests", functools.partial(step, device))]
+
+
+VARIANTS = QsaVariants()
+
+
+def step(device):
+    """Three requests over some of a pool's blocks, in no order."""
+    generator = torch.Generator().manual_seed(1)
+    pages = -(-max(CONTEXTS) // 64)
+    blocks = torch.randperm(24, generator=generator)[: len(CONTEXTS) * pages]
+
+    def random(*shape):
+        return torch.randn(shape, generator=generator).to(device, torch.bfloat16)
+
+    return {
+        "q": random(len(CONTEXTS), 4, HEAD_DIM),
+        "k_cache": random(24, 64, 1, HEAD_DIM),
+        "page_table": blocks.view(len(CONTEXTS), pages).to(device, torch.int32),
+        "context_lens": torch.tensor(CONTEXTS, dtype=torch.int32, device=device),
+        "max_model_len": pages * 64,
     }
