@@ -47,9 +47,9 @@ _RIGHT = "the same bits"
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a placement came to: what to say of it, and the breach if it is one."""
+    """The outcome of one placement, and the breach if it is one."""
 
-    said: str
+    text: str
     hit: Hit | None = None
     is_open: bool = False
 
@@ -60,8 +60,8 @@ class Addresses:
     The pools are strided and offset as vLLM lays them out, and then so large that blocks lie
     before, across and behind 2**31 and 2**32 bytes, with slots that int32 still holds. On a CPU
     the memory between the blocks is never touched and costs nothing; each such call runs in a
-    fork, for a wrong address may crash it. Code that copies a whole pool cannot be shown on the
-    dense one there: it is said, and the strided one decides.
+    fork, for a wrong address may crash it. Code that copies a whole pool cannot be run on the
+    dense one there: the reason says so, and the strided one decides.
 
     **Does not prove:** anything past the largest address tried, or of two pools in one buffer.
     """
@@ -91,17 +91,17 @@ class Addresses:
         return self._judged(outcomes)
 
     def _judged(self, outcomes: Mapping[str, _Outcome]) -> Finding:
-        facts = tuple((name, outcome.said) for name, outcome in outcomes.items())
+        facts = tuple((name, outcome.text) for name, outcome in outcomes.items())
         hits = tuple(outcome.hit for outcome in outcomes.values() if outcome.hit is not None)
-        open_ones = [f"{name}: {one.said}" for name, one in outcomes.items() if one.is_open]
+        open_ones = [f"{name}: {one.text}" for name, one in outcomes.items() if one.is_open]
         if hits:
             return Finding(self.name, Verdict.FAIL, hits[0].text, hits, facts, NOT_PROVED)
         if open_ones:
             reason = "; ".join(open_ones)
             return Finding(self.name, Verdict.INCONCLUSIVE, reason, (), facts, NOT_PROVED)
-        num_right = sum(one.said == _RIGHT for one in outcomes.values())
+        num_right = sum(one.text == _RIGHT for one in outcomes.values())
         rest = "; ".join(
-            f"{name}: {one.said}" for name, one in outcomes.items() if one.said != _RIGHT
+            f"{name}: {one.text}" for name, one in outcomes.items() if one.text != _RIGHT
         )
         reason = f"the same bits in {num_right} of {len(outcomes)} placements"
         reason += f"; {rest}" if rest else ", up to 8 GiB from a pool's start"
@@ -115,13 +115,14 @@ def _isolated(target: Target, step: Mapping[str, Any], plain: Answer, where: Pla
     try:
         return in_fork(run, TIME_LIMIT_S)
     except LaneError as error:
-        said = str(error)
-        if any(name in said for name in _CRASHES):
-            return _Outcome(said, Hit("wild-access", f"{where.name}: {said}"))
-        return _Outcome(said, is_open=True)
+        reason = str(error)
+        if any(name in reason for name in _CRASHES):
+            return _Outcome(reason, Hit("wild-access", f"{where.name}: {reason}"))
+        return _Outcome(reason, is_open=True)
 
 
 def _freeing(run: functools.partial[_Outcome], device: torch.device) -> _Outcome:
+    """The outcome of this run, after which a GPU's cached blocks are given back."""
     try:
         return run()
     finally:
@@ -142,8 +143,7 @@ def _outcome(target: Target, step: Mapping[str, Any], plain: Answer, where: Plac
     if got.output is None:
         if where.is_dense and any(words in got.error for words in _NO_MEMORY):
             pool = format_bytes(where.num_bytes)
-            said = f"not run: it asks for memory that grows with the pool of {pool}"
-            return _Outcome(said)
+            return _Outcome(f"not run: it asks for memory that grows with the pool of {pool}")
         text = f"{where.name}: {got.error}"
         return _Outcome(got.error, Hit("refuses-placement", text))
     wrong = next(_wrong_blocks(target, step, moved), None)
@@ -158,12 +158,12 @@ def _wrong_blocks(
         alone = only_block(step, block)
         near = answer(target, alone)
         names = ("swa_indices", "topk_indices")
-        kept = {
+        narrowed = {
             name: moved[name].where(alone[name] >= 0, alone[name])
             for name in names
             if step[name] is not None
         }
-        if answer(target, {**moved, **kept}) != near:
+        if answer(target, {**moved, **narrowed}) != near:
             yield block
 
 
@@ -180,7 +180,7 @@ def _wrong_hit(where: Placement, block: int | None) -> Hit:
 
 
 def _limit_address_space(num_bytes: int) -> None:
-    """From now on this process, a fork of its own, can add this much."""
+    """Let this process, which is a fork, add this much address space and no more."""
     num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     ceiling = num_pages * os.sysconf("SC_PAGE_SIZE") + num_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -1,4 +1,4 @@
-"""Tensors with guard zones on both sides, in memory that was never used before."""
+"""The tensors of a step between red zones, and poison for memory that it should not read."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ class GuardedStep:
     def fill(self, region: Region, poison: Poison) -> None:
         """Put poison there.
 
-        Beside indices stand slots that the pool has, and beside lens lengths that its rows have:
-        what reads them goes to poisoned tokens, and nowhere worse.
+        Beside indices it is slots that the pool has, and beside lens lengths that its rows have:
+        code that reads those goes on to poisoned tokens, and not to memory that is not there.
         """
         target = self.buffers[region.tensor].bytes_of(region)
         value = self._integer(region.tensor, poison)

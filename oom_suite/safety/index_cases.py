@@ -1,4 +1,4 @@
-"""Indices and lens as a step may meet them, and as it should never: one case each."""
+"""Indices and lens as a step may meet them, and as it never should: one case each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oom_suite.safety.steps import Target
 
 VALID, OPTIONAL, IMPOSSIBLE = "valid", "optional", "impossible"
-"""What is asked of a case.
+"""What is expected of a step.
 
 ``valid``: the oracle's answer. ``optional`` (a dtype, a stride, an empty batch): the oracle's
 answer, or an error. ``impossible``: anything that touches no memory outside.
@@ -32,13 +32,13 @@ class IndexCase:
 
     Attributes:
         name: for the reader.
-        asks: ``VALID``, ``OPTIONAL`` or ``IMPOSSIBLE``.
+        expects: ``VALID``, ``OPTIONAL`` or ``IMPOSSIBLE``.
         options: fields of `StepOptions` that differ from the usual.
         edit: changes a step made with them; None to leave it.
     """
 
     name: str
-    asks: str
+    expects: str
     options: Mapping[str, Any] = field(default_factory=dict)
     edit: Callable[[dict[str, Any]], None] | None = None
 

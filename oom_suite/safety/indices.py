@@ -67,12 +67,12 @@ class BadIndices:
 def _harmless(target: Target) -> dict[str, Outcome]:
     """The outcomes of the impossible cases where all of them are harmless; otherwise none.
 
-    One fork for all costs a tenth of one for each. What one case spoils could be laid at the
-    next one's door, so that a breach, or a crash, has each run in its own.
+    One fork for all costs a tenth of one for each. But what one case spoils could be blamed on the
+    next: after a breach or a crash, each case runs in a fork of its own.
     """
     if target.device.type != "cpu":
         return {}
-    cases = [case for case in CASES if case.asks == IMPOSSIBLE]
+    cases = [case for case in CASES if case.expects == IMPOSSIBLE]
     try:
         found = in_fork(lambda: [_outcome(target, case) for case in cases], TIME_LIMIT_S)
     except LaneError:
@@ -83,19 +83,19 @@ def _harmless(target: Target) -> dict[str, Outcome]:
 
 
 def run_case(target: Target, case: IndexCase) -> Outcome:
-    """What one case came to."""
+    """The outcome of one case."""
     run = functools.partial(_outcome, target, case)
-    if case.asks != IMPOSSIBLE or target.device.type != "cpu":
+    if case.expects != IMPOSSIBLE or target.device.type != "cpu":
         return run()
     try:
         return in_fork(run, TIME_LIMIT_S)
     except LaneError as error:
-        said = str(error)
-        is_crash = any(name in said for name in _CRASHES)
+        reason = str(error)
+        is_crash = any(name in reason for name in _CRASHES)
         return (
-            Outcome(case.name, said, "wild-access")
+            Outcome(case.name, reason, "wild-access")
             if is_crash
-            else unknown_outcome(case.name, said)
+            else unknown_outcome(case.name, reason)
         )
 
 
@@ -110,7 +110,7 @@ def _outcome(target: Target, case: IndexCase) -> Outcome:
         return _refused(case, got)
     # The oracle looks into the same pools.
     is_right = _is_right(got.output, {**sane, **_pools_of(guarded)}, target.fp8_dtype)
-    if case.asks == IMPOSSIBLE:
+    if case.expects == IMPOSSIBLE:
         return _outside(target, case, guarded, got) or Outcome(
             case.name, IGNORED if is_right else UNDEFINED
         )
@@ -126,7 +126,7 @@ def _pools_of(guarded: GuardedStep) -> dict[str, torch.Tensor]:
 def _outside(
     target: Target, case: IndexCase, guarded: GuardedStep, plain: Answer
 ) -> Outcome | None:
-    """The breach of a case whose result follows what stands in the red zones, or writes there."""
+    """The breach of a case whose result depends on the red zones, or that writes there."""
     for poison in POISONS:
         for buffer in guarded.buffers.values():
             for zone in buffer.zones:
@@ -135,17 +135,17 @@ def _outside(
         if touched:
             return Outcome(case.name, touched, "writes-outside")
         if again != plain:
-            said = f"the result depends on memory outside ({poison.name} poison)"
-            return Outcome(case.name, said, "reads-outside")
+            text = f"the result depends on memory outside ({poison.name} poison)"
+            return Outcome(case.name, text, "reads-outside")
     return None
 
 
 def _refused(case: IndexCase, got: Answer) -> Outcome:
-    said = f"error: {got.error}"
+    text = f"error: {got.error}"
     deadly = any(words in got.error for words in _DEADLY)
     if any(words in got.error for words in _WILD):
-        return Outcome(case.name, said, "wild-access", deadly)
-    return Outcome(case.name, said, "refuses-valid" if case.asks == VALID else "", deadly)
+        return Outcome(case.name, text, "wild-access", deadly)
+    return Outcome(case.name, text, "refuses-valid" if case.expects == VALID else "", deadly)
 
 
 def _call(target: Target, guarded: GuardedStep) -> tuple[Answer, str]:

@@ -87,8 +87,8 @@ PLACEMENTS = (
 """All placements, the far ones last.
 
 At 20,480 pages a stride of 0.71 GiB, the fourth block lies past 2**31 bytes and the seventh past
-2**32. The pool has 8 GiB and 14,680,064 slots, the last of which times 512 elements also passes
-2**32; blocks lie before, across and behind both limits.
+2**32. The dense pool has 8 GiB and 14,680,064 slots, the last of which times 512 elements also
+passes 2**32; blocks lie before, across and behind both limits.
 """
 
 
@@ -101,7 +101,7 @@ def placed(step: Mapping[str, Any], where: Placement, device: torch.device) -> d
         device: where the pools lie.
 
     Raises:
-        LaneError: the device has not that much memory.
+        LaneError: the device does not have that much memory.
     """
     moved = dict(step)
     for pool, indices, _ in POOLS:
@@ -127,9 +127,9 @@ def placed(step: Mapping[str, Any], where: Placement, device: torch.device) -> d
 
 def only_block(step: Mapping[str, Any], block: int) -> dict[str, Any]:
     """The step with every entry but those of one block of the small pools made padding."""
-    kept = dict(step)
+    narrowed = dict(step)
     for pool, indices, _ in POOLS:
         if step[pool] is not None:
             slots = step[indices]
-            kept[indices] = slots.masked_fill(slots // BLOCK_SIZE != block, -1)
-    return kept
+            narrowed[indices] = slots.masked_fill(slots // BLOCK_SIZE != block, -1)
+    return narrowed

@@ -1,4 +1,4 @@
-"""The answer is the float64 oracle's, within what bf16 allows; beside it, the bug's own error."""
+"""The answer is the float64 oracle's within what bf16 allows; #41962's own error for comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.steps import Answer, answer, make_step, named, options_for
+from oom_suite.safety.steps import Answer, answer, described, make_step, options_for
 from oom_suite.workloads.sparse_mla.caches import PATTERNS
 from oom_suite.workloads.sparse_mla.step import oracle, tolerance
 
@@ -47,8 +47,8 @@ class Precision:
     that the target's caches hold.
 
     Args:
-        reference: a call whose error on the same steps stands beside, by name, such as the
-            bug's own; None for none.
+        reference: a name and a call whose error on the same steps is given for comparison; None
+            for none.
 
     **Does not prove:** anything about other keys, longer rows or other sizes.
     """
@@ -63,7 +63,7 @@ class Precision:
         """The verdict on precision."""
         hits: list[Hit] = []
         found: list[_Errors] = []
-        beside: list[_Errors] = []
+        compared: list[_Errors] = []
         for tried in _with_each_fp8(target):
             for options in _all_options(tried):
                 step = make_step(tried, options)
@@ -75,7 +75,7 @@ class Precision:
                 found.append(_errors(got.output, expected, allowed))
                 if not found[-1].share <= 1.0:
                     hits.append(_hit(options, found[-1]))
-                beside.append(self._beside(tried, step, expected, allowed))
+                compared.append(self._reference_errors(tried, step, expected, allowed))
         worst = max(found, key=lambda one: one.share)
         facts = [
             ("max_abs_error", _largest(found)),
@@ -83,7 +83,7 @@ class Precision:
             ("share_of_bound", f"{worst.share:.0%}"),
         ]
         if self._reference is not None:
-            facts.append((f"max_abs_error_{self._reference[0]}", _largest(beside)))
+            facts.append((f"max_abs_error_{self._reference[0]}", _largest(compared)))
         verdict = Verdict.FAIL if hits else Verdict.PASS
         reason = (
             f"{len(hits)} of {len(found)} steps are further from the float64 oracle than bf16 "
@@ -93,7 +93,7 @@ class Precision:
         )
         return Finding(self.name, verdict, reason, tuple(hits), tuple(facts), NOT_PROVED)
 
-    def _beside(
+    def _reference_errors(
         self,
         target: Target,
         step: Mapping[str, Any],
@@ -130,7 +130,7 @@ def _all_options(target: Target) -> Iterator[StepOptions]:
 
 def _errors(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> _Errors:
     error = (got.cpu().to(torch.float64) - expected).abs()
-    # Where nothing is allowed (a row of zeros), any error is infinitely too much.
+    # Where no error is allowed (a row of zeros), any error has an infinite share.
     share = torch.where(error == 0, 0.0, error / allowed)
     share = share.nan_to_num(nan=torch.inf)
     at = int(share.argmax())
@@ -143,12 +143,12 @@ def _largest(errors: list[_Errors]) -> str:
 
 def _hit(options: StepOptions, found: _Errors) -> Hit:
     text = (
-        f"{named(options)}: error {found.largest:.3g}, {found.share:.3g} times the "
+        f"{described(options)}: error {found.largest:.3g}, {found.share:.3g} times the "
         f"{found.allowed:.3g} allowed there"
     )
     return Hit("wrong-answer", text)
 
 
 def _raised(options: StepOptions, got: Answer) -> Finding:
-    reason = f"a plain step ({named(options)}) raised {got.error}"
+    reason = f"a plain step ({described(options)}) raised {got.error}"
     return Finding("precision", Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)

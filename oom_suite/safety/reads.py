@@ -13,7 +13,7 @@ from oom_suite.safety.guarded import (
     guard_step,
     poison_free_memory,
 )
-from oom_suite.safety.steps import Answer, answer, make_step, named, options_for
+from oom_suite.safety.steps import Answer, answer, described, make_step, options_for
 from oom_suite.tracing.source_lines import SourceLines
 from oom_suite.workloads.sparse_mla.caches.poison import LARGE, NAN, POISONS, ZERO
 
@@ -104,15 +104,15 @@ class Reads:
         hits: list[Hit] = []
         num_bytes = 0
         for options in options_for(target):
-            trial = _Trial(target, options)
-            if trial.plain.output is None:
-                reason = f"a plain step ({named(options)}) raised {trial.plain.error}"
+            tried = _PoisonedStep(target, options)
+            if tried.plain.output is None:
+                reason = f"a plain step ({described(options)}) raised {tried.plain.error}"
                 return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-            if trial.wavers():
-                reason = f"two equal calls ({named(options)}) gave different bits"
+            if tried.is_unsteady():
+                reason = f"two equal calls ({described(options)}) gave different bits"
                 return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-            num_bytes += sum(part.num_bytes for part in trial.parts)
-            hits.extend(trial.hits())
+            num_bytes += sum(part.num_bytes for part in tried.parts)
+            hits.extend(tried.hits())
         if hits:
             reason = f"the result depends on {hits[0].text}"
             return Finding(self.name, Verdict.FAIL, reason, tuple(hits), (), NOT_PROVED)
@@ -121,18 +121,18 @@ class Reads:
 
 
 def _key(region: Region) -> tuple[object, ...]:
-    """What a region is, wherever in it the first byte lies that is read."""
+    """What makes two regions the same, whichever byte in them is the first that is read."""
     return region.tensor, region.what, region.block, region.slot
 
 
-class _Trial:
+class _PoisonedStep:
     """One step, its result on harmless memory, and what poison changes."""
 
     def __init__(self, target: Target, options: StepOptions) -> None:
         self._target = target
         self._guarded: GuardedStep = guard_step(make_step(target, options))
         fill_unreferenced(self._guarded, options.seed)
-        self._where = named(options)
+        self._where = described(options)
         self.parts = self._guarded.unreferenced()
         self._lines = SourceLines(target.root, answer.__code__)
         self._memory = {
@@ -140,7 +140,7 @@ class _Trial:
         }
         self.plain = self._run()
 
-    def wavers(self) -> bool:
+    def is_unsteady(self) -> bool:
         """Whether the same call gives different bits."""
         return self._run() != self.plain
 

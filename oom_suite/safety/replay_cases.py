@@ -30,9 +30,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "queries": ("q",),
     "attention sink": ("attn_sink",),
 }
-"""What a server writes anew into the same buffers before each replay."""
+"""What a server writes into the same buffers before each replay."""
 
-_SERVED: dict[str, Any] = {
+_AS_SERVED: dict[str, Any] = {
     "num_heads": 8,
     "swa_topk": 128,
     "extra_topk": 512,
@@ -48,7 +48,7 @@ _SMALL: dict[str, Any] = {
     "num_blocks": 8,
     "block_size": 4,
 }
-"""On the CPU only what Python decides is looked at."""
+"""On the CPU it is only looked at what Python decides, for which any sizes do."""
 
 _CLOSE = 2.0**-6
 """Allowed share of the largest value where bits differ: a bf16 result is rounded to 2**-8."""
@@ -137,7 +137,7 @@ def _step(target: Target, num_tokens: int, seed: int, lens: str) -> Step:
         num_tokens=num_tokens,
         fp8_dtype=target.fp8_dtype,
         seed=seed,
-        **(_SMALL if target.device.type == "cpu" else _SERVED),
+        **(_SMALL if target.device.type == "cpu" else _AS_SERVED),
     )
     step = random_step(options, target.device)
     generator = torch.Generator(device="cpu").manual_seed(seed)

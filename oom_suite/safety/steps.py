@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The code under test and where it runs; in a child process of its own.
+    """The code under test and where it runs, which is a child process of its own.
 
     Attributes:
         call: takes the fourteen keywords of a decode step and writes ``output``.
@@ -36,7 +36,7 @@ class Target:
 
 
 class Detector(Protocol):
-    """Looks for breaches of one property; what the code under test does never makes it raise."""
+    """Looks for breaches of one property; does not raise, whatever the code under test does."""
 
     name: str
     """One of `oom_suite.records.safety.PROPERTIES`."""
@@ -46,7 +46,7 @@ class Detector(Protocol):
 
 
 SMALL = StepOptions(num_tokens=3, num_heads=8, swa_topk=16, extra_topk=24, num_blocks=24)
-"""Small enough for milliseconds on a CPU, and larger than one of anything."""
+"""Small enough for milliseconds on a CPU, and more than one of everything."""
 
 _LAYERS = (
     replace(SMALL, layer_kind="c4a", lens="mixed", padding="anywhere", padded=True, seed=1),
@@ -116,6 +116,6 @@ def answer(target: Target, step: Mapping[str, Any]) -> Answer:
         return Answer(None, f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))
 
 
-def named(options: StepOptions) -> str:
+def described(options: StepOptions) -> str:
     """A step in words, for hits and facts."""
     return f"{options.layer_kind}/{options.pattern}/{str(options.fp8_dtype).removeprefix('torch.')}"

@@ -9,7 +9,7 @@ import torch
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit, Region
 from oom_suite.safety.guarded import guard_step
-from oom_suite.safety.steps import answer, make_step, named, options_for
+from oom_suite.safety.steps import answer, described, make_step, options_for
 from oom_suite.workloads.sparse_mla.caches.guards import changed_run
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 
@@ -47,8 +47,8 @@ class Writes:
         hits: dict[tuple[str, str], Hit] = {}
         num_bytes = 0
         for options in options_for(target):
-            where = named(options)
-            kept: torch.Tensor | None = None
+            where = described(options)
+            unwritten: torch.Tensor | None = None
             for prefill in _PREFILLS:
                 step = guard_step(make_step(target, options))
                 output = step.step["output"].view(torch.int16)
@@ -59,11 +59,11 @@ class Writes:
                     reason = f"a plain step ({where}) raised {got.error}"
                     return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
                 untouched = output == prefill
-                kept = untouched if kept is None else kept & untouched
+                unwritten = untouched if unwritten is None else unwritten & untouched
                 num_bytes += sum(buffer.memory.numel() for buffer in step.buffers.values())
                 for hit in (*_zone_hits(step, where), *_input_hits(step, before, where)):
                     hits.setdefault((hit.kind, hit.region.tensor if hit.region else ""), hit)
-            for hit in _unwritten_hits(kept, where):
+            for hit in _unwritten_hits(unwritten, where):
                 hits.setdefault((hit.kind, "output"), hit)
         if hits:
             found = tuple(hits.values())
@@ -115,16 +115,16 @@ def _place(step: GuardedStep, name: str, byte: int) -> tuple[int | None, int | N
     return block, slot if slot < pool.shape[1] else None
 
 
-def _unwritten_hits(kept: torch.Tensor | None, where: str) -> Iterator[Hit]:
-    if kept is None or not bool(kept.any()):
+def _unwritten_hits(unwritten: torch.Tensor | None, where: str) -> Iterator[Hit]:
+    if unwritten is None or not bool(unwritten.any()):
         return
-    run = changed_run(kept.flatten())
+    run = changed_run(unwritten.flatten())
     assert run is not None
-    rows = kept.flatten(1).any(dim=1).nonzero().flatten().tolist()
+    rows = unwritten.flatten(1).any(dim=1).nonzero().flatten().tolist()
     first, num_elements = run
     region = Region("output", "unwritten", None, None, 2 * first, 2 * num_elements, None)
     text = (
-        f"{int(kept.sum()):,} of {kept.numel():,} elements of output were not written, in rows "
-        f"{', '.join(str(row) for row in rows[:8])} ({where})"
+        f"{int(unwritten.sum()):,} of {unwritten.numel():,} elements of output were not written, "
+        f"in rows {', '.join(str(row) for row in rows[:8])} ({where})"
     )
     yield Hit("leaves-output-unwritten", text, None, region)

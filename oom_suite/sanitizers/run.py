@@ -69,7 +69,7 @@ def sanitize(
     time_limit_s: float = 600.0,
     find: Callable[[], str | None] = find_tool,
 ) -> SanitizerRun:
-    """What the tool says of one step of a subject. What goes wrong is an outcome.
+    """What the tool reports of one step of a subject. A failure on the way is an outcome too.
 
     Args:
         subject: its spelling.
@@ -112,24 +112,24 @@ def sanitize(
             scenario,
         )
         try:
-            code, said = _run((*_options(found, tool, log), *step), tool, time_limit_s)
+            code, output = _run((*_options(found, tool, log), *step), tool, time_limit_s)
         except subprocess.TimeoutExpired:
             reason = f"no end within {time_limit_s:g} s (raise it with --time-limit)"
             return ended(SanitizerOutcome.TIMED_OUT, reason)
         except OSError as error:
             return ended(SanitizerOutcome.FAILED, f"{found} cannot be started: {error}")
         report = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return judged(ended(SanitizerOutcome.CLEAN, ""), report, code, said)
+    return judged(ended(SanitizerOutcome.CLEAN, ""), report, code, output)
 
 
-def judged(run: SanitizerRun, report: str, code: int, said: str) -> SanitizerRun:
-    """The run's outcome, from the tool's report and the step's own words.
+def judged(run: SanitizerRun, report: str, code: int, output: str) -> SanitizerRun:
+    """The run's outcome, from the tool's report and what the step wrote.
 
     Args:
         run: subject, tool and scenario.
         report: what the tool wrote.
         code: the exit code.
-        said: what the step wrote.
+        output: what the step wrote to its streams.
     """
     found = parse(report)
     ids = (run.subject, run.tool, run.scenario)
@@ -139,8 +139,8 @@ def judged(run: SanitizerRun, report: str, code: int, said: str) -> SanitizerRun
         return SanitizerRun(*ids, SanitizerOutcome.FOUND, reason, found.hits, count)
     if found.refusal:
         return SanitizerRun(*ids, SanitizerOutcome.NO_DEVICE, found.refusal)
-    if STEP_DONE not in said:
-        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+    if STEP_DONE not in output:
+        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
         outcome = SanitizerOutcome.FAILED
         if "No CUDA" in last or "no NVIDIA driver" in last or "not compiled with CUDA" in last:
             outcome = SanitizerOutcome.NO_DEVICE
@@ -192,8 +192,8 @@ def _run(command: Sequence[str], tool: str, time_limit_s: float) -> tuple[int, s
         start_new_session=True,
     ) as process:
         try:
-            said, _ = process.communicate(timeout=time_limit_s)
+            output, _ = process.communicate(timeout=time_limit_s)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, said
+    return process.returncode, output

@@ -147,7 +147,7 @@ class _Safety:
             return self._detecting.find(detector)
         on_cpu = self._on("cpu")
         outcomes = [
-            (on_cpu if case.asks == IMPOSSIBLE else self._detecting).try_case(case.name)
+            (on_cpu if case.expects == IMPOSSIBLE else self._detecting).try_case(case.name)
             for case in CASES
         ]
         return judge_indices(outcomes, [case.name for case in CASES])

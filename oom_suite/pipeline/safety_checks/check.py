@@ -186,7 +186,7 @@ def _child(session: Session, job: SafetyJob) -> Respawning:
 
 
 def exit_code(reports: Sequence[SafetyReport]) -> int:
-    """0 when all are as expected, 1 when a property is broken or mended, 3 when one is open."""
+    """0: all as expected; 1: a property broken, or a known breach gone; 3: one INCONCLUSIVE."""
     open_ones = [
         one for report in reports for one in report.findings if one.verdict is Verdict.INCONCLUSIVE
     ]

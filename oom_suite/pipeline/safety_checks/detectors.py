@@ -36,17 +36,16 @@ def _precision() -> Detector:
 
 
 def _capture(*, keeps_nothing: bool = False) -> Detector:
-    from oom_suite.safety import capture
-    from oom_suite.safety import fake_isolation as apart
+    from oom_suite.safety import capture, fake_isolation
 
-    return capture.Capture(set_on_launch, apart.in_place if keeps_nothing else apart.in_fork)
+    runs = fake_isolation.in_place if keeps_nothing else fake_isolation.in_fork
+    return capture.Capture(set_on_launch, runs)
 
 
 def _creep(num_steady: int | None = None, *, keeps_nothing: bool = False) -> Detector:
-    from oom_suite.safety import creep
-    from oom_suite.safety import fake_isolation as apart
+    from oom_suite.safety import creep, fake_isolation
 
-    runs = apart.in_place if keeps_nothing else apart.in_fork
+    runs = fake_isolation.in_place if keeps_nothing else fake_isolation.in_fork
     return creep.Creep(set_on_launch, num_steady, runs)
 
 

@@ -50,7 +50,7 @@ def find_on_gpu(
         wanted: names of properties.
         start: gives a child that sees the GPU; each is closed here.
         cases: the names of all cases of bad indices.
-        on_finding: told each as it comes, on a thread of its own.
+        on_finding: is given each as it comes, on the thread that found it.
     """
 
     def one_by_one(names: Sequence[str]) -> list[Finding]:
@@ -97,7 +97,8 @@ def _outcomes(job: SafetyJob, start: Start, cases: Sequence[str]) -> list[Outcom
 
     def work() -> None:
         while True:
-            # A death is an answer here, and never ends the asking: each has its own asker.
+            # A child that dies also yields an outcome. Each gets an asker of its own, for an asker
+            # gives up after a few deaths.
             with start() as child:
                 if not _until_deadly(child, job, waiting, found):
                     return

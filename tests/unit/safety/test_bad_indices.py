@@ -34,7 +34,7 @@ def test_built_ins_have_an_outcome_for_every_case(safety_target, name):
     finding = BadIndices()(safety_target(call=BUILTINS[name]))
     said = dict(finding.facts)
     assert (Verdict.PASS, NAMES) == (finding.verdict, list(said))
-    assert {"right"} == {said[one.name] for one in CASES if one.asks in {VALID, OPTIONAL}}
+    assert {"right"} == {said[one.name] for one in CASES if one.expects in {VALID, OPTIONAL}}
     beyond = {name: text for name, text in said.items() if text.startswith("error")}
     assert ["slot one beyond the pool", "slot 2**31-1"] == list(beyond)
     assert all("IndexError" in text for text in beyond.values())
@@ -87,7 +87,7 @@ def test_an_error_on_valid_indices_is_a_breach_and_on_a_dtype_is_not(safety_targ
     target = safety_target(call=decode)
     assert "refuses-valid" == run_case(target, case("-1 anywhere")).breach
     outcome = run_case(target, case("int64 indices"))
-    assert ("error: TypeError: indices must be int32", "") == (outcome.said, outcome.breach)
+    assert ("error: TypeError: indices must be int32", "") == (outcome.text, outcome.breach)
 
 
 def test_an_impossible_slot_may_give_anything_inside(safety_target):
@@ -102,7 +102,7 @@ def test_an_impossible_slot_may_give_anything_inside(safety_target):
         }
 
     outcome = run_case(safety_target(call=guarded_by(change)), case("slot one beyond the pool"))
-    assert ("undefined", "") == (outcome.said, outcome.breach)
+    assert ("undefined", "") == (outcome.text, outcome.breach)
 
 
 def test_a_read_just_beyond_the_pool_is_seen(safety_target):
@@ -138,7 +138,7 @@ def test_a_write_beside_a_buffer_is_seen(safety_target):
 
     outcome = run_case(safety_target(call=decode), case("lens one beyond the width"))
     assert "writes-outside" == outcome.breach
-    assert "swa_lens" in outcome.said
+    assert "swa_lens" in outcome.text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_crash_is_an_outcome_of_its_case_alone(safety_target, number, expected
 
     outcome = run_case(safety_target(call=decode), case("slot -2**31"))
     assert expected == outcome.breach
-    assert signal.Signals(number).name in outcome.said
+    assert signal.Signals(number).name in outcome.text
 
 
 def test_a_case_without_an_outcome_is_not_green():
@@ -170,5 +170,5 @@ def test_a_case_without_an_outcome_is_not_green():
 
 def test_the_impossible_cases_come_last():
     """On a GPU one of them may end the process: what can be known is known before."""
-    kinds = [one.asks for one in CASES]
+    kinds = [one.expects for one in CASES]
     assert kinds == sorted(kinds, key=(VALID, OPTIONAL, IMPOSSIBLE).index)

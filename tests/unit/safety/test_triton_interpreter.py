@@ -77,7 +77,7 @@ def test_products_sums_roundings_and_nan_are_torchs(tmp_path):
     assert "mended" == said(tmp_path, KERNEL)
 
 
-def test_without_the_mending_the_same_dot_is_garbage(tmp_path):
+def test_without_the_correction_the_same_dot_is_garbage(tmp_path):
     """The test can fail: Triton's own interpreter multiplies the integers that hold the bits."""
     own = KERNEL.replace("assert interpret_triton()", "import os; os.environ[VARIABLE] = '1'")
     own = own.replace("import interpret_triton", "import VARIABLE")
