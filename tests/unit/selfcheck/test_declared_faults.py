@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,6 +20,7 @@ from oom_suite.selfcheck.faults.limit import growth_of
 from oom_suite.selfcheck.tasks import tasks
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
+PAGE = Path(__file__).parents[3] / "docs" / "selfcheck.md"
 _PACKAGE = "oom_suite.selfcheck.faults"
 _POOLS = ["swa_num_blocks", "extra_num_blocks"]
 _BY_NAME = {one.name: one for one in SUBJECTS}
@@ -226,6 +230,17 @@ def test_a_detector_of_decode_steps_is_refused_for_another_workload():
 def test_others_faults_come_after_the_suite_s_own():
     """As plugins register them."""
     assert (*SUBJECTS, *HERE.values()) == each_once([*SUBJECTS, *HERE.values()])
+
+
+def test_the_page_shows_how_to_declare_a_fault_and_a_twin():
+    """Its code declares both, as it says."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    module = ModuleType("their_faults")
+    exec(compile(code, str(PAGE), "exec"), vars(module))
+    fault, healthy = declared_in(module)
+    assert ("their_faults:widens_the_cache", "my-decode") == (fault.spelling, fault.workload)
+    assert "the whole cache is widened before its slots are looked up" == fault.about
+    assert healthy.is_twin
 
 
 @pytest.mark.parametrize(
