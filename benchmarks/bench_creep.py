@@ -14,6 +14,7 @@ from oom_suite.safety.creep import judged
 from oom_suite.safety.creep_run import real_run, shadow_run
 from oom_suite.safety.steps import Target
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 NUM_STEADY = 102
 ROOT = Path(__file__).parents[1]
@@ -23,7 +24,7 @@ def main() -> None:
     """Time the sessions of each built-in."""
     torch.set_num_threads(1)
     for name, call in BUILTINS.items():
-        target = Target(call, ROOT, "decode", torch.device("cpu"), torch.float8_e4m3fn)
+        target = Target(call, ROOT, DECODE, torch.device("cpu"))
         with torch.no_grad():
             # Once, so that torch has loaded what it loads with the first fake tensor.
             shadow_run(target, 6, lambda _hook: None, grows=False)

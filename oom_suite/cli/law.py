@@ -12,13 +12,15 @@ from oom_suite.cli.options import (
     Arch,
     BudgetText,
     Html,
+    OneWorkload,
+    Package,
     Scenario,
     Set,
+    Stub,
     TimeLimit,
-    WorkloadName,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import read_settings
+from oom_suite.cli.settings import first_workload, read_settings, spelled
 from oom_suite.pipeline.law_page import full_studies, law_page
 from oom_suite.report.files import write_body
 from oom_suite.report.html import write_law_page
@@ -37,19 +39,23 @@ def register(app: typer.Typer) -> None:
         *,
         scenario: Scenario = None,
         sizes: Set = None,
-        workload: WorkloadName = "decode",
+        workload: OneWorkload = None,
         arch: Arch = "generic",
         budget: BudgetText = None,
         time_limit: TimeLimit = 120.0,
         json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
         html: Html = None,
+        stub: Stub = None,
+        package: Package = None,
     ) -> None:
         """Show the law of a subject: formula, assumptions, terms and their lines, what fits.
 
         Exits 0 when it has one, 2 on bad usage, 3 when none was found.
         """
+        (subject,) = spelled([subject], stub, package)
+        name = first_workload(workload, [subject])
         settings = read_settings(
-            scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
+            scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
         )
         with Progress() as progress:
             (found,) = full_studies(

@@ -10,20 +10,21 @@ import typer
 from oom_suite.cli.options import (
     Arch,
     LockFile,
+    OneWorkload,
+    Package,
     Scenario,
     Set,
+    Stub,
     SubjectsAsForCheck,
     TimeLimit,
-    WorkloadName,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import read_settings
+from oom_suite.cli.settings import first_workload, read_settings, spelled
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, dumps, merged, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.pipeline.locked import entry_of, worst
 from oom_suite.report.files import write_text
 from oom_suite.report.rows import printable
-from oom_suite.subjects import builtin_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,30 +45,32 @@ def register(app: typer.Typer) -> None:
         file: LockFile = DEFAULT_FILE,
         scenario: Scenario = None,
         sizes: Set = None,
-        workload: WorkloadName = "decode",
+        workload: OneWorkload = None,
         arch: Arch = "generic",
         time_limit: TimeLimit = 120.0,
+        stub: Stub = None,
+        package: Package = None,
     ) -> None:
-        """Write the laws of subjects to a lockfile, to be held by check --locked.
+        """Write the laws of subjects to a lockfile, which check --locked compares with.
 
         Entries of other subjects stay as they are. Exits 0, 2 on bad usage, 3 when a subject
         has no law to lock.
         """
+        named = spelled(subjects, stub, package)
+        name = first_workload(workload, named)
         settings = read_settings(
-            scenario, sizes or [], workload, "shadow", "cpu", arch, None, time_limit, None
+            scenario, sizes or [], name, "shadow", "cpu", arch, None, time_limit, None
         )
         old = read(file) if Path(file).exists() else {}
         with Progress() as progress:
-            studies = full_studies(
-                subjects or list(builtin_names()), settings, progress.update, progress.finish
-            )
+            studies = full_studies(named, settings, progress.update, progress.finish)
         new, codes = [], []
         for study in studies:
             entry, refused = lockable(study, settings)
             codes.append(EXIT_NO_LAW if entry is None else 0)
             if entry is not None:
                 new.append(entry)
-            typer.echo(refused or _said(old, entry, settings))
+            typer.echo(refused or _change(old, entry, settings))
         entries = merged(old, new)
         if entries != old or not Path(file).exists():
             write_text(dumps(entries), file)
@@ -86,7 +89,7 @@ def lockable(found: FullStudy, settings: Settings) -> tuple[Entry | None, str]:
     return entry, ""
 
 
-def _said(old: Mapping[Key, Entry], entry: Entry | None, settings: Settings) -> str:
+def _change(old: Mapping[Key, Entry], entry: Entry | None, settings: Settings) -> str:
     """What locking this entry does to the file, in one line."""
     assert entry is not None
     start = f"{printable(entry.subject)}: workload {entry.workload}"

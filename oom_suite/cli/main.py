@@ -24,19 +24,29 @@ from oom_suite.cli.options import (
     Locked,
     LockFile,
     MemoryLimit,
+    OneWorkload,
+    Package,
     Quiet,
     Repeat,
+    Report,
     Safety,
     Scenario,
     Set,
+    Stub,
     Subjects,
     TimeLimit,
     Unexplained,
-    WorkloadName,
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import read_cases, read_settings
+from oom_suite.cli.settings import (
+    first_workload,
+    read_cases,
+    read_reports,
+    read_settings,
+    spelled,
+    write_reports,
+)
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
@@ -49,7 +59,7 @@ from oom_suite.report.files import write as write_json
 from oom_suite.report.html import read_sources, write_check_page
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.terminal import render, render_bisection
-from oom_suite.subjects import builtin_names, source_folders
+from oom_suite.subjects import source_folders
 
 EXIT_USAGE = 2
 EXIT_CANNOT_JUDGE = 125
@@ -79,18 +89,22 @@ def check_command(
     memory_limit: MemoryLimit = None,
     json: Json = None,
     html: Html = None,
+    report: Report = None,
     quiet: Quiet = False,
     unexplained: Unexplained = "0",
     repeat: Repeat = 1,
     against_lock: Locked = False,
     file: LockFile = DEFAULT_FILE,
     safety: Safety = False,
+    stub: Stub = None,
+    package: Package = None,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
     Exits 0 when all are as expected, 1 when a contract is broken or a locked law grew, 2 on
     bad usage, 3 when a subject cannot be judged or has no locked law.
     """
+    named = spelled(subjects, stub, package)
     if safety:
         others = {
             "--scenario": scenario is not None,
@@ -98,13 +112,14 @@ def check_command(
             "--lane": lane != "shadow",
             "--budget": budget is not None,
             "--html": html is not None,
+            "--report": bool(report),
             "--locked": against_lock,
             "--unexplained": unexplained != "0",
             "--repeat": repeat != 1,
         }
         refuse_others(others)
         chosen = read_safety_settings(workload or "decode", device, arch, time_limit, memory_limit)
-        raise typer.Exit(run_safety(subjects, chosen, json, quiet=quiet))
+        raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
     if repeat != 1 and lane != "measure":
         msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
         raise UsageError(msg)
@@ -127,14 +142,15 @@ def check_command(
         )
         return replace(settings, num_repeats=repeat)
 
+    reports = read_reports(report or ())
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
             results, differences = locked.check_locked_workloads(
-                subjects, workload, settings_for, file, progress.update, progress.finish
+                subjects and named, workload, settings_for, file, progress.update, progress.finish
             )
         else:
-            cases = read_cases(subjects or builtin_names(), workload, settings_for)
+            cases = read_cases(named, workload, settings_for, scenario, sizes or ())
             studies = check_cases(cases, progress.update, progress.finish)
             results = [study.result for study in studies]
     render(results, Console(), quiet=quiet)
@@ -144,6 +160,7 @@ def check_command(
         write_json(results, json, differences if against_lock else None)
     if html is not None:
         write_check_page(results, html, read_sources(results, source_folders))
+    write_reports(reports, results)
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
@@ -157,6 +174,8 @@ def probe_command(
     arch: Arch = "generic",
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+    stub: Stub = None,
+    package: Package = None,
 ) -> None:
     """Judge one subject for `git bisect run`: exit 0 good, 1 bad, 125 cannot be judged.
 
@@ -168,7 +187,8 @@ def probe_command(
             scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
         )
 
-    cases = read_cases([subject], workload, settings_for)
+    named = spelled([subject], stub, package)
+    cases = read_cases(named, workload, settings_for, scenario, sizes or ())
     verdicts = set()
     for study in check_cases(cases):
         result = study.result
@@ -190,15 +210,16 @@ def bisect_command(
     ] = None,
     scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: OneWorkload = None,
     arch: Arch = "generic",
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     json: Json = None,
 ) -> None:
     """Find the release between a good and a bad one at which the verdict changes."""
+    name = first_workload(workload, [bad])
     settings = read_settings(
-        scenario, sizes or [], workload, "shadow", "cpu", arch, budget, time_limit, None
+        scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
     )
     with Progress() as progress:
         found = bisect_releases(good, bad, settings, progress.update, progress.finish)

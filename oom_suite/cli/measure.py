@@ -16,17 +16,20 @@ from rich.console import Console
 from oom_suite.cli.options import (
     Arch,
     Json,
+    OneWorkload,
+    Package,
     Quiet,
     Repeat,
     Scenario,
     Set,
+    Stub,
     SubjectsAsForCheck,
     TimeLimit,
     Unexplained,
-    WorkloadName,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import read_settings
+from oom_suite.cli.settings import first_workload, read_settings, spelled
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError
 from oom_suite.pipeline.measured_rows import measure_all
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
@@ -34,7 +37,6 @@ from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
 from oom_suite.report.files import write_body
 from oom_suite.report.measured import render_measured
-from oom_suite.subjects import builtin_names
 from oom_suite.workloads.sparse_mla.geometry.measured_grid import GRID, GridPoint
 
 EXIT_UNEXPLAINED = 1
@@ -56,9 +58,9 @@ def measure_command(
     subjects: SubjectsAsForCheck = None,
     *,
     device: Device = "cpu",
-    scenario: Scenario = DEFAULT_SCENARIO,
+    scenario: Scenario = None,
     sizes: Set = None,
-    workload: WorkloadName = "decode",
+    workload: OneWorkload = None,
     grid: Grid = False,
     repeat: Repeat = 1,
     unexplained: Unexplained = "0",
@@ -66,19 +68,24 @@ def measure_command(
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     json: Json = None,
     quiet: Quiet = False,
+    stub: Stub = None,
+    package: Package = None,
 ) -> None:
-    """Hold what was predicted of each call against what the device's allocator did.
+    """Compare the predicted bytes of each call with what the device's allocator counted.
 
     Exits 0 when every row is explained, 1 when one is not, 2 on bad usage, 3 when one could
     not be run.
     """
-    if grid and (sizes or scenario != DEFAULT_SCENARIO or workload != "decode"):
+    if grid and (sizes or scenario or workload):
         msg = "--grid has its own sizes: leave out --scenario, --set and --workload"
         raise UsageError(msg)
+    named = spelled(subjects, stub, package)
+    known = find_workload("decode" if grid else first_workload(workload, named))
+    usual = DEFAULT_SCENARIO if DEFAULT_SCENARIO in known.scenarios else None
     settings = read_settings(
-        scenario,
+        scenario or usual,
         sizes or [],
-        workload,
+        known.name,
         "measure",
         device,
         arch,
@@ -91,7 +98,7 @@ def measure_command(
     points = GRID if grid else (GridPoint(name, settings.workload.name, settings.sizes),)
     with Progress(quiet=quiet) as progress:
         rows = measure_all(
-            subjects or list(builtin_names()),
+            named,
             points,
             replace(settings, num_repeats=repeat),
             progress.update,

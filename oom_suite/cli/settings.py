@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oom_suite.doors import reporters
 from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError, unknown
 from oom_suite.pipeline.free_budget import free_budget
 from oom_suite.pipeline.settings import Settings
-from oom_suite.subjects import parse, workloads_for
+from oom_suite.subjects import builtin_names, parse, with_options, workloads_for
 from oom_suite.targets.budgets import budget as find_budget
 from oom_suite.units import parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.records import SubjectSpec
+    from oom_suite.records import Result, SubjectSpec
+    from oom_suite.report.reporter import Reporter
 
 LANES = ("shadow", "measure")
 ARCHS = ("generic", "gfx942", "gfx950")
@@ -60,7 +63,11 @@ def read_settings(
 
 
 def read_cases(
-    subjects: Sequence[str], workload: str | None, read: Callable[[str], Settings]
+    subjects: Sequence[str],
+    workload: str | None,
+    read: Callable[[str], Settings],
+    scenario: str | None,
+    overrides: Sequence[str],
 ) -> list[tuple[SubjectSpec, Settings]]:
     """Each subject with the settings of each workload that it is judged for.
 
@@ -68,6 +75,9 @@ def read_cases(
         subjects: their spellings.
         workload: a workload's name; None for every one that a subject can take.
         read: the settings for a workload of that name.
+        scenario: the scenario that was asked for; None for each workload's own.
+        overrides: the sizes that were asked for. A workload that knows neither these axes nor
+            this scenario is left out where another knows them.
 
     Raises:
         UsageError: a spelling cannot be read, or an option means nothing for a workload.
@@ -77,7 +87,75 @@ def read_cases(
         settings = read(workload)
         return [(spec, settings) for spec in specs]
     read = functools.cache(read)
-    return [(spec, read(known.name)) for spec in specs for known in workloads_for(spec)]
+    axes = [text.partition("=")[0].strip() for text in overrides]
+    cases = []
+    for spec in specs:
+        able = workloads_for(spec)
+        meant = [known for known in able if known.knows(scenario, axes)]
+        cases += [(spec, read(known.name)) for known in meant or able]
+    return cases
+
+
+def spelled(
+    subjects: Sequence[str] | None, stubs: Sequence[str] | None = None, package: str | None = None
+) -> tuple[str, ...]:
+    """The subjects with the options that belong to each; the built-ins where none is named."""
+    return tuple(
+        with_options(subject, stubs or (), package) for subject in subjects or builtin_names()
+    )
+
+
+def read_reports(texts: Sequence[str]) -> list[tuple[Reporter, Path]]:
+    """The reporters that ``--report NAME=FILE`` names, each with its file.
+
+    Raises:
+        UsageError: one of them is not written so, or no package brings that reporter.
+    """
+    found = []
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            msg = f"--report {text!r} is not NAME=FILE; write it like --report lines=results.txt"
+            raise UsageError(msg)
+        known = reporters()
+        if not known:
+            msg = f"--report {text!r}: no installed package brings a reporter; see docs/plugins.md"
+            raise UsageError(msg)
+        if name not in known:
+            raise unknown("reporter", name, known)
+        found.append((known[name], Path(path)))
+    return found
+
+
+def write_reports(reports: Sequence[tuple[Reporter, Path]], results: Sequence[Result]) -> None:
+    """Have each reporter write the results to its file.
+
+    Raises:
+        UsageError: a reporter raised; the message names it.
+    """
+    for reporter, path in reports:
+        try:
+            reporter.write(results, path)
+        except Exception as error:
+            msg = (
+                f"the reporter {reporter.name!r} cannot write {str(path)!r}: "
+                f"{type(error).__name__}: {error}"
+            )
+            raise UsageError(msg) from error
+
+
+def first_workload(workload: str | None, subjects: Sequence[str]) -> str:
+    """The workload that was asked for, else the first that the first subject can take.
+
+    Raises:
+        UsageError: the subject's spelling cannot be read, or no workload is known for it.
+    """
+    if workload is not None:
+        return workload
+    spec = parse(subjects[0])
+    if not (known := workloads_for(spec)):
+        raise UsageError(f"{spec.text} has code for no workload that is registered here")
+    return known[0].name
 
 
 def _override(text: str) -> tuple[str, int]:

@@ -78,7 +78,7 @@ def bisect_releases(
 ) -> Bisection:
     """The neighbouring releases between which the verdict changes.
 
-    Both ends are judged first: a bisection between ends that are not what they are said to be
+    Both ends are judged first: a bisection between ends that are not as claimed
     finds nothing. Releases that cannot be judged are passed over.
 
     Args:

@@ -74,7 +74,7 @@ class SubjectProgram:
         spec: the subject.
         workload: what it is called for.
         root: where its source tree was put, for a release; None otherwise.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
     """
 
     spec: SubjectSpec

@@ -10,7 +10,7 @@ class SubjectSpec:
     """A subject's spelling, taken apart by the family that understands it.
 
     Attributes:
-        text: the spelling itself.
+        text: the spelling itself, with the options behind it.
         family: the name of that family; it decides which of the others are set.
         name: the built-in's name.
         version: the release, as ``"0.21.0"``.
@@ -30,9 +30,3 @@ class SubjectSpec:
     function: str | None = None
     stubs: tuple[str, ...] = ()
     package: str | None = None
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The words that follow the spelling on a command line that means the same."""
-        stubs = tuple(word for stub in self.stubs for word in ("--stub", stub))
-        return stubs + (("--package", self.package) if self.package else ())

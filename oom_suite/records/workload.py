@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from oom_suite.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from oom_suite.records.law import Contract
 
@@ -78,6 +78,8 @@ class Entry:
         adapt: ``"module:function"`` where the code is called in another way than the convention:
             ``function(released, name)`` gives what takes the convention's keywords, ``released``
             being the function and ``name`` what messages call it.
+        unfit: ``"module:function"`` where some releases read other contents than the workload's
+            variants have: ``function(version, arch)`` says why, and is empty where they fit.
     """
 
     file: str
@@ -85,6 +87,7 @@ class Entry:
     what: str
     first_release: str = ""
     adapt: str = ""
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,26 @@ class Builtin:
     code: str
     known_bug: str = ""
     breaches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A paged pool among the arguments of a call.
+
+    Attributes:
+        name: its keyword: a tensor [num_blocks, block_size, ...], strided in its first dimension
+            at most, or None where a call has none.
+        indices: the keyword of the integers that name parts of it, a row for each of `lens`;
+            negative ones are padding.
+        lens: the keyword of the integers that say how much of each row counts; empty where all.
+        names: what an index is: a slot, block * block_size + offset, or a block. Lens count slots
+            either way.
+    """
+
+    name: str
+    indices: str
+    lens: str = ""
+    names: Literal["slots", "blocks"] = "slots"
 
 
 def _as_they_are(sizes: Mapping[str, int]) -> Mapping[str, int]:
@@ -126,6 +149,13 @@ class Workload:
         together: a name for several axes that are set at once, such as ``num_blocks``.
         entries: where families of subjects have their code for it, by the family's name.
         builtins: the subjects that come with it, by name.
+        pools: which arguments are paged pools, and what names their parts.
+        variants: ``"module:object"``, a `oom_suite.workloads.variants.Variants`: small steps with
+            contents; empty for none.
+        oracle: ``"module:function"``; ``function(step, **told)`` gives what a step must give, in
+            float64 on the CPU, ``told`` being the variant's. Empty for none.
+        tolerance: ``"module:function"``; ``function(step, expected, **told)`` gives how far from
+            that a correct result may be. Empty for none.
         is_assumed: whether code is taken to be for it whose parameters cannot be read.
     """
 
@@ -141,6 +171,10 @@ class Workload:
     together: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     entries: Mapping[str, Entry] = field(default_factory=dict, hash=False)
     builtins: Mapping[str, Builtin] = field(default_factory=dict, hash=False)
+    pools: tuple[Pool, ...] = ()
+    variants: str = ""
+    oracle: str = ""
+    tolerance: str = ""
     is_assumed: bool = False
 
     def is_valid(self, sizes: Mapping[str, int]) -> bool:
@@ -161,6 +195,13 @@ class Workload:
         if wanted not in self.scenarios:
             raise unknown(f"scenario of the workload {self.name}", wanted, self.scenarios)
         return self.scenarios[wanted]
+
+    def knows(self, scenario: str | None, axes: Iterable[str]) -> bool:
+        """Whether it has a scenario of this name, and sizes of these names."""
+        if scenario is not None and scenario not in self.scenarios:
+            return False
+        named = self.scenario(scenario).sizes.keys() | self.together.keys()
+        return named >= set(axes)
 
     def resize(self, sizes: Mapping[str, int], overrides: Mapping[str, int]) -> dict[str, int]:
         """The sizes with some axes replaced, as `resize` gives them."""

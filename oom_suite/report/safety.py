@@ -24,7 +24,7 @@ MAX_HITS = 6
 _INDENT = "  "
 _LABEL_WIDTH = 9
 _NAME_WIDTH = 11
-_NOT_PROVED_PREFIX = "does not prove "
+_SAID = "does not prove "
 _Cell: TypeAlias = tuple[str, str]
 _Column: TypeAlias = list[_Cell]
 _STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
@@ -62,15 +62,15 @@ def render_safety(
 def finding_lines(report: SafetyReport, finding: Finding) -> Iterator[str]:
     """A finding in full: verdict, reason, and each hit with its line and its bytes.
 
-    A hit leaves out what the reason says already: mostly the first hit's text and line.
+    What the reason says already, mostly the plainest hit's text and line, no hit repeats.
     """
     expected = " (expected)" if _is_expected(report, finding) else ""
     yield f"{finding.verdict.value}{expected} {printable(report.subject)}: {finding.name}"
     yield _row("reason", finding.reason)
     for hit in finding.hits[:MAX_HITS]:
-        is_in_reason = finding.reason.startswith(hit.text)
-        yield _row("hit", hit.kind if is_in_reason else f"{hit.kind}: {hit.text}")
-        shown = finding.reason if is_in_reason else hit.text
+        has_text = finding.reason.startswith(hit.text)
+        yield _row("hit", hit.kind if has_text else f"{hit.kind}: {hit.text}")
+        shown = finding.reason if has_text else hit.text
         if hit.frame is not None and str(hit.frame) not in shown:
             yield _row("", f"at {hit.frame}")
         where = _region(hit)
@@ -164,16 +164,16 @@ def _region(hit: Hit) -> str:
 
 
 def _not_proved(reports: Sequence[SafetyReport]) -> Iterator[str]:
-    texts: dict[str, str] = {}
+    not_proved: dict[str, str] = {}
     for report in reports:
         for finding in report.findings:
             if finding.not_proved and finding.verdict is Verdict.PASS:
-                texts.setdefault(finding.name, finding.not_proved)
-    if not texts:
+                not_proved.setdefault(finding.name, finding.not_proved)
+    if not not_proved:
         return
     yield "A PASS does not prove:"
-    for name in (one.name for one in reports[0].findings if one.name in texts):
-        text = printable(texts[name].removeprefix(_NOT_PROVED_PREFIX)).rstrip(".")
+    for name in (one.name for one in reports[0].findings if one.name in not_proved):
+        text = printable(not_proved[name].removeprefix(_SAID)).rstrip(".")
         yield f"{_INDENT}{name:<{_NAME_WIDTH}}{text}"
 
 
@@ -187,7 +187,7 @@ def _print(console: Console, line: str | Text) -> None:
 
 
 def _print_row(console: Console, row: str, hang: str, *, is_prose: bool = False) -> None:
-    """The row, broken at the console's width: on a terminal always, and prose everywhere."""
+    """The row, broken at the width: at a terminal, and prose everywhere."""
     if not is_prose and not console.is_terminal:
         _print(console, row)
         return

@@ -56,7 +56,7 @@ def wrong_text(trial: Trial) -> str:
 
 
 def survivor_text(trial: Trial) -> str:
-    """Which fault was missed, what the detector should have named, and what it said instead."""
+    """Which fault was missed, what the detector should have named, and its answer instead."""
     wanted = f"expected FAIL naming {' or '.join(trial.expected)}"
     named = f" naming {', '.join(trial.named[:3])}" if trial.named else ""
     return (
@@ -66,9 +66,9 @@ def survivor_text(trial: Trial) -> str:
 
 
 def false_alarm_text(trial: Trial) -> str:
-    """What a detector said of a healthy step."""
-    said = f"{trial.detector} said {trial.verdict}"
-    return f"FALSE ALARM {trial.name} ({trial.about}): {said}: {trial.reason}"
+    """Which detector raised an alarm on a healthy step."""
+    answer = f"{trial.detector} said {trial.verdict}"
+    return f"FALSE ALARM {trial.name} ({trial.about}): {answer}: {trial.reason}"
 
 
 def _print(console: Console, text: str) -> None:

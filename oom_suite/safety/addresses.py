@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import resource
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +16,14 @@ from oom_suite.processes.forked import in_fork
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit, Region
 from oom_suite.safety.placements import (
-    BLOCK_SIZE,
-    NUM_BLOCKS,
-    PAGE_BYTES,
-    PLACEMENTS,
     Placement,
     only_block,
+    page_bytes_of,
     placed,
+    placements,
 )
-from oom_suite.safety.steps import SMALL, Answer, answer, make_step
+from oom_suite.safety.poison import pools_of
+from oom_suite.safety.steps import Answer, answer
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -47,9 +46,9 @@ _RIGHT = "the same bits"
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The outcome of one placement, and the breach if it is one."""
+    """What a placement came to: what to say of it, and the breach if it is one."""
 
-    text: str
+    seen: str
     hit: Hit | None = None
     is_open: bool = False
 
@@ -60,48 +59,39 @@ class Addresses:
     The pools are strided and offset as vLLM lays them out, and then so large that blocks lie
     before, across and behind 2**31 and 2**32 bytes, with slots that int32 still holds. On a CPU
     the memory between the blocks is never touched and costs nothing; each such call runs in a
-    fork, for a wrong address may crash it. Code that copies a whole pool cannot be run on the
-    dense one there: the reason says so, and the strided one decides.
+    fork, for a wrong address may crash it. Code that copies a whole pool cannot be shown on the
+    dense one there: a fact says so, and the strided one decides.
 
     **Does not prove:** anything past the largest address tried, or of two pools in one buffer.
     """
 
     name = "addresses"
+    needs: tuple[str, ...] = ("variants", "pools")
 
     def __call__(self, target: Target) -> Finding:
         """The verdict on addresses."""
-        layer_kind = "swa_only" if target.workload == "decode-swa" else "c4a"
-        options = replace(
-            SMALL,
-            layer_kind=layer_kind,
-            pattern="contiguous",
-            swa_topk=160,
-            extra_topk=168,
-            num_blocks=NUM_BLOCKS,
-            block_size=BLOCK_SIZE,
-            fp8_dtype=target.fp8_dtype,
-            seed=11,
-        )
-        step = make_step(target, options)
+        step = target.variants.far(target.workload, target.device, target.arch).make()
         plain = answer(target, step)
-        if plain.output is None:
+        if plain.outputs is None:
             reason = f"a plain step in a small pool raised {plain.error}"
             return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-        outcomes = {where.name: _isolated(target, step, plain, where) for where in PLACEMENTS}
+        outcomes = {
+            where.name: _isolated(target, step, plain, where) for where in _placements(target, step)
+        }
         return self._judged(outcomes)
 
     def _judged(self, outcomes: Mapping[str, _Outcome]) -> Finding:
-        facts = tuple((name, outcome.text) for name, outcome in outcomes.items())
+        facts = tuple((name, outcome.seen) for name, outcome in outcomes.items())
         hits = tuple(outcome.hit for outcome in outcomes.values() if outcome.hit is not None)
-        open_ones = [f"{name}: {one.text}" for name, one in outcomes.items() if one.is_open]
+        open_ones = [f"{name}: {one.seen}" for name, one in outcomes.items() if one.is_open]
         if hits:
             return Finding(self.name, Verdict.FAIL, hits[0].text, hits, facts, NOT_PROVED)
         if open_ones:
             reason = "; ".join(open_ones)
             return Finding(self.name, Verdict.INCONCLUSIVE, reason, (), facts, NOT_PROVED)
-        num_right = sum(one.text == _RIGHT for one in outcomes.values())
+        num_right = sum(one.seen == _RIGHT for one in outcomes.values())
         rest = "; ".join(
-            f"{name}: {one.text}" for name, one in outcomes.items() if one.text != _RIGHT
+            f"{name}: {one.seen}" for name, one in outcomes.items() if one.seen != _RIGHT
         )
         reason = f"the same bits in {num_right} of {len(outcomes)} placements"
         reason += f"; {rest}" if rest else ", up to 8 GiB from a pool's start"
@@ -115,14 +105,13 @@ def _isolated(target: Target, step: Mapping[str, Any], plain: Answer, where: Pla
     try:
         return in_fork(run, TIME_LIMIT_S)
     except LaneError as error:
-        reason = str(error)
-        if any(name in reason for name in _CRASHES):
-            return _Outcome(reason, Hit("wild-access", f"{where.name}: {reason}"))
-        return _Outcome(reason, is_open=True)
+        seen = str(error)
+        if any(name in seen for name in _CRASHES):
+            return _Outcome(seen, Hit("wild-access", f"{where.name}: {seen}"))
+        return _Outcome(seen, is_open=True)
 
 
 def _freeing(run: functools.partial[_Outcome], device: torch.device) -> _Outcome:
-    """The outcome of this run, after which a GPU's cached blocks are given back."""
     try:
         return run()
     finally:
@@ -132,7 +121,7 @@ def _freeing(run: functools.partial[_Outcome], device: torch.device) -> _Outcome
 
 def _outcome(target: Target, step: Mapping[str, Any], plain: Answer, where: Placement) -> _Outcome:
     try:
-        moved = placed(step, where, target.device)
+        moved = placed(step, target.workload.pools, where, target.device)
     except LaneError as error:
         return _Outcome(str(error), is_open=True)
     if where.is_dense and target.device.type == "cpu":
@@ -140,38 +129,42 @@ def _outcome(target: Target, step: Mapping[str, Any], plain: Answer, where: Plac
     got = answer(target, moved)
     if got == plain:
         return _Outcome(_RIGHT)
-    if got.output is None:
+    if got.outputs is None:
         if where.is_dense and any(words in got.error for words in _NO_MEMORY):
             pool = format_bytes(where.num_bytes)
-            return _Outcome(f"not run: it asks for memory that grows with the pool of {pool}")
+            seen = f"not run: it asks for memory that grows with the pool of {pool}"
+            return _Outcome(seen)
         text = f"{where.name}: {got.error}"
         return _Outcome(got.error, Hit("refuses-placement", text))
     wrong = next(_wrong_blocks(target, step, moved), None)
-    return _Outcome("another result", _wrong_hit(where, wrong))
+    return _Outcome("another result", _wrong_hit(target, step, where, wrong))
 
 
 def _wrong_blocks(
     target: Target, step: Mapping[str, Any], moved: Mapping[str, Any]
 ) -> Iterator[int]:
     """The blocks of the small pool that give another result when they alone are named."""
-    for block in range(NUM_BLOCKS):
-        alone = only_block(step, block)
+    pools = target.workload.pools
+    known = pools_of(pools, step)
+    for block in range(step[known[0].name].shape[0]):
+        alone = only_block(step, pools, block)
         near = answer(target, alone)
-        names = ("swa_indices", "topk_indices")
-        narrowed = {
-            name: moved[name].where(alone[name] >= 0, alone[name])
-            for name in names
-            if step[name] is not None
-        }
-        if answer(target, {**moved, **narrowed}) != near:
+        names = [pool.indices for pool in known]
+        kept = {name: moved[name].where(alone[name] >= 0, alone[name]) for name in names}
+        if answer(target, {**moved, **kept}) != near:
             yield block
 
 
-def _wrong_hit(where: Placement, block: int | None) -> Hit:
+def _wrong_hit(target: Target, step: Mapping[str, Any], where: Placement, block: int | None) -> Hit:
     if block is None:
         return Hit("wrong-address", f"{where.name}: another result than in a small pool")
-    there, first_byte = where.blocks[block], where.first_byte(block)
-    region = Region("swa_k_cache", "referenced block", there, None, first_byte, PAGE_BYTES, 0)
+    pool, there, first_byte = (
+        target.workload.pools[0].name,
+        where.blocks[block],
+        where.first_byte(block),
+    )
+    num_bytes = target.variants.pool_bytes.page_bytes(step[pool])
+    region = Region(pool, "referenced block", there, None, first_byte, num_bytes, 0)
     text = (
         f"{where.name}: block {there}, whose first byte is {first_byte:,} of the pool "
         f"({first_byte / 2**31:.3f} * 2**31), gives another result than in a small pool"
@@ -179,8 +172,15 @@ def _wrong_hit(where: Placement, block: int | None) -> Hit:
     return Hit("wrong-address", text, None, region)
 
 
+def _placements(target: Target, step: Mapping[str, Any]) -> tuple[Placement, ...]:
+    pools = target.workload.pools
+    num_blocks, block_size = step[pools_of(pools, step)[0].name].shape[:2]
+    page_bytes = page_bytes_of(step, pools, target.variants.pool_bytes)
+    return placements(num_blocks, block_size, page_bytes)
+
+
 def _limit_address_space(num_bytes: int) -> None:
-    """Let this process, which is a fork, add this much address space and no more."""
+    """From now on this process, a fork of its own, can add this much."""
     num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     ceiling = num_pages * os.sysconf("SC_PAGE_SIZE") + num_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

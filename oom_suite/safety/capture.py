@@ -1,9 +1,8 @@
 """Can the step be captured in a CUDA or HIP graph, and do replays follow new contents?
 
-It is answered twice, by methods that share nothing. The *record* runs the step in the shadow lane
-and names every operator and call that a capturing stream refuses. The *replay* captures it: on a
-GPU with ``torch.cuda.graph``, on the CPU by running the operators of one run again without their
-Python.
+Two independent answers. The *record* runs the step in the shadow lane and names every operator
+and call that a capturing stream refuses. The *replay* captures it: on a GPU with
+``torch.cuda.graph``, on the CPU by running the operators of one run again without their Python.
 Each replay follows new indices, lengths, cache contents, queries or sinks written into the same
 buffers, and must answer as an eager run on those contents does.
 """
@@ -19,15 +18,15 @@ import torch
 from oom_suite.errors import OomSuiteError
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.capture_record import CaptureWatch, waits_noted
+from oom_suite.safety.capture_record import CaptureWatch, told_to
 from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.safety.graph_replay import graph_replays
+from oom_suite.safety.replay_cases import replays
+from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
-from oom_suite.workloads.sparse_mla.step import build, build_swa_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,8 +42,6 @@ NOT_PROVED = (
     "That other batch sizes can be captured, that work on side streams is joined "
     "(only a GPU tells), nor what a library call does inside that the table does not list"
 )
-NUM_TOKENS = (4, 1)
-"""The batches that are captured: code may take another way for a batch of one."""
 _WARM_UPS = 3
 _TIME_LIMIT_S = 60.0
 
@@ -55,10 +52,10 @@ def _no_hook(hook: LaunchHook) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one of the two methods found.
+    """What one of the two ways found.
 
     Attributes:
-        how: which method, in words.
+        how: which way, for a reader.
         hits: what it found; None where it could not tell.
         reason: why it could not tell.
     """
@@ -76,13 +73,13 @@ class Answer:
 
 
 class Capture:
-    """Finds steps that cannot be captured in a graph, or not replayed.
+    """The detector of steps that a graph cannot hold.
 
     On a GPU the process must not be used for the device after a FAIL: a capture that was refused
-    can leave the allocator in the middle of a capture.
+    can leave the allocator in the middle of it.
 
     Args:
-        set_launch_hook: is given the function to call when a placeholder of a kernel is launched,
+        set_launch_hook: given what is to hear of launches of kernels that are placeholders,
             where Triton is not installed.
         runs: how the record, and a replay on the CPU, are run.
 
@@ -90,6 +87,7 @@ class Capture:
     """
 
     name = "capture"
+    needs: tuple[str, ...] = ()
 
     def __init__(
         self, set_launch_hook: Callable[[LaunchHook], object] = _no_hook, runs: Runs = in_fork
@@ -99,7 +97,7 @@ class Capture:
         self._runs = runs
 
     def __call__(self, target: Target) -> Finding:
-        """The verdict of both methods."""
+        """The verdict of both ways."""
         record = _answered(
             "the record", lambda: self._runs(lambda: self.record(target), _TIME_LIMIT_S)
         )
@@ -116,15 +114,14 @@ class Capture:
         Raises:
             OomSuiteError: the step could not be followed, and nothing was seen until then.
         """
-        step = build_swa_only if target.workload == "decode-swa" else build
+        inputs = builder_of(target.workload)
 
         def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
-            buffers = step(sizes, device)
+            buffers = inputs(sizes, device)
             return lambda: target.call(**buffers)
 
         hits: dict[tuple[str, object], Hit] = {}
-        for num_tokens in NUM_TOKENS:
-            sizes = resize(SMALL.sizes, {"num_tokens": num_tokens})
+        for sizes in target.variants.captured_sizes(target.workload):
             for hit in recorded(built, sizes, target.root, self._set_launch_hook):
                 hits.setdefault((hit.kind, hit.frame), hit)
         return tuple(hits.values())
@@ -155,7 +152,7 @@ def recorded(
         under_test = build(at, device)
 
         def call() -> None:
-            with waits_noted(watch):
+            with told_to(watch):
                 for _ in range(_WARM_UPS):
                     under_test()
                 with watch:
@@ -180,7 +177,7 @@ def on_cpu(target: Target) -> tuple[Hit, ...]:
     """
     there = dataclasses.replace(target, device=torch.device("cpu"))
     with torch.no_grad():
-        found = [hit for num_tokens in NUM_TOKENS for hit in cpu_replays(there, num_tokens)]
+        found = [hit for replay in replays(there) for hit in cpu_replays(there, replay)]
     return _distinct(found)
 
 
@@ -192,8 +189,8 @@ def on_gpu(target: Target) -> tuple[Hit, ...]:
     """
     found: list[Hit] = []
     with torch.no_grad():
-        for num_tokens in NUM_TOKENS:
-            run = graph_replays(target, num_tokens)
+        for replay in replays(target):
+            run = graph_replays(target, replay)
             found.extend(run.hits)
             if not run.was_captured:
                 break
@@ -201,7 +198,7 @@ def on_gpu(target: Target) -> tuple[Hit, ...]:
 
 
 def agreed(record: Answer, replay: Answer) -> Finding:
-    """The verdict where both methods were tried: they must not contradict each other."""
+    """The verdict where both ways were gone: they must not contradict each other."""
     facts = (("record", record.text), ("replay", replay.text))
     if record.hits is None or replay.hits is None:
         hits = (record.hits or ()) + (replay.hits or ())
@@ -217,7 +214,7 @@ def agreed(record: Answer, replay: Answer) -> Finding:
 
 
 def _without_gpu(record: Answer, replay: Answer) -> Finding:
-    """The verdict without a GPU: the record decides, and a replay can only add what it misses."""
+    """The verdict without a GPU: the record decides, a replay can only add what it misses."""
     facts = (("record", record.text), ("replay", replay.text))
     hits = (record.hits or ()) + (replay.hits or ())
     if record.hits is None and not hits:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
 from oom_suite.operators.operands import DEVICE_QUERY, operator, tensors
-from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
+from oom_suite.safety.replay_cases import cases, copied, judged, write, written
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from oom_suite.records.safety import Hit
     from oom_suite.safety.steps import Target
     from oom_suite.torch_compat.dispatch import OpOverload
+    from oom_suite.workloads.variants import Replay
 
 _WARM_UPS = 3
 _UNINITIALISED = frozenset(
@@ -71,18 +72,18 @@ class Tape(DispatchMode):
                     old.copy_(new)
 
 
-def cpu_replays(target: Target, num_tokens: int) -> tuple[Hit, ...]:
+def cpu_replays(target: Target, replay: Replay) -> tuple[Hit, ...]:
     """The hits of replays after each change of contents, on the CPU.
 
     Args:
         target: the code under test; its device is the CPU.
-        num_tokens: tokens of the step.
+        replay: the step, and its other contents.
 
     Raises:
         LaneError: the step's sizes follow the values, or two runs on the CPU differ.
     """
-    original = first_step(target, num_tokens)
-    wanted = cases(target, original, num_tokens)
+    original = replay.first()
+    wanted = cases(target, original, replay.other())
     buffers = {name: copied(value) for name, value in original.items()}
     for _ in range(_WARM_UPS):
         target.call(**buffers)
@@ -91,7 +92,7 @@ def cpu_replays(target: Target, num_tokens: int) -> tuple[Hit, ...]:
         target.call(**buffers)
     hits = []
     for case in wanted:
-        write(buffers, case, original)
+        write(target, buffers, case, original)
         tape.replay()
-        hits.append(judged(case, buffers["output"]))
+        hits.append(judged(case, buffers[written(target)]))
     return tuple(hit for hit in hits if hit is not None)

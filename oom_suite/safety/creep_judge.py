@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oom_suite.records.safety import Hit
-from oom_suite.safety.creep_steps import CYCLE, GROWING, STEADY
+from oom_suite.safety.creep_steps import GROWING, STEADY
 from oom_suite.units import format_bytes
+from oom_suite.workloads.variants import CYCLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

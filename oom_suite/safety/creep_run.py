@@ -1,21 +1,18 @@
-"""Runs many decode steps in one session, and records what they allocate and free."""
+"""Runs many decode steps in one session, and says what lived after each."""
 
 from __future__ import annotations
 
-import functools
 import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.safety.creep_steps import GROWING, NUM_VARIANTS, planned
+from oom_suite.safety.creep_steps import GROWING, planned
+from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.tracing.source_lines import lines_under_test
-from oom_suite.workloads.sparse_mla.caches import spread_indices
-from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
-from oom_suite.workloads.sparse_mla.step import build, build_swa_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,15 +25,12 @@ if TYPE_CHECKING:
     LaunchHook = Callable[[str, list[object]], None]
 
 MARK_BYTES = 13
-"""Size of a request between steps, which has no line of code under test: it marks their ends."""
-_SWA_TOPK = 64
-_POOL_BLOCKS = 4096
-_SMALL_POOL_BLOCKS = 64
+"""Size of the request that the harness makes between steps; it has no line of code under test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a GPU's allocator had after one step.
+    """What a GPU's allocator said after one step.
 
     Attributes:
         allocated_bytes: `torch.cuda.memory_allocated`.
@@ -53,7 +47,7 @@ class CreepRun:
 
     Attributes:
         steps: what was run, in order.
-        trace: every request and free, with one of `MARK_BYTES` before the first step, after each
+        trace: every request and free; `MARK_BYTES` stand before the first step, after each
             step, and once more after a last garbage collection.
         counted: the allocator's own figures after each step; empty without a GPU.
     """
@@ -76,13 +70,13 @@ def shadow_run(
         LaneError: a step needs a value that exists only on a device.
     """
     steps = planned(target.workload, num_steady, grows=grows)
-    contents = contents_of(steps, _POOL_BLOCKS)
+    contents = contents_of(target, steps)
     lane = ShadowLane(target.root)
     set_launch_hook(lane.launched)
 
     def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
         del sizes
-        return _loop(target, steps, device, _POOL_BLOCKS, contents, lambda: None)
+        return _loop(target, steps, device, contents, lambda: None)
 
     return CreepRun(tuple(steps), lane.run(built, {}))
 
@@ -90,7 +84,7 @@ def shadow_run(
 def real_run(target: Target, num_steady: int) -> CreepRun:
     """The steps with real tensors, small ones on a CPU."""
     on_cpu = target.device.type == "cpu"
-    steps = planned(target.workload, num_steady, small=on_cpu)
+    steps = planned(target.workload, num_steady, is_small=on_cpu)
     counted: list[Counted] = []
 
     def count() -> None:
@@ -102,10 +96,10 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
                 )
             )
 
-    contents = contents_of(steps, _SMALL_POOL_BLOCKS)
+    contents = contents_of(target, steps)
     recorder = Recorder(target.device.type, lines_under_test(target.root))
     with recorder:
-        call = _loop(target, steps, target.device, _SMALL_POOL_BLOCKS, contents, count)
+        call = _loop(target, steps, target.device, contents, count)
         recorder.record(call)
     return CreepRun(tuple(steps), recorder.trace("measure", {}), tuple(counted))
 
@@ -114,12 +108,11 @@ def _loop(
     target: Target,
     steps: Sequence[PlannedStep],
     device: torch.device,
-    num_blocks: int,
     contents: Mapping[PlannedStep, Contents],
     after_step: Callable[[], None],
 ) -> Callable[[], object]:
     """All steps as one call; everything that a server would hold is made before it."""
-    inputs = _Inputs(target.workload, num_blocks, device)
+    inputs = _Inputs(target, device)
     for step in steps:
         inputs.prepare(step.shape)
 
@@ -132,7 +125,8 @@ def _loop(
         gc.collect()
         _mark(device)
 
-    return torch.no_grad()(call)
+    under: Callable[[], object] = target.gradients()(call)
+    return under
 
 
 def _mark(device: torch.device) -> None:
@@ -140,47 +134,35 @@ def _mark(device: torch.device) -> None:
 
 
 class _Inputs:
-    """The buffers of every shape, over the same pools."""
+    """The buffers of every shape over the same pools, and contents to write into them."""
 
-    def __init__(self, workload: str, num_blocks: int, device: torch.device) -> None:
-        self._build = build_swa_only if workload == "decode-swa" else build
-        self._num_blocks = num_blocks
+    def __init__(self, target: Target, device: torch.device) -> None:
+        self._build = builder_of(target.workload)
+        self._names = [pool.name for pool in target.workload.pools]
         self._device = device
-        self._pools: dict[str, Any] = {}
+        self._pools: dict[tuple[str, object], Any] = {}
         self._steps: dict[StepShape, dict[str, Any]] = {}
 
     def prepare(self, shape: StepShape) -> None:
         """Make the buffers of this shape, unless they are there."""
         if shape in self._steps:
             return
-        step = self._build(sizes_of(shape, self._num_blocks), self._device)
-        if not self._pools:
-            self._pools = {name: step[name] for name in ("swa_k_cache", "kv_cache")}
-        self._steps[shape] = {**step, **self._pools}
+        step = self._build(shape.sizes, self._device)
+        for name in self._names:
+            if step.get(name) is not None:
+                step[name] = self._pools.setdefault((name, step[name].shape), step[name])
+        self._steps[shape] = step
 
     def of(self, shape: StepShape, contents: Contents) -> dict[str, Any]:
-        """The keyword arguments of a step, these indices and lengths written into its buffers."""
+        """The keyword arguments of a step, its indices and lengths written anew."""
         arguments = self._steps[shape]
         for name, value in contents.items():
-            if arguments[name] is not None:
+            if arguments.get(name) is not None:
                 arguments[name].copy_(value.view(arguments[name].shape))
         return arguments
 
 
-def sizes_of(shape: StepShape, num_blocks: int) -> dict[str, int]:
-    """The value of every axis at this shape."""
-    return resize(
-        SMALL.sizes,
-        {
-            "num_blocks": num_blocks,
-            "num_tokens": shape.num_tokens,
-            "extra_topk": shape.extra_topk,
-            "swa_topk": _SWA_TOPK,
-        },
-    )
-
-
-def contents_of(steps: Sequence[PlannedStep], num_blocks: int) -> dict[PlannedStep, Contents]:
+def contents_of(target: Target, steps: Sequence[PlannedStep]) -> dict[PlannedStep, Contents]:
     """What is written before each step: other blocks, in another order, and longer contexts.
 
     Steps with a context of a length of its own keep what their buffers were made with.
@@ -188,21 +170,8 @@ def contents_of(steps: Sequence[PlannedStep], num_blocks: int) -> dict[PlannedSt
     Returns:
         tensors on the CPU, by step; equal steps share theirs.
     """
-    return {step: {} if step.phase == GROWING else _varied(step, num_blocks) for step in set(steps)}
-
-
-# The steps are the same for every subject of a process.
-@functools.cache
-def _varied(step: PlannedStep, num_blocks: int) -> Contents:
-    sizes, found = sizes_of(step.shape, num_blocks), {}
-    for indices, lens, topk in (
-        ("swa_indices", "swa_lens", sizes["swa_topk"]),
-        ("topk_indices", "topk_lens", sizes["extra_topk"]),
-    ):
-        referenced = max(1, sizes["referenced_blocks"] - step.variant)
-        made = spread_indices(
-            sizes["num_tokens"], topk, num_blocks, sizes["block_size"], referenced, "cpu"
-        )
-        found[indices] = made.slots.flip(1)
-        found[lens] = made.lens - (NUM_VARIANTS - 1 - step.variant)
-    return found
+    of = target.variants.contents
+    return {
+        step: {} if step.phase == GROWING else of(target.workload, step.shape.sizes, step.variant)
+        for step in set(steps)
+    }

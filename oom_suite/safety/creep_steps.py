@@ -6,39 +6,46 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oom_suite.allocator import CachingAllocator
+from oom_suite.safety.steps import variants_of
+from oom_suite.workloads.variants import CYCLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from oom_suite.records import Allocation, Event, Trace
+    from oom_suite.records import Allocation, Event, Trace, Workload
 
 
 WARM_UP = "warm-up"
 GROWING = "growing"
 STEADY = "steady"
 
-_BATCHES = (64, 48, 24, 8, 1, 32)
-"""Batches of a cycle: they fall and rise, and the largest comes first."""
-_SMALL_BATCHES = (6, 4, 3, 2, 1, 5)
 _WARM_UP_CYCLES = 2
-_NUM_GROWING = 16
-_EXTRA_TOPK = 128
-_GROWTH = 32
 NUM_STEADY = 102
 """Steady steps that are run by default: 17 cycles, so that every hundredth call is among them."""
+
+NUM_VARIANTS = 4
+"""Contents of the index buffers: block tables reshuffled, and lengths that grow."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """The sizes that change from step to step.
+    """The sizes of one step.
 
     Attributes:
-        num_tokens: requests of the batch, one token each.
-        extra_topk: entries of a row of the compressed pool; grows with the context.
+        items: each size with its name.
     """
 
-    num_tokens: int
-    extra_topk: int
+    items: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> StepShape:
+        """The shape of these sizes."""
+        return cls(tuple(sorted(sizes.items())))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """By name."""
+        return dict(self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +63,31 @@ class PlannedStep:
     variant: int
 
 
-NUM_VARIANTS = 4
-"""Contents of the index buffers: block tables reshuffled, and lengths that grow."""
-
-CYCLE = len(_BATCHES)
-"""Steps after which the steady shapes come again."""
-
-
 def planned(
-    workload: str,
+    workload: Workload,
     num_steady: int = NUM_STEADY,
     *,
-    small: bool = False,
+    is_small: bool = False,
     grows: bool = True,
 ) -> list[PlannedStep]:
     """The steps in their order.
 
     Every steady shape has been seen twice before the growing steps, each of which has a longer
-    context than any before it. A layer of a sliding window alone has none: its width is fixed.
+    context than any before it, where the workload has such steps.
 
     Args:
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: what is run.
         num_steady: steady steps; whole cycles of `CYCLE` are made of them.
-        small: whether real tensors on a CPU are to be computed.
+        is_small: whether real tensors on a CPU are to be computed.
         grows: whether there are steps with ever longer contexts.
     """
-    batches = _SMALL_BATCHES if small else _BATCHES
-    base = [StepShape(num_tokens, _EXTRA_TOPK) for num_tokens in batches]
-    longer = [
-        StepShape(batches[step % CYCLE], _EXTRA_TOPK + _GROWTH * (step + 1))
-        for step in range(_NUM_GROWING if grows and workload == "decode" else 0)
-    ]
+    variants = variants_of(workload)
+    base = [StepShape.of(sizes) for sizes in variants.cycle(workload, is_small=is_small)]
+    longer = variants.longer(workload, is_small=is_small) if grows else ()
     num_cycles = -(-num_steady // CYCLE)
     shapes = [
         *((WARM_UP, shape) for shape in base * _WARM_UP_CYCLES),
-        *((GROWING, shape) for shape in longer),
+        *((GROWING, StepShape.of(sizes)) for sizes in longer),
         *((STEADY, shape) for shape in base * num_cycles),
     ]
     return [

@@ -12,7 +12,7 @@ import torch
 from oom_suite.errors import LaneError
 from oom_suite.records.frame import Frame
 from oom_suite.records.safety import Hit
-from oom_suite.safety.replay_cases import cases, copied, first_step, judged, write
+from oom_suite.safety.replay_cases import cases, copied, judged, write, written
 from oom_suite.tracing.source_lines import FileNames
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oom_suite.safety.steps import Target
+    from oom_suite.workloads.variants import Replay
 
 REFUSED = "capture-refused"
 COPIED = "host-copy"
@@ -43,19 +44,19 @@ class GraphRun:
     groups: tuple[str, ...] = ()
 
 
-def graph_replays(target: Target, num_tokens: int) -> GraphRun:
+def graph_replays(target: Target, replay: Replay) -> GraphRun:
     """Capture a step after a warm-up on a side stream, and replay it on changed contents.
 
     Args:
         target: the code under test; its device is a GPU.
-        num_tokens: tokens of the step.
+        replay: the step, and its other contents.
 
     Raises:
         LaneError: the step fails outside of a capture too.
     """
     try:
-        original = first_step(target, num_tokens)
-        wanted = cases(target, original, num_tokens)
+        original = replay.first()
+        wanted = cases(target, original, replay.other())
     except LaneError:
         raise
     except Exception as error:
@@ -66,10 +67,10 @@ def graph_replays(target: Target, num_tokens: int) -> GraphRun:
         return GraphRun((graph,), was_captured=False)
     hits = []
     for case in wanted:
-        write(buffers, case, original)
+        write(target, buffers, case, original)
         graph.replay()
         torch.cuda.synchronize(target.device)
-        hits.append(judged(case, buffers["output"]))
+        hits.append(judged(case, buffers[written(target)]))
     found = tuple(hit for hit in hits if hit is not None)
     return GraphRun(found, was_captured=True, groups=tuple(case.group for case in wanted))
 

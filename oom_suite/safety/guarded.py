@@ -1,4 +1,4 @@
-"""The tensors of a step between red zones, and poison for memory that it should not read."""
+"""Tensors with guard zones on both sides, in memory that was never used before."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.torch_compat.dispatch import DispatchMode
-from oom_suite.workloads.sparse_mla.caches.guards import GuardedBuffer, guarded
-from oom_suite.workloads.sparse_mla.caches.poison import (
+from oom_suite.safety.guards import GuardedBuffer, guarded
+from oom_suite.safety.poison import (
     ZERO,
     distance_bytes,
     named_slots,
-    referenced_spans,
-    unreferenced,
+    num_names,
+    pools_of,
+    width,
 )
-from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+from oom_suite.torch_compat.dispatch import DispatchMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from oom_suite.records import Frame
     from oom_suite.records.safety import Region
-    from oom_suite.workloads.sparse_mla.caches.poison import Poison
+    from oom_suite.records.workload import Pool
+    from oom_suite.safety.poison import Poison
+    from oom_suite.safety.steps import Target
+    from oom_suite.workloads.variants import PoolBytes
 
 
 _aten = torch.ops.aten
@@ -94,13 +97,6 @@ def _fill(tensor: torch.Tensor, poison: Poison) -> None:
         tensor.fill_(poison.integer)
 
 
-POOLS = (("swa_k_cache", "swa_indices", "swa_lens"), ("kv_cache", "topk_indices", "topk_lens"))
-"""Each pool's argument with those of its indices and lens."""
-
-_INDICES = {"swa_indices": "swa_k_cache", "topk_indices": "kv_cache"}
-_LENS = {"swa_lens": "swa_indices", "topk_lens": "topk_indices"}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class GuardedStep:
     """The keyword arguments of a step, each tensor guarded.
@@ -108,18 +104,22 @@ class GuardedStep:
     Attributes:
         step: what the code under test is called with.
         buffers: the guarded tensors by argument.
+        pools: the pools that the step has, by argument.
         slots: the slots that the step names, by pool.
+        pool_bytes: which bytes of a pool belong to which token.
     """
 
     step: dict[str, Any]
     buffers: dict[str, GuardedBuffer]
+    pools: dict[str, Pool]
     slots: dict[str, frozenset[int]]
+    pool_bytes: PoolBytes
 
     def unreferenced(self) -> tuple[Region, ...]:
         """All that the step does not reference: parts of its pools, and red zones."""
         parts: list[Region] = []
         for pool, slots in self.slots.items():
-            parts.extend(unreferenced(pool, self.step[pool], slots, FP8_DS_MLA_V4))
+            parts.extend(self.pool_bytes.unreferenced(pool, self.step[pool], slots))
         for buffer in self.buffers.values():
             parts.extend(buffer.zones)
         return tuple(parts)
@@ -128,15 +128,16 @@ class GuardedStep:
         """The region with its distance from the nearest byte that the step may read."""
         if region.tensor not in self.slots:
             return region
-        spans = referenced_spans(self.step[region.tensor], self.slots[region.tensor], FP8_DS_MLA_V4)
+        slots = self.slots[region.tensor]
+        spans = self.pool_bytes.referenced_spans(self.step[region.tensor], slots)
         distance = distance_bytes(region.first_byte, region.num_bytes, spans) if spans else None
         return replace(region, distance_bytes=distance)
 
     def fill(self, region: Region, poison: Poison) -> None:
         """Put poison there.
 
-        Beside indices it is slots that the pool has, and beside lens lengths that its rows have:
-        code that reads those goes on to poisoned tokens, and not to memory that is not there.
+        Beside indices stand indices that the pool has, and beside lens lengths that its rows
+        have: what reads them goes to poisoned tokens, and nowhere worse.
         """
         target = self.buffers[region.tensor].bytes_of(region)
         value = self._integer(region.tensor, poison)
@@ -147,18 +148,24 @@ class GuardedStep:
         target.view(dtype).fill_(value)
 
     def _integer(self, name: str, poison: Poison) -> int | None:
-        if name in _LENS:
-            return int(min(poison.integer, self.step[_LENS[name]].shape[-1]))
-        if name in _INDICES:
-            pool = self.step[_INDICES[name]]
-            num_slots = pool.shape[0] * pool.shape[1]
-            free = [slot for slot in range(num_slots) if slot not in self.slots[_INDICES[name]]]
-            choice = free or range(num_slots)
-            return choice[poison.integer % len(choice)]
+        for pool in self.pools.values():
+            if name == pool.lens:
+                return min(poison.integer, width(pool, self.step))
+            if name == pool.indices:
+                choice = self._free(pool) or range(num_names(pool, self.step))
+                return choice[poison.integer % len(choice)]
         return None
 
+    def _free(self, pool: Pool) -> list[int]:
+        """The indices of the pool that the step does not name."""
+        named: Collection[int] = self.slots[pool.name]
+        if pool.names == "blocks":
+            block_size = self.step[pool.name].shape[1]
+            named = {slot // block_size for slot in named}
+        return [index for index in range(num_names(pool, self.step)) if index not in named]
 
-def guard_step(step: Mapping[str, Any]) -> GuardedStep:
+
+def guard_step(target: Target, step: Mapping[str, Any]) -> GuardedStep:
     """A copy of the step with every tensor between red zones."""
     buffers = {
         name: guarded(name, value)
@@ -166,12 +173,9 @@ def guard_step(step: Mapping[str, Any]) -> GuardedStep:
         if isinstance(value, torch.Tensor)
     }
     tensors = {name: buffer.tensor for name, buffer in buffers.items()}
-    slots = {
-        pool: frozenset(named_slots(step[indices], step[lens]))
-        for pool, indices, lens in POOLS
-        if step[pool] is not None
-    }
-    return GuardedStep({**step, **tensors}, buffers, slots)
+    pools = {pool.name: pool for pool in pools_of(target.workload.pools, step)}
+    slots = {name: named_slots(pool, step) for name, pool in pools.items()}
+    return GuardedStep({**step, **tensors}, buffers, pools, slots, target.variants.pool_bytes)
 
 
 def fill_unreferenced(guarded_step: GuardedStep, seed: int) -> None:

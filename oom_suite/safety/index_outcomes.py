@@ -1,4 +1,4 @@
-"""The outcome of each case of bad indices, and the finding on all of them. No torch."""
+"""What bad indices came to, case by case, and the finding on all of them. No torch."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ _UNKNOWN = "not known"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one case.
+    """What one case came to.
 
     Attributes:
         case: the case's name.
-        text: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what happened instead.
+        seen: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what else was seen.
         breach: the hit's kind where the case breaks the property; empty where it does not.
-        deadly: whether the process can no longer use its GPU.
+        deadly: whether the process can run nothing more on its GPU.
     """
 
     case: str
-    text: str
+    seen: str
     breach: str = ""
     deadly: bool = False
 
 
-def unknown_outcome(case: str, reason: str) -> Outcome:
-    """A case whose outcome is not known, and why."""
-    return Outcome(case, f"{_UNKNOWN}: {reason}")
+def unknown_outcome(case: str, seen: str) -> Outcome:
+    """A case that came to nothing that can be judged."""
+    return Outcome(case, f"{_UNKNOWN}: {seen}")
 
 
 def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
-    """The finding on all cases: INCONCLUSIVE where one has no outcome, unless another is a breach.
+    """The finding on all cases; those without an outcome leave it open.
 
     Args:
         outcomes: of the cases that were run.
         cases: the names of all.
     """
-    facts = tuple((one.case, one.text) for one in outcomes)
-    hits = tuple(Hit(one.breach, f"{one.case}: {one.text}") for one in outcomes if one.breach)
-    known = {name for name, text in facts if not text.startswith(_UNKNOWN)}
+    facts = tuple((one.case, one.seen) for one in outcomes)
+    hits = tuple(Hit(one.breach, f"{one.case}: {one.seen}") for one in outcomes if one.breach)
+    known = {name for name, seen in facts if not seen.startswith(_UNKNOWN)}
     missing = [case for case in cases if case not in known]
     if hits:
         reason, verdict = f"{hits[0].kind} at {hits[0].text}", Verdict.FAIL
     elif missing:
         reason, verdict = f"no outcome for {', '.join(missing)}", Verdict.INCONCLUSIVE
     else:
-        texts = [one.text for one in outcomes]
-        num_errors = sum(text.startswith("error") for text in texts)
+        seen = [one.seen for one in outcomes]
+        num_errors = sum(text.startswith("error") for text in seen)
         reason = (
-            f"{len(outcomes)} cases: {texts.count(RIGHT)} right, {texts.count(IGNORED)} ignored, "
-            f"{num_errors} refused, {texts.count(UNDEFINED)} undefined; none went outside"
+            f"{len(outcomes)} cases: {seen.count(RIGHT)} right, {seen.count(IGNORED)} ignored, "
+            f"{num_errors} refused, {seen.count(UNDEFINED)} undefined; none went outside"
         )
         verdict = Verdict.PASS
     return Finding("indices", verdict, reason, hits, facts, NOT_PROVED)

@@ -10,7 +10,7 @@ import torch
 from oom_suite.errors import LaneError
 from oom_suite.processes.forked import in_fork
 from oom_suite.safety.guarded import GuardedStep, fill_unreferenced, guard_step
-from oom_suite.safety.index_cases import CASES, IMPOSSIBLE, VALID, IndexCase, make_case
+from oom_suite.safety.index_cases import IMPOSSIBLE, VALID, IndexCase, cases_of, make_case
 from oom_suite.safety.index_outcomes import (
     IGNORED,
     RIGHT,
@@ -19,16 +19,17 @@ from oom_suite.safety.index_outcomes import (
     judge,
     unknown_outcome,
 )
-from oom_suite.safety.steps import Answer, answer
-from oom_suite.workloads.sparse_mla.caches.poison import POISONS
-from oom_suite.workloads.sparse_mla.step import oracle, tolerance
+from oom_suite.safety.poison import POISONS
+from oom_suite.safety.steps import Answer, answer, oracle, output_of, tolerance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from oom_suite.records import Workload
     from oom_suite.records.safety import Finding
     from oom_suite.safety.steps import Target
+    from oom_suite.workloads.variants import Variant
 
 TIME_LIMIT_S = 60.0
 """Seconds that one small step may take in a fork."""
@@ -39,7 +40,7 @@ _DEADLY = (*_WILD, "device-side assert", "unspecified launch failure", "Accelera
 
 
 class BadIndices:
-    """Calls a step with each of `CASES` between red zones.
+    """Calls a step with each of `cases_of` its workload between red zones.
 
     Valid indices must give the oracle's answer. A dtype, a stride or an empty batch may be
     refused with an error instead. An impossible index may be ignored, refused, or give anything
@@ -52,29 +53,43 @@ class BadIndices:
     """
 
     name = "indices"
+    needs: tuple[str, ...] = ("variants", "pools", "oracle", "tolerance")
 
     def __call__(self, target: Target) -> Finding:
         """The verdict on indices."""
         outcomes: list[Outcome] = []
-        harmless = _harmless(target)
-        for case in CASES:
+        cases = cases_of(target.workload, target.device, target.arch)
+        harmless = _harmless(target, cases)
+        for case in cases:
             outcomes.append(harmless.get(case.name) or run_case(target, case))
             if outcomes[-1].deadly:
                 break
-        return judge(outcomes, [case.name for case in CASES])
+        return judge(outcomes, [case.name for case in cases])
 
 
-def _harmless(target: Target) -> dict[str, Outcome]:
+def names_of_cases(workload: Workload, arch: str) -> list[str]:
+    """The names of all cases; none where the workload lacks what they need.
+
+    Args:
+        workload: what is run.
+        arch: the GPU that the code is told it runs on.
+    """
+    if not all(getattr(workload, facet) for facet in BadIndices.needs):
+        return []
+    return [case.name for case in cases_of(workload, torch.device("cpu"), arch)]
+
+
+def _harmless(target: Target, cases: Sequence[IndexCase]) -> dict[str, Outcome]:
     """The outcomes of the impossible cases where all of them are harmless; otherwise none.
 
-    One fork for all costs a tenth of one for each. But what one case spoils could be blamed on the
-    next: after a breach or a crash, each case runs in a fork of its own.
+    One fork for all costs a tenth of one for each. What one case spoils could be laid at the
+    next one's door, so that a breach, or a crash, has each run in its own.
     """
     if target.device.type != "cpu":
         return {}
-    cases = [case for case in CASES if case.expects == IMPOSSIBLE]
+    impossible = [case for case in cases if case.asks == IMPOSSIBLE]
     try:
-        found = in_fork(lambda: [_outcome(target, case) for case in cases], TIME_LIMIT_S)
+        found = in_fork(lambda: [_outcome(target, case) for case in impossible], TIME_LIMIT_S)
     except LaneError:
         return {}
     if any(outcome.breach for outcome in found):
@@ -83,25 +98,25 @@ def _harmless(target: Target) -> dict[str, Outcome]:
 
 
 def run_case(target: Target, case: IndexCase) -> Outcome:
-    """The outcome of one case."""
+    """What one case came to."""
     run = functools.partial(_outcome, target, case)
-    if case.expects != IMPOSSIBLE or target.device.type != "cpu":
+    if case.asks != IMPOSSIBLE or target.device.type != "cpu":
         return run()
     try:
         return in_fork(run, TIME_LIMIT_S)
     except LaneError as error:
-        reason = str(error)
-        is_crash = any(name in reason for name in _CRASHES)
+        seen = str(error)
+        is_crash = any(name in seen for name in _CRASHES)
         return (
-            Outcome(case.name, reason, "wild-access")
+            Outcome(case.name, seen, "wild-access")
             if is_crash
-            else unknown_outcome(case.name, reason)
+            else unknown_outcome(case.name, seen)
         )
 
 
 def _outcome(target: Target, case: IndexCase) -> Outcome:
-    step, sane = make_case(target, case)
-    guarded = guard_step(step)
+    variant, step, sane = make_case(target, case)
+    guarded = guard_step(target, step)
     fill_unreferenced(guarded, seed=7)
     got, touched = _call(target, guarded)
     if touched:
@@ -109,8 +124,8 @@ def _outcome(target: Target, case: IndexCase) -> Outcome:
     if got.output is None:
         return _refused(case, got)
     # The oracle looks into the same pools.
-    is_right = _is_right(got.output, {**sane, **_pools_of(guarded)}, target.fp8_dtype)
-    if case.expects == IMPOSSIBLE:
+    is_right = _is_right(target, got.output, {**sane, **_pools_of(guarded)}, variant)
+    if case.asks == IMPOSSIBLE:
         return _outside(target, case, guarded, got) or Outcome(
             case.name, IGNORED if is_right else UNDEFINED
         )
@@ -126,7 +141,7 @@ def _pools_of(guarded: GuardedStep) -> dict[str, torch.Tensor]:
 def _outside(
     target: Target, case: IndexCase, guarded: GuardedStep, plain: Answer
 ) -> Outcome | None:
-    """The breach of a case whose result depends on the red zones, or that writes there."""
+    """The breach of a case whose result follows what stands in the red zones, or writes there."""
     for poison in POISONS:
         for buffer in guarded.buffers.values():
             for zone in buffer.zones:
@@ -135,17 +150,17 @@ def _outside(
         if touched:
             return Outcome(case.name, touched, "writes-outside")
         if again != plain:
-            text = f"the result depends on memory outside ({poison.name} poison)"
-            return Outcome(case.name, text, "reads-outside")
+            seen = f"the result depends on memory outside ({poison.name} poison)"
+            return Outcome(case.name, seen, "reads-outside")
     return None
 
 
 def _refused(case: IndexCase, got: Answer) -> Outcome:
-    text = f"error: {got.error}"
+    seen = f"error: {got.error}"
     deadly = any(words in got.error for words in _DEADLY)
     if any(words in got.error for words in _WILD):
-        return Outcome(case.name, text, "wild-access", deadly)
-    return Outcome(case.name, text, "refuses-valid" if case.expects == VALID else "", deadly)
+        return Outcome(case.name, seen, "wild-access", deadly)
+    return Outcome(case.name, seen, "refuses-valid" if case.asks == VALID else "", deadly)
 
 
 def _call(target: Target, guarded: GuardedStep) -> tuple[Answer, str]:
@@ -156,14 +171,16 @@ def _call(target: Target, guarded: GuardedStep) -> tuple[Answer, str]:
         return got, ""
     for name, buffer in guarded.buffers.items():
         differs = buffer.memory != before[name]
-        if name == "output":
+        if name == output_of(target.workload):
             differs[buffer.first_byte : buffer.first_byte + buffer.span_bytes] = False
         if bool(differs.any()):
             return got, f"{int(differs.sum()):,} bytes of or beside {name} were written"
     return got, ""
 
 
-def _is_right(output: torch.Tensor, sane: Mapping[str, Any], fp8_dtype: torch.dtype) -> bool:
-    expected = oracle(sane, fp8_dtype)
+def _is_right(
+    target: Target, output: torch.Tensor, sane: Mapping[str, Any], variant: Variant
+) -> bool:
+    expected = oracle(target, sane, variant)
     error = (output.cpu().to(torch.float64) - expected).abs()
-    return bool((error <= tolerance(sane, expected, fp8_dtype)).all())
+    return bool((error <= tolerance(target, sane, expected, variant)).all())

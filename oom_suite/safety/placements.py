@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.safety.guarded import POOLS
-from oom_suite.workloads.sparse_mla.caches import block_view
-from oom_suite.workloads.sparse_mla.caches.pools import sparse_memory
-from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+import torch
+
+from oom_suite.errors import LaneError
+from oom_suite.safety.poison import pools_of
+from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    import torch
+    from oom_suite.records.workload import Pool
+    from oom_suite.workloads.variants import PoolBytes
 
-BLOCK_SIZE = 64
-"""Tokens of a page of vLLM's sliding-window and C4A caches."""
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+"""Source: Linux ``include/uapi/asm-generic/mman-common.h``; Python names it from 3.13 on."""
 
-NUM_BLOCKS = 8
-"""Blocks of the small pool, each of which is placed somewhere."""
-
-PAGE_BYTES = FP8_DS_MLA_V4.padded_block_bytes(BLOCK_SIZE)
-"""37,440. Source: vLLM 0.21.0 `v1/attention/backends/mla/sparse_swa.py:86`."""
+_DENSE_BYTES = 1 << 33
+_WHOLE_BLOCKS = 1 << 14
+_LONG_BYTES = 20_480 * 37_440
+"""0.71 GiB: of eight blocks the fourth lies past 2**31 bytes and the seventh past 2**32."""
+_MAX_SLOT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the blocks of the small pool go.
+    """Where the blocks of a small pool go.
 
     Attributes:
         name: for the reader.
@@ -41,8 +44,8 @@ class Placement:
 
     name: str
     stride_bytes: int
-    num_blocks: int = NUM_BLOCKS
-    blocks: tuple[int, ...] = tuple(range(NUM_BLOCKS))
+    num_blocks: int
+    blocks: tuple[int, ...]
     offset_bytes: int = 0
     is_far: bool = False
     is_dense: bool = False
@@ -57,79 +60,126 @@ class Placement:
         return self.blocks[block] * self.stride_bytes
 
 
-_OVER_2_31, _OVER_2_32 = 2**31 // PAGE_BYTES, 2**32 // PAGE_BYTES
-_DENSE_BLOCKS = 229_376
+def placements(num_blocks: int, block_size: int, page_bytes: int) -> tuple[Placement, ...]:
+    """All placements of a small pool, the far ones last.
 
-PLACEMENTS = (
-    Placement("padded pages", PAGE_BYTES),
-    Placement("a view into a larger buffer", PAGE_BYTES, offset_bytes=3 * PAGE_BYTES),
-    Placement("a block stride of several pages", 4 * PAGE_BYTES),
-    Placement("an interleaved block stride", 3 * PAGE_BYTES, offset_bytes=PAGE_BYTES),
-    Placement("a block stride that passes 2**32 bytes", 20_480 * PAGE_BYTES, is_far=True),
-    Placement(
-        "a pool past 2**32 bytes",
-        PAGE_BYTES,
-        _DENSE_BLOCKS,
-        (
-            0,
-            _OVER_2_31 - 1,
-            _OVER_2_31,
-            _OVER_2_31 + 1,
-            _OVER_2_32,
-            _OVER_2_32 + 1,
-            200_000,
-            _DENSE_BLOCKS - 1,
-        ),
-        is_far=True,
-        is_dense=True,
-    ),
-)
-"""All placements, the far ones last.
-
-At 20,480 pages a stride of 0.71 GiB, the fourth block lies past 2**31 bytes and the seventh past
-2**32. The dense pool has 8 GiB and 14,680,064 slots, the last of which times 512 elements also
-passes 2**32; blocks lie before, across and behind both limits.
-"""
-
-
-def placed(step: Mapping[str, Any], where: Placement, device: torch.device) -> dict[str, Any]:
-    """The step with its pools there and its indices pointed to them; `output` is shared.
+    The long stride passes 2**32 bytes before the last block. The pool that is dense has 8 GiB, or
+    as many slots as int32 can name; blocks lie before, across and behind both limits.
 
     Args:
-        step: a step over contiguous pools of `NUM_BLOCKS` blocks of `BLOCK_SIZE` tokens.
-        where: the placement, for both pools.
+        num_blocks: blocks of the small pool.
+        block_size: tokens of a block.
+        page_bytes: from one block to the next, as a server lays them out.
+    """
+    near = tuple(range(num_blocks))
+    long_stride = max(_LONG_BYTES, 2**32 // max(1, num_blocks - 1)) // page_bytes * page_bytes
+    found = [
+        Placement("padded pages", page_bytes, num_blocks, near),
+        Placement("a view into a larger buffer", page_bytes, num_blocks, near, 3 * page_bytes),
+        Placement("a block stride of several pages", 4 * page_bytes, num_blocks, near),
+        Placement("an interleaved block stride", 3 * page_bytes, num_blocks, near, page_bytes),
+        Placement(
+            "a block stride that passes 2**32 bytes", long_stride, num_blocks, near, is_far=True
+        ),
+    ]
+    most = min(_DENSE_BYTES // page_bytes, _MAX_SLOT // block_size)
+    num_dense = max(most // _WHOLE_BLOCKS * _WHOLE_BLOCKS, num_blocks)
+    there = _spread(num_blocks, num_dense, page_bytes)
+    dense = Placement(
+        "a pool past 2**32 bytes", page_bytes, num_dense, there, is_far=True, is_dense=True
+    )
+    return (*found, dense)
+
+
+def _spread(num_blocks: int, num_dense: int, page_bytes: int) -> tuple[int, ...]:
+    """Blocks of a dense pool: about both limits first, the ends, then any others."""
+    over_2_31, over_2_32 = 2**31 // page_bytes, 2**32 // page_bytes
+    wanted = [num_dense - 1, over_2_32 + 1, over_2_31, 0, over_2_32, over_2_31 - 1, over_2_31 + 1]
+    chosen = {block for block in dict.fromkeys(wanted) if 0 <= block < num_dense}
+    chosen = set([block for block in dict.fromkeys(wanted) if block in chosen][:num_blocks])
+    step = max(1, num_dense // (num_blocks + 1))
+    others = (block for block in range(num_dense - 1, -1, -step) if block not in chosen)
+    while len(chosen) < num_blocks:
+        chosen.add(next(others))
+    return tuple(sorted(chosen))
+
+
+def placed(
+    step: Mapping[str, Any], pools: Collection[Pool], where: Placement, device: torch.device
+) -> dict[str, Any]:
+    """The step with its pools there and its indices pointed to them; other tensors are shared.
+
+    Args:
+        step: a step over pools whose blocks `where` places.
+        pools: the pools.
+        where: the placement, for all of them.
         device: where the pools lie.
 
     Raises:
-        LaneError: the device does not have that much memory.
+        LaneError: the device has not that much memory.
     """
     moved = dict(step)
-    for pool, indices, _ in POOLS:
-        if step[pool] is None:
-            continue
-        memory = sparse_memory(where.num_bytes, device)
-        token_bytes = FP8_DS_MLA_V4.token_bytes
-        far_pool = memory.as_strided(
-            (where.num_blocks, BLOCK_SIZE, token_bytes),
-            (where.stride_bytes, token_bytes, 1),
-            where.offset_bytes,
+    for pool in pools_of(pools, step):
+        small = step[pool.name]
+        size, block_size = small.element_size(), small.shape[1]
+        far = (
+            sparse_memory(where.num_bytes, device)
+            .view(small.dtype)
+            .as_strided(
+                (where.num_blocks, *small.shape[1:]),
+                (where.stride_bytes // size, *small.stride()[1:]),
+                where.offset_bytes // size,
+            )
         )
-        small = block_view(step[pool])
         for block, there in enumerate(where.blocks):
-            block_view(far_pool)[there].copy_(small[block])
-        slots = step[indices].long()
-        to = slots.new_tensor(where.blocks)
-        there_slots = to[slots.clamp_min(0) // BLOCK_SIZE] * BLOCK_SIZE + slots % BLOCK_SIZE
-        moved[pool] = far_pool
-        moved[indices] = there_slots.where(slots >= 0, slots).to(step[indices].dtype)
+            far[there].copy_(small[block])
+        indices = step[pool.indices]
+        to, known = indices.new_tensor(where.blocks).long(), indices.long().clamp_min(0)
+        if pool.names == "blocks":
+            there_indices = to[known]
+        else:
+            there_indices = to[known // block_size] * block_size + known % block_size
+        moved[pool.name] = far
+        moved[pool.indices] = there_indices.where(indices >= 0, indices.long()).to(indices.dtype)
     return moved
 
 
-def only_block(step: Mapping[str, Any], block: int) -> dict[str, Any]:
-    """The step with every entry but those of one block of the small pools made padding."""
-    narrowed = dict(step)
-    for pool, indices, _ in POOLS:
-        if step[pool] is not None:
-            slots = step[indices]
-            narrowed[indices] = slots.masked_fill(slots // BLOCK_SIZE != block, -1)
-    return narrowed
+def only_block(step: Mapping[str, Any], pools: Collection[Pool], block: int) -> dict[str, Any]:
+    """The step with every entry but those of one block of its pools made padding."""
+    kept = dict(step)
+    for pool in pools_of(pools, step):
+        indices = step[pool.indices]
+        by = 1 if pool.names == "blocks" else step[pool.name].shape[1]
+        kept[pool.indices] = indices.masked_fill(indices // by != block, -1)
+    return kept
+
+
+def page_bytes_of(step: Mapping[str, Any], pools: Collection[Pool], pool_bytes: PoolBytes) -> int:
+    """A page that holds a block of any of the pools."""
+    return max(pool_bytes.page_bytes(step[pool.name]) for pool in pools_of(pools, step))
+
+
+def sparse_memory(num_bytes: int, device: torch.device) -> torch.Tensor:
+    """Memory of which, on a CPU, only the pages that are written become resident.
+
+    On a GPU it is memory like any other.
+
+    Args:
+        num_bytes: how much; far more than the machine has may be asked for on a CPU.
+        device: where it lies.
+
+    Returns:
+        uint8 [num_bytes]; zeros on a CPU.
+
+    Raises:
+        LaneError: the system gives no such address space, or the GPU has not that much.
+    """
+    try:
+        if device.type != "cpu":
+            return torch.empty(num_bytes, dtype=torch.uint8, device=device)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+        return torch.frombuffer(mmap.mmap(-1, num_bytes, flags=flags), dtype=torch.uint8)
+    except (OSError, ValueError, torch.OutOfMemoryError) as error:
+        first_line = str(error).splitlines()[0]
+        msg = f"no {format_bytes(num_bytes)} to place a pool in: {first_line}"
+        raise LaneError(msg) from error

@@ -1,9 +1,7 @@
-"""The answer is the float64 oracle's within what bf16 allows; #41962's own error for comparison."""
+"""The answer is the float64 oracle's, within what bf16 allows; beside it, the bug's own error."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,16 +9,14 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.steps import Answer, answer, described, make_step, options_for
-from oom_suite.workloads.sparse_mla.caches import PATTERNS
-from oom_suite.workloads.sparse_mla.step import oracle, tolerance
+from oom_suite.safety.steps import Answer, answer, oracle, output_of, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from oom_suite.safety.steps import Target
-    from oom_suite.workloads.sparse_mla.step import StepOptions
+    from oom_suite.workloads.variants import Variant
 
 NOT_PROVED = "On other keys, longer rows or other sizes; only these steps were computed."
 
@@ -41,19 +37,19 @@ class _Errors:
 
 
 class Precision:
-    """Compares small steps of every layer kind and index pattern with the float64 oracle.
+    """Compares small steps of every kind with the workload's float64 oracle.
 
-    A call that takes ``fp8_dtype`` is tried with e4m3fn and e4m3fnuz; another one with the fp8
-    that the target's caches hold.
+    A call that can be told to read other number formats is tried with each.
 
     Args:
-        reference: a name and a call whose error on the same steps is given for comparison; None
-            for none.
+        reference: a call whose error on the same steps stands beside, by name, such as the
+            bug's own; None for none.
 
     **Does not prove:** anything about other keys, longer rows or other sizes.
     """
 
     name = "precision"
+    needs: tuple[str, ...] = ("variants", "oracle", "tolerance")
 
     def __init__(self, reference: tuple[str, Callable[..., Any]] | None = None) -> None:
         """Remember what to compare with."""
@@ -63,19 +59,19 @@ class Precision:
         """The verdict on precision."""
         hits: list[Hit] = []
         found: list[_Errors] = []
-        compared: list[_Errors] = []
-        for tried in _with_each_fp8(target):
-            for options in _all_options(tried):
-                step = make_step(tried, options)
+        beside: list[_Errors] = []
+        for tried in _forms(target):
+            for variant in tried.variants.thorough(tried.workload, tried.device, tried.arch):
+                step = variant.make()
                 got = answer(tried, step)
                 if got.output is None:
-                    return _raised(options, got)
-                expected = oracle(step, options.fp8_dtype)
-                allowed = tolerance(step, expected, options.fp8_dtype)
+                    return _raised(variant, got)
+                expected = oracle(tried, step, variant)
+                allowed = tolerance(tried, step, expected, variant)
                 found.append(_errors(got.output, expected, allowed))
                 if not found[-1].share <= 1.0:
-                    hits.append(_hit(options, found[-1]))
-                compared.append(self._reference_errors(tried, step, expected, allowed))
+                    hits.append(_hit(variant, found[-1]))
+                beside.append(self._beside(tried, step, expected, allowed))
         worst = max(found, key=lambda one: one.share)
         facts = [
             ("max_abs_error", _largest(found)),
@@ -83,7 +79,7 @@ class Precision:
             ("share_of_bound", f"{worst.share:.0%}"),
         ]
         if self._reference is not None:
-            facts.append((f"max_abs_error_{self._reference[0]}", _largest(compared)))
+            facts.append((f"max_abs_error_{self._reference[0]}", _largest(beside)))
         verdict = Verdict.FAIL if hits else Verdict.PASS
         reason = (
             f"{len(hits)} of {len(found)} steps are further from the float64 oracle than bf16 "
@@ -93,7 +89,7 @@ class Precision:
         )
         return Finding(self.name, verdict, reason, tuple(hits), tuple(facts), NOT_PROVED)
 
-    def _reference_errors(
+    def _beside(
         self,
         target: Target,
         step: Mapping[str, Any],
@@ -102,35 +98,23 @@ class Precision:
     ) -> _Errors:
         if self._reference is None:
             return _Errors(0.0, 0.0, 0.0)
-        call = functools.partial(self._reference[1], fp8_dtype=target.fp8_dtype)
-        got = answer(replace(target, call=call), {**step, "output": step["output"].clone()})
+        forms = _forms(replace(target, call=self._reference[1]))
+        same = next(one for one in forms if one.arch == target.arch)
+        written = output_of(target.workload)
+        got = answer(same, {**step, written: step[written].clone()} if written else step)
         assert got.output is not None, got.error
         return _errors(got.output, expected, allowed)
 
 
-def _with_each_fp8(target: Target) -> Iterator[Target]:
-    """The target with every fp8 that its call can be told to read."""
-    try:
-        takes = "fp8_dtype" in inspect.signature(target.call).parameters
-    except (TypeError, ValueError):
-        takes = False
-    if not takes:
-        yield target
-        return
-    for fp8_dtype in (torch.float8_e4m3fn, torch.float8_e4m3fnuz):
-        call = functools.partial(target.call, fp8_dtype=fp8_dtype)
-        yield replace(target, call=call, fp8_dtype=fp8_dtype)
-
-
-def _all_options(target: Target) -> Iterator[StepOptions]:
-    for options in options_for(target):
-        for pattern in PATTERNS:
-            yield replace(options, pattern=pattern)
+def _forms(target: Target) -> Iterator[Target]:
+    """The target with every number format that its call can be told to read."""
+    for call, arch in target.variants.forms(target.call, target.arch):
+        yield replace(target, call=call, arch=arch)
 
 
 def _errors(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> _Errors:
     error = (got.cpu().to(torch.float64) - expected).abs()
-    # Where no error is allowed (a row of zeros), any error has an infinite share.
+    # Where nothing is allowed (a row of zeros), any error is infinitely too much.
     share = torch.where(error == 0, 0.0, error / allowed)
     share = share.nan_to_num(nan=torch.inf)
     at = int(share.argmax())
@@ -141,14 +125,14 @@ def _largest(errors: list[_Errors]) -> str:
     return f"{max(one.largest for one in errors):.3g}"
 
 
-def _hit(options: StepOptions, found: _Errors) -> Hit:
+def _hit(variant: Variant, found: _Errors) -> Hit:
     text = (
-        f"{described(options)}: error {found.largest:.3g}, {found.share:.3g} times the "
+        f"{variant.name}: error {found.largest:.3g}, {found.share:.3g} times the "
         f"{found.allowed:.3g} allowed there"
     )
     return Hit("wrong-answer", text)
 
 
-def _raised(options: StepOptions, got: Answer) -> Finding:
-    reason = f"a plain step ({described(options)}) raised {got.error}"
+def _raised(variant: Variant, got: Answer) -> Finding:
+    reason = f"a plain step ({variant.name}) raised {got.error}"
     return Finding("precision", Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)

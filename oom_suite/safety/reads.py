@@ -13,18 +13,18 @@ from oom_suite.safety.guarded import (
     guard_step,
     poison_free_memory,
 )
-from oom_suite.safety.steps import Answer, answer, described, make_step, options_for
+from oom_suite.safety.poison import LARGE, NAN, POISONS, ZERO
+from oom_suite.safety.steps import Answer, answer, plain_steps
 from oom_suite.tracing.source_lines import SourceLines
-from oom_suite.workloads.sparse_mla.caches.poison import LARGE, NAN, POISONS, ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from oom_suite.records.safety import Region
     from oom_suite.safety.guarded import GuardedStep
+    from oom_suite.safety.poison import Poison
     from oom_suite.safety.steps import Target
-    from oom_suite.workloads.sparse_mla.caches.poison import Poison
-    from oom_suite.workloads.sparse_mla.step import StepOptions
+    from oom_suite.workloads.variants import Variant
 
 
 Item = TypeVar("Item")
@@ -98,21 +98,22 @@ class Reads:
     """
 
     name = "reads"
+    needs: tuple[str, ...] = ("variants",)
 
     def __call__(self, target: Target) -> Finding:
         """The verdict on reads."""
         hits: list[Hit] = []
         num_bytes = 0
-        for options in options_for(target):
-            tried = _PoisonedStep(target, options)
-            if tried.plain.output is None:
-                reason = f"a plain step ({described(options)}) raised {tried.plain.error}"
+        for number, variant in enumerate(plain_steps(target), start=1):
+            trial = _Trial(target, variant, seed=number)
+            if trial.plain.outputs is None:
+                reason = f"a plain step ({variant.name}) raised {trial.plain.error}"
                 return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-            if tried.is_unsteady():
-                reason = f"two equal calls ({described(options)}) gave different bits"
+            if trial.wavers():
+                reason = f"two equal calls ({variant.name}) gave different bits"
                 return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-            num_bytes += sum(part.num_bytes for part in tried.parts)
-            hits.extend(tried.hits())
+            num_bytes += sum(part.num_bytes for part in trial.parts)
+            hits.extend(trial.hits())
         if hits:
             reason = f"the result depends on {hits[0].text}"
             return Finding(self.name, Verdict.FAIL, reason, tuple(hits), (), NOT_PROVED)
@@ -121,18 +122,18 @@ class Reads:
 
 
 def _key(region: Region) -> tuple[object, ...]:
-    """What makes two regions the same, whichever byte in them is the first that is read."""
+    """What a region is, wherever in it the first byte lies that is read."""
     return region.tensor, region.what, region.block, region.slot
 
 
-class _PoisonedStep:
+class _Trial:
     """One step, its result on harmless memory, and what poison changes."""
 
-    def __init__(self, target: Target, options: StepOptions) -> None:
+    def __init__(self, target: Target, variant: Variant, seed: int) -> None:
         self._target = target
-        self._guarded: GuardedStep = guard_step(make_step(target, options))
-        fill_unreferenced(self._guarded, options.seed)
-        self._where = described(options)
+        self._guarded: GuardedStep = guard_step(target, variant.make())
+        fill_unreferenced(self._guarded, seed)
+        self._where = variant.name
         self.parts = self._guarded.unreferenced()
         self._lines = SourceLines(target.root, answer.__code__)
         self._memory = {
@@ -140,7 +141,7 @@ class _PoisonedStep:
         }
         self.plain = self._run()
 
-    def is_unsteady(self) -> bool:
+    def wavers(self) -> bool:
         """Whether the same call gives different bits."""
         return self._run() != self.plain
 

@@ -1,60 +1,114 @@
-"""What a detector is given, and the small steps that it runs the code under test on."""
+"""What a detector is given, and the small steps that it runs the code under test on.
+
+All that depends on the workload comes in here: its pools, its variants, its oracle.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+import functools
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
-from oom_suite.workloads.sparse_mla.step import StepOptions, random_step
+from oom_suite.operators.operands import tensors
+from oom_suite.records import Verdict
+from oom_suite.records.safety import Finding
+from oom_suite.workloads.variants import Variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from oom_suite.records.safety import Finding
+    from oom_suite.records import Workload
+    from oom_suite.workloads.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The code under test and where it runs, which is a child process of its own.
+    """The code under test and where it runs; in a child process of its own.
 
     Attributes:
-        call: takes the fourteen keywords of a decode step and writes ``output``.
+        call: takes the keywords of the workload's convention.
         root: the folder that its source paths are shown relative to.
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: what it is called for.
         device: where real tensors lie.
-        fp8_dtype: the fp8 that the caches hold.
+        arch: the GPU that it is told it runs on; ``"generic"`` for code that is told nothing.
     """
 
     call: Callable[..., Any]
     root: Path
-    workload: str
+    workload: Workload
     device: torch.device
-    fp8_dtype: torch.dtype
+    arch: str = "generic"
+
+    @property
+    def variants(self) -> Variants:
+        """The workload's steps; where it has none, what follows from the workload alone."""
+        return variants_of(self.workload)
+
+    @property
+    def gradients(self) -> Callable[[], Any]:
+        """What calls are made under: with gradients or, as a server decodes, without."""
+        convention = self.workload.convention
+        has_them = convention is not None and convention.gradients
+        return torch.enable_grad if has_them else torch.no_grad
 
 
 class Detector(Protocol):
-    """Looks for breaches of one property; does not raise, whatever the code under test does."""
+    """Looks for breaches of one property; what the code under test does never makes it raise."""
 
     name: str
     """One of `oom_suite.records.safety.PROPERTIES`."""
+    needs: tuple[str, ...]
+    """What the workload must have: ``variants``, ``pools``, ``oracle``, ``tolerance``."""
 
     def __call__(self, target: Target) -> Finding:
         """The verdict on that property."""
 
 
-SMALL = StepOptions(num_tokens=3, num_heads=8, swa_topk=16, extra_topk=24, num_blocks=24)
-"""Small enough for milliseconds on a CPU, and more than one of everything."""
+def find(detector: Detector, target: Target) -> Finding:
+    """The detector's verdict; what it cannot look at for want of a facet is not green."""
+    missing = [facet for facet in detector.needs if not getattr(target.workload, facet)]
+    if missing:
+        reason = f"not applicable: the workload {target.workload.name} has no {missing[0]}"
+        return Finding(detector.name, Verdict.INCONCLUSIVE, reason)
+    return detector(target)
 
-_LAYERS = (
-    replace(SMALL, layer_kind="c4a", lens="mixed", padding="anywhere", padded=True, seed=1),
-    replace(
-        SMALL, layer_kind="c128a", pattern="one_token_per_block", lens="short", sink=False, seed=2
-    ),
-    replace(SMALL, layer_kind="swa_only", pattern="shared_prefix", lens="mixed", seed=3),
-)
+
+@functools.cache
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def variants_of(workload: Workload) -> Variants:
+    """The workload's steps; where it has none, what follows from the workload alone."""
+    return cast("Variants", _named(workload.variants)) if workload.variants else Variants()
+
+
+def builder_of(workload: Workload) -> Callable[[Mapping[str, int], torch.device], dict[str, Any]]:
+    """What builds the workload's keyword arguments, without contents."""
+    return cast("Callable[..., dict[str, Any]]", _named(workload.builder))
+
+
+def plain_steps(target: Target) -> Sequence[Variant]:
+    """The steps that most detectors try."""
+    return target.variants.plain(target.workload, target.device, target.arch)
+
+
+def oracle(target: Target, step: Mapping[str, Any], variant: Variant) -> torch.Tensor:
+    """What the step must give, in float64 on the CPU."""
+    return cast("torch.Tensor", _named(target.workload.oracle)(step, **variant.told))
+
+
+def tolerance(
+    target: Target, step: Mapping[str, Any], expected: torch.Tensor, variant: Variant
+) -> torch.Tensor:
+    """How far from that a correct result may be, in float64 on the CPU."""
+    allowed = _named(target.workload.tolerance)(step, expected, **variant.told)
+    return cast("torch.Tensor", allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,60 +116,63 @@ class Answer:
     """What one call gave.
 
     Attributes:
-        output: bfloat16 [num_tokens, num_heads, head_dim], a copy; None where the call raised.
+        outputs: copies of the tensors that it wrote or returned; None where it raised.
         error: what it raised, as ``Type: first line``; empty where it returned.
     """
 
-    output: torch.Tensor | None
+    outputs: tuple[torch.Tensor, ...] | None
     error: str = ""
+
+    @property
+    def output(self) -> torch.Tensor | None:
+        """The first of them; None where the call raised."""
+        return self.outputs[0] if self.outputs else None
 
     def __eq__(self, other: object) -> bool:
         """Whether both gave the same bits, or raised the same."""
         if not isinstance(other, Answer):
             return NotImplemented
-        if self.output is None or other.output is None:
-            return self.output is other.output and self.error == other.error
-        return same_bits(self.output, other.output)
+        if self.outputs is None or other.outputs is None:
+            return self.outputs is other.outputs and self.error == other.error
+        return len(self.outputs) == len(other.outputs) and all(
+            map(same_bits, self.outputs, other.outputs)
+        )
 
     __hash__ = None  # type: ignore[assignment]  # equality of bits has no cheap hash
 
 
 def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Whether two bfloat16 tensors hold the same bits; NaN equals the same NaN."""
-    return torch.equal(left.view(torch.int16), right.view(torch.int16))
+    """Whether two tensors hold the same bits; NaN equals the same NaN."""
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    return torch.equal(bits(left), bits(right))
 
 
-def options_for(target: Target) -> tuple[StepOptions, ...]:
-    """The steps that a detector tries: each layer kind of the workload once."""
-    wanted = {"swa_only"} if target.workload == "decode-swa" else {"swa_only", "c4a", "c128a"}
-    return tuple(
-        replace(options, fp8_dtype=target.fp8_dtype)
-        for options in _LAYERS
-        if options.layer_kind in wanted
-    )
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor's bytes: uint8 [numel * element_size]."""
+    return tensor.detach().contiguous().flatten().view(torch.uint8)
 
 
-def make_step(target: Target, options: StepOptions) -> dict[str, Any]:
-    """The keyword arguments of that step, on the target's device."""
-    return random_step(options, target.device)
+def output_of(workload: Workload) -> str:
+    """The keyword of the tensor that a call writes; empty where it returns its result."""
+    return workload.convention.output if workload.convention is not None else ""
 
 
 def answer(target: Target, step: Mapping[str, Any]) -> Answer:
-    """What the code under test writes into ``output``, or raises.
+    """What the code under test writes into its output or returns, or raises.
 
-    ``output`` itself is left as the call left it. An error of a GPU shows here, not later.
+    The output itself is left as the call left it. An error of a GPU shows here, not later.
     """
     try:
-        with torch.no_grad():
-            target.call(**step)
+        with target.gradients():
+            returned = target.call(**step)
         if target.device.type == "cuda":
             torch.cuda.synchronize(target.device)
-        return Answer(step["output"].clone())
+        written = output_of(target.workload)
+        outputs = tuple(tensors(step[written] if written else returned))
+        if not outputs:
+            return Answer(None, "it returned no tensor, and its workload names no output")
+        return Answer(tuple(one.detach().clone() for one in outputs))
     except Exception as error:
         lines = str(error).strip().splitlines()
         return Answer(None, f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))
-
-
-def described(options: StepOptions) -> str:
-    """A step in words, for hits and facts."""
-    return f"{options.layer_kind}/{options.pattern}/{str(options.fp8_dtype).removeprefix('torch.')}"

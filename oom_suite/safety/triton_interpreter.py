@@ -1,11 +1,11 @@
-"""Runs Triton kernels on a CPU in Triton's own interpreter, its low-precision floats corrected.
+"""Runs Triton kernels on a CPU, in Triton's interpreter, with its low-precision floats corrected.
 
 The interpreter keeps bfloat16 as the integers that hold its bits, and fp8 likewise. It multiplies
 and adds these integers, truncates where hardware rounds to nearest, and turns fp8's NaN into a
 number. Here such operands go through float32 with torch's own conversions.
 
 Source: Triton 3.9 ``triton/runtime/interpreter.py`` (``_get_np_dtype``, ``_convert_float``,
-``InterpreterBuilder``); 3.6 is the same.
+``InterpreterBuilder``); 3.6 is alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def interpret_triton() -> bool:
     host code of kernels asserts.
 
     Raises:
-        LaneError: Triton was imported before, or its interpreter is another than this code knows.
+        LaneError: Triton was imported before, or its interpreter is not as known.
     """
     if "triton" in sys.modules:
         raise LaneError("Triton was imported before its interpreter could be chosen")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit, Region
 from oom_suite.safety.guarded import guard_step
-from oom_suite.safety.steps import answer, described, make_step, options_for
-from oom_suite.workloads.sparse_mla.caches.guards import changed_run
-from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+from oom_suite.safety.guards import changed_run
+from oom_suite.safety.steps import answer, output_of, plain_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
     from oom_suite.safety.guarded import GuardedStep
     from oom_suite.safety.steps import Target
@@ -26,49 +25,61 @@ NOT_PROVED = (
 _PREFILLS = (0x7FA5, 0x7FDA)
 """NaN as bf16, with payloads that no arithmetic gives: a quiet NaN of IEEE 754 is 0x7FC0.
 
-Two of them, because code might copy one: what nobody writes keeps both.
+Two of them, because code might copy one: what nobody writes keeps both. An element of more bytes
+is filled with them again and again, a single byte with their low one.
 """
 
 
 class Writes:
     """Runs a step between red zones, and compares every byte that it was given before and after.
 
-    ``output`` is prefilled with a NaN that no arithmetic gives, twice with different ones: an
-    element that keeps both was not written, rows of length zero included.
+    The output that a call writes is prefilled with a NaN that no arithmetic gives, twice with
+    different ones: an element that keeps both was not written, rows of length zero included.
 
     **Does not prove:** that nothing was written beyond the red zones, or with the bytes that
     stood there, or put back before the call returned.
     """
 
     name = "writes"
+    needs: tuple[str, ...] = ("variants",)
 
     def __call__(self, target: Target) -> Finding:
         """The verdict on writes."""
         hits: dict[tuple[str, str], Hit] = {}
         num_bytes = 0
-        for options in options_for(target):
-            where = described(options)
-            unwritten: torch.Tensor | None = None
+        written = output_of(target.workload)
+        for variant in plain_steps(target):
+            where = variant.name
+            kept: torch.Tensor | None = None
             for prefill in _PREFILLS:
-                step = guard_step(make_step(target, options))
-                output = step.step["output"].view(torch.int16)
-                output.fill_(prefill)
+                step = guard_step(target, variant.make())
+                if written:
+                    _prefill(step, written, prefill)
                 before = {name: buffer.own_bytes.clone() for name, buffer in step.buffers.items()}
                 got = answer(target, step.step)
-                if got.output is None:
+                if got.outputs is None:
                     reason = f"a plain step ({where}) raised {got.error}"
                     return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-                untouched = output == prefill
-                unwritten = untouched if unwritten is None else unwritten & untouched
+                if written:
+                    untouched = _untouched(step, written, before[written])
+                    kept = untouched if kept is None else kept & untouched
                 num_bytes += sum(buffer.memory.numel() for buffer in step.buffers.values())
-                for hit in (*_zone_hits(step, where), *_input_hits(step, before, where)):
+                for hit in (
+                    *_zone_hits(step, where),
+                    *_input_hits(step, before, written, where),
+                ):
                     hits.setdefault((hit.kind, hit.region.tensor if hit.region else ""), hit)
-            for hit in _unwritten_hits(unwritten, where):
-                hits.setdefault((hit.kind, "output"), hit)
+            if kept is not None:
+                for hit in _unwritten_hits(kept, step.step[written], written, where):
+                    hits.setdefault((hit.kind, written), hit)
         if hits:
             found = tuple(hits.values())
             return Finding(self.name, Verdict.FAIL, found[0].text, found, (), NOT_PROVED)
-        reason = f"only output changed of {num_bytes:,} bytes compared, and all of it was written"
+        reason = (
+            f"only {written} changed of {num_bytes:,} bytes compared, and all of it was written"
+            if written
+            else f"not one of {num_bytes:,} bytes compared was changed"
+        )
         return Finding(self.name, Verdict.PASS, reason, not_proved=NOT_PROVED)
 
 
@@ -83,9 +94,11 @@ def _zone_hits(step: GuardedStep, where: str) -> Iterator[Hit]:
             yield Hit("writes-outside", text, None, region)
 
 
-def _input_hits(step: GuardedStep, before: dict[str, torch.Tensor], where: str) -> Iterator[Hit]:
+def _input_hits(
+    step: GuardedStep, before: dict[str, torch.Tensor], written: str, where: str
+) -> Iterator[Hit]:
     for name, buffer in step.buffers.items():
-        if name == "output":
+        if name == written:
             continue
         run = changed_run(buffer.own_bytes != before[name])
         if run is None:
@@ -106,25 +119,38 @@ def _place(step: GuardedStep, name: str, byte: int) -> tuple[int | None, int | N
     """The block and token that a pool's byte belongs to; its padding belongs to no token."""
     if name not in step.slots:
         return None, None
-    pool = step.step[name]
-    block, within = divmod(byte, pool.stride(0))
-    data_bytes = pool.shape[1] * FP8_DS_MLA_V4.token_stride_bytes
-    if within < data_bytes:
-        return block, within // FP8_DS_MLA_V4.token_stride_bytes
-    slot = (within - data_bytes) // FP8_DS_MLA_V4.scales_bytes
-    return block, slot if slot < pool.shape[1] else None
+    return step.pool_bytes.place(step.step[name], byte)
 
 
-def _unwritten_hits(unwritten: torch.Tensor | None, where: str) -> Iterator[Hit]:
-    if unwritten is None or not bool(unwritten.any()):
+def _prefill(step: GuardedStep, written: str, prefill: int) -> None:
+    own = step.buffers[written].own_bytes
+    own.fill_(prefill & 0xFF)
+    if step.step[written].element_size() > 1:
+        own[1::2] = prefill >> 8
+
+
+def _untouched(step: GuardedStep, written: str, before: torch.Tensor) -> torch.Tensor:
+    """Which elements keep every byte that they were filled with: bool, as the output."""
+    output = step.step[written]
+    kept = step.buffers[written].own_bytes == before
+    size = output.element_size()
+    elements = kept.view(len(kept) // size, size).all(dim=1)
+    return elements.as_strided(output.shape, output.stride())
+
+
+def _unwritten_hits(
+    kept: torch.Tensor, output: torch.Tensor, written: str, where: str
+) -> Iterator[Hit]:
+    if not bool(kept.any()):
         return
-    run = changed_run(unwritten.flatten())
+    run = changed_run(kept.flatten())
     assert run is not None
-    rows = unwritten.flatten(1).any(dim=1).nonzero().flatten().tolist()
+    rows = kept.flatten(1).any(dim=1).nonzero().flatten().tolist()
     first, num_elements = run
-    region = Region("output", "unwritten", None, None, 2 * first, 2 * num_elements, None)
+    size = output.element_size()
+    region = Region(written, "unwritten", None, None, size * first, size * num_elements, None)
     text = (
-        f"{int(unwritten.sum()):,} of {unwritten.numel():,} elements of output were not written, "
-        f"in rows {', '.join(str(row) for row in rows[:8])} ({where})"
+        f"{int(kept.sum()):,} of {kept.numel():,} elements of {written} were not written, in rows "
+        f"{', '.join(str(row) for row in rows[:8])} ({where})"
     )
     yield Hit("leaves-output-unwritten", text, None, region)

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run one step under compute-sanitizer, where it is installed, and read its report.
 
-        Exits 0 when it is clean, 1 on errors, 2 on bad usage, 3 when nothing could be learnt.
+        Exits 0 when it is clean, 1 on errors, 2 on bad usage, 3 when it could not run.
         """
         run = sanitize(
             subject,

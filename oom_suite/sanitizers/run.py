@@ -69,13 +69,13 @@ def sanitize(
     time_limit_s: float = 600.0,
     find: Callable[[], str | None] = find_tool,
 ) -> SanitizerRun:
-    """What the tool reports of one step of a subject. A failure on the way is an outcome too.
+    """What the tool says of one step of a subject. What goes wrong is an outcome.
 
     Args:
         subject: its spelling.
         tool: one of `TOOLS`.
         scenario: the name of its sizes.
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: the workload's name.
         time_limit_s: seconds for the whole run; a sanitizer makes kernels 10 to 100 times slower.
         find: says where compute-sanitizer is.
 
@@ -123,13 +123,13 @@ def sanitize(
 
 
 def judged(run: SanitizerRun, report: str, code: int, output: str) -> SanitizerRun:
-    """The run's outcome, from the tool's report and what the step wrote.
+    """The run's outcome, from the tool's report and the step's own words.
 
     Args:
         run: subject, tool and scenario.
         report: what the tool wrote.
         code: the exit code.
-        output: what the step wrote to its streams.
+        output: what the step wrote.
     """
     found = parse(report)
     ids = (run.subject, run.tool, run.scenario)
@@ -146,7 +146,7 @@ def judged(run: SanitizerRun, report: str, code: int, output: str) -> SanitizerR
             outcome = SanitizerOutcome.NO_DEVICE
         return SanitizerRun(*ids, outcome, f"exit code {code}: {last}")
     if found.num_errors is None:
-        reason = "the tool wrote no summary: nothing can be said"
+        reason = "the tool wrote no summary: nothing is known"
         return SanitizerRun(*ids, SanitizerOutcome.FAILED, reason)
     if found.num_errors:
         reason = f"{found.num_errors} errors that could not be read: run the tool by hand"

@@ -9,13 +9,11 @@ import torch
 
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError
+from oom_suite.safety.steps import Target, builder_of
 from oom_suite.sanitizers.record import STEP_DONE
 from oom_suite.subjects import load, parse
-from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario
-from oom_suite.workloads.sparse_mla.step import StepOptions, random_step
 
 USAGE = 2
-_MAX_BLOCKS = 1024
 
 
 def main(subject: str, root: str, workload: str, scenario_name: str) -> None:
@@ -24,25 +22,17 @@ def main(subject: str, root: str, workload: str, scenario_name: str) -> None:
     Args:
         subject: its spelling.
         root: where a release's tree lies; empty for none.
-        workload: ``"decode"`` or ``"decode-swa"``.
-        scenario_name: the sizes; pools are cut to 1,024 blocks, for under a sanitizer each byte
-            of them is written with contents.
+        workload: the workload's name.
+        scenario_name: the sizes; where the workload has contents for them, as far as it has.
     """
-    sizes = scenario(scenario_name).sizes
-    options = StepOptions(
-        layer_kind="swa_only" if workload == "decode-swa" else "c4a",
-        lens="mixed",
-        padding="tail",
-        num_tokens=sizes["num_tokens"],
-        num_heads=sizes["num_heads"],
-        swa_topk=sizes["swa_topk"],
-        extra_topk=sizes["extra_topk"],
-        num_blocks=min(sizes["swa_num_blocks"], _MAX_BLOCKS),
-        block_size=sizes["block_size"],
-    )
-    spec, at = parse(subject), Path(root) if root else None
-    with load(spec, doors.workload(workload), root=at) as loaded, torch.no_grad():
-        loaded.call(**random_step(options, "cuda"))
+    spec, known, device = parse(subject), doors.workload(workload), torch.device("cuda")
+    with load(spec, known, root=Path(root) if root else None) as loaded:
+        target = Target(loaded.call, loaded.root, known, device)
+        sizes = known.scenario(scenario_name).sizes
+        variant = target.variants.at_sizes(known, sizes, device)
+        step = variant.make() if variant else builder_of(known)(sizes, device)
+        with target.gradients():
+            loaded.call(**step)
         torch.cuda.synchronize()
     sys.stdout.write(f"{STEP_DONE}\n")
 

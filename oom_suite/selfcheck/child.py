@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from oom_suite.doors import workload
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
@@ -24,7 +26,7 @@ from oom_suite.pipeline.safety_checks.detectors import Detecting
 from oom_suite.pipeline.safety_checks.requests import SafetyJob
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.safety.index_cases import CASES, IMPOSSIBLE
+from oom_suite.safety.index_cases import IMPOSSIBLE, cases_of
 from oom_suite.safety.index_outcomes import judge as judge_indices
 from oom_suite.selfcheck.faults.record import LAW, Mutant
 from oom_suite.subjects import parse
@@ -146,8 +148,10 @@ class _Safety:
         if detector != "indices" or self._task.device == "cpu":
             return self._detecting.find(detector)
         on_cpu = self._on("cpu")
+        known = workload(self._task.subject.workload)
+        cases = cases_of(known, torch.device(self._task.device), "generic")
         outcomes = [
-            (on_cpu if case.expects == IMPOSSIBLE else self._detecting).try_case(case.name)
-            for case in CASES
+            (on_cpu if case.asks == IMPOSSIBLE else self._detecting).try_case(case.name)
+            for case in cases
         ]
-        return judge_indices(outcomes, [case.name for case in CASES])
+        return judge_indices(outcomes, [case.name for case in cases])

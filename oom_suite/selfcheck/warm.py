@@ -1,8 +1,8 @@
-"""Importing this runs a healthy step with fake tensors, as the self-check will run every fault.
+"""Importing this takes a healthy step through what the self-check does with fake tensors.
 
-torch remembers what it computed of fake tensors, and most operators of a fault are those of a
-healthy step. Children that are forked from a process that has imported this need not compute them
-again.
+torch remembers what it computed of fakes. The children forked from a process that has imported
+it, and their forks, find there what nearly every planted fault does beside its fault, and need
+not compute it again for each.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from oom_suite.safety.capture import Capture
 from oom_suite.safety.steps import Target
 from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
-# An error in the fork server would end it silently; in a child the same error is reported.
+# An error in the fork server would end it without a word; in a child, the same error is reported.
 with contextlib.suppress(Exception), torch.no_grad():
-    target = Target(
-        BUILTINS["token_gather"], Path("/"), "decode", torch.device("cpu"), torch.float8_e4m3fn
-    )
+    target = Target(BUILTINS["token_gather"], Path("/"), DECODE, torch.device("cpu"))
     Capture(set_on_launch).record(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -24,36 +25,53 @@ __all__ = [
     "parse",
     "source_folders",
     "spellings",
+    "with_options",
     "workloads_for",
 ]
 
 
-def parse(text: str, stubs: Sequence[str] = (), package: str | None = None) -> SubjectSpec:
-    """The subject that a spelling such as ``vllm==0.21.0`` or ``decode.py:run`` names.
+_OPTION = re.compile(r"\s+--(stub|package)(?:\s+|=)([\w.-]+)\s*$")
 
-    Only the spelling is judged: whether the file or release exists is found when it is loaded.
+
+def with_options(text: str, stubs: Sequence[str] = (), package: str | None = None) -> str:
+    """The spelling with options behind it, as `parse` reads them.
 
     Args:
         text: the spelling.
         stubs: packages to replace by stubs, from ``--stub``.
         package: the package that a fork is laid out as, from ``--package``.
+    """
+    words = [text, *(f"--stub {stub}" for stub in stubs)]
+    return " ".join(words + ([f"--package {package}"] if package else []))
+
+
+def parse(text: str) -> SubjectSpec:
+    """The subject that a spelling such as ``vllm==0.21.0`` or ``decode.py:run`` names.
+
+    Options may follow it: ``decode.py:run --stub flashinfer`` and ``vllm@. --package vllm_fork``.
+    Only the spelling is judged: whether the file or release exists is found when it is loaded.
 
     Raises:
         UsageError: no family understands it, or it does not take these options.
     """
-    text = text.strip()
+    spelling, stubs, packages = text.strip(), list[str](), list[str]()
+    while match := _OPTION.search(spelling):
+        (stubs if match[1] == "stub" else packages).insert(0, match[2])
+        spelling = spelling[: match.start()].rstrip()
     for known in doors.families().values():
-        spec = known.parse(text)
+        spec = known.parse(spelling)
         if spec is None:
             continue
         if stubs and not known.takes_stubs:
-            msg = f"--stub {stubs[0]} means nothing for {text}: its packages are not replaced"
+            msg = f"--stub {stubs[0]} means nothing for {spelling}: it is for files and packages"
             raise UsageError(msg)
-        if package and (spec.version or not known.takes_package):
-            msg = f"--package {package} means nothing for {text}: it is for a fork, as vllm@PATH"
-            raise UsageError(msg)
-        return replace(spec, stubs=tuple(stubs), package=package)
-    raise _unreadable(text)
+        if packages and (spec.version or len(packages) > 1 or not known.takes_package):
+            msg = f"--package {packages[0]} means nothing for {spelling}: it names the one package "
+            raise UsageError(msg + "that a tree is laid out as, vllm@PATH")
+        package = packages[0] if packages else None
+        written = with_options(spelling, stubs, package)
+        return replace(spec, text=written, stubs=tuple(stubs), package=package)
+    raise _unreadable(spelling)
 
 
 def family_of(spec: SubjectSpec) -> SubjectFamily:
@@ -86,7 +104,7 @@ def load(
         spec: from `parse`.
         workload: what it is to be called for.
         root: where `obtain` has put its source; obtained here where it is None.
-        arch: the GPU that code is told it runs on: ``"generic"``, ``"gfx942"``, ``"gfx950"``.
+        arch: the GPU that code sees: ``"generic"``, ``"gfx942"``, ``"gfx950"``.
 
     Raises:
         NotApplicableError: it has no code for that workload.

@@ -90,7 +90,7 @@ class SubjectFamily(Protocol):
 
     @property
     def obeys_arch(self) -> bool:
-        """Whether its code is told which GPU it runs on, and so takes that GPU's fp8."""
+        """Whether its code sees which GPU it runs on, and so takes that GPU's fp8."""
         return False
 
     def parse(self, text: str) -> SubjectSpec | None:
@@ -116,7 +116,7 @@ class SubjectFamily(Protocol):
             spec: from `parse`.
             workload: what it is to be called for.
             root: where `obtain` has put its source; None where it needs none.
-            arch: the GPU that the code is told it runs on.
+            arch: the GPU that the code sees.
 
         Raises:
             NotApplicableError: it has no code for that workload.
@@ -170,6 +170,17 @@ class SubjectFamily(Protocol):
         del spec, workload
         return ()
 
+    def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
+        """Why the workload's variants are not what this code reads; empty where they are.
+
+        Args:
+            workload: whose variants.
+            version: the code's.
+            arch: the GPU that it is told it runs on.
+        """
+        del workload, version, arch
+        return ""
+
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """What a reader of its results has to know, such as whose lines are not its own."""
         del spec
@@ -177,4 +188,4 @@ class SubjectFamily(Protocol):
 
     def next_command(self, spec: SubjectSpec) -> str:
         """What to run when it fails, to find the change that broke it; empty for nothing."""
-        return " ".join(("git bisect run oom-suite probe", spec.text, *spec.options))
+        return f"git bisect run oom-suite probe {spec.text}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import sys
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Given:
     """What a function is given that supplies a module.
 
     Attributes:
-        arch: the GPU that the code is told it runs on.
+        arch: the GPU that the code sees.
         log: where uses of stubs are recorded.
     """
 
@@ -168,12 +169,24 @@ class Isolated:
             raise
         except Exception as error:
             if self.used_stubs:
-                raise stub_used(self.used_stubs[0], self._log.owner) from error
+                raise stub_used(self.used_stubs[0]) from error
             if isinstance(error, ModuleNotFoundError) and self._is_ours(error.name or ""):
                 raise self._missing(str(error.name)) from error
             raise
         if self.used_stubs:
-            raise stub_used(self.used_stubs[0], self._log.owner)
+            raise stub_used(self.used_stubs[0])
+
+    def during(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, called inside `running`; itself where there is nothing to install."""
+        if not self._modules.packages:
+            return function
+
+        @functools.wraps(function)
+        def call(*args: Any, **keywords: Any) -> Any:
+            with self.running():
+                return function(*args, **keywords)
+
+        return call
 
     def close(self) -> None:
         """Nothing; all that was loaded can be freed."""
@@ -197,7 +210,7 @@ class Isolated:
         others = self._taken()
         # None makes Python report the package as not installed, even where it is.
         absent = dict.fromkeys(self._modules.absent)
-        sys.modules.update(self._kept | absent)  # type: ignore[arg-type]  # as said, also None
+        sys.modules.update(self._kept | absent)  # type: ignore[arg-type]  # None too, see above
         sys.meta_path.insert(0, self._finder)
         self._depth += 1
         try:

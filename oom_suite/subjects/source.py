@@ -39,9 +39,10 @@ def import_failure(error: BaseException, name: str, folder: Path) -> SubjectErro
     message = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
     what = type(error).__name__ + (f": {message}" if message else "")
     where = _where(error, folder)
-    remedy = (
-        "install it in this Python" if isinstance(error, ImportError) else "mend it and run again"
-    )
+    remedy = "correct it and run again"
+    if isinstance(error, ImportError):
+        package = (error.name or "PACKAGE").partition(".")[0]
+        remedy = f"install it in this Python, or have it replaced by stubs (--stub {package})"
     at = f" at {where}" if where else ""
     return SubjectError(f"{name} cannot be loaded: {what}{at}; {remedy}")
 

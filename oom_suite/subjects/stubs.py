@@ -38,10 +38,10 @@ class StubLog:
         """
         if not self.importing:
             self.used.append(name)
-        raise stub_used(name, self.owner)
+        raise stub_used(name)
 
 
-def stub_used(name: str, owner: str) -> StubUsedError:
+def stub_used(name: str) -> StubUsedError:
     """The error for code under test that used a stubbed name."""
     if name.startswith(_TRITON):
         return StubUsedError(
@@ -50,7 +50,7 @@ def stub_used(name: str, owner: str) -> StubUsedError:
         )
     return StubUsedError(
         f"the code under test uses `{name}`, which the suite only stubs: a result would not be "
-        f"about {owner}'s own code; supply the real one in a subject of your own (PATH.py:FUNCTION)"
+        "about the real code; supply the real one in a subject of your own (PATH.py:FUNCTION)"
     )
 
 
@@ -141,7 +141,7 @@ class Stub:
                 waiting.extend(value)
             elif type(value) is cls:
                 value._log.refuse(value._name)
-        raise stub_used("a stub that torch was given", "the subject")
+        raise stub_used("a stub that torch was given")
 
     def _more(self, name: str) -> Stub:
         if not self._log.importing:

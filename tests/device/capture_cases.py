@@ -85,15 +85,13 @@ def make_handler(device):
 
 
 def _target(case, place):
-    import torch
-
+    from oom_suite.doors import workload as find_workload
     from oom_suite.safety.steps import Target
     from oom_suite.subjects import load, parse
-    from oom_suite.workloads.sparse_mla.workload import DECODE
 
-    root = root_of(case.subject)
-    loaded = load(parse(case.subject), DECODE, root=None if root is None else Path(root))
-    return Target(loaded.call, loaded.root, case.workload, place, torch.float8_e4m3fn)
+    known, root = find_workload(case.workload), root_of(case.subject)
+    loaded = load(parse(case.subject), known, root=None if root is None else Path(root))
+    return Target(loaded.call, loaded.root, known, place)
 
 
 def _detector():
@@ -109,18 +107,17 @@ def _replayed(target):
 
 def _wild(target):
     """Both ways, without replays; memory beside the tensors is zero, or slots that there are."""
-    from oom_suite.safety.capture import NUM_TOKENS
     from oom_suite.safety.guarded import guard_step
-    from oom_suite.safety.replay_cases import first_step
-    from oom_suite.workloads.sparse_mla.caches.poison import ZERO
+    from oom_suite.safety.poison import ZERO
+    from oom_suite.safety.replay_cases import replays
 
-    def call_of(num_tokens):
-        guarded = guard_step(first_step(target, num_tokens))
+    def call_of(replay):
+        guarded = guard_step(target, replay.first())
         for part in guarded.unreferenced():
             guarded.fill(part, ZERO)
         return lambda: target.call(**guarded.step)
 
-    calls = (lambda num_tokens=num_tokens: call_of(num_tokens) for num_tokens in NUM_TOKENS)
+    calls = (lambda replay=replay: call_of(replay) for replay in replays(target))
     return _both(lambda: _detector().record(target), calls, target.device, target.root)
 
 

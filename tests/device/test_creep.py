@@ -26,16 +26,16 @@ def make_handler(device):
     """In a child: creep on one subject after another; each keeps its state apart by its name."""
     import torch
 
+    from oom_suite.doors import workload as find_workload
     from oom_suite.safety.creep import Creep
     from oom_suite.safety.steps import Target
     from oom_suite.subjects import load, parse
-    from oom_suite.workloads.sparse_mla.workload import DECODE
 
     def find(request):
         subject, workload = request
-        loaded = load(parse(subject), DECODE)
-        place = torch.device(device)
-        target = Target(loaded.call, loaded.root, workload, place, torch.float8_e4m3fn)
+        known = find_workload(workload)
+        loaded = load(parse(subject), known)
+        target = Target(loaded.call, loaded.root, known, torch.device(device))
         return Creep()(target).to_json()
 
     return find

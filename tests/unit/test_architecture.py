@@ -59,7 +59,9 @@ ALLOWED: dict[str, frozenset[str]] = {
             "workloads",
         }
     ),
-    "sanitizers": frozenset({"cli", "doors", "hookspecs", "report", "subjects", "workloads"}),
+    "sanitizers": frozenset(
+        {"safety", "cli", "doors", "hookspecs", "report", "subjects", "workloads"}
+    ),
     "cli": frozenset(
         {"doors", "laws", "pipeline", "report", "selfcheck", "subjects", "targets", "workloads"}
     ),

@@ -50,7 +50,7 @@ def group_exit_code(groups: Sequence[GroupResult]) -> int:
 
 
 def _device(answer: Answer, result: Result) -> str:
-    """The device's name, where it was measured, and what names it among its like."""
+    """The device's name, where it was measured, and what tells it from others of the same kind."""
     name = "" if result.measurement is None else result.measurement.environment.device
     if name and "=" in answer.device:
         return f"{name} ({answer.device})"

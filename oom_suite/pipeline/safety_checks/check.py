@@ -37,9 +37,9 @@ class SafetySettings:
     """How subjects are checked.
 
     Attributes:
-        workload: ``"decode"`` or ``"decode-swa"``.
+        workload: the workload's name.
         device: ``"cpu"``, or ``"cuda"`` (HIP devices too).
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         time_limit_s: seconds that one property may take.
         memory_limit_bytes: address space that the child may add; None for no limit.
     """
@@ -93,7 +93,7 @@ def check_safety(
         spec: the subject, from `oom_suite.subjects.parse`.
         settings: how it is checked.
         properties: names in `PROPERTIES`; all by default.
-        on_progress: told what is being looked at.
+        on_progress: given what is being looked at.
 
     Returns:
         One finding for each property, in the order of `PROPERTIES`.
@@ -143,7 +143,7 @@ def _find_on_gpu(
     on_progress: OnProgress,
 ) -> list[Finding]:
     """All properties at once, as processes are slow to start there."""
-    from oom_suite.safety.index_cases import CASES
+    from oom_suite.safety.indices import names_of_cases
 
     left = list(wanted)
 
@@ -153,7 +153,7 @@ def _find_on_gpu(
         on_progress(spec.text, f"{finding.name} {finding.verdict.value}{rest}")
 
     on_progress(spec.text, f"looking at {', '.join(left)}")
-    cases = [case.name for case in CASES]
+    cases = names_of_cases(doors.workload(job.workload), job.arch)
     with _session(settings) as session:
         return find_on_gpu(job, wanted, lambda: _child(session, job), cases, on_finding)
 
@@ -186,7 +186,7 @@ def _child(session: Session, job: SafetyJob) -> Respawning:
 
 
 def exit_code(reports: Sequence[SafetyReport]) -> int:
-    """0: all as expected; 1: a property broken, or a known breach gone; 3: one INCONCLUSIVE."""
+    """0 when all are as expected, 1 when one is not, 3 when one is inconclusive."""
     open_ones = [
         one for report in reports for one in report.findings if one.verdict is Verdict.INCONCLUSIVE
     ]

@@ -49,8 +49,8 @@ def find_on_gpu(
         job: the subject.
         wanted: names of properties.
         start: gives a child that sees the GPU; each is closed here.
-        cases: the names of all cases of bad indices.
-        on_finding: is given each as it comes, on the thread that found it.
+        cases: the names of all cases of bad indices; none where the workload has none.
+        on_finding: told each as it comes, on a thread of its own.
     """
 
     def one_by_one(names: Sequence[str]) -> list[Finding]:
@@ -71,7 +71,8 @@ def find_on_gpu(
     groups = [names for names in groups if names]
     with ThreadPoolExecutor(max_workers=max(1, len(groups))) as pool:
         running = [
-            pool.submit(indices if names == ["indices"] else one_by_one, names) for names in groups
+            pool.submit(indices if names == ["indices"] and cases else one_by_one, names)
+            for names in groups
         ]
         found = {finding.name: finding for each in running for finding in each.result()}
     return [found[name] for name in wanted]
@@ -97,8 +98,7 @@ def _outcomes(job: SafetyJob, start: Start, cases: Sequence[str]) -> list[Outcom
 
     def work() -> None:
         while True:
-            # A child that dies also yields an outcome. Each gets an asker of its own, for an asker
-            # gives up after a few deaths.
+            # A death is an answer here, and never ends the asking: each has its own asker.
             with start() as child:
                 if not _until_deadly(child, job, waiting, found):
                     return

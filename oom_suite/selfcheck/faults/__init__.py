@@ -1,4 +1,4 @@
-"""Decode steps with one planted fault each, and healthy ones that only look odd.
+"""Decode steps with one planted fault each, and healthy ones that only look suspicious.
 
 They show what the detectors catch. `oom_suite.selfcheck.faults.catalog` has them all, and
 ``oom-suite selfcheck`` tries them. A step here takes the keywords of the workload `decode`.

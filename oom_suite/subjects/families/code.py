@@ -10,15 +10,17 @@ import re
 import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from oom_suite.errors import SubjectError, UsageError
+from oom_suite.errors import StubUsedError, SubjectError, UsageError
 from oom_suite.hookspecs import hookimpl
 from oom_suite.records import SubjectSpec
 from oom_suite.subjects.convention import fitted, names_one, takes
 from oom_suite.subjects.family import LoadedSubject, SubjectFamily
+from oom_suite.subjects.loading import Isolated, Modules
 from oom_suite.subjects.parameters import module_file, parameters_of
 from oom_suite.subjects.source import FreshLoader, import_failure, shown
+from oom_suite.subjects.stubs import StubLog
 
 if TYPE_CHECKING:
     import inspect
@@ -35,6 +37,8 @@ _FILE_MODULE = "_oom_suite_subject_"
 
 class _CodeFamily(SubjectFamily):
     """A function that anybody wrote: it takes the workloads whose keywords it has as parameters."""
+
+    takes_stubs: ClassVar[bool] = True
 
     def workloads(self, spec: SubjectSpec, known: Iterable[Workload]) -> tuple[Workload, ...]:
         """Those that its parameters fit, read off its source.
@@ -137,9 +141,10 @@ class FileFamily(_CodeFamily):
             module = importlib.util.module_from_spec(found)
             sys.modules[name] = module
             undo.callback(sys.modules.pop, name, None)
-            with _one_line(spec, folder):
+            stubs = Isolated(Modules(spec.stubs), StubLog(spec.text))
+            with _one_line(spec, folder), stubs.importing():
                 found.loader.exec_module(module)
-            call = fitted(_function(module, spec), workload, spec.text)
+            call = stubs.during(fitted(_function(module, spec), workload, spec.text))
             return LoadedSubject(call, _root_of(path, folder), None, undo.pop_all())
 
 
@@ -177,9 +182,10 @@ class ModuleFamily(_CodeFamily):
         with contextlib.ExitStack() as undo:
             undo.enter_context(_on_path(Path.cwd()))
             importlib.invalidate_caches()
-            with _one_line(spec, Path.cwd()):
+            stubs = Isolated(Modules(spec.stubs), StubLog(spec.text))
+            with _one_line(spec, Path.cwd()), stubs.importing():
                 module = importlib.import_module(name)
-            call = fitted(_function(module, spec), workload, spec.text)
+            call = stubs.during(fitted(_function(module, spec), workload, spec.text))
             path = Path(module.__file__ or Path.cwd() / name).absolute()
             return LoadedSubject(call, _root_of(path, _above(path, name)), None, undo.pop_all())
 
@@ -189,7 +195,7 @@ def _one_line(spec: SubjectSpec, folder: Path) -> Iterator[None]:
     """Whatever an import raises, as one line; a script may end itself by `SystemExit`."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StubUsedError):
         raise
     except BaseException as error:
         raise import_failure(error, spec.text, folder) from error

@@ -60,7 +60,7 @@ class PackageFamily(SubjectFamily):
         unknown_modules: what a module is that is neither its file, nor pure, nor supplied:
             ``"stubs"``, or ``"as released"``, a stub only where the release holds it.
         entries: where it has its code for workloads that do not say so themselves.
-        has_arch: whether it is told which GPU it runs on.
+        has_arch: whether it sees which GPU it runs on.
         note: what a reader of its results has to know; empty for nothing.
     """
 
@@ -204,6 +204,11 @@ class PackageFamily(SubjectFamily):
         del spec
         return True
 
+    def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
+        """As the entry says."""
+        found = self.entry(workload)
+        return str(_made(found.unfit, version, arch)) if found and found.unfit else ""
+
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """Its maker's."""
         del spec
@@ -227,7 +232,9 @@ class PackageFamily(SubjectFamily):
         at = self._root(spec, root)
         file = _moved(found.file, self.package, spec.package or self.package)
         if not (at / file).is_file():
-            raise self._not_applicable(self.version(at), found, f"{file} does not exist")
+            raise self._not_applicable(
+                self.version(at, spec.package), found, f"{file} does not exist"
+            )
         loaded = self.open(at, found.file, arch, package=spec.package, stubs=spec.stubs)
         call = self._call(loaded, found, workload)
         undo = contextlib.ExitStack()
@@ -248,7 +255,7 @@ class PackageFamily(SubjectFamily):
         Args:
             root: the tree's root.
             file: the file, from the root; in a fork, the package's own name is put in.
-            arch: the GPU that the code is told it runs on.
+            arch: the GPU that the code sees.
             package: the package that a fork is laid out as.
             stubs: other packages to replace by stubs.
 
@@ -257,7 +264,7 @@ class PackageFamily(SubjectFamily):
             StubUsedError: loading it depends on what is stubbed.
             UsageError: an unknown architecture.
         """
-        version = self.version(root)
+        version = self.version(root, package)
         log = StubLog(f"{self.title} {version}")
         layout = package or self.package
         file = _moved(file, self.package, layout)
@@ -275,9 +282,15 @@ class PackageFamily(SubjectFamily):
         )
         return LoadedModule(root, file, version, modules, log)
 
-    def version(self, root: Path) -> str:
-        """The version of the tree at `root`; ``"unknown"`` when nothing in it says so."""
-        return tree_version(root, self.project, self.version_file)
+    def version(self, root: Path, package: str | None = None) -> str:
+        """The version of the tree at `root`; ``"unknown"`` when nothing in it says so.
+
+        Args:
+            root: the tree's root.
+            package: the package that a fork is laid out as.
+        """
+        file = _moved(self.version_file, self.package, package or self.package)
+        return tree_version(root, self.project, file)
 
     def _holds(self, root: Path, packages: tuple[str, ...]) -> Callable[[str], bool]:
         names = module_names(root)
@@ -298,17 +311,11 @@ class PackageFamily(SubjectFamily):
             )
         function: Any = getattr(loaded.module, name)
         if isinstance(function, Stub):
-            raise stub_used(repr(function).removeprefix("<stub ").removesuffix(">"), self.title)
+            raise stub_used(repr(function).removeprefix("<stub ").removesuffix(">"))
         title = f"{name} of {self.title} {version}"
         if found.adapt:
             function = _made(found.adapt, function, title)
-        call = fitted(function, workload, title)
-
-        def running(**keywords: Any) -> Any:
-            with loaded.running():
-                return call(**keywords)
-
-        return running
+        return loaded.during(fitted(function, workload, title))
 
     def _root(self, spec: SubjectSpec, root: Path | None) -> Path:
         package = spec.package or self.package

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.hookspecs import hookimpl
 from oom_suite.records import Axis, Contract, Polynomial, Workload
-from oom_suite.records.workload import Builtin, Convention, Entry
+from oom_suite.records.workload import Builtin, Convention, Entry, Pool
 from oom_suite.units import KIB, MIB
 from oom_suite.workloads.sparse_mla.geometry.scenarios import (
     ISSUE_41962,
@@ -102,11 +102,15 @@ VLLM_ENTRY = Entry(
     what="DeepSeek-V4 decode path for ROCm",
     first_release="0.21.0",
     adapt="oom_suite.subjects.families.vllm.decode:without_ragged",
+    unfit="oom_suite.subjects.families.vllm.decode:two_fp8s",
 )
 """vLLM's decode path. A tree that has both functions is tested on the older, with the bug.
 
 Source: vLLM 0.21.0 `vllm/v1/attention/ops/rocm_aiter_mla_sparse.py:1086`; 0.22.0 :1684.
 """
+
+_SWA = Pool("swa_k_cache", "swa_indices", "swa_lens")
+_EXTRA = Pool("kv_cache", "topk_indices", "topk_lens")
 
 _BUILTINS = "oom_suite.workloads.sparse_mla.builtins"
 BUILTINS = {
@@ -130,6 +134,10 @@ DECODE = Workload(
     together=TOGETHER,
     entries={"vllm": VLLM_ENTRY},
     builtins=BUILTINS,
+    pools=(_SWA, _EXTRA),
+    variants="oom_suite.workloads.sparse_mla.variants:VARIANTS",
+    oracle="oom_suite.workloads.sparse_mla.step:oracle",
+    tolerance="oom_suite.workloads.sparse_mla.step:tolerance",
     is_assumed=True,
     leaves_inputs_untouched=True,
 )
@@ -141,6 +149,8 @@ DECODE_SWA = replace(
     axes=(_SWA_POOL, *_STEP_AXES, _REFERENCED),
     builder="oom_suite.workloads.sparse_mla.step:build_swa_only",
     contract=Contract(independent_of=("swa_num_blocks",), at_most=DECODE_BOUND),
+    entries={"vllm": replace(VLLM_ENTRY, unfit="")},
+    pools=(_SWA,),
 )
 """One decode step of a layer with a sliding-window cache alone."""
 

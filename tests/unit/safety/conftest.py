@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.safety.steps import Target
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 
@@ -23,6 +24,6 @@ def safety_target():
             if extra is not None:
                 extra(step)
 
-        return Target(call or decode, ROOT, workload, torch.device("cpu"), torch.float8_e4m3fn)
+        return Target(call or decode, ROOT, find_workload(workload), torch.device("cpu"))
 
     return target

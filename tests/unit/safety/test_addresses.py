@@ -8,9 +8,11 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.safety.addresses import Addresses
-from oom_suite.safety.placements import PAGE_BYTES, PLACEMENTS
+from oom_suite.safety.placements import placements
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS, token_gather_decode
 
+PAGE_BYTES = 37_440
+PLACEMENTS = placements(8, 64, PAGE_BYTES)
 STRIDED, DENSE = PLACEMENTS[-2:]
 
 
@@ -111,7 +113,7 @@ def test_a_crash_past_a_limit_is_a_wild_access(safety_target):
 
 
 def test_int32_arithmetic_on_the_elements_of_a_pool_is_found(safety_target):
-    """Slot times 512 elements in int32, the fault that vLLM had to mend, breaks in the pool."""
+    """Slot times 512 elements in int32, the fault that vLLM had to fix, breaks in the pool."""
 
     def decode(**step):
         slots = step["swa_indices"]
@@ -125,3 +127,20 @@ def test_int32_arithmetic_on_the_elements_of_a_pool_is_found(safety_target):
 def test_slots_stay_within_int32():
     """Every placement can be indexed by int32, as vLLM's indices are."""
     assert all(one.num_blocks * 64 < 2**31 for one in PLACEMENTS)
+
+
+@pytest.mark.parametrize("num_blocks", [1, 2, 3, 8, 24])
+@pytest.mark.parametrize(
+    ("block_size", "page_bytes"), [(64, 37_440), (64, 16_384), (16, 512), (1, 8)]
+)
+def test_any_small_pool_is_placed(num_blocks, block_size, page_bytes):
+    """Each block has a place of its own within the pool, the last one far away."""
+    for where in placements(num_blocks, block_size, page_bytes):
+        assert num_blocks == len(set(where.blocks))
+        assert list(where.blocks) == sorted(where.blocks)
+        assert 0 <= where.blocks[0]
+        assert where.blocks[-1] < where.num_blocks
+        assert where.num_blocks * block_size <= 2**31
+        assert where.stride_bytes % page_bytes == 0
+        if where.is_far and num_blocks > 1 and page_bytes > 8:
+            assert where.first_byte(num_blocks - 1) >= 2**32 - where.stride_bytes

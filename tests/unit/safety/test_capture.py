@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.records import Verdict
 from oom_suite.safety.capture import DISAGREES, Answer, Capture, agreed
 from oom_suite.safety.steps import Target
@@ -20,7 +21,7 @@ KEPT = {}
 
 
 def finding(call, workload="decode"):
-    return Capture()(Target(call, ROOT, workload, CPU, torch.float8_e4m3fn))
+    return Capture()(Target(call, ROOT, find_workload(workload), CPU))
 
 
 def step_that(fault):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.records import Verdict
 from oom_suite.safety.creep import Creep
-from oom_suite.safety.creep_steps import CYCLE
 from oom_suite.safety.steps import Target
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
+from oom_suite.workloads.variants import CYCLE
 
 ROOT = Path(__file__).parent
 KEPT = []
@@ -24,7 +25,7 @@ RING = deque(maxlen=8)
 
 def finding(call, workload="decode", num_steady=102):
     return Creep(num_steady=num_steady)(
-        Target(call, ROOT, workload, torch.device("cpu"), torch.float8_e4m3fn)
+        Target(call, ROOT, find_workload(workload), torch.device("cpu"))
     )
 
 

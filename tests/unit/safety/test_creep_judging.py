@@ -8,7 +8,6 @@ from oom_suite.records import Allocation, Event, Frame, Trace
 from oom_suite.safety.creep_judge import counted_growth, judge
 from oom_suite.safety.creep_run import MARK_BYTES, Counted
 from oom_suite.safety.creep_steps import (
-    CYCLE,
     STEADY,
     ModelledSteps,
     Repeated,
@@ -16,6 +15,8 @@ from oom_suite.safety.creep_steps import (
     cut,
     planned,
 )
+from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_SWA
+from oom_suite.workloads.variants import CYCLE
 
 
 def states(*live_bytes, reserved=()):
@@ -32,7 +33,7 @@ def trace(num_requests=300):
 
 
 def steady_run():
-    return planned("decode-swa", 4 * CYCLE)
+    return planned(DECODE_SWA, 4 * CYCLE)
 
 
 def test_reserved_that_grows_alone_is_its_own_kind():
@@ -80,7 +81,7 @@ def test_reserved_that_grows_in_repeated_cycles_is_seen():
 )
 def test_a_gpus_own_counters_are_judged(allocated, reserved, kinds):
     """What no operator shows, the allocator's counters still do."""
-    steps = planned("decode-swa", 8 * CYCLE)
+    steps = planned(DECODE_SWA, 8 * CYCLE)
     counted = [Counted(allocated(n), reserved(n)) for n in range(len(steps))]
     assert kinds == [hit.kind for hit in counted_growth(steps, counted)]
 
@@ -122,7 +123,7 @@ def test_a_cycle_that_keeps_something_is_not_repeated():
 
 def test_the_plan_meets_every_shape_twice_before_it_is_steady():
     """Steady steps have no shape that is new."""
-    steps = planned("decode")
+    steps = planned(DECODE)
     seen = [step.shape for step in steps if step.phase != STEADY]
     steady = {step.shape for step in steps if step.phase == STEADY}
     assert {2} == {seen.count(shape) for shape in steady}
@@ -135,7 +136,7 @@ def growing_run(num_changed, *, more_tensors=False):
         num_changed: steps with more.
         more_tensors: whether there are more tensors too, and not larger ones alone.
     """
-    steps = planned("decode", CYCLE)
+    steps = planned(DECODE, CYCLE)
     growing = [number for number, step in enumerate(steps) if step.phase == "growing"]
     found, live_bytes = [], 100
     for number in range(len(steps) + 1):
@@ -171,7 +172,7 @@ def test_what_is_regrown_says_in_how_many_steps_and_by_how_much():
 
 def steady_growth(num_steps, *, kept, collected):
     """A steady stretch at whose end one byte a step is live, in so many tensors."""
-    steps = planned("decode-swa", num_steps)
+    steps = planned(DECODE_SWA, num_steps)
     first = next(number for number, step in enumerate(steps) if step.phase == STEADY)
     found = []
     for number in range(len(steps)):
@@ -205,7 +206,7 @@ def test_one_tensor_that_is_kept_and_replaced_by_a_larger_is_regrown():
 
 def test_a_steady_stretch_that_ends_as_it_began_is_no_breach():
     """The healthy twin, with fewer live bytes at the end."""
-    steps = planned("decode-swa", 12)
+    steps = planned(DECODE_SWA, 12)
     falling = states(*range(len(steps) + 1, 0, -1))
     assert () == judge(steps, falling, trace(), Repeated(0, 0, is_periodic=True))
 
@@ -218,7 +219,7 @@ def test_the_line_named_is_the_one_that_asked_for_most():
         Allocation(60, "aten::empty", (lines[1],)),
         Allocation(999, "aten::empty", ()),
     )
-    steps = planned("decode-swa", CYCLE)
+    steps = planned(DECODE_SWA, CYCLE)
     before = StepState(frozenset(), 0, 0, 0)
     after = StepState(frozenset(range(4)), 1219, 0, 0)
     found = [before] * (len(steps) - 1) + [after, after]
@@ -239,7 +240,7 @@ def test_the_line_named_is_the_one_that_asked_for_most():
 )
 def test_the_counters_say_how_fast(allocated, reserved, text):
     """Allocated over all steady steps, reserved over their second half."""
-    steps = planned("decode-swa", 8 * CYCLE)
+    steps = planned(DECODE_SWA, 8 * CYCLE)
     counted = [Counted(allocated(n), reserved(n)) for n in range(len(steps))]
     (hit,) = counted_growth(steps, counted)
     num_steps = 4 * CYCLE if "reserved" in text else 8 * CYCLE

@@ -4,10 +4,14 @@ import pytest
 import torch
 
 from oom_suite.records import Verdict
+from oom_suite.safety.poison import named_slots
 from oom_suite.safety.reads import Reads
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
-from oom_suite.workloads.sparse_mla.caches.poison import named_slots, unreferenced
+from oom_suite.workloads.sparse_mla.caches.unreferenced import unreferenced
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+from oom_suite.workloads.sparse_mla.workload import DECODE_SWA
+
+(SWA,) = DECODE_SWA.pools
 
 POOL, INDICES, LENS = "swa_k_cache", "swa_indices", "swa_lens"
 
@@ -25,7 +29,7 @@ def leak(step, value):
 
 
 def parts_of(step, what):
-    slots = named_slots(step[INDICES], step[LENS])
+    slots = named_slots(SWA, step)
     parts = unreferenced(POOL, step[POOL], slots, FP8_DS_MLA_V4)
     return [part for part in parts if part.what == what]
 
@@ -65,7 +69,7 @@ def test_a_token_too_far_is_one_byte_from_the_nearest_referenced(safety_target):
     """The over-read of the token behind a named one touches what may be read."""
 
     def fault(step):
-        slots = named_slots(step[INDICES], step[LENS])
+        slots = named_slots(SWA, step)
         block_size = step[POOL].shape[1]
         near = min(s for s in slots if s + 1 not in slots and (s + 1) % block_size)
         block, slot = divmod(near + 1, block_size)
@@ -79,7 +83,7 @@ def test_the_last_referenced_byte_may_be_read(safety_target):
     """The healthy twin: the last byte of a named token's data and of its seven scales."""
 
     def twin(step):
-        slot = max(named_slots(step[INDICES], step[LENS]))
+        slot = max(named_slots(SWA, step))
         block_size = step[POOL].shape[1]
         block, token = divmod(slot, block_size)
         page = block * step[POOL].stride(0)

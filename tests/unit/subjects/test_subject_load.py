@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import oom_suite
-from oom_suite.errors import NotApplicableError, SubjectError
+from oom_suite.errors import NotApplicableError, StubUsedError, SubjectError
 from oom_suite.subjects import builtin_names, load, parse
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
@@ -172,3 +172,101 @@ def test_a_folder_and_a_file_with_one_parameter_missing(here, keywords):
     assert "is a folder" in failure("kernel.py:run")
     (here / "k2.py").write_text(f"def run({keywords.replace('swa_lens, ', '')}): pass\n")
     assert "does not take `swa_lens` by keyword" in failure("k2.py:run")
+
+
+STUBBED = """
+import made_up_kernels as kernels
+from made_up_kernels.ops import fused
+
+@kernels.registered
+class Registered(kernels.Base): pass
+
+def healthy({keywords}): return 1
+def uses({keywords}): return fused(q)
+def hides({keywords}):
+    try: fused(q)
+    except Exception: return 1
+def late({keywords}):
+    import made_up_kernels.later
+    return made_up_kernels.later.x + 1
+"""
+
+
+@pytest.fixture
+def stubbed(here, keywords, step):
+    """A function that calls a function of a file whose missing package is replaced by stubs."""
+    (here / "kernel.py").write_text(STUBBED.replace("{keywords}", keywords))
+
+    def call(function, spelling="kernel.py:"):
+        spec = parse(f"{spelling}{function} --stub made_up_kernels")
+        with load(spec, DECODE) as subject:
+            return subject.call(**step)
+
+    return call
+
+
+@pytest.mark.parametrize("spelling", ["kernel.py:", "kernel:"])
+def test_code_loads_without_a_package_that_is_replaced_by_stubs(stubbed, spelling):
+    """Decorators, base classes and names of the package may be used while the file is executed."""
+    assert 1 == stubbed("healthy", spelling)
+    assert not [name for name in sys.modules if name.startswith("made_up_kernels")]
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [("uses", "ops.fused"), ("hides", "ops.fused"), ("late", "later.x")],
+)
+def test_the_use_of_such_a_stub_in_a_call_is_an_error_naming_it(stubbed, function, named):
+    """A result would not be about the real package, whatever becomes of the exception."""
+    with pytest.raises(StubUsedError, match=rf"`made_up_kernels\.{named}"):
+        stubbed(function)
+
+
+def test_the_error_for_a_missing_package_says_how_to_replace_it(here):
+    """The package that is missing is named in the option."""
+    (here / "kernel.py").write_text("import made_up_kernels.ops\ndef run(**k): pass\n")
+    said = "install it in this Python, or have it replaced by stubs (--stub made_up_kernels)"
+    assert said in failure("kernel.py:run")
+
+
+FORK = """
+from vllm.platforms import current_platform
+from vllm.triton_utils import triton
+from vllm_fork.config import options
+from vllm_fork.utils.math_utils import cdiv
+def rocm_forward_decode_fallback({keywords}):
+    return cdiv(5, 2), current_platform.is_rocm(), __name__
+"""
+
+
+@pytest.fixture
+def fork(make_tree, keywords):
+    """The root of a fork whose package has another name, and its decode file's text."""
+    moved = {
+        "vllm_fork/v1/attention/ops/rocm_aiter_mla_sparse.py": FORK.replace("{keywords}", keywords),
+        "vllm_fork/utils/math_utils.py": "def cdiv(a, b): return -(a // -b)\n",
+        "vllm_fork/_version.py": "version = '0.21.0+fork'\n",
+        "vllm/v1/attention/ops/rocm_aiter_mla_sparse.py": None,
+        "vllm/_version.py": None,
+    }
+    return make_tree("", **moved)
+
+
+def test_a_fork_that_is_laid_out_as_another_package_is_loaded(fork, step):
+    """Its files are looked for under its own name; vLLM's modules are as in a tree of vLLM's."""
+    with load(parse(f"vllm@{fork} --package vllm_fork"), DECODE) as subject:
+        expected = (3, True, "vllm_fork.v1.attention.ops.rocm_aiter_mla_sparse")
+        assert (expected, "0.21.0+fork") == (subject.call(**step), subject.version)
+
+
+def test_the_error_for_such_a_fork_says_how_to_name_its_package(fork):
+    """Whoever gives its root as a tree of vLLM's learns of the option."""
+    with pytest.raises(SubjectError, match=r"holds no `vllm` folder; .* --package for a fork"):
+        load(parse(f"vllm@{fork}"), DECODE)
+
+
+def test_a_fork_without_the_file_is_not_applicable(fork):
+    """The file is named as it would be in the fork."""
+    (fork / "vllm_fork/v1/attention/ops/rocm_aiter_mla_sparse.py").unlink()
+    with pytest.raises(NotApplicableError, match=r"vllm_fork/v1/attention/ops/rocm_aiter.*exist"):
+        load(parse(f"vllm@{fork} --package vllm_fork"), DECODE)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -79,3 +80,39 @@ def test_reading_a_spelling_and_asking_for_releases_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "stubs", "package"),
+    [
+        ("a.py:f --stub one", ("one",), None),
+        ("a.py:f  --stub=one --stub two", ("one", "two"), None),
+        ("pkg.mod:f --stub one", ("one",), None),
+        ("vllm@.. --package vllm_fork", (), "vllm_fork"),
+        ("vllm@. --stub one --package vllm_fork", ("one",), "vllm_fork"),
+        ("vllm --package vllm_fork", (), "vllm_fork"),
+        ("vllm==0.21.0 --stub one", ("one",), None),
+        ("a --stub.py:f", (), None),
+    ],
+)
+def test_options_may_follow_a_spelling(text, stubs, package):
+    """They are the subject's own, so that they go wherever its text goes."""
+    spec = parse(text)
+    assert (stubs, package) == (spec.stubs, spec.package)
+    assert spec == parse(spec.text)
+    assert " ".join(spec.text.split()) == spec.text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("streaming --stub one", "--stub one means nothing for streaming"),
+        ("a.py:f --package p", "--package p means nothing for a.py:f"),
+        ("vllm==0.21.0 --package p", "--package p means nothing for vllm==0.21.0"),
+        ("vllm@. --package p --package q", "--package p means nothing for vllm@."),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(text, said):
+    """It is not ignored: the user thinks that it did something."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse(text)

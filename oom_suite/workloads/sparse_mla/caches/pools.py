@@ -1,14 +1,12 @@
-"""Paged pools of any layout, and large ones that take memory only where they are written."""
+"""Paged pools of any layout."""
 
 from __future__ import annotations
 
-import mmap
 from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.errors import LaneError, UsageError
-from oom_suite.units import format_bytes
+from oom_suite.errors import UsageError
 from oom_suite.workloads.sparse_mla.caches.quantization import quantize
 
 if TYPE_CHECKING:
@@ -86,33 +84,3 @@ def write_blocks(
         msg = f"keys have shape {list(keys.shape)}: these blocks take {expected}"
         raise UsageError(msg)
     block_view(pool)[block_ids.long()] = quantize(keys, layout, fp8_dtype)
-
-
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
-"""Source: Linux ``include/uapi/asm-generic/mman-common.h``; Python names it from 3.13 on."""
-
-
-def sparse_memory(num_bytes: int, device: torch.device) -> torch.Tensor:
-    """Memory of which, on a CPU, only the pages that are written become resident.
-
-    On a GPU it is memory like any other.
-
-    Args:
-        num_bytes: how much; far more than the machine has may be asked for on a CPU.
-        device: where it lies.
-
-    Returns:
-        uint8 [num_bytes]; zeros on a CPU.
-
-    Raises:
-        LaneError: the system gives no such address space, or the GPU has not that much.
-    """
-    try:
-        if device.type != "cpu":
-            return torch.empty(num_bytes, dtype=torch.uint8, device=device)
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
-        return torch.frombuffer(mmap.mmap(-1, num_bytes, flags=flags), dtype=torch.uint8)
-    except (OSError, ValueError, torch.OutOfMemoryError) as error:
-        first_line = str(error).splitlines()[0]
-        msg = f"no {format_bytes(num_bytes)} to place a pool in: {first_line}"
-        raise LaneError(msg) from error

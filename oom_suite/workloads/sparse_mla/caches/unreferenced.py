@@ -1,4 +1,4 @@
-"""What a step does not reference of a pool, byte by byte, and what to put there.
+"""What a step does not reference of a pool, byte by byte.
 
 One block of a pool with three tokens of which the step names only the second, and padded pages::
 
@@ -12,57 +12,16 @@ counting entry names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import torch
 
 from oom_suite.records.safety import Region
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import torch
+
     from oom_suite.workloads.sparse_mla.geometry.layouts import Layout
-
-
-@dataclass(frozen=True, slots=True)
-class Poison:
-    """A byte to fill memory with that must not be read.
-
-    Attributes:
-        name: for hits.
-        byte: the byte; what it stands for in each format is its choice's reason.
-        integer: what integers of more than one byte get, which are sizes and indices: any byte
-            repeated would send a reader far away.
-    """
-
-    name: str
-    byte: int
-    integer: int
-
-
-NAN = Poison("NaN", 0xFF, 1)
-"""NaN as e4m3fn, as ue8m0 and, twice, as bf16; -240 as e4m3fnuz, whose scale is NaN then."""
-
-LARGE = Poison("large finite", 0x7E, 2)
-"""448 as e4m3fn, 224 as e4m3fnuz, a half as ue8m0, 8.4e37 as bf16: no NaN test finds it."""
-
-ZERO = Poison("zero", 0x00, 0)
-"""What fresh memory of an operating system holds."""
-
-POISONS = (NAN, LARGE, ZERO)
-
-
-def named_slots(indices: torch.Tensor, lens: torch.Tensor) -> set[int]:
-    """The slots that a step's counting entries name.
-
-    Args:
-        indices: integer [num_tokens, topk] or [num_tokens, 1, topk].
-        lens: integer [num_tokens].
-    """
-    rows = indices.flatten(1)
-    counted = torch.arange(rows.shape[1], device=rows.device) < lens[:, None]
-    return set(rows[counted & (rows >= 0)].tolist())
 
 
 def unreferenced(
@@ -139,10 +98,3 @@ def referenced_spans(
         spans.append((data, data + layout.token_stride_bytes))
         spans.append((scales, scales + used_scales_bytes))
     return tuple(sorted(spans))
-
-
-def distance_bytes(first_byte: int, num_bytes: int, spans: Collection[tuple[int, int]]) -> int:
-    """How far the run of bytes is from the nearest span; 1 when it touches it, 0 inside it."""
-    end = first_byte + num_bytes
-    gaps = (max(start - end, first_byte - stop) + 1 for start, stop in spans)
-    return max(0, min(gaps, default=0))

@@ -3,22 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oom_suite.workloads.sparse_mla.caches.poison import (
-    LARGE,
-    NAN,
-    distance_bytes,
-    named_slots,
-    referenced_spans,
-    unreferenced,
-)
 from oom_suite.workloads.sparse_mla.caches.pools import paged_pool
+from oom_suite.workloads.sparse_mla.caches.unreferenced import referenced_spans, unreferenced
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
-
-
-def test_only_counting_entries_name_slots():
-    """Padding and entries behind lens name nothing; a middle dimension of one changes nothing."""
-    indices = torch.tensor([[[3, -1, 5]], [[7, 8, 9]]])
-    assert {3, 7} == named_slots(indices, torch.tensor([2, 1]))
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -46,22 +33,3 @@ def test_the_parts_of_a_block_are_named_with_their_bytes():
         ("unreferenced scales", 0, 1152, 8),
         ("pad byte", 1, 1167, 1),
     ] == parts
-
-
-@pytest.mark.parametrize(
-    ("first", "num_bytes", "expected"), [(8, 2, 1), (7, 2, 2), (20, 1, 1), (12, 1, 0), (40, 1, 11)]
-)
-def test_the_distance_is_one_for_a_neighbour(first, num_bytes, expected):
-    """Bytes that touch the span are 1 away, bytes inside it 0; the nearer of two spans counts."""
-    assert expected == distance_bytes(first, num_bytes, [(10, 20), (25, 30)])
-
-
-def test_the_poisons_are_what_they_say():
-    """NaN in every format of the cache, and finite in every format."""
-    nan = torch.full((2,), NAN.byte, dtype=torch.uint8)
-    large = torch.full((2,), LARGE.byte, dtype=torch.uint8)
-    for dtype in (torch.float8_e4m3fn, torch.float8_e8m0fnu, torch.bfloat16):
-        assert bool(nan.view(dtype).float().isnan().all())
-        assert bool(large.view(dtype).float().isfinite().all())
-    assert 448.0 == float(large.view(torch.float8_e4m3fn)[0])
-    assert 224.0 == float(large.view(torch.float8_e4m3fnuz)[0])

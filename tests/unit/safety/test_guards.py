@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from oom_suite.records.safety import Region
-from oom_suite.workloads.sparse_mla.caches.guards import (
+from oom_suite.safety.guards import (
     RED_ZONE_BYTES,
     changed_run,
     guarded,
