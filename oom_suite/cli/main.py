@@ -121,7 +121,7 @@ def check_command(
         chosen = read_safety_settings(workload or "decode", device, arch, time_limit, memory_limit)
         raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
     if repeat != 1 and lane != "measure":
-        msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
+        msg = f"--repeat {repeat} needs the measure lane: add --lane measure"
         raise UsageError(msg)
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"

@@ -111,7 +111,7 @@ def register(app: typer.Typer) -> None:
 
 def _with_heads(overrides: Sequence[str], heads: Heads) -> list[str]:
     if any(text.partition("=")[0].strip() == "num_heads" for text in overrides):
-        msg = "--set num_heads is what the ranks share: give --heads-total, the heads of them all"
+        msg = "--set num_heads is divided among the ranks: give --heads-total instead"
         raise UsageError(msg)
     return [*overrides, f"num_heads={heads.each}"]
 

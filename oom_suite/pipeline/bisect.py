@@ -144,7 +144,7 @@ def _release(text: str, option: str) -> tuple[SubjectFamily, Version]:
     spec = parse(text)
     if spec.version is None:
         msg = (
-            f"{option} {text!r} is no release: write one, as vllm==VERSION; "
+            f"{option} {text!r} is not a release: write one, as vllm==VERSION; "
             "for commits, git bisect run oom-suite probe vllm@."
         )
         raise UsageError(msg)

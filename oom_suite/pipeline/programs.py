@@ -169,7 +169,7 @@ class BuilderProgram:
                 return importlib.import_module(self.module)
         spec = importlib.util.spec_from_file_location(self.module, path)
         if spec is None or spec.loader is None:
-            raise SubjectError(f"{self.file} cannot be imported: it is no Python file")
+            raise SubjectError(f"{self.file} cannot be imported: it is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[self.module] = module
         spec.loader.exec_module(module)

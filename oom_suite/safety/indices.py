@@ -72,7 +72,7 @@ def names_of_cases(workload: Workload, arch: str) -> list[str]:
 
     Args:
         workload: what is run.
-        arch: the GPU that the code is told it runs on.
+        arch: the GPU that the code sees.
     """
     if not all(getattr(workload, facet) for facet in BadIndices.needs):
         return []

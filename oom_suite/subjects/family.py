@@ -176,7 +176,7 @@ class SubjectFamily(Protocol):
         Args:
             workload: whose variants.
             version: the code's.
-            arch: the GPU that it is told it runs on.
+            arch: the GPU that it sees.
         """
         del workload, version, arch
         return ""

@@ -30,8 +30,8 @@ def judge_group(
     """
     groups = []
     for index, subject in enumerate(subjects):
-        told = [answer.results[index] for answer in answers.values() if answer.results]
-        expected = told[0].expected if told else Verdict.PASS
+        given = [answer.results[index] for answer in answers.values() if answer.results]
+        expected = given[0].expected if given else Verdict.PASS
         ranks = []
         for rank, answer in sorted(answers.items()):
             result = (

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
 from oom_suite.operators.operands import (
-    device_of,
     has_tensors,
     is_foreign,
-    is_real,
     operator,
     tensors,
     with_tensors,
     written_tensors,
 )
-from torch._subclasses.fake_tensor import FakeTensorMode
-
+from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing.real_values import (
     MAX_FLOAT_BYTES,
     MAX_INDEX_BYTES,
