@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError
-from oom_suite.selfcheck import LAW, Mutant, Twin, declared_in, mutant, twin
+from oom_suite.selfcheck import LAW, Mutant, Promised, Twin, declared_in, mutant, twin
 from oom_suite.selfcheck.faults import growth
 from oom_suite.selfcheck.faults.catalog import MUTANTS, SUBJECTS, TWINS
 from oom_suite.selfcheck.faults.declare import each_once
@@ -20,7 +17,6 @@ from oom_suite.selfcheck.faults.limit import growth_of
 from oom_suite.selfcheck.tasks import tasks
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
-PAGE = Path(__file__).parents[3] / "docs" / "selfcheck.md"
 _PACKAGE = "oom_suite.selfcheck.faults"
 _POOLS = ["swa_num_blocks", "extra_num_blocks"]
 _BY_NAME = {one.name: one for one in SUBJECTS}
@@ -221,26 +217,15 @@ def test_a_module_that_cannot_be_imported_is_named():
         each_once(["no.such.module"])
 
 
-def test_a_detector_of_decode_steps_is_refused_for_another_workload():
-    """It could not call such code."""
-    with pytest.raises(UsageError, match="creep is looked at in decode steps alone"):
-        mutant("creep", "leaked-reference", workload="somebody's")(healthy)
+def test_a_safety_detector_is_refused_for_a_builder_of_its_own():
+    """It would not know how to call it."""
+    with pytest.raises(UsageError, match="for which there is only law, not creep"):
+        mutant("creep", "leaked-reference", promised=Promised({"n": 4}))(healthy)
 
 
 def test_others_faults_come_after_the_suite_s_own():
     """As plugins register them."""
     assert (*SUBJECTS, *HERE.values()) == each_once([*SUBJECTS, *HERE.values()])
-
-
-def test_the_page_shows_how_to_declare_a_fault_and_a_twin():
-    """Its code declares both, as it says."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    module = ModuleType("their_faults")
-    exec(compile(code, str(PAGE), "exec"), vars(module))
-    fault, healthy = declared_in(module)
-    assert ("their_faults:widens_the_cache", "my-decode") == (fault.spelling, fault.workload)
-    assert "the whole cache is widened before its slots are looked up" == fault.about
-    assert healthy.is_twin
 
 
 @pytest.mark.parametrize(
