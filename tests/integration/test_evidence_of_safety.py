@@ -43,7 +43,7 @@ def today(case):
 
 def target_of(subject, name):
     loaded = load(parse(subject), workload(name), root=source(subject))
-    return Target(loaded.call, loaded.root, name, CPU, torch.float8_e4m3fn)
+    return Target(loaded.call, loaded.root, workload(name), CPU)
 
 
 CREPT = CREEP["rows"][::3]
