@@ -20,7 +20,7 @@ _SHOW_EVERY = 50
 
 
 def _show_on(progress: Progress) -> Callable[[Trial], None]:
-    """Shows what is wrong at once, so that a run which is cut off has shown what it had found."""
+    """Shows each wrong trial at once, so that a run that is interrupted has shown them."""
     num_tried = 0
 
     def on_trial(trial: Trial) -> None:

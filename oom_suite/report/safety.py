@@ -24,7 +24,7 @@ MAX_HITS = 6
 _INDENT = "  "
 _LABEL_WIDTH = 9
 _NAME_WIDTH = 11
-_SAID = "does not prove "
+_NOT_PROVED_PREFIX = "does not prove "
 _Cell: TypeAlias = tuple[str, str]
 _Column: TypeAlias = list[_Cell]
 _STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
@@ -173,7 +173,7 @@ def _not_proved(reports: Sequence[SafetyReport]) -> Iterator[str]:
         return
     yield "A PASS does not prove:"
     for name in (one.name for one in reports[0].findings if one.name in not_proved):
-        text = printable(not_proved[name].removeprefix(_SAID)).rstrip(".")
+        text = printable(not_proved[name].removeprefix(_NOT_PROVED_PREFIX)).rstrip(".")
         yield f"{_INDENT}{name:<{_NAME_WIDTH}}{text}"
 
 
@@ -187,7 +187,7 @@ def _print(console: Console, line: str | Text) -> None:
 
 
 def _print_row(console: Console, row: str, hang: str, *, is_prose: bool = False) -> None:
-    """The row, broken at the width: at a terminal, and prose everywhere."""
+    """The row, broken at the console's width: on a terminal always, and prose everywhere."""
     if not is_prose and not console.is_terminal:
         _print(console, row)
         return

@@ -1,4 +1,4 @@
-"""The self-check on a terminal: the score by group, what got away, and the detection limit."""
+"""The self-check on a terminal: the score by group, what was missed, and the detection limit."""
 
 from __future__ import annotations
 

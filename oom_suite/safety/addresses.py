@@ -46,7 +46,7 @@ _RIGHT = "the same bits"
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a placement came to: what to say of it, and the breach if it is one."""
+    """The outcome of one placement, and the breach if it is one."""
 
     seen: str
     hit: Hit | None = None
@@ -112,6 +112,7 @@ def _isolated(target: Target, step: Mapping[str, Any], plain: Answer, where: Pla
 
 
 def _freeing(run: functools.partial[_Outcome], device: torch.device) -> _Outcome:
+    """The outcome of this run, after which a GPU's cached blocks are given back."""
     try:
         return run()
     finally:
@@ -150,8 +151,8 @@ def _wrong_blocks(
         alone = only_block(step, pools, block)
         near = answer(target, alone)
         names = [pool.indices for pool in known]
-        kept = {name: moved[name].where(alone[name] >= 0, alone[name]) for name in names}
-        if answer(target, {**moved, **kept}) != near:
+        narrowed = {name: moved[name].where(alone[name] >= 0, alone[name]) for name in names}
+        if answer(target, {**moved, **narrowed}) != near:
             yield block
 
 
@@ -180,7 +181,7 @@ def _placements(target: Target, step: Mapping[str, Any]) -> tuple[Placement, ...
 
 
 def _limit_address_space(num_bytes: int) -> None:
-    """From now on this process, a fork of its own, can add this much."""
+    """Let this process, which is a fork, add this much address space and no more."""
     num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     ceiling = num_pages * os.sysconf("SC_PAGE_SIZE") + num_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

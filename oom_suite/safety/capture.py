@@ -1,8 +1,9 @@
 """Can the step be captured in a CUDA or HIP graph, and do replays follow new contents?
 
-Two independent answers. The *record* runs the step in the shadow lane and names every operator
-and call that a capturing stream refuses. The *replay* captures it: on a GPU with
-``torch.cuda.graph``, on the CPU by running the operators of one run again without their Python.
+It is answered twice, by methods that share nothing. The *record* runs the step in the shadow lane
+and names every operator and call that a capturing stream refuses. The *replay* captures it: on a
+GPU with ``torch.cuda.graph``, on the CPU by running the operators of one run again without their
+Python.
 Each replay follows new indices, lengths, cache contents, queries or sinks written into the same
 buffers, and must answer as an eager run on those contents does.
 """
@@ -18,7 +19,7 @@ import torch
 from oom_suite.errors import OomSuiteError
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.capture_record import CaptureWatch, told_to
+from oom_suite.safety.capture_record import CaptureWatch, waits_noted
 from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.safety.graph_replay import graph_replays
@@ -52,10 +53,10 @@ def _no_hook(hook: LaunchHook) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one of the two ways found.
+    """What one of the two methods found.
 
     Attributes:
-        how: which way, for a reader.
+        how: which method, in words.
         hits: what it found; None where it could not tell.
         reason: why it could not tell.
     """
@@ -73,10 +74,10 @@ class Answer:
 
 
 class Capture:
-    """The detector of steps that a graph cannot hold.
+    """Finds steps that cannot be captured in a graph, or not replayed.
 
     On a GPU the process must not be used for the device after a FAIL: a capture that was refused
-    can leave the allocator in the middle of it.
+    can leave the allocator in the middle of a capture.
 
     Args:
         set_launch_hook: given what is to hear of launches of kernels that are placeholders,
@@ -97,7 +98,7 @@ class Capture:
         self._runs = runs
 
     def __call__(self, target: Target) -> Finding:
-        """The verdict of both ways."""
+        """The verdict of both methods."""
         record = _answered(
             "the record", lambda: self._runs(lambda: self.record(target), _TIME_LIMIT_S)
         )
@@ -152,7 +153,7 @@ def recorded(
         under_test = build(at, device)
 
         def call() -> None:
-            with told_to(watch):
+            with waits_noted(watch):
                 for _ in range(_WARM_UPS):
                     under_test()
                 with watch:
@@ -198,7 +199,7 @@ def on_gpu(target: Target) -> tuple[Hit, ...]:
 
 
 def agreed(record: Answer, replay: Answer) -> Finding:
-    """The verdict where both ways were gone: they must not contradict each other."""
+    """The verdict where both methods were tried: they must not contradict each other."""
     facts = (("record", record.text), ("replay", replay.text))
     if record.hits is None or replay.hits is None:
         hits = (record.hits or ()) + (replay.hits or ())
@@ -214,7 +215,7 @@ def agreed(record: Answer, replay: Answer) -> Finding:
 
 
 def _without_gpu(record: Answer, replay: Answer) -> Finding:
-    """The verdict without a GPU: the record decides, a replay can only add what it misses."""
+    """The verdict without a GPU: the record decides, and a replay can only add what it misses."""
     facts = (("record", record.text), ("replay", replay.text))
     hits = (record.hits or ()) + (replay.hits or ())
     if record.hits is None and not hits:

@@ -69,13 +69,13 @@ class CaptureWatch(DispatchMode):
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._is_watching = False
         super().__exit__(kind, error, where)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     @property
     def hits(self) -> tuple[Hit, ...]:
-        """What was noted, one for each kind and line, in the order of their first time."""
+        """What was noted, one for each kind and line, in the order in which they first came."""
         return tuple(self._hits.values())
 
     def __torch_dispatch__(
@@ -85,7 +85,7 @@ class CaptureWatch(DispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Note the call where it is refused, then run it: it may not come back."""
+        """Note the call where it is refused, then run it: it may raise."""
         if func is DEVICE_QUERY:
             return func(*args)
         if types and is_foreign(types):
@@ -179,10 +179,10 @@ class CaptureWatch(DispatchMode):
 
 
 @contextlib.contextmanager
-def told_to(watch: CaptureWatch) -> Iterator[None]:
-    """While active, what waits for the device does nothing, and a `watch` that watches hears of it.
+def waits_noted(watch: CaptureWatch) -> Iterator[None]:
+    """While active, calls that wait for the device do nothing, and `watch` notes them.
 
-    So is every printed tensor.
+    It notes printed tensors too. Nothing is noted while `watch` is not entered.
     """
 
     def instead(what: str) -> Callable[..., bool]:

@@ -1,8 +1,8 @@
 """A graph's replay without a GPU: the operators of one run, run again without their Python.
 
 A captured graph holds device work alone. What Python decided, and every value that the host
-read, is fixed in it. Here the operators that one run dispatched on the CPU are kept with their
-very arguments; a replay calls them again, and writes each result where the first one lies.
+read, is fixed in it. Here the operators that one run dispatched on the CPU are kept with the same
+argument objects; a replay calls them again, and writes each result where the first one is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from oom_suite.workloads.variants import Replay
 
 _WARM_UPS = 3
-_GARBAGE = frozenset({"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"})
+_UNINITIALISED = frozenset(
+    {"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"}
+)
 
 
 class Tape(DispatchMode):
@@ -57,7 +59,7 @@ class Tape(DispatchMode):
         """
         for func, args, kwargs, result in self._calls:
             facts = operator(func)
-            if facts.family in _GARBAGE or (facts.returns_alias and not facts.is_mutable):
+            if facts.family in _UNINITIALISED or (facts.returns_alias and not facts.is_mutable):
                 # Views follow what they look at.
                 continue
             again = func(*args, **kwargs)
@@ -78,7 +80,7 @@ def cpu_replays(target: Target, replay: Replay) -> tuple[Hit, ...]:
         replay: the step, and its other contents.
 
     Raises:
-        LaneError: the step's size follows the values, or it does not run on the CPU alike twice.
+        LaneError: the step's sizes follow the values, or two runs on the CPU differ.
     """
     original = replay.first()
     wanted = cases(target, original, replay.other())

@@ -2,13 +2,13 @@
 
 Decode steps in one session: batches fall and rise, block tables are reshuffled, contexts grow.
 First a warm-up that meets every shape twice; then steps with ever longer contexts; then a long
-steady stretch of known shapes, after which what lives must be what lived before it. The requests
-are fed to the modelled caching allocator, and the last cycle again and again, until its blocks
-lie as they lay a cycle before: then no number of further steps changes anything.
+steady stretch of known shapes, after which no more may be alive than before it. The requests are
+fed to the modelled caching allocator, and the last cycle again and again, until its free blocks are
+where they were a cycle before: then no number of further steps changes anything.
 
 A workspace that is made on the first call, or that doubles until it is large enough, is healthy.
-A cache with an entry for each batch size is, too: a server has a largest batch. One with an entry
-for each context length is not: its entries outgrow every pool.
+So is a cache with an entry for each batch size, as a server has a largest batch. One with an entry
+for each context length is a breach: its entries outgrow every pool.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     LaunchHook = Callable[[str, list[object]], None]
 
 NOT_PROVED = (
-    "Anything of state that changes later than the steps that were run, nor of "
-    "host memory, nor of what libraries keep outside the caching allocator"
+    "What changes only after more steps than were run; host memory; what libraries keep outside "
+    "the caching allocator"
 )
 NUM_STEADY_ON_GPU = 300
 _NUM_SHORT = CYCLE
-"""Steady steps of a second session, beside one that runs all of them."""
+"""Steady steps of a session beside another one that runs all of them."""
 _TIME_LIMIT_S = 300.0
 
 
@@ -55,7 +55,7 @@ class Judged:
     """What one session showed.
 
     Attributes:
-        how: ``shadow`` or the device, for a reader.
+        how: ``shadow`` or the device.
         hits: the breaches.
         num_run: steps that were run.
         num_repeated: further steps that the modelled allocator did.
@@ -137,7 +137,7 @@ class Creep:
         return _finding((shadow, real), needed=(shadow, real))
 
     def _on_cpu(self, target: Target) -> Finding:
-        """Real steps are faster here: they are the many, unless the code needs a GPU."""
+        """The verdict of many real steps, which are faster here, and of a few fake ones."""
         real = _tried("cpu", lambda: self._runs(lambda: self.on_device(target), _TIME_LIMIT_S))
         if isinstance(real, Judged) and real.hits:
             return _finding((real,), needed=(real,))
@@ -159,7 +159,7 @@ class Creep:
         Raises:
             LaneError: a step needs a value that exists only on a device.
         """
-        # A short session stands beside real steps, and those have had the longer contexts.
+        # Beside a short session there are real steps, which had the longer contexts.
         grows = num_steady > _NUM_SHORT
         run = shadow_run(target, num_steady, self._set_launch_hook, grows=grows)
         return judged(run, "shadow")
@@ -192,10 +192,10 @@ def judged(run: CreepRun, how: str) -> Judged:
     )
 
 
-def _finding(ways: tuple[Judged | Failed, ...], needed: tuple[Judged | Failed, ...]) -> Finding:
-    """The verdict: a breach in any way, otherwise all that are needed must have run."""
-    facts = tuple((one.how, one.text) for one in ways)
-    runs = [one for one in ways if isinstance(one, Judged)]
+def _finding(sessions: tuple[Judged | Failed, ...], needed: tuple[Judged | Failed, ...]) -> Finding:
+    """FAIL for a breach in any session; PASS only where all that are needed have run."""
+    facts = tuple((one.how, one.text) for one in sessions)
+    runs = [one for one in sessions if isinstance(one, Judged)]
     worst = next((one for one in runs if one.hits), None)
     if worst is not None:
         hits = tuple(hit for one in runs for hit in one.hits)
@@ -206,10 +206,10 @@ def _finding(ways: tuple[Judged | Failed, ...], needed: tuple[Judged | Failed, .
     return Finding("creep", Verdict.PASS, needed[0].text, (), facts, NOT_PROVED)
 
 
-def _tried(how: str, way: Callable[[], Judged]) -> Judged | Failed:
+def _tried(how: str, session: Callable[[], Judged]) -> Judged | Failed:
     try:
         with torch.no_grad():
-            return way()
+            return session()
     except OomSuiteError as error:
         return Failed(how, str(error))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""From what stood after each step to the breaches: what grows, by how much, at which line."""
+"""Finds breaches in what was alive after each step: what grows, by how much, at which line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REGROWN = "grows-each-step"
 SHAPE_KEYED = "shape-keyed-cache"
 RESERVED = "reserved-grows"
 MOST = 2 / 3
-"""Share of the growing steps from which on a change in most of them is a rule and no chance.
+"""Share of the growing steps that must change something before it is taken for a rule.
 
 A workspace that doubles changes in 3 of the 16, one that grows by a quarter in 8; one that is
 regrown to every new size, or a cache with an entry for each, changes in all.
@@ -39,12 +39,12 @@ def judge(
 
     Args:
         steps: what was run.
-        states: what stood after each step, and after the last garbage collection.
-        trace: where the requests stand.
+        states: what was alive after each step, and after the last garbage collection.
+        trace: has the requests.
         repeated: what further cycles did.
     """
     by_phase = {phase: _of_phase(steps, phase) for phase in (GROWING, STEADY)}
-    # What grows without a longer context grows with one as well: that is one breach.
+    # What grows in steady steps grows in growing ones as well: that is one breach, not two.
     hit = _in_steady(by_phase[STEADY], states, trace) or _in_growing(
         by_phase[GROWING], states, trace
     )
@@ -52,7 +52,7 @@ def judge(
 
 
 def counted_growth(steps: Sequence[PlannedStep], counted: Sequence[Counted]) -> tuple[Hit, ...]:
-    """What a GPU's own counters say of the steady stretch, whoever asked."""
+    """The breach that a GPU's own counters show in the steady stretch, whoever allocated."""
     steady = _of_phase(steps, STEADY)
     first, middle, last = counted[steady[0] - 1], counted[_middle(steady)], counted[steady[-1]]
     grown_bytes = last.allocated_bytes - first.allocated_bytes
@@ -87,7 +87,7 @@ def _in_steady(steady: Sequence[int], states: Sequence[StepState], trace: Trace)
         text = f"a buffer that is kept is replaced by a larger one: {rate}"
         return Hit(REGROWN, text, frame)
     if not new & collected.live:
-        text = f"tensors stay in reference cycles until the garbage collector comes: {rate}"
+        text = f"tensors stay in reference cycles until the garbage collector runs: {rate}"
         return Hit(LEAKED, text, frame)
     text = f"tensors stay alive after their step: {rate}, {len(new)} in {len(steady)} steps"
     return Hit(LEAKED, text, frame)
@@ -104,12 +104,12 @@ def _in_growing(growing: Sequence[int], states: Sequence[StepState], trace: Trac
     frame = _line(after.live - before.live, trace)
     rate = _rate(grown_bytes, len(growing))
     if num_more > MOST * len(growing):
-        text = f"every new context length leaves a tensor in a cache that drops none: {rate}"
+        text = f"every new context length leaves a tensor in a cache that never drops one: {rate}"
         return Hit(SHAPE_KEYED, text, frame)
     if num_changed > MOST * len(growing):
         text = (
-            f"a workspace is regrown by a little in {num_changed} of {len(growing)} steps with "
-            f"longer contexts, and strands its old memory: {rate}"
+            f"a workspace is made a little larger in {num_changed} of {len(growing)} steps with "
+            f"longer contexts, and its old memory cannot be reused: {rate}"
         )
         return Hit(REGROWN, text, frame)
     return None
@@ -130,7 +130,7 @@ def _in_reserved(
 
 
 def _line(allocations: frozenset[int], trace: Trace) -> Frame | None:
-    """The line that asked for most of these bytes."""
+    """The line that allocated most of these bytes."""
     sizes: Counter[Frame] = Counter()
     for one in allocations:
         allocation = trace.allocations[one]

@@ -1,4 +1,4 @@
-"""Runs many decode steps in one session, and says what lived after each."""
+"""Runs many decode steps in one session, and records what they allocate and free."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     LaunchHook = Callable[[str, list[object]], None]
 
 MARK_BYTES = 13
-"""Size of the request that the harness makes between steps; it has no line of code under test."""
+"""Size of a request between steps, which has no line of code under test: it marks their ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a GPU's allocator said after one step.
+    """What a GPU's allocator had after one step.
 
     Attributes:
         allocated_bytes: `torch.cuda.memory_allocated`.
@@ -47,7 +47,7 @@ class CreepRun:
 
     Attributes:
         steps: what was run, in order.
-        trace: every request and free; `MARK_BYTES` stand before the first step, after each
+        trace: every request and free, with one of `MARK_BYTES` before the first step, after each
             step, and once more after a last garbage collection.
         counted: the allocator's own figures after each step; empty without a GPU.
     """
@@ -134,7 +134,7 @@ def _mark(device: torch.device) -> None:
 
 
 class _Inputs:
-    """The buffers of every shape over the same pools, and contents to write into them."""
+    """The buffers of every shape, over the same pools."""
 
     def __init__(self, target: Target, device: torch.device) -> None:
         self._build = builder_of(target.workload)
@@ -154,7 +154,7 @@ class _Inputs:
         self._steps[shape] = step
 
     def of(self, shape: StepShape, contents: Contents) -> dict[str, Any]:
-        """The keyword arguments of a step, its indices and lengths written anew."""
+        """The keyword arguments of a step, these indices and lengths written into its buffers."""
         arguments = self._steps[shape]
         for name, value in contents.items():
             if arguments.get(name) is not None:

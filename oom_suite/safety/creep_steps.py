@@ -1,4 +1,4 @@
-"""The steps of a creep run: which sizes come in which order, and the call at each."""
+"""The steps of a creep run, and what the modelled allocator holds after each."""
 
 from __future__ import annotations
 
@@ -97,16 +97,16 @@ def planned(
 
 
 MAX_REPEATED = 3000
-"""Further steps after which a steady state is no longer waited for."""
+"""Further steps after which the search for a steady state is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """What stood after one step.
+    """What was alive after one step.
 
     Attributes:
         live: the requests that were not freed, as positions in the trace.
-        live_bytes: what they asked for.
+        live_bytes: their sum.
         allocated_bytes: what the modelled allocator has handed out.
         reserved_bytes: what it holds.
     """
@@ -124,8 +124,8 @@ class Repeated:
     Attributes:
         num_steps: how many were done; 0 where a step of the cycle left something behind.
         reserved_bytes: what the allocator held at the end.
-        is_periodic: whether its blocks came to lie as they lay a cycle before: then no number of
-            further cycles changes anything.
+        is_periodic: whether its free blocks were where they had been a cycle before: then no
+            number of further cycles changes anything.
     """
 
     num_steps: int
@@ -164,7 +164,7 @@ class ModelledSteps:
         self._addresses: dict[int, int] = {}
 
     def states(self) -> list[StepState]:
-        """What stood after each step."""
+        """What was alive after each step."""
         found = []
         for events in self._steps:
             self._feed(events)
@@ -211,7 +211,7 @@ class ModelledSteps:
 
 
 def _leaves_nothing(events: Sequence[Event]) -> bool:
-    """Whether what these events take they give back, and nothing else."""
+    """Whether these events free what they allocate, and nothing else."""
     held: set[int] = set()
     for event in events:
         if event.kind == "alloc":

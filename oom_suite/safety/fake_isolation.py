@@ -1,4 +1,4 @@
-"""Work with fake tensors, in a fork of this process: what it leaves in modules is gone with it."""
+"""Runs work with fake tensors in a fork of this process, so that nothing it leaves behind stays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 
 class Runs(Protocol):
-    """How a detector has work with fake tensors run: `in_fork`, or `in_place`."""
+    """How a detector runs work with fake tensors: `in_fork` or `in_place`."""
 
     def __call__(self, work: Callable[[], Answer], time_limit_s: float) -> Answer:
         """What `work` returns."""
@@ -43,13 +43,13 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
 
 
 def in_place(work: Callable[[], Answer], time_limit_s: float) -> Answer:
-    """What `work` returns, run in this process: for code that is known to leave nothing.
+    """What `work` returns, run in this process: for code that is known to keep nothing.
 
     What torch computes of fake tensors stays here for the next one, and no memory is copied.
 
     Args:
         work: as of `in_fork`.
-        time_limit_s: not kept; who runs this process keeps its own.
+        time_limit_s: ignored; whoever started this process limits it.
 
     Raises:
         LaneError: it raised.

@@ -30,12 +30,12 @@ _WARM_UPS = 3
 
 @dataclass(frozen=True, slots=True)
 class GraphRun:
-    """What a real capture said.
+    """What a real capture showed.
 
     Attributes:
         hits: the refusal, or each replay that was wrong; empty when all is well.
-        was_captured: whether there was a graph. If not, the process must not be used on: the
-            device's allocator may still stand in the middle of a capture.
+        was_captured: whether there was a graph. If not, the process must not be used any more:
+            the device's allocator may still be in the middle of a capture.
         groups: the changes that were replayed.
     """
 
@@ -60,7 +60,7 @@ def graph_replays(target: Target, replay: Replay) -> GraphRun:
     except LaneError:
         raise
     except Exception as error:
-        raise _fails_without(error) from error
+        raise _error_without_capture(error) from error
     buffers = {name: copied(value) for name, value in original.items()}
     graph = captured(lambda: target.call(**buffers), target.device, target.root)
     if isinstance(graph, Hit):
@@ -93,7 +93,7 @@ def captured(
     try:
         _warm_up(call, device)
     except Exception as error:
-        raise _fails_without(error) from error
+        raise _error_without_capture(error) from error
     graph = torch.cuda.CUDAGraph()
     # A collection in the middle of a capture could free what the driver would have to wait for.
     gc.collect()
@@ -105,7 +105,7 @@ def captured(
     return graph
 
 
-def _fails_without(error: Exception) -> LaneError:
+def _error_without_capture(error: Exception) -> LaneError:
     return LaneError(f"the step fails without a capture: {_first_line(error)}")
 
 

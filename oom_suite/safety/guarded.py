@@ -1,4 +1,4 @@
-"""Tensors with guard zones on both sides, in memory that was never used before."""
+"""The tensors of a step between red zones, and poison for memory that it should not read."""
 
 from __future__ import annotations
 

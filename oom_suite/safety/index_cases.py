@@ -1,4 +1,4 @@
-"""Indices and lens as a step may meet them, and as it should never: one case each."""
+"""Indices and lens as a step may meet them, and as it never should: one case each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Change = Callable[[Step, Pool], None]
 
 VALID, OPTIONAL, IMPOSSIBLE = "valid", "optional", "impossible"
-"""What is asked of a case.
+"""What is expected of a step.
 
 ``valid``: the oracle's answer. ``optional`` (a dtype, a stride, an empty batch): the oracle's
 answer, or an error. ``impossible``: anything that touches no memory outside.
@@ -35,13 +35,13 @@ class IndexCase:
 
     Attributes:
         name: for the reader.
-        asks: ``VALID``, ``OPTIONAL`` or ``IMPOSSIBLE``.
+        expects: ``VALID``, ``OPTIONAL`` or ``IMPOSSIBLE``.
         variant: the step that it begins with; None for the workload's usual one.
         change: changes the indices or lens of one pool of the step; None to leave it.
     """
 
     name: str
-    asks: str
+    expects: str
     variant: Variant | None = None
     change: Change | None = None
 
@@ -59,7 +59,7 @@ def cases_of(workload: Workload, device: torch.device, arch: str) -> tuple[Index
         IndexCase(one.name, VALID if one.is_required else OPTIONAL, one.variant) for one in own
     ]
     order = (VALID, OPTIONAL, IMPOSSIBLE)
-    return tuple(sorted((*unusual, *CHANGES), key=lambda one: order.index(one.asks)))
+    return tuple(sorted((*unusual, *CHANGES), key=lambda one: order.index(one.expects)))
 
 
 def make_case(target: Target, case: IndexCase) -> tuple[Variant, Step, Step]:

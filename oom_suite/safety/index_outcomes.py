@@ -1,4 +1,4 @@
-"""What bad indices came to, case by case, and the finding on all of them. No torch."""
+"""The outcome of each case of bad indices, and the finding on all of them. No torch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _UNKNOWN = "not known"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one case came to.
+    """The outcome of one case.
 
     Attributes:
         case: the case's name.
         seen: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what else was seen.
         breach: the hit's kind where the case breaks the property; empty where it does not.
-        deadly: whether the process can run nothing more on its GPU.
+        deadly: whether the process can no longer use its GPU.
     """
 
     case: str
@@ -42,7 +42,7 @@ def unknown_outcome(case: str, seen: str) -> Outcome:
 
 
 def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
-    """The finding on all cases; those without an outcome leave it open.
+    """The finding on all cases: INCONCLUSIVE where one has no outcome, unless another is a breach.
 
     Args:
         outcomes: of the cases that were run.

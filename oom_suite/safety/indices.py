@@ -82,12 +82,12 @@ def names_of_cases(workload: Workload, arch: str) -> list[str]:
 def _harmless(target: Target, cases: Sequence[IndexCase]) -> dict[str, Outcome]:
     """The outcomes of the impossible cases where all of them are harmless; otherwise none.
 
-    One fork for all costs a tenth of one for each. What one case spoils could be laid at the
-    next one's door, so that a breach, or a crash, has each run in its own.
+    One fork for all costs a tenth of one for each. But what one case spoils could be blamed on the
+    next: after a breach or a crash, each case runs in a fork of its own.
     """
     if target.device.type != "cpu":
         return {}
-    impossible = [case for case in cases if case.asks == IMPOSSIBLE]
+    impossible = [case for case in cases if case.expects == IMPOSSIBLE]
     try:
         found = in_fork(lambda: [_outcome(target, case) for case in impossible], TIME_LIMIT_S)
     except LaneError:
@@ -98,9 +98,9 @@ def _harmless(target: Target, cases: Sequence[IndexCase]) -> dict[str, Outcome]:
 
 
 def run_case(target: Target, case: IndexCase) -> Outcome:
-    """What one case came to."""
+    """The outcome of one case."""
     run = functools.partial(_outcome, target, case)
-    if case.asks != IMPOSSIBLE or target.device.type != "cpu":
+    if case.expects != IMPOSSIBLE or target.device.type != "cpu":
         return run()
     try:
         return in_fork(run, TIME_LIMIT_S)
@@ -125,7 +125,7 @@ def _outcome(target: Target, case: IndexCase) -> Outcome:
         return _refused(case, got)
     # The oracle looks into the same pools.
     is_right = _is_right(target, got.output, {**sane, **_pools_of(guarded)}, variant)
-    if case.asks == IMPOSSIBLE:
+    if case.expects == IMPOSSIBLE:
         return _outside(target, case, guarded, got) or Outcome(
             case.name, IGNORED if is_right else UNDEFINED
         )
@@ -141,7 +141,7 @@ def _pools_of(guarded: GuardedStep) -> dict[str, torch.Tensor]:
 def _outside(
     target: Target, case: IndexCase, guarded: GuardedStep, plain: Answer
 ) -> Outcome | None:
-    """The breach of a case whose result follows what stands in the red zones, or writes there."""
+    """The breach of a case whose result depends on the red zones, or that writes there."""
     for poison in POISONS:
         for buffer in guarded.buffers.values():
             for zone in buffer.zones:
@@ -160,7 +160,7 @@ def _refused(case: IndexCase, got: Answer) -> Outcome:
     deadly = any(words in got.error for words in _DEADLY)
     if any(words in got.error for words in _WILD):
         return Outcome(case.name, seen, "wild-access", deadly)
-    return Outcome(case.name, seen, "refuses-valid" if case.asks == VALID else "", deadly)
+    return Outcome(case.name, seen, "refuses-valid" if case.expects == VALID else "", deadly)
 
 
 def _call(target: Target, guarded: GuardedStep) -> tuple[Answer, str]:

@@ -116,7 +116,7 @@ def placed(
         device: where the pools lie.
 
     Raises:
-        LaneError: the device has not that much memory.
+        LaneError: the device does not have that much memory.
     """
     moved = dict(step)
     for pool in pools_of(pools, step):
@@ -146,12 +146,12 @@ def placed(
 
 def only_block(step: Mapping[str, Any], pools: Collection[Pool], block: int) -> dict[str, Any]:
     """The step with every entry but those of one block of its pools made padding."""
-    kept = dict(step)
+    narrowed = dict(step)
     for pool in pools_of(pools, step):
         indices = step[pool.indices]
         by = 1 if pool.names == "blocks" else step[pool.name].shape[1]
-        kept[pool.indices] = indices.masked_fill(indices // by != block, -1)
-    return kept
+        narrowed[pool.indices] = indices.masked_fill(indices // by != block, -1)
+    return narrowed
 
 
 def page_bytes_of(step: Mapping[str, Any], pools: Collection[Pool], pool_bytes: PoolBytes) -> int:

@@ -1,4 +1,4 @@
-"""The answer is the float64 oracle's, within what bf16 allows; beside it, the bug's own error."""
+"""The answer is the float64 oracle's within what bf16 allows; a known bug's error beside it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Precision:
     A call that can be told to read other number formats is tried with each.
 
     Args:
-        reference: a call whose error on the same steps stands beside, by name, such as the
-            bug's own; None for none.
+        reference: a name and a call whose error on the same steps is given for comparison; None
+            for none.
 
     **Does not prove:** anything about other keys, longer rows or other sizes.
     """
@@ -59,7 +59,7 @@ class Precision:
         """The verdict on precision."""
         hits: list[Hit] = []
         found: list[_Errors] = []
-        beside: list[_Errors] = []
+        compared: list[_Errors] = []
         for tried in _forms(target):
             for variant in tried.variants.thorough(tried.workload, tried.device, tried.arch):
                 step = variant.make()
@@ -71,7 +71,7 @@ class Precision:
                 found.append(_errors(got.output, expected, allowed))
                 if not found[-1].share <= 1.0:
                     hits.append(_hit(variant, found[-1]))
-                beside.append(self._beside(tried, step, expected, allowed))
+                compared.append(self._reference_errors(tried, step, expected, allowed))
         worst = max(found, key=lambda one: one.share)
         facts = [
             ("max_abs_error", _largest(found)),
@@ -79,7 +79,7 @@ class Precision:
             ("share_of_bound", f"{worst.share:.0%}"),
         ]
         if self._reference is not None:
-            facts.append((f"max_abs_error_{self._reference[0]}", _largest(beside)))
+            facts.append((f"max_abs_error_{self._reference[0]}", _largest(compared)))
         verdict = Verdict.FAIL if hits else Verdict.PASS
         reason = (
             f"{len(hits)} of {len(found)} steps are further from the float64 oracle than bf16 "
@@ -89,7 +89,7 @@ class Precision:
         )
         return Finding(self.name, verdict, reason, tuple(hits), tuple(facts), NOT_PROVED)
 
-    def _beside(
+    def _reference_errors(
         self,
         target: Target,
         step: Mapping[str, Any],
@@ -114,7 +114,7 @@ def _forms(target: Target) -> Iterator[Target]:
 
 def _errors(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> _Errors:
     error = (got.cpu().to(torch.float64) - expected).abs()
-    # Where nothing is allowed (a row of zeros), any error is infinitely too much.
+    # Where no error is allowed (a row of zeros), any error has an infinite share.
     share = torch.where(error == 0, 0.0, error / allowed)
     share = share.nan_to_num(nan=torch.inf)
     at = int(share.argmax())

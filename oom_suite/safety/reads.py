@@ -105,15 +105,15 @@ class Reads:
         hits: list[Hit] = []
         num_bytes = 0
         for number, variant in enumerate(plain_steps(target), start=1):
-            trial = _Trial(target, variant, seed=number)
-            if trial.plain.outputs is None:
-                reason = f"a plain step ({variant.name}) raised {trial.plain.error}"
+            tried = _PoisonedStep(target, variant, seed=number)
+            if tried.plain.outputs is None:
+                reason = f"a plain step ({variant.name}) raised {tried.plain.error}"
                 return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-            if trial.wavers():
+            if tried.is_unsteady():
                 reason = f"two equal calls ({variant.name}) gave different bits"
                 return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
-            num_bytes += sum(part.num_bytes for part in trial.parts)
-            hits.extend(trial.hits())
+            num_bytes += sum(part.num_bytes for part in tried.parts)
+            hits.extend(tried.hits())
         if hits:
             reason = f"the result depends on {hits[0].text}"
             return Finding(self.name, Verdict.FAIL, reason, tuple(hits), (), NOT_PROVED)
@@ -122,11 +122,11 @@ class Reads:
 
 
 def _key(region: Region) -> tuple[object, ...]:
-    """What a region is, wherever in it the first byte lies that is read."""
+    """What makes two regions the same, whichever byte in them is the first that is read."""
     return region.tensor, region.what, region.block, region.slot
 
 
-class _Trial:
+class _PoisonedStep:
     """One step, its result on harmless memory, and what poison changes."""
 
     def __init__(self, target: Target, variant: Variant, seed: int) -> None:
@@ -141,7 +141,7 @@ class _Trial:
         }
         self.plain = self._run()
 
-    def wavers(self) -> bool:
+    def is_unsteady(self) -> bool:
         """Whether the same call gives different bits."""
         return self._run() != self.plain
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The code under test and where it runs; in a child process of its own.
+    """The code under test and where it runs, which is a child process of its own.
 
     Attributes:
         call: takes the keywords of the workload's convention.
@@ -57,7 +57,7 @@ class Target:
 
 
 class Detector(Protocol):
-    """Looks for breaches of one property; what the code under test does never makes it raise."""
+    """Looks for breaches of one property; does not raise, whatever the code under test does."""
 
     name: str
     """One of `oom_suite.records.safety.PROPERTIES`."""
@@ -70,11 +70,16 @@ class Detector(Protocol):
 
 def find(detector: Detector, target: Target) -> Finding:
     """The detector's verdict; what it cannot look at for want of a facet is not green."""
-    missing = [facet for facet in detector.needs if not getattr(target.workload, facet)]
+    missing = missing_facet(detector, target.workload)
     if missing:
-        reason = f"not applicable: the workload {target.workload.name} has no {missing[0]}"
+        reason = f"not applicable: the workload {target.workload.name} has no {missing}"
         return Finding(detector.name, Verdict.INCONCLUSIVE, reason)
     return detector(target)
+
+
+def missing_facet(detector: Detector, workload: Workload) -> str:
+    """The first facet that the detector needs and the workload has not; empty for none."""
+    return next((facet for facet in detector.needs if not getattr(workload, facet)), "")
 
 
 @functools.cache

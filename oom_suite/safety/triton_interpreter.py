@@ -5,7 +5,7 @@ and adds these integers, truncates where hardware rounds to nearest, and turns f
 number. Here such operands go through float32 with torch's own conversions.
 
 Source: Triton 3.9 ``triton/runtime/interpreter.py`` (``_get_np_dtype``, ``_convert_float``,
-``InterpreterBuilder``); 3.6 is alike.
+``InterpreterBuilder``); 3.6 is the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def interpret_triton() -> bool:
     host code of kernels asserts.
 
     Raises:
-        LaneError: Triton was imported before, or its interpreter is not as known.
+        LaneError: Triton was imported before, or its interpreter is another than this code knows.
     """
     if "triton" in sys.modules:
         raise LaneError("Triton was imported before its interpreter could be chosen")

@@ -50,7 +50,7 @@ class Writes:
         written = output_of(target.workload)
         for variant in plain_steps(target):
             where = variant.name
-            kept: torch.Tensor | None = None
+            unwritten: torch.Tensor | None = None
             for prefill in _PREFILLS:
                 step = guard_step(target, variant.make())
                 if written:
@@ -62,15 +62,15 @@ class Writes:
                     return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)
                 if written:
                     untouched = _untouched(step, written, before[written])
-                    kept = untouched if kept is None else kept & untouched
+                    unwritten = untouched if unwritten is None else unwritten & untouched
                 num_bytes += sum(buffer.memory.numel() for buffer in step.buffers.values())
                 for hit in (
                     *_zone_hits(step, where),
                     *_input_hits(step, before, written, where),
                 ):
                     hits.setdefault((hit.kind, hit.region.tensor if hit.region else ""), hit)
-            if kept is not None:
-                for hit in _unwritten_hits(kept, step.step[written], written, where):
+            if unwritten is not None:
+                for hit in _unwritten_hits(unwritten, step.step[written], written, where):
                     hits.setdefault((hit.kind, written), hit)
         if hits:
             found = tuple(hits.values())
@@ -132,25 +132,25 @@ def _prefill(step: GuardedStep, written: str, prefill: int) -> None:
 def _untouched(step: GuardedStep, written: str, before: torch.Tensor) -> torch.Tensor:
     """Which elements keep every byte that they were filled with: bool, as the output."""
     output = step.step[written]
-    kept = step.buffers[written].own_bytes == before
+    unwritten = step.buffers[written].own_bytes == before
     size = output.element_size()
-    elements = kept.view(len(kept) // size, size).all(dim=1)
+    elements = unwritten.view(len(unwritten) // size, size).all(dim=1)
     return elements.as_strided(output.shape, output.stride())
 
 
 def _unwritten_hits(
-    kept: torch.Tensor, output: torch.Tensor, written: str, where: str
+    unwritten: torch.Tensor, output: torch.Tensor, written: str, where: str
 ) -> Iterator[Hit]:
-    if not bool(kept.any()):
+    if not bool(unwritten.any()):
         return
-    run = changed_run(kept.flatten())
+    run = changed_run(unwritten.flatten())
     assert run is not None
-    rows = kept.flatten(1).any(dim=1).nonzero().flatten().tolist()
+    rows = unwritten.flatten(1).any(dim=1).nonzero().flatten().tolist()
     first, num_elements = run
     size = output.element_size()
     region = Region(written, "unwritten", None, None, size * first, size * num_elements, None)
     text = (
-        f"{int(kept.sum()):,} of {kept.numel():,} elements of {written} were not written, in rows "
-        f"{', '.join(str(row) for row in rows[:8])} ({where})"
+        f"{int(unwritten.sum()):,} of {unwritten.numel():,} elements of {written} were not "
+        f"written, in rows {', '.join(str(row) for row in rows[:8])} ({where})"
     )
     yield Hit("leaves-output-unwritten", text, None, region)

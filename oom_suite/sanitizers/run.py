@@ -69,7 +69,7 @@ def sanitize(
     time_limit_s: float = 600.0,
     find: Callable[[], str | None] = find_tool,
 ) -> SanitizerRun:
-    """What the tool says of one step of a subject. What goes wrong is an outcome.
+    """What the tool reports of one step of a subject. A failure on the way is an outcome too.
 
     Args:
         subject: its spelling.
@@ -123,13 +123,13 @@ def sanitize(
 
 
 def judged(run: SanitizerRun, report: str, code: int, output: str) -> SanitizerRun:
-    """The run's outcome, from the tool's report and the step's own words.
+    """The run's outcome, from the tool's report and what the step wrote.
 
     Args:
         run: subject, tool and scenario.
         report: what the tool wrote.
         code: the exit code.
-        output: what the step wrote.
+        output: what the step wrote to its streams.
     """
     found = parse(report)
     ids = (run.subject, run.tool, run.scenario)

@@ -46,7 +46,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def trials_of(task: Task, here: InThisProcess) -> tuple[Trial, ...]:
-    """What each detector says, in their order.
+    """What each detector says, in their order; of a twin, each that its workload is fit for.
 
     Args:
         task: a fault or a twin, and the detectors.
@@ -60,6 +60,8 @@ def trials_of(task: Task, here: InThisProcess) -> tuple[Trial, ...]:
             verdict, named, reason = _law(task.subject, here)
         else:
             safety = safety or _Safety(task)
+            if task.subject.is_twin and not safety.is_applicable(detector):
+                continue
             finding = safety.find(detector)
             named = tuple(_name_of(hit, task.subject) for hit in finding.hits)
             verdict, reason = finding.verdict.value, finding.reason
@@ -139,6 +141,10 @@ class _Safety:
             )
         )
 
+    def is_applicable(self, detector: str) -> bool:
+        """Whether the subject's workload has all that the detector needs."""
+        return self._detecting.is_applicable(detector)
+
     def find(self, detector: str) -> Finding:
         """The finding on a property.
 
@@ -151,7 +157,7 @@ class _Safety:
         known = workload(self._task.subject.workload)
         cases = cases_of(known, torch.device(self._task.device), "generic")
         outcomes = [
-            (on_cpu if case.asks == IMPOSSIBLE else self._detecting).try_case(case.name)
+            (on_cpu if case.expects == IMPOSSIBLE else self._detecting).try_case(case.name)
             for case in cases
         ]
         return judge_indices(outcomes, [case.name for case in cases])

@@ -118,8 +118,8 @@ class _LimitSearch:
     """Finds the most blocks for which one byte of growth is caught, as work for a thread.
 
     Args:
-        on_trial: is given each trial; which of them are missed is no fault of the detectors, so
-            that none is among the results.
+        on_trial: is given each trial. They are not among the results: that the smallest growth is
+            missed is no failure.
         weakened: as of `Task`.
         is_bounded: whether smaller growths than the one that must be caught are tried.
 

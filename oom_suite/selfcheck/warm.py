@@ -1,8 +1,8 @@
-"""Importing this takes a healthy step through what the self-check does with fake tensors.
+"""Importing this runs a healthy step with fake tensors, as the self-check will run every fault.
 
-torch remembers what it computed of fakes. The children forked from a process that has imported
-it, and their forks, find there what nearly every planted fault does beside its fault, and need
-not compute it again for each.
+torch remembers what it computed of fake tensors, and most operators of a fault are those of a
+healthy step. Children that are forked from a process that has imported this need not compute them
+again.
 """
 
 from __future__ import annotations

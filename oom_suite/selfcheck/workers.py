@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Work = Callable[["Children"], Sequence[Trial]]
 
 _CHILD, _WARM = "oom_suite.selfcheck.child", "oom_suite.selfcheck.warm"
-_OPEN = "INCONCLUSIVE"
+_INCONCLUSIVE = "INCONCLUSIVE"
 _LEAVES_A_CAPTURE = "capture"
 """The detector after whose FAIL a GPU's allocator may stand in the middle of a capture."""
 
@@ -120,14 +120,14 @@ def try_task(task: Task, children: Children) -> tuple[Trial, ...]:
 
 
 def trials_of(task: Task, child: Respawning) -> tuple[Trial, ...]:
-    """What a child found of the task; where it died, that nothing could be judged."""
+    """What the child answers; where it died or raised, an INCONCLUSIVE trial for each detector."""
     began = time.monotonic()
     try:
         return child.ask(task)
     except ChildError as error:
         elapsed_ms = round(1000 * (time.monotonic() - began))
         return tuple(
-            task.subject.trial(detector, _OPEN, (), str(error), elapsed_ms)
+            task.subject.trial(detector, _INCONCLUSIVE, (), str(error), elapsed_ms)
             for detector in task.detectors
         )
 
@@ -141,7 +141,7 @@ def trials_on_gpu(task: Task, child: Respawning) -> tuple[Trial, ...]:
     """
     was_used = child.is_alive
     found = trials_of(task, child)
-    if was_used and any(one.verdict == _OPEN for one in found):
+    if was_used and any(one.verdict == _INCONCLUSIVE for one in found):
         child.close()
         found = trials_of(task, child)
     if any(one.detector == _LEAVES_A_CAPTURE and one.verdict != "PASS" for one in found):

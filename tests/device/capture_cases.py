@@ -55,7 +55,7 @@ def _of_catalog(one):
         one.spelling,
         one.workload,
         tuple(one.promised.axes.items()) if one.promised else (),
-        is_wild=getattr(one, "detector", "") in WILD,
+        is_wild=not one.is_twin and one.detector in WILD,
         is_stateful=one.is_stateful,
         is_refused=one.group == "capture",
     )

@@ -142,8 +142,18 @@ def test_a_release_has_no_code_for_a_workload_of_others(check):
 )
 def test_its_faults_are_tried_as_the_suite_s_own_are(site, tmp_path, name, verdict, blamed):
     """The planted one is caught on its line, and the healthy one passes."""
-    command = ("-m", "oom_suite", "selfcheck", "--only", name, "--json", "out.json")
-    done = run(*command, cwd=tmp_path, path=site)
+    command = ("-m", "oom_suite", "selfcheck", "--half", "quick", "--only", name)
+    done = run(*command, "--json", "out.json", cwd=tmp_path, path=site)
     assert 0 == done.returncode, done.stdout + done.stderr
     (trial,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["selfcheck"]["seen"]
     assert (name, verdict, blamed) == (trial["name"], trial["verdict"], trial["named"])
+
+
+def test_its_twin_is_tried_under_the_detectors_that_its_workload_is_fit_for(site, tmp_path):
+    """A workload without variants, pools or an oracle: what needs them is left out."""
+    name = "qsa_faults:one_page_after_the_other"
+    command = ("-m", "oom_suite", "selfcheck", "--only", name, "--json", "out.json")
+    done = run(*command, cwd=tmp_path, path=site)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    trials = json.loads((tmp_path / "out.json").read_text("utf-8"))["selfcheck"]["seen"]
+    assert ["law", "capture", "creep"] == [trial["detector"] for trial in trials]

@@ -12,7 +12,7 @@ from oom_suite import doors
 from oom_suite.errors import NotApplicableError
 from oom_suite.safety.index_cases import cases_of
 from oom_suite.safety.indices import run_case
-from oom_suite.safety.steps import Target, find
+from oom_suite.safety.steps import Target, find, missing_facet
 from oom_suite.safety.triton_interpreter import interpret_triton
 from oom_suite.subjects import family_of, load
 from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
@@ -101,6 +101,10 @@ class Detecting:
     def find(self, name: str) -> Finding:
         """The finding on a property."""
         return find(self._detectors[name](), self._target)
+
+    def is_applicable(self, name: str) -> bool:
+        """Whether the workload has all that this property's detector needs."""
+        return not missing_facet(self._detectors[name](), self._target.workload)
 
     def try_case(self, name: str) -> Outcome:
         """The outcome of one case of bad indices."""

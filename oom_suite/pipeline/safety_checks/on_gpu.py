@@ -98,7 +98,8 @@ def _outcomes(job: SafetyJob, start: Start, cases: Sequence[str]) -> list[Outcom
 
     def work() -> None:
         while True:
-            # A death is an answer here, and never ends the asking: each has its own asker.
+            # A child that dies also yields an outcome. Each gets an asker of its own, for an asker
+            # gives up after a few deaths.
             with start() as child:
                 if not _until_deadly(child, job, waiting, found):
                     return

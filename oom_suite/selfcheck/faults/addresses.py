@@ -81,8 +81,8 @@ def flat_gather(step: Mapping[str, Any], address: type[Address]) -> None:
 
 
 def _read(storage: torch.Tensor, first: torch.Tensor, num_bytes: int) -> torch.Tensor:
-    # A kernel would read whatever lies there; what lies in the storage is as wrong and does
-    # not end the process.
+    # A kernel would read whatever memory is there. Other bytes of the storage are as wrong, and
+    # reading them does not end the process.
     named = first.to(torch.int64).unsqueeze(-1) + torch.arange(num_bytes, device=first.device)
     return storage[named.clamp_(0, storage.shape[0] - 1)]
 
@@ -179,7 +179,7 @@ def storage_offset_ignored(**step: Any) -> None:
     """Reads from the start of the storage that the cache is a view into."""
 
     class FromZero(Address):
-        """As if every view began where its storage does."""
+        """Every view is taken to begin where its storage does."""
 
         def start(self, block: torch.Tensor) -> torch.Tensor:
             return super().start(block) - self.first

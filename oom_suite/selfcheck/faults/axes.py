@@ -1,4 +1,4 @@
-"""Steps that grow with an axis they may grow with, but faster or further than the bound allows."""
+"""Steps that grow along an axis that they may grow along, but beyond what the bound allows."""
 
 from __future__ import annotations
 

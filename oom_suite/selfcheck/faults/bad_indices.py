@@ -1,4 +1,4 @@
-"""Steps that are right for the indices of every day, and wrong for those of some."""
+"""Steps that are right for ordinary indices, and wrong for some that are rare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _DividesByNothing(RunningAttention):
-    """No row is taken to be empty."""
+    """Divides though a row may be empty."""
 
     def finish(self, attn_sink: torch.Tensor | None, output: torch.Tensor) -> None:
         super().finish(attn_sink, output)

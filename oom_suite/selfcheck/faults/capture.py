@@ -16,7 +16,7 @@ _REFUSED = "capture-refused"
 
 @mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def unique_blocks(**step: Any) -> None:
-    """Makes the blocks named unique: as many as the data says."""
+    """Makes the blocks named unique: their number follows the data."""
     for part in parts_of(step):
         torch.unique(where_named(part).block)
     token_gather_decode(**step)
@@ -24,7 +24,7 @@ def unique_blocks(**step: Any) -> None:
 
 @mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def nonzero_entries(**step: Any) -> None:
-    """Lists the entries that count: as many as the data says."""
+    """Lists the entries that count: their number follows the data."""
     for part in parts_of(step):
         where_named(part).counts.nonzero()
     token_gather_decode(**step)
@@ -32,7 +32,7 @@ def nonzero_entries(**step: Any) -> None:
 
 @mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def boolean_mask(**step: Any) -> None:
-    """Selects by a mask: as many as the data says."""
+    """Selects by a mask: how much follows the data."""
     indices = step["swa_indices"]
     indices[indices >= 0].clone()
     token_gather_decode(**step)
@@ -40,7 +40,7 @@ def boolean_mask(**step: Any) -> None:
 
 @mutant("capture", _SHAPE, _SYNC, _REFUSED)
 def masked_select(**step: Any) -> None:
-    """Selects by a mask, by the operator of that name."""
+    """Selects by a mask, with the operator masked_select."""
     indices = step["swa_indices"]
     torch.masked_select(indices, indices >= 0)
     token_gather_decode(**step)
@@ -78,14 +78,14 @@ def branch_on_a_tensor(**step: Any) -> None:
 
 @mutant("capture", _SYNC, _REFUSED)
 def assertion_on_a_tensor(**step: Any) -> None:
-    """Asserts of the lens that they are no negative number."""
+    """Asserts that no length is negative."""
     assert (step["swa_lens"] >= 0).all()
     token_gather_decode(**step)
 
 
 @mutant("capture", _COPY, _SYNC, _SHAPE, _REFUSED)
 def printed_tensor(**step: Any) -> None:
-    """Makes a text of the lens for a log that nobody reads."""
+    """Formats the lens for a log that nobody reads."""
     text = f"lens: {step['swa_lens']}"
     del text
     token_gather_decode(**step)

@@ -1,4 +1,4 @@
-"""Steps that keep a little more each time they are called."""
+"""Steps that keep a little more with each call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def outputs_kept(**step: Any) -> None:
 
 @_creeps("leaked-reference")
 def view_of_a_row_kept(**step: Any) -> None:
-    """Keeps one row of a copy, and with it all of the copy."""
+    """Keeps a view of one row of a copy, and with it the whole copy."""
     token_gather_decode(**step)
     copy = step["output"].to(torch.float32)
     _KEPT.append(copy[0, 0])
@@ -44,7 +44,7 @@ def workspace_regrown(**step: Any) -> None:
 
 @_creeps("leaked-reference")
 def cache_without_eviction(**step: Any) -> None:
-    """Scratch for the step's number, looked up by a number that never comes again."""
+    """A cache of scratch by the step's number, which never comes again."""
     q = step["q"]
     number = len(_BY_NUMBER)
     if number not in _BY_NUMBER:
@@ -53,7 +53,7 @@ def cache_without_eviction(**step: Any) -> None:
 
 
 class _Pass:
-    """One step's state, which knows itself."""
+    """One step's state, which refers to itself."""
 
     def __init__(self, scratch: torch.Tensor) -> None:
         self.scratch = scratch

@@ -1,7 +1,4 @@
-"""Steps whose memory grows with the pool: each is a healthy one with one allocation too many.
-
-What is allocated stays alive until the step returns, unless the fault is that it does not.
-"""
+"""Steps whose memory grows with the pool: each is a healthy one with one allocation too many."""
 
 from __future__ import annotations
 
@@ -179,7 +176,7 @@ def clone_of_pool(**step: Any) -> None:
 
 @_grows(about_two_pools=True)
 def pool_as_float(**step: Any) -> None:
-    """The bytes of the whole pool as float16, read nowhere."""
+    """The bytes of the whole pool as float16, which nothing reads."""
     decode_holding(step, step["kv_cache"].to(torch.float16))
 
 

@@ -1,4 +1,4 @@
-"""Steps whose answer is wrong, by little or by much."""
+"""Steps whose answer is wrong, by a little or by a lot."""
 
 from __future__ import annotations
 

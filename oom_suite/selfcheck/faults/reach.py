@@ -1,8 +1,8 @@
-"""Steps that read memory they were not named, or write memory that is not theirs to write.
+"""Steps that read memory they were not given, or write memory that they must not write.
 
-What is read too much takes part with a weight of zero, as masked lanes of a tile do: the answer
-stays right as long as no NaN lies there. Where a NaN would be laundered, it sets the softmax's
-shift, which cancels out of the answer as long as nothing huge lies there.
+What they read beside takes part with a weight of zero, as masked lanes of a tile do: the answer is
+right as long as there is no NaN in it. Where NaN are replaced by zero, it sets the softmax's shift,
+which cancels out of the answer as long as no value there is huge.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def _beside(others: Callable[[Fp8Rows, Slots], torch.Tensor]) -> Pieces:
     """Pieces of a step that reads other tokens too and gives them a weight of zero."""
 
     def rows(pool: Fp8Rows, slots: Slots) -> Any:
-        keys = values_of(rows_named(pool, slots))
-        return keys.add_(others(pool, slots).mul_(0.0))
+        return values_of(rows_named(pool, slots)).add_(others(pool, slots).mul_(0.0))
 
     return Pieces(rows=rows, values=lambda found: found)  # type: ignore[arg-type, return-value] # decoded already
 
@@ -48,24 +47,23 @@ def _at(pool: Fp8Rows, block: torch.Tensor, offset: torch.Tensor) -> torch.Tenso
     return pool.at(block, offset).decode(torch.float32)
 
 
+def _clamped(numbers: torch.Tensor, count: int) -> torch.Tensor:
+    return numbers.clamp_max_(count - 1)
+
+
 @mutant("reads", _TOKEN)
 def next_token(**step: Any) -> None:
     """Reads the token behind each one named."""
-
-    def others(pool: Fp8Rows, slots: Slots) -> torch.Tensor:
-        block_size = pool.data.shape[1]
-        return _at(pool, slots.block, (slots.offset + 1).clamp_max_(block_size - 1))
-
-    gather(step, _beside(others))
+    gather(
+        step,
+        _beside(lambda pool, at: _at(pool, at.block, _clamped(at.offset + 1, pool.data.shape[1]))),
+    )
 
 
 @mutant("reads", _TOKEN)
 def token_before(**step: Any) -> None:
     """Reads the token before each one named."""
-    gather(
-        step,
-        _beside(lambda pool, slots: _at(pool, slots.block, (slots.offset - 1).clamp_min_(0))),
-    )
+    gather(step, _beside(lambda pool, at: _at(pool, at.block, (at.offset - 1).clamp_min_(0))))
 
 
 @mutant("reads", _TOKEN)
@@ -75,10 +73,7 @@ def whole_tile(**step: Any) -> None:
     def others(pool: Fp8Rows, slots: Slots) -> torch.Tensor:
         block_size = pool.data.shape[1]
         first = slots.offset - slots.offset % _TILE
-        tile = [
-            _at(pool, slots.block, (first + lane).clamp_max_(block_size - 1))
-            for lane in range(_TILE)
-        ]
+        tile = [_at(pool, slots.block, _clamped(first + lane, block_size)) for lane in range(_TILE)]
         return torch.stack(tile).sum(dim=0)
 
     gather(step, _beside(others))
@@ -87,12 +82,10 @@ def whole_tile(**step: Any) -> None:
 @mutant("reads", _BLOCK, _TOKEN, about_two_pools=True)
 def next_block(**step: Any) -> None:
     """Reads the same token of the next block."""
-
-    def others(pool: Fp8Rows, slots: Slots) -> torch.Tensor:
-        last = pool.data.shape[0] - 1
-        return _at(pool, (slots.block + 1).clamp_max_(last), slots.offset)
-
-    gather(step, _beside(others))
+    gather(
+        step,
+        _beside(lambda pool, at: _at(pool, _clamped(at.block + 1, pool.data.shape[0]), at.offset)),
+    )
 
 
 @mutant("reads", _TOKEN)
@@ -112,7 +105,7 @@ class _Unmasked(RunningAttention):
 
 @mutant("reads", _BLOCK, _TOKEN)
 def behind_lens(**step: Any) -> None:
-    """Reads the entries that stand behind the row's length."""
+    """Reads the entries behind the row's length."""
 
     def locate(part: PoolRead) -> Slots:
         slots = where_named(part)
@@ -125,7 +118,7 @@ def behind_lens(**step: Any) -> None:
 
 @mutant("reads", _BLOCK, _TOKEN, about_two_pools=True)
 def padding_wraps_around(**step: Any) -> None:
-    """Reads for `-1` what Python says it means: the last token of the pool."""
+    """Reads for `-1` what it means in Python: the last token of the pool."""
 
     def locate(part: PoolRead) -> Slots:
         slots = where_named(part)
@@ -142,8 +135,8 @@ def scale_padding(**step: Any) -> None:
     """Reads the padding byte behind a token's seven scales."""
 
     def others(pool: Fp8Rows, slots: Slots) -> torch.Tensor:
-        scales = pool.scales[slots.block, slots.offset]
-        return scales[..., 7:].view(torch.float8_e8m0fnu).to(torch.float32)
+        padding = pool.scales[slots.block, slots.offset][..., 7:]
+        return padding.view(torch.float8_e8m0fnu).to(torch.float32)
 
     gather(step, _beside(others))
 
@@ -164,7 +157,7 @@ def neighbours_laundered(**step: Any) -> None:
     """Lets the whole block set the softmax's shift, its NaN replaced by zero."""
 
     class Shifted(RunningAttention):
-        """The shift comes from tokens that nobody named, too."""
+        """The shift also depends on tokens that nobody named."""
 
         others: torch.Tensor
 
@@ -190,8 +183,7 @@ def unwritten_scratch(**step: Any) -> None:
     """Adds a scratch buffer that nobody wrote, with a weight of zero."""
 
     def others(pool: Fp8Rows, slots: Slots) -> torch.Tensor:
-        width = (*slots.block.shape, 512)
-        return torch.empty(width, dtype=torch.float32, device=pool.data.device)
+        return torch.empty((*slots.block.shape, 512), device=pool.data.device)
 
     gather(step, _beside(others))
 
@@ -205,7 +197,7 @@ def _decoded(step: dict[str, Any]) -> torch.Tensor:
 
 @mutant("writes", "leaves-output-unwritten")
 def empty_row_unwritten(**step: Any) -> None:
-    """Leaves the rows without any counting entry as they were."""
+    """Leaves rows unwritten that have no counting entry."""
     output, result = step["output"], _decoded(step)
     counts = torch.zeros(output.shape[0], dtype=torch.bool, device=output.device)
     for part in parts_of(step):
@@ -215,20 +207,20 @@ def empty_row_unwritten(**step: Any) -> None:
 
 @mutant("writes", "leaves-output-unwritten")
 def last_row_unwritten(**step: Any) -> None:
-    """Leaves the last row as it was."""
+    """Leaves the last row unwritten."""
     result = _decoded(step)
     step["output"][:-1].copy_(result[:-1])
 
 
 @mutant("writes", "leaves-output-unwritten")
 def last_value_unwritten(**step: Any) -> None:
-    """Leaves the last value of each row as it was."""
+    """Leaves the last value of each row unwritten."""
     result = _decoded(step)
     step["output"][..., :-1].copy_(result[..., :-1])
 
 
 def _stored(output: torch.Tensor, first: int, num_values: int) -> None:
-    """Writes values before or behind the output, wherever memory is there, as a kernel would."""
+    """Writes values before or behind the output where there is memory, as a kernel would."""
     start = output.storage_offset() + first
     num_held = output.untyped_storage().nbytes() // output.element_size()
     if start >= 0 and start + num_values <= num_held:
@@ -266,7 +258,7 @@ def scale_normalised(**step: Any) -> None:
 
 @mutant("writes", "writes-cache")
 def padding_writes_block_zero(**step: Any) -> None:
-    """Writes into the cache: block 0 gets a mark for what padding points at."""
+    """Writes into the cache: block 0, which padding points at, is marked."""
     step["swa_k_cache"][0, 0, :1].zero_()
     token_gather_decode(**step)
 
@@ -282,28 +274,28 @@ def cache_marked_as_read(**step: Any) -> None:
 
 @mutant("writes", "writes-input")
 def indices_clamped_in_place(**step: Any) -> None:
-    """Writes into the indices: `-1` becomes 0, after the lengths have been shortened for it."""
+    """Writes into the indices: `-1` becomes 0."""
     token_gather_decode(**step)
     step["swa_indices"].clamp_min_(0)
 
 
 @mutant("writes", "writes-input")
 def lens_in_place(**step: Any) -> None:
-    """Writes into the lens: they are what was left to read, zero at the end."""
+    """Writes into the lens: they are counted down to zero."""
     token_gather_decode(**step)
     step["swa_lens"].zero_()
 
 
 @mutant("writes", "writes-input")
 def query_scaled_in_place(**step: Any) -> None:
-    """Writes into the queries: they are scaled by a power of two where they lie."""
+    """Writes into the queries: they are scaled in place."""
     step["q"].mul_(0.5)
     token_gather_decode(**{**step, "scale": step["scale"] * 2.0})
 
 
 @mutant("writes", "writes-input")
 def sink_in_place(**step: Any) -> None:
-    """Writes into the sink: it is left as its exponential."""
+    """Writes into the sink: it is replaced by its exponential."""
     token_gather_decode(**step)
     if step["attn_sink"] is not None:
         step["attn_sink"].exp_()

@@ -76,16 +76,13 @@ class Subject:
         if self.detector not in {LAW, *PROPERTIES}:
             raise unknown("detector", self.detector, (LAW, *PROPERTIES))
         if self.detector not in self.detectors:
-            msg = (
-                f"{self.spelling}: {self.detector} is looked at in decode steps alone, and this is"
-            )
-            raise UsageError(f"{msg} for {self.workload or 'a builder'}: use {LAW}")
+            msg = f"{self.spelling} is a builder of its own, for which there is only {LAW}"
+            raise UsageError(f"{msg}, not {self.detector}: give it a workload")
 
     @property
     def detectors(self) -> tuple[str, ...]:
-        """Every detector that can be tried on it: those of safety make decode steps."""
-        is_step = self.workload in {TWO_POOLS, ONE_POOL}
-        return (LAW, *PROPERTIES) if is_step else (LAW,)
+        """Every detector that can be tried on it, as far as its workload has what it needs."""
+        return (LAW, *PROPERTIES) if self.workload else (LAW,)
 
     @property
     def function(self) -> str:

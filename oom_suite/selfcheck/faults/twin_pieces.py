@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.selfcheck.faults.addresses import Address
 from oom_suite.selfcheck.faults.gather import where_named
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 from oom_suite.workloads.sparse_mla.builtins.rows import Fp8Rows, Slots
@@ -38,7 +39,7 @@ def slot_numbers(part: PoolRead, slots: Slots) -> torch.Tensor:
 
 
 def clamped_slots(part: PoolRead) -> Slots:
-    """The slots of indices that are clamped first; padding is told by the original."""
+    """The slots of indices that are clamped first; padding is masked by the original."""
     counts = where_named(part).counts
     named = part.indices.clone().clamp_min_(0).to(torch.int64) * counts
     return Slots(named // part.pool.shape[1], named % part.pool.shape[1], counts)
@@ -103,3 +104,11 @@ class KeysInHalves(RunningAttention):
         half = keys.shape[1] // 2
         super().add(keys[:, :half].clone(), counts[:, :half])
         super().add(keys[:, half:].clone(), counts[:, half:])
+
+
+class NarrowNumbers(Address):
+    """Block numbers in int32, and their products in int64."""
+
+    def start(self, block: torch.Tensor) -> torch.Tensor:
+        """Of the block."""
+        return super().start(block.to(torch.int32).to(torch.int64))

@@ -21,6 +21,7 @@ from oom_suite.selfcheck.faults.gather import (
 from oom_suite.selfcheck.faults.record import LAW
 from oom_suite.selfcheck.faults.twin_pieces import (
     KeysInHalves,
+    NarrowNumbers,
     RowByRow,
     TwoPasses,
     clamped_slots,
@@ -42,7 +43,6 @@ _ENTRIES = ("num_tokens", "swa_topk")
 _COMPRESSED_ENTRIES = ("num_tokens", "extra_topk")
 _LOGITS = (*_QUERIES, "extra_topk")
 
-_WORKSPACE_BYTES = 1 << 20
 _KEPT: dict[str, torch.Tensor] = {}
 
 
@@ -96,7 +96,7 @@ def workspace_in_a_global(**step: Any) -> None:
     q = step["q"]
     kept = _KEPT.get("workspace")
     if kept is None or kept.device != q.device:
-        kept = torch.empty(_WORKSPACE_BYTES, dtype=torch.uint8, device=q.device)
+        kept = torch.empty(1 << 20, dtype=torch.uint8, device=q.device)
         _KEPT["workspace"] = kept
     kept[:1].zero_()
     token_gather_decode(**step)
@@ -116,8 +116,8 @@ def workspace_that_settles(**step: Any) -> None:
 @twin(LAW, along=_BATCH)
 def more_than_needed(**step: Any) -> None:
     """A buffer of 16 MiB of which nothing is used."""
-    q = step["q"]
-    decode_holding(step, torch.empty(16 << 20, dtype=torch.uint8, device=q.device))
+    spare = torch.empty(16 << 20, dtype=torch.uint8, device=step["q"].device)
+    decode_holding(step, spare)
 
 
 @twin(LAW, along=_ENTRIES)
@@ -272,14 +272,7 @@ def scales_by_exponent(**step: Any) -> None:
 @twin("addresses", along=_ENTRIES)
 def block_ids_as_int32(**step: Any) -> None:
     """Keeps block numbers in int32 and multiplies them in int64."""
-
-    class Wide(Address):
-        """Narrow numbers, wide products."""
-
-        def start(self, block: torch.Tensor) -> torch.Tensor:
-            return super().start(block.to(torch.int32).to(torch.int64))
-
-    flat_gather(step, Wide)
+    flat_gather(step, NarrowNumbers)
 
 
 @twin("creep", along=_QUERIES)

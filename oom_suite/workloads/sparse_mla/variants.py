@@ -242,7 +242,7 @@ class DecodeVariants(Variants):
         """Block tables reshuffled, and lengths that grow."""
         found = {}
         for pool, topk in zip(workload.pools, ("swa_topk", "extra_topk"), strict=False):
-            made = spread_indices(
+            made = _spread_once(
                 sizes["num_tokens"],
                 sizes[topk],
                 sizes["swa_num_blocks"],
@@ -254,6 +254,9 @@ class DecodeVariants(Variants):
             found[pool.lens] = made.lens - (_NUM_CONTENTS - 1 - number)
         return found
 
+
+# Every subject of a process is called with the same contents.
+_spread_once = functools.cache(spread_indices)
 
 VARIANTS = DecodeVariants()
 

@@ -36,7 +36,7 @@ def test_built_ins_have_an_outcome_for_every_case(safety_target, name):
     finding = BadIndices()(safety_target(call=BUILTINS[name]))
     seen = dict(finding.facts)
     assert (Verdict.PASS, NAMES) == (finding.verdict, list(seen))
-    assert {"right"} == {seen[one.name] for one in CASES if one.asks in {VALID, OPTIONAL}}
+    assert {"right"} == {seen[one.name] for one in CASES if one.expects in {VALID, OPTIONAL}}
     beyond = {name: text for name, text in seen.items() if text.startswith("error")}
     assert ["slot one beyond the pool", "slot 2**31-1"] == list(beyond)
     assert all("IndexError" in text for text in beyond.values())
@@ -172,5 +172,5 @@ def test_a_case_without_an_outcome_is_not_green():
 
 def test_the_impossible_cases_come_last():
     """On a GPU one of them may end the process: what can be known is known before."""
-    kinds = [one.asks for one in CASES]
+    kinds = [one.expects for one in CASES]
     assert kinds == sorted(kinds, key=(VALID, OPTIONAL, IMPOSSIBLE).index)

@@ -158,15 +158,15 @@ def test_more_than_two_thirds_of_the_growing_steps_are_a_rule(num_changed, is_ru
 
 @pytest.mark.parametrize("num_changed", [3, 8])
 def test_a_workspace_that_doubles_or_grows_by_a_quarter_is_no_rule(num_changed):
-    """The healthy twins that the threshold's own words name."""
+    """The healthy ones that the docstring of the threshold names."""
     assert () == growing_run(num_changed)
 
 
 def test_what_is_regrown_says_in_how_many_steps_and_by_how_much():
     (hit,) = growing_run(12)
     assert (
-        "a workspace is regrown by a little in 12 of 16 steps with longer contexts, and strands "
-        "its old memory: 0.75 bytes a step (12 B in 16 steps)"
+        "a workspace is made a little larger in 12 of 16 steps with longer contexts, and its old "
+        "memory cannot be reused: 0.75 bytes a step (12 B in 16 steps)"
     ) == hit.text
 
 

@@ -189,7 +189,7 @@ def test_a_step_that_raises_is_inconclusive(safety_target):
     assert "raised ValueError: no" in finding.reason
 
 
-def test_a_step_that_wavers_is_inconclusive(safety_target):
+def test_a_step_whose_result_varies_is_inconclusive(safety_target):
     """Two equal calls with different results leave nothing to compare with."""
 
     def noise(step):

@@ -9,7 +9,7 @@ import pytest
 
 from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError
-from oom_suite.selfcheck import LAW, Mutant, Twin, declared_in, mutant, twin
+from oom_suite.selfcheck import LAW, Mutant, Promised, Twin, declared_in, mutant, twin
 from oom_suite.selfcheck.faults import growth
 from oom_suite.selfcheck.faults.catalog import MUTANTS, SUBJECTS, TWINS
 from oom_suite.selfcheck.faults.declare import each_once
@@ -217,10 +217,10 @@ def test_a_module_that_cannot_be_imported_is_named():
         each_once(["no.such.module"])
 
 
-def test_a_detector_of_decode_steps_is_refused_for_another_workload():
-    """It could not call such code."""
-    with pytest.raises(UsageError, match="creep is looked at in decode steps alone"):
-        mutant("creep", "leaked-reference", workload="somebody's")(healthy)
+def test_a_safety_detector_is_refused_for_a_builder_of_its_own():
+    """It would not know how to call it."""
+    with pytest.raises(UsageError, match="for which there is only law, not creep"):
+        mutant("creep", "leaked-reference", promised=Promised({"n": 4}))(healthy)
 
 
 def test_others_faults_come_after_the_suite_s_own():
