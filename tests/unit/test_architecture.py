@@ -63,7 +63,17 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"safety", "cli", "doors", "hookspecs", "report", "subjects", "workloads"}
     ),
     "cli": frozenset(
-        {"doors", "laws", "pipeline", "report", "selfcheck", "subjects", "targets", "workloads"}
+        {
+            "doors",
+            "hookspecs",
+            "laws",
+            "pipeline",
+            "report",
+            "selfcheck",
+            "subjects",
+            "targets",
+            "workloads",
+        }
     ),
     "pytest_plugin": frozenset(
         {"doors", "laws", "pipeline", "report", "subjects", "targets", "tracing", "workloads"}
