@@ -1,7 +1,6 @@
 """Time for a replay: events of a decode-like trace through the allocator model, by setting.
 
-Run it with ``pytest benchmarks/bench_allocator.py -s``; the last test prints microseconds an
-event. Compare the rows as ratios; machines differ.
+Run it with ``pytest benchmarks/bench_allocator.py``. Compare the rows as ratios; machines differ.
 """
 
 from __future__ import annotations
@@ -17,22 +16,20 @@ from oom_suite.records import Allocation, Event, Trace
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-NUM_STEPS = 1000
 SETTINGS = (
     "",
     "max_split_size_mb:64",
     "roundup_power2_divisions:4",
     "expandable_segments:True",
 )
-_seconds: dict[str, float] = {}
 
 
-def decode_steps() -> Trace:
-    """A thousand steps of 75 requests each, 1 KiB to 64 MiB, freed within the step."""
+def decode_steps(num_steps: int) -> Trace:
+    """Steps of 75 requests each, 1 KiB to 64 MiB, freed within the step."""
     source = random.Random(0)
     sizes = [int(2 ** source.uniform(10, 26)) for _ in range(75)]
     allocations, events = [], []
-    for _ in range(NUM_STEPS):
+    for _ in range(num_steps):
         live: list[int] = []
         for size in sizes:
             live.append(len(allocations))
@@ -44,20 +41,16 @@ def decode_steps() -> Trace:
     return Trace("shadow", {}, tuple(allocations), tuple(events))
 
 
-TRACE = decode_steps()
+@pytest.fixture
+def trace(is_timed: bool) -> Trace:
+    """A thousand steps, or a few."""
+    return decode_steps(1000 if is_timed else 20)
 
 
 @pytest.mark.parametrize("text", SETTINGS, ids=lambda text: text or "default")
-def test_replay(benchmark: BenchmarkFixture, text: str) -> None:
-    """The four peaks of a thousand steps."""
+def test_replay(benchmark: BenchmarkFixture, trace: Trace, text: str) -> None:
+    """The four peaks of all steps."""
+    benchmark.extra_info["num_events"] = len(trace.events)
     settings = parse_settings(text)
-    peaks = benchmark.pedantic(peaks_of, (TRACE, settings), rounds=3, warmup_rounds=1)
-    assert peaks.reserved_bytes >= peaks.allocated_bytes >= TRACE.peak().num_bytes
-    _seconds[text or "default"] = benchmark.stats.stats.min
-
-
-def test_rates() -> None:
-    """The figures in words."""
-    num_events = len(TRACE.events)
-    for name, seconds in _seconds.items():
-        print(f"{name:28} {seconds * 1e6 / num_events:6.2f} us an event, {num_events:,} events")
+    peaks = benchmark.pedantic(peaks_of, (trace, settings), rounds=3, warmup_rounds=1)
+    assert peaks.reserved_bytes >= peaks.allocated_bytes >= trace.peak().num_bytes

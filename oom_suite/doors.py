@@ -1,4 +1,4 @@
-"""What has come in by the doors: workloads, families of subjects, reporters, planted faults.
+"""What has come in by the doors: workloads, families of subjects, reporters, faults, commands.
 
 The suite's own come first and by the same hooks, then those of installed packages that have an
 entry point in the group `oom_suite`. Nothing here imports torch.
@@ -20,8 +20,11 @@ from oom_suite.hookspecs import PROJECT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import typer
+
     from oom_suite.records import Workload
     from oom_suite.report.reporter import Reporter
+    from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.subjects.family import SubjectFamily
 
 
@@ -31,6 +34,8 @@ OWN = (
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.code",
     "oom_suite.cli.reporters",
+    "oom_suite.selfcheck.faults",
+    "oom_suite.sanitizers",
 )
 """The suite's own plugins, named and not imported, so that no part of it depends on another."""
 
@@ -100,13 +105,33 @@ def reporters() -> Mapping[str, Reporter]:
     return _by_name("oom_reporters", "reporter")
 
 
-def faults() -> tuple[Any, ...]:
-    """Every planted fault and healthy twin, in the order of their plugins.
+def faults() -> tuple[str | Subject, ...]:
+    """Every module of planted faults and healthy twins, or record of one, plugin by plugin.
 
     Raises:
         UsageError: a plugin cannot be used.
     """
     return tuple(fault for _, fault in _all("oom_faults"))
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add every plugin's commands to a command line.
+
+    Raises:
+        UsageError: a plugin cannot be used.
+    """
+    for implementation in plugins().hook.oom_commands.get_hookimpls():
+        try:
+            implementation.function(app)
+        except Exception as error:
+            raise _unusable(implementation.plugin_name, "oom_commands", error) from error
+
+
+def _unusable(plugin: str, hook: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"the plugin {plugin!r} cannot be used: its {hook}() raised {type(error).__name__}: "
+        f"{error}; correct it, update it or uninstall its package"
+    )
 
 
 def _all(hook: str) -> Iterable[tuple[str, Any]]:
@@ -115,11 +140,7 @@ def _all(hook: str) -> Iterable[tuple[str, Any]]:
         try:
             given = list(implementation.function())
         except Exception as error:
-            msg = (
-                f"the plugin {implementation.plugin_name!r} cannot be used: its {hook}() raised "
-                f"{type(error).__name__}: {error}; correct it, update it or uninstall its package"
-            )
-            raise UsageError(msg) from error
+            raise _unusable(implementation.plugin_name, hook, error) from error
         for one in given:
             yield implementation.plugin_name, one
 

@@ -22,7 +22,7 @@ class SubjectError(OomSuiteError):
 
 
 class NotApplicableError(SubjectError):
-    """The source is sound, but holds nothing that the workload could run."""
+    """The source can be read, but holds nothing that the workload could run."""
 
 
 class StubUsedError(SubjectError):

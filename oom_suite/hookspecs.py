@@ -8,22 +8,25 @@ my_kernels = "my_kernels.oom_plugin"
 ```
 
 The module that is named there defines any of the hooks below. The suite's own workloads, subjects,
-reports and planted faults come in the same way. A module that is named here must not import torch:
-builders, oracles and the code itself are named as ``"module:function"``, and imported where they
-run.
+planted faults and sanitizers come in the same way. A module that is named here must not import
+torch: builders, oracles and the code itself are named as ``"module:function"``, and imported where
+they run.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import typer
+
     from oom_suite.records import Workload
     from oom_suite.report.reporter import Reporter
+    from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.subjects.family import SubjectFamily
 
 PROJECT = "oom_suite"
@@ -102,27 +105,54 @@ def oom_reporters() -> Iterable[Reporter]:  # type: ignore[empty-body]  # a spec
 
 
 @hookspec
-def oom_faults() -> Iterable[Any]:  # type: ignore[empty-body]  # a specification
+def oom_faults() -> Iterable[str | Subject]:  # type: ignore[empty-body]  # a specification
     """Planted faults and healthy twins of this package's workloads, for ``oom-suite selfcheck``.
 
-    An override:
+    An override names the modules that they stand in:
 
     ```python
     from oom_suite.hookspecs import hookimpl
-    from oom_suite.selfcheck.faults.record import Mutant
 
 
     @hookimpl
     def oom_faults():
-        return [
-            Mutant(
-                group="my_faults",
-                function="copies_the_pool",
-                detector="law",
-                fault="copies the whole pool",
-                expected=("copies_the_pool",),
-                workload="my-decode",
-            )
-        ]
+        return ["my_kernels.faults"]
     ```
+
+    There each is declared beside its function, and the first line of the function's docstring is
+    what reports say of it:
+
+    ```python
+    from oom_suite.selfcheck import LAW, mutant
+
+
+    @mutant(LAW, workload="my-decode")
+    def copies_the_pool(q, kv_cache, slots): ...
+    ```
+
+    What cannot be declared there is given as a record, an `oom_suite.selfcheck.Mutant` or `Twin`,
+    which names its function by a spelling and its workload by its name.
+    """
+
+
+@hookspec
+def oom_commands(app: typer.Typer) -> None:
+    """Nothing; adds commands of this package to ``oom-suite``.
+
+    An override:
+
+    ```python
+    import typer
+    from oom_suite.hookspecs import hookimpl
+
+
+    @hookimpl
+    def oom_commands(app):
+        @app.command("pools")
+        def pools(subject: str) -> None:
+            typer.echo(subject)
+    ```
+
+    Args:
+        app: the command line, with the suite's own commands.
     """

@@ -181,11 +181,9 @@ class _Follower:
                 self.model.malloc(call.num_bytes, call.stream)
             else:
                 self.model.free(call.address)
-        except AllocatorOutOfMemoryError:
+        except (AllocatorOutOfMemoryError, UsageError):
+            # Steps tell of the first; the second is a free of what is older than the recording.
             pass
-        except UsageError:
-            # A free of a block that was in use before the recording began.
-            self._difference = Difference(before, self._steps[before], None)
         if self._difference is None and self.position == before:
             self._difference = Difference(before, self._steps[before], None)
         return self._difference

@@ -55,7 +55,7 @@ class CachingAllocator:
             free_bytes: what the device has free.
             place: given the bytes of a new segment, its address; addresses decide between
                 blocks of one size. None puts each segment after the one before.
-            log: is told each step, in the words of ``torch.cuda.memory._snapshot()``.
+            log: is given each step, in the words of ``torch.cuda.memory._snapshot()``.
             in_own_pool: the requests are made in a ``torch.cuda.MemPool`` of their own; its
                 cached segments are not given back when a request fails, nor collected.
         """

@@ -41,7 +41,7 @@ class State:
     Attributes:
         settings: what is configured.
         driver: where segments come from.
-        log: is told of each step, in order; None when nobody listens.
+        log: is given each step, in order; None when nobody listens.
         in_own_pool: whether the calls are made in a ``torch.cuda.MemPool``, whose cached
             segments a failing request does not give back.
         small, large: the two pools.

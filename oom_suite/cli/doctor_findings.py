@@ -120,7 +120,7 @@ def _gpu(gpu: Mapping[str, Any]) -> Finding:
 
 def _torch(torch: Mapping[str, Any], survey: Mapping[str, Any]) -> Iterator[Finding]:
     if torch.get("error"):
-        yield Finding("torch", State.BROKEN, torch["error"], _mending(torch["error"]))
+        yield Finding("torch", State.BROKEN, torch["error"], _remedy(torch["error"]))
     else:
         build = (
             f"CUDA {torch['cuda']}"
@@ -144,12 +144,12 @@ def _torch(torch: Mapping[str, Any], survey: Mapping[str, Any]) -> Iterator[Find
         yield Finding("Triton", State.NO, why, "pip install 'oom-suite[triton]'")
 
 
-def _mending(error: str) -> str:
+def _remedy(error: str) -> str:
     if "libamd_smi" in error:
         return "install ROCm's amd-smi-lib, or pip uninstall the amdsmi that lacks its library"
     if error.startswith("ModuleNotFoundError"):
         return "install torch"
-    return "mend torch's installation until it can be imported"
+    return "repair torch's installation until it can be imported"
 
 
 def _meters(readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -158,9 +158,9 @@ def _meters(readings: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for one in readings:
         by_meter.setdefault(one["meter"], []).append(one)
     by_meter.pop("sampler", None)
-    for meter, said in by_meter.items():
-        figures = [_figure(one) for one in said if _is_of_now(one)]
-        reasons = [_reason(one) for one in said if one["num_bytes"] is None]
+    for meter, of_meter in by_meter.items():
+        figures = [_figure(one) for one in of_meter if _is_of_now(one)]
+        reasons = [_reason(one) for one in of_meter if one["num_bytes"] is None]
         if figures:
             yield Finding(meter, State.YES, "; ".join([*figures, *reasons]))
         else:

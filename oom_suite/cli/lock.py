@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         stub: Stub = None,
         package: Package = None,
     ) -> None:
-        """Write the laws of subjects to a lockfile, to be held by check --locked.
+        """Write the laws of subjects to a lockfile, which check --locked compares with.
 
         Entries of other subjects stay as they are. Exits 0, 2 on bad usage, 3 when a subject
         has no law to lock.
@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
             codes.append(EXIT_NO_LAW if entry is None else 0)
             if entry is not None:
                 new.append(entry)
-            typer.echo(refused or _said(old, entry, settings))
+            typer.echo(refused or _change(old, entry, settings))
         entries = merged(old, new)
         if entries != old or not Path(file).exists():
             write_text(dumps(entries), file)
@@ -89,7 +89,7 @@ def lockable(found: FullStudy, settings: Settings) -> tuple[Entry | None, str]:
     return entry, ""
 
 
-def _said(old: Mapping[Key, Entry], entry: Entry | None, settings: Settings) -> str:
+def _change(old: Mapping[Key, Entry], entry: Entry | None, settings: Settings) -> str:
     """What locking this entry does to the file, in one line."""
     assert entry is not None
     start = f"{printable(entry.subject)}: workload {entry.workload}"

@@ -1,15 +1,18 @@
-"""The commands: check, probe, bisect; doctor, law and lock, which `commands` adds."""
+"""The command line: check, probe and bisect, those of the modules beside, and those of plugins."""
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, sanitize, selfcheck
+from oom_suite import doors
+from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, selfcheck
 from oom_suite.cli.options import (
     Arch,
     BudgetText,
@@ -35,9 +38,15 @@ from oom_suite.cli.options import (
     Unexplained,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.reporters import read_reports
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import first_workload, read_cases, read_settings, spelled
+from oom_suite.cli.settings import (
+    first_workload,
+    read_cases,
+    read_reports,
+    read_settings,
+    spelled,
+    write_reports,
+)
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
@@ -78,6 +87,7 @@ def check_command(
     memory_limit: MemoryLimit = None,
     json: Json = None,
     html: Html = None,
+    report: Report = None,
     quiet: Quiet = False,
     unexplained: Unexplained = "0",
     repeat: Repeat = 1,
@@ -86,7 +96,6 @@ def check_command(
     safety: Safety = False,
     stub: Stub = None,
     package: Package = None,
-    report: Report = None,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
@@ -111,13 +120,11 @@ def check_command(
         chosen = read_safety_settings(name, device, arch, time_limit, memory_limit)
         raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
     if repeat != 1 and lane != "measure":
-        msg = f"--repeat {repeat} is of the measure lane: add --lane measure"
+        msg = f"--repeat {repeat} needs the measure lane: add --lane measure"
         raise UsageError(msg)
     if file != DEFAULT_FILE and not against_lock:
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)
-
-    reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
 
     def settings_for(name: str) -> Settings:
         settings = read_settings(
@@ -134,6 +141,7 @@ def check_command(
         )
         return replace(settings, num_repeats=repeat)
 
+    reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
@@ -149,8 +157,7 @@ def check_command(
         render_differences(differences, Console(), quiet=quiet)
     if json is not None:
         write_json(results, json, differences if against_lock else None)
-    for reporter, path in reports:
-        reporter.write(results, path)
+    write_reports(reports, results)
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
@@ -225,14 +232,31 @@ measure.register(app)
 compare.register(app)
 ranks.register(app)
 replay.register(app)
-sanitize.register(app)
 selfcheck.register(app)
+
+
+def _with_plugins() -> typer.Typer:
+    """The command line with the commands that plugins add.
+
+    Raises:
+        UsageError: a plugin cannot be used, or two commands have one name.
+    """
+    whole = copy.copy(app)
+    whole.registered_commands = [*app.registered_commands]
+    whole.registered_groups = [*app.registered_groups]
+    doors.add_commands(whole)
+    names = Counter(command.name for command in whole.registered_commands)
+    for name, number in names.items():
+        if number > 1:
+            msg = f"there are {number} commands of the name {name!r}: rename the one of a plugin"
+            raise UsageError(msg)
+    return whole
 
 
 def main() -> NoReturn:
     """Run the command line; an error of the suite is one line and exit code 2."""
     try:
-        app()
+        _with_plugins()()
     except OomSuiteError as error:
         sys.stderr.write(f"oom-suite: {error}\n")
         sys.exit(EXIT_USAGE)

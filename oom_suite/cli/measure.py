@@ -71,7 +71,7 @@ def measure_command(
     stub: Stub = None,
     package: Package = None,
 ) -> None:
-    """Hold what was predicted of each call against what the device's allocator did.
+    """Compare the predicted bytes of each call with what the device's allocator counted.
 
     Exits 0 when every row is explained, 1 when one is not, 2 on bad usage, 3 when one could
     not be run.

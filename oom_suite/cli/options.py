@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from oom_suite.laws.lockfile import DEFAULT_FILE
-
 Subjects = Annotated[
     list[str] | None,
     typer.Argument(
@@ -24,32 +22,42 @@ SubjectsAsForCheck = Annotated[
 Stub = Annotated[
     list[str] | None,
     typer.Option(
-        "--stub", metavar="PACKAGE", help="a package to replace by stubs, to load code; repeatable"
+        "--stub",
+        metavar="PACKAGE",
+        help="a package that the code imports and that stubs replace; repeatable",
     ),
 ]
 Package = Annotated[
     str | None,
-    typer.Option("--package", help="the package that a fork at vllm@PATH is laid out as"),
+    typer.Option(
+        "--package", help="the package that a fork at vllm@PATH is laid out as, such as vllm_hcu"
+    ),
 ]
 Scenario = Annotated[
     str | None,
     typer.Option(
-        "--scenario", help="named sizes of the workload: small, production or issue-41962"
+        "--scenario",
+        help="named sizes of the workload, for decode small, production or issue-41962",
     ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="AXIS=VALUE", help="one size of the scenario; repeatable"),
 ]
-WorkloadName = Annotated[str, typer.Option("--workload", help="what is run: decode, decode-swa")]
+WorkloadName = Annotated[
+    str, typer.Option("--workload", help="what is run, such as decode or decode-swa")
+]
 OneWorkload = Annotated[
     str | None,
-    typer.Option("--workload", help="what is run: decode, decode-swa ...; the subject's first"),
+    typer.Option(
+        "--workload", help="what is run, such as decode-swa; by default the subject's first"
+    ),
 ]
 EveryWorkload = Annotated[
     str | None,
     typer.Option(
-        "--workload", help="what is run: decode, decode-swa ...; all that the subject can take"
+        "--workload",
+        help="what is run, such as decode-swa; by default all that the subject has code for",
     ),
 ]
 Lane = Annotated[
@@ -59,7 +67,7 @@ Device = Annotated[
     str, typer.Option("--device", help="where measure runs: cpu or cuda (HIP devices too)")
 ]
 Arch = Annotated[
-    str, typer.Option("--arch", help="the GPU the code is told it is on: generic, gfx942, gfx950")
+    str, typer.Option("--arch", help="the GPU that the code sees: generic, gfx942, gfx950")
 ]
 BudgetText = Annotated[
     str | None,
@@ -76,14 +84,14 @@ MemoryLimit = Annotated[
     typer.Option("--memory-limit", help="address space a child may add, such as 2GiB"),
 ]
 Repeat = Annotated[
-    int, typer.Option("--repeat", help="measure each call so often; all must be alike", min=1)
+    int, typer.Option("--repeat", help="measure each call this many times; all must agree", min=1)
 ]
 Unexplained = Annotated[
     str,
     typer.Option(
         "--unexplained",
         metavar="BYTES",
-        help="bytes that the measure lane may find beyond the prediction; 0 by default",
+        help="bytes that the measure lane may find beyond the prediction",
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="write the results to this file")]
@@ -99,13 +107,13 @@ Report = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]
-LockFile = Annotated[
-    str, typer.Option("--file", metavar="FILE", help=f"the lockfile; {DEFAULT_FILE} by default")
-]
+LockFile = Annotated[str, typer.Option("--file", metavar="FILE", help="the lockfile")]
 Locked = Annotated[
     bool, typer.Option("--locked", help="fail when a law grew since it was locked (see lock)")
 ]
 Safety = Annotated[
     bool,
-    typer.Option("--safety", help="memory safety instead: reads, writes, indices, addresses ..."),
+    typer.Option(
+        "--safety", help="judge memory safety instead: reads, writes, indices, addresses ..."
+    ),
 ]

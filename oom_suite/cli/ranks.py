@@ -99,19 +99,19 @@ def register(app: typer.Typer) -> None:
         where = ",".join(f"{name}={entry}" for name, entry in own.items())
         try:
             run = RankRun(group, time_limit)
-            code, said = _run(run, group, named, settings, heads, where, json)
+            code, message = _run(run, group, named, settings, heads, where, json)
         except OomSuiteError as error:
             # The store cannot be reached, or is gone.
-            code, said = EXIT_INCONCLUSIVE, str(error)
+            code, message = EXIT_INCONCLUSIVE, str(error)
             sys.stderr.write(f"oom-suite: {error}\n")
         except KeyboardInterrupt:
-            code, said = EXIT_INTERRUPTED, "interrupted"
-        _end(code, said, group)
+            code, message = EXIT_INTERRUPTED, "interrupted"
+        _end(code, message, group)
 
 
 def _with_heads(overrides: Sequence[str], heads: Heads) -> list[str]:
     if any(text.partition("=")[0].strip() == "num_heads" for text in overrides):
-        msg = "--set num_heads is what the ranks share: give --heads-total, the heads of them all"
+        msg = "--set num_heads is divided among the ranks: give --heads-total instead"
         raise UsageError(msg)
     return [*overrides, f"num_heads={heads.each}"]
 
@@ -121,7 +121,7 @@ def _refuse(error: OomSuiteError, group: Group) -> NoReturn:
     if group.rank == 0:
         sys.stderr.write(f"oom-suite: {error}\n")
     else:
-        # The first rank that ends has torchrun end the others: rank 0 is to have said it by then.
+        # The first rank that ends has torchrun end the others: rank 0 must have printed it by then.
         time.sleep(_RANK_0_FIRST_S)
     say_why(f"oom-suite: {error}", EXIT_USAGE, group, os.environ)
     raise typer.Exit(EXIT_USAGE)
@@ -174,10 +174,10 @@ def _conclude(
     return code, "\n".join(bad)
 
 
-def _end(code: int, said: str, group: Group) -> NoReturn:
+def _end(code: int, message: str, group: Group) -> NoReturn:
     """End this process with the group's code, whatever its threads still wait for."""
     if code:
-        say_why(said, code, group, os.environ)
+        say_why(message, code, group, os.environ)
     end_children()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -113,7 +113,7 @@ def _check_device(device: str, snapshot: Path | None) -> None:
         UsageError: there is no such kind of device, or it keeps no snapshot.
     """
     if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
-        msg = f"device {device!r} is none to replay on: choose cpu, cuda or cuda:N (HIP too)"
+        msg = f"device {device!r} cannot replay: choose cpu, cuda or cuda:N (HIP too)"
         raise UsageError(msg)
     if device == "cpu" and snapshot is not None:
         msg = f"--snapshot {str(snapshot)!r}: only a GPU's allocator has one; give --device cuda"
@@ -129,7 +129,7 @@ def _headroom_bytes(text: str | None, chosen: Scenario) -> int:
     if text is not None:
         if num_bytes := parse_bytes(text):
             return num_bytes
-        msg = f"--headroom {text!r} is no bytes at all: give an amount such as 12.74GiB"
+        msg = f"--headroom {text!r} is not an amount of memory: give one such as 12.74GiB"
         raise UsageError(msg)
     if chosen.free_bytes is None:
         msg = f"scenario {chosen.name!r} reports no free memory: give --headroom, such as 64MiB"

@@ -1,16 +1,14 @@
-"""The reporters of the suite itself, and those that a command line asks for."""
+"""The reporters of the suite itself."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oom_suite import doors
-from oom_suite.errors import UsageError, unknown
 from oom_suite.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from oom_suite.records import Result
     from oom_suite.report.reporter import Reporter
@@ -45,21 +43,3 @@ class HtmlReporter:
 def oom_reporters() -> list[Reporter]:
     """JSON and HTML."""
     return [JsonReporter(), HtmlReporter()]
-
-
-def read_reports(asked: Sequence[str] | None) -> list[tuple[Reporter, Path]]:
-    """The reporters that ``--report NAME=FILE`` asks for, each with its file.
-
-    Raises:
-        UsageError: an unknown reporter, or no file.
-    """
-    found = []
-    for text in asked or ():
-        name, _, file = text.partition("=")
-        known = doors.reporters()
-        if name not in known:
-            raise unknown("reporter", name, known)
-        if not file:
-            raise UsageError(f"--report {text!r} names no file: write it like {name}=FILE")
-        found.append((known[name], Path(file)))
-    return found

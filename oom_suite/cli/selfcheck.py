@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from oom_suite.cli.progress import Progress
-from oom_suite.errors import UsageError
+from oom_suite.errors import UsageError, unknown
 from oom_suite.records.selfcheck import LIMIT_GROUP, Trial
 from oom_suite.report.files import write_body
 from oom_suite.report.selfcheck import render_selfcheck, wrong_text
@@ -42,25 +42,39 @@ def register(app: typer.Typer) -> None:
     def selfcheck_command(
         *,
         only: Annotated[
-            str | None, typer.Option("--only", metavar="GROUP", help="one group, such as growth")
+            str | None,
+            typer.Option(
+                "--only",
+                metavar="NAME",
+                help="a group (growth) or one fault (growth:clone_of_pool)",
+            ),
+        ] = None,
+        half: Annotated[
+            str | None,
+            typer.Option("--half", help="quick: each fault and twin once; long: all other trials"),
         ] = None,
         device: Annotated[
             str, typer.Option("--device", help="where real tensors lie: cpu or cuda (HIP too)")
         ] = "cpu",
         json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
     ) -> None:
-        """Try the detectors on planted faults and healthy twins: what they see, what they miss.
+        """Try the detectors on planted faults and healthy twins: what they catch and miss.
 
-        Exits 0 when every fault is caught and named rightly, nothing is said of a healthy twin,
-        and one byte per 8 blocks of growth is seen; 1 otherwise, 2 on bad usage.
+        Exits 0 when every fault is caught and named rightly, no healthy twin raises an alarm, and
+        growth of one byte per 8 blocks is caught; 1 otherwise, 2 on bad usage.
         """
         from oom_suite.selfcheck.run import Options, selfcheck
+        from oom_suite.selfcheck.tasks import Half
 
         if device not in _DEVICES:
             msg = f"--device is {device!r}: choose {' or '.join(_DEVICES)}"
             raise UsageError(msg)
+        halves = {one.value: one for one in Half}
+        if half is not None and half not in halves:
+            raise unknown("half", half, halves)
+        options = Options(only=only, half=None if half is None else halves[half], device=device)
         with Progress() as progress:
-            found = selfcheck(Options(only=only, device=device), _show_on(progress))
+            found = selfcheck(options, _show_on(progress))
         render_selfcheck(found, Console())
         if json is not None:
             write_body({"selfcheck": found.to_json()}, json)

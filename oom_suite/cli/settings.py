@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oom_suite.doors import reporters
 from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError, unknown
 from oom_suite.pipeline.free_budget import free_budget
@@ -16,7 +18,8 @@ from oom_suite.units import parse_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.records import SubjectSpec
+    from oom_suite.records import Result, SubjectSpec
+    from oom_suite.report.reporter import Reporter
 
 LANES = ("shadow", "measure")
 ARCHS = ("generic", "gfx942", "gfx950")
@@ -100,6 +103,44 @@ def spelled(
     return tuple(
         with_options(subject, stubs or (), package) for subject in subjects or builtin_names()
     )
+
+
+def read_reports(texts: Sequence[str]) -> list[tuple[Reporter, Path]]:
+    """The reporters that ``--report NAME=FILE`` names, each with its file.
+
+    Raises:
+        UsageError: one of them is not written so, or no package brings that reporter.
+    """
+    found = []
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            msg = f"--report {text!r} is not NAME=FILE; write it like --report lines=results.txt"
+            raise UsageError(msg)
+        known = reporters()
+        if name not in known:
+            raise unknown("reporter", name, known)
+        found.append((known[name], Path(path)))
+    return found
+
+
+def write_reports(reports: Sequence[tuple[Reporter, Path]], results: Sequence[Result]) -> None:
+    """Have each reporter write the results to its file.
+
+    Raises:
+        UsageError: a reporter raised; the message names it.
+    """
+    for reporter, path in reports:
+        try:
+            reporter.write(results, path)
+        except UsageError:
+            raise
+        except Exception as error:
+            msg = (
+                f"the reporter {reporter.name!r} cannot write {str(path)!r}: "
+                f"{type(error).__name__}: {error}"
+            )
+            raise UsageError(msg) from error
 
 
 def first_workload(workload: str | None, subjects: Sequence[str]) -> str:

@@ -89,5 +89,5 @@ class Derivation:
 
     @property
     def is_global(self) -> bool:
-        """Whether the one law said the peak of every run, near and far, in every axis varied."""
+        """Whether the one law gave the peak of every run, near and far, in every axis varied."""
         return not (self.elsewhere or self.exceptions or self.irregular)

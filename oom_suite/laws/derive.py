@@ -122,7 +122,7 @@ class Atlas:
                 return
 
     def _check(self, sizes: Mapping[str, int], trace: Trace) -> None:
-        if self._is_told(sizes, trace):
+        if self._is_explained(sizes, trace):
             return
         where, there, guilty = sizes, trace, False
         base = {**sizes, **self._forbidden}
@@ -130,22 +130,22 @@ class Atlas:
             base_trace = self._survey.try_at(base)
             if base_trace is not None:
                 guilty = not allocate_alike(trace, base_trace)
-                if not guilty or not self._is_told(base, base_trace):
+                if not guilty or not self._is_explained(base, base_trace):
                     where, there = base, base_trace
         main = self._fits[0]
-        if not guilty and main.tells_peak(sizes, trace) and main.tells_peak(where, there):
+        if not guilty and main.gives_peak(sizes, trace) and main.gives_peak(where, there):
             return
         num_innocent = len(self.elsewhere) - self._num_guilty
         full = self._num_guilty == _MAX_GUILTY_LAWS if guilty else num_innocent == _MAX_LAWS
         if full or where == self._grid.sizes or self._is_found(where):
-            if not main.tells_peak(where, there):
+            if not main.gives_peak(where, there):
                 self.exceptions.append(where)
             return
         self._num_guilty += guilty
         self._chart(where, there)
 
-    def _is_told(self, sizes: Mapping[str, int], trace: Trace) -> bool:
-        return any(fit.tells_all(sizes, trace) for fit in self._fits)
+    def _is_explained(self, sizes: Mapping[str, int], trace: Trace) -> bool:
+        return any(fit.gives_every_sum(sizes, trace) for fit in self._fits)
 
     def _is_found(self, sizes: Mapping[str, int]) -> bool:
         return any(change.law.sizes == sizes for change in self.elsewhere)

@@ -71,19 +71,19 @@ class Fit:
         value = max((live(sizes) for live in self.live.values()), default=0)
         return int(value) if value == int(value) else -1
 
-    def tells_peak(self, sizes: Mapping[str, int], trace: Trace) -> bool:
-        """Whether the polynomials say this run's peak, to the byte."""
+    def gives_peak(self, sizes: Mapping[str, int], trace: Trace) -> bool:
+        """Whether the polynomials give this run's peak, to the byte."""
         return self.peak(sizes) == trace.peak().num_bytes
 
-    def tells_all(self, sizes: Mapping[str, int], trace: Trace) -> bool:
-        """Whether they say every live sum of this run, also those below its peak."""
+    def gives_every_sum(self, sizes: Mapping[str, int], trace: Trace) -> bool:
+        """Whether they give every live sum of this run, also those below its peak."""
         tally = counts(trace)
         if tally.keys() != self._places.keys():
             return False
         if any(tally[p] != n for p, n in self._places.items() if p not in self._merged):
             return False
         live = sheet(trace, self._merged).live
-        return all(live[site] == said(sizes) for site, said in self.live.items())
+        return all(live[site] == polynomial(sizes) for site, polynomial in self.live.items())
 
     def regimes(self, lower: Mapping[str, int]) -> tuple[Regime, ...]:
         """The polynomials that no other one covers for all sizes; of equal ones, the first.

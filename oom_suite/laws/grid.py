@@ -158,9 +158,9 @@ def _irregular(
     """Why no polynomial fits along these runs; empty when one does."""
     shown = ", ".join(f"{value:,}" for value in values)
     places = [set(counts(trace)) for trace in traces]
-    odd = {place for each in places for place in each ^ places[0]}
-    if odd:
-        op, stack = min(odd, key=str)
+    irregular = {place for each in places for place in each ^ places[0]}
+    if irregular:
+        op, stack = min(irregular, key=str)
         where = str(stack[0]) if stack else op
         return f"at {axis}={shown} the code branches: {where} allocates at some of them only"
     together = merged_places(traces) | frozenset(merged)

@@ -220,10 +220,12 @@ def resolved(branch: Branch, trace: Trace) -> dict[str, int]:
     for quantity in branch.trace.quantities:
         if quantity.value is not None and quantity.value.names <= values.keys():
             values[quantity.name] = int(quantity.value(values))
-    return values | _told(branch.trace, trace, values)
+    return values | _decided_by_data(branch.trace, trace, values)
 
 
-def _told(symbolic: SymbolicTrace, trace: Trace, axes: Mapping[str, int]) -> dict[str, int]:
+def _decided_by_data(
+    symbolic: SymbolicTrace, trace: Trace, axes: Mapping[str, int]
+) -> dict[str, int]:
     """What data decided in an exact run; nothing where its requests do not follow the proof's."""
     values = dict(axes)
     exact = iter(trace.allocations)

@@ -15,7 +15,7 @@ Place = tuple[str, tuple["Frame", ...]]
 """An operator and the stack that called it: the same whatever the sizes."""
 
 Site = tuple[Place, int]
-"""A place and its how-manieth allocation; -1 stands for all of a place's allocations at once."""
+"""A place and the index of one of its allocations; -1 stands for all of them at once."""
 
 ALL = -1
 

@@ -78,7 +78,7 @@ def bisect_releases(
 ) -> Bisection:
     """The neighbouring releases between which the verdict changes.
 
-    Both ends are judged first: a bisection between ends that are not what they are said to be
+    Both ends are judged first: a bisection between ends that are not as claimed
     finds nothing. Releases that cannot be judged are passed over.
 
     Args:
@@ -144,7 +144,7 @@ def _release(text: str, option: str) -> tuple[SubjectFamily, Version]:
     spec = parse(text)
     if spec.version is None:
         msg = (
-            f"{option} {text!r} is no release: write one, as vllm==VERSION; "
+            f"{option} {text!r} is not a release: write one, as vllm==VERSION; "
             "for commits, git bisect run oom-suite probe vllm@."
         )
         raise UsageError(msg)

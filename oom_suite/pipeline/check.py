@@ -43,7 +43,7 @@ def check_all(
     Args:
         subjects: their spellings.
         settings: how they are checked.
-        on_progress: told what each is doing.
+        on_progress: given what each is doing.
         on_result: given each result, on the thread that found it.
         then: given each study whose law was found, while its program can still be run.
 

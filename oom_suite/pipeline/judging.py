@@ -149,9 +149,9 @@ def _judged(
     trace = derivation.trace
     if settings.lane == "measure" and measured.trace is not None:
         trace = measured.trace
-    said = measured.measurement
-    at_scenario = settings.lane == "measure" and said is not None
-    peaks = (said.peaks if at_scenario and said else None) or peaks_of(trace)
+    measurement = measured.measurement
+    at_scenario = settings.lane == "measure" and measurement is not None
+    peaks = (measurement.peaks if at_scenario and measurement else None) or peaks_of(trace)
     return Result(
         subject=name,
         workload=settings.workload.name,
@@ -168,7 +168,7 @@ def _judged(
         blame=judgement.blame,
         unseen=derivation.trace.unseen,
         notes=(*judgement.notes, *measured.notes),
-        measurement=said,
+        measurement=measurement,
         reconciliation=measured.reconciliation,
     )
 

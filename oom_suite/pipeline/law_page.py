@@ -51,7 +51,7 @@ def full_studies(
     Args:
         subjects: their spellings.
         settings: how they are judged.
-        on_progress: told what each is doing.
+        on_progress: given what each is doing.
         on_result: given each result.
         compares: whether proved laws are compared with exact runs at further sizes.
 
@@ -153,8 +153,8 @@ def _value(name: str, law: Law, found: FullStudy, settings: Settings) -> ValueRo
         and law.axes <= sizes.keys()
         and all(sizes[axis] == size for axis, size in law.held.items() if axis in own)
     )
-    said = law(sizes) if speaks and sizes is not None else None
-    return ValueRow(name, said, found.scenario_bytes.get(name))
+    num_bytes = law(sizes) if speaks and sizes is not None else None
+    return ValueRow(name, num_bytes, found.scenario_bytes.get(name))
 
 
 def at_scenario(proof: Proof, trace: Trace) -> tuple[Law, tuple[Regime, ...], dict[str, int]]:

@@ -72,7 +72,7 @@ def check_locked(
         subjects: their spellings; None for every one that the file has for this workload.
         settings: how they are checked.
         file: the lockfile.
-        on_progress: told what each is doing.
+        on_progress: given what each is doing.
         on_result: given each result.
 
     Raises:

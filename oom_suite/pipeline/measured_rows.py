@@ -41,7 +41,7 @@ def measure_all(
         subjects: their spellings.
         points: the calls.
         settings: device, architecture, repeats, limits.
-        on_progress: told what each subject is doing.
+        on_progress: given what each subject is doing.
 
     Raises:
         UsageError: a spelling cannot be read. Nothing was run then.
@@ -88,8 +88,8 @@ def _row(
         return _empty(spec, point, Outcome.REFUSED.value, str(error))
     if measured.is_short_of_memory:
         return _empty(spec, point, Outcome.OUT_OF_MEMORY.value, _shortage(measured))
-    said = measured.measurement
-    assert said is not None
+    measurement = measured.measurement
+    assert measurement is not None
     return MeasuredRow(
         subject=spec.text,
         workload=point.workload,
@@ -98,10 +98,10 @@ def _row(
         outcome=UNEXPLAINED if measured.problem else EXPLAINED,
         reason=measured.problem,
         reconciliation=measured.reconciliation,
-        workspace_bytes=sum(w.num_bytes for w in said.workspaces if not w.in_call),
+        workspace_bytes=sum(w.num_bytes for w in measurement.workspaces if not w.in_call),
         num_runs=measured.num_runs,
-        is_repeatable=said.is_repeatable,
-        environment=said.environment,
+        is_repeatable=measurement.is_repeatable,
+        environment=measurement.environment,
     )
 
 

@@ -84,14 +84,14 @@ def measure(
         return Measured(first, measurement, None, num_runs, failed, is_short_of_memory=True)
     predicted = runs.known(sizes, scratch_of(measurement.environment))
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
-    odd = others(traces)
-    measurement = replace(measurement, num_runs=num_runs, is_repeatable=not odd)
+    unlike = others(traces)
+    measurement = replace(measurement, num_runs=num_runs, is_repeatable=not unlike)
     if predicted.is_compiled and reconciled.unexplained_requested_bytes < 0:
         actual_bytes, peak_bytes = reconciled.measured_requested_bytes, predicted.peak().num_bytes
         where = f"on {runs.device}"
         note = f"{COMPILED}: {actual_bytes:,} measured {where}, {peak_bytes:,} as written"
         return Measured(first, measurement, reconciled, num_runs, notes=(note,))
-    found = problem(measurement, reconciled) or odd
+    found = problem(measurement, reconciled) or unlike
     return Measured(first, measurement, reconciled, num_runs, found)
 
 
@@ -138,15 +138,15 @@ def lack_of(predicted: Trace, workload: Workload) -> str:
 
 def others(runs: Sequence[Trace]) -> str:
     """Which runs differ from the first, in one line; empty when all are equal event by event."""
-    odd = [number for number, run in enumerate(runs, 1) if figures(run) != figures(runs[0])]
-    if not odd:
+    unlike = [number for number, run in enumerate(runs, 1) if figures(run) != figures(runs[0])]
+    if not unlike:
         return ""
-    more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-    return f"measured {len(runs)} times, and run {odd[0]}{more} took other bytes than the first"
+    more = f" and {len(unlike) - 1} more" if len(unlike) > 1 else ""
+    return f"measured {len(runs)} times, and run {unlike[0]}{more} took other bytes than the first"
 
 
 def figures(run: Trace) -> tuple[object, ...]:
     """All that must repeat: every request and free with its line, peaks and workspaces."""
-    said = run.measurement
-    beside = () if said is None else (said.peaks, said.workspaces)
+    measurement = run.measurement
+    beside = () if measurement is None else (measurement.peaks, measurement.workspaces)
     return run.allocations, run.events, *beside

@@ -74,7 +74,7 @@ class SubjectProgram:
         spec: the subject.
         workload: what it is called for.
         root: where its source tree was put, for a release; None otherwise.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
     """
 
     spec: SubjectSpec
@@ -169,7 +169,7 @@ class BuilderProgram:
                 return importlib.import_module(self.module)
         spec = importlib.util.spec_from_file_location(self.module, path)
         if spec is None or spec.loader is None:
-            raise SubjectError(f"{self.file} cannot be imported: it is no Python file")
+            raise SubjectError(f"{self.file} cannot be imported: it is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[self.module] = module
         spec.loader.exec_module(module)

@@ -60,7 +60,7 @@ class Session:
 
     Args:
         limits: what each child may take.
-        on_progress: told what each program is doing.
+        on_progress: given what each program is doing.
     """
 
     def __init__(self, limits: Limits | None = None, on_progress: OnProgress = silent) -> None:

@@ -28,7 +28,7 @@ class Settings:
         workload: what is run.
         lane: ``"shadow"``, or ``"measure"`` for shadow's law and real tensors beside it.
         device: the device of the measure lane.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         budget: what the peak has to fit in; None for no budget.
         time_limit_s: seconds that one run may take.
         memory_limit_bytes: address space that one child may add; None for no limit.

@@ -157,8 +157,8 @@ def classify(error: BaseException, memory_limit_bytes: int | None) -> tuple[Outc
     if isinstance(error, OomSuiteError):
         return Outcome.REFUSED, str(error)
     first_line = (_text(error).strip().splitlines() or [""])[0]
-    said = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
-    line = f"{said}{_where(error)}"
+    error_line = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+    line = f"{error_line}{_where(error)}"
     if isinstance(error, RuntimeError) and first_line.startswith(_NO_GPU):
         frame = _innermost(error)
         caller = "" if frame is None else f" in {frame.name}"

@@ -150,11 +150,11 @@ class Worker:
     """A worker's own part: takes its turn on a GPU that it shares; registered as a plugin."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Take the GPU that this worker was told of."""
+        """Take the GPU that the controller gave this worker."""
         self._config = config
-        told = _workerinput(config).get(_KEY)
-        if told is not None:
-            config.stash[WORKER_GPU] = WorkerGpu(**told)
+        given = _workerinput(config).get(_KEY)
+        if given is not None:
+            config.stash[WORKER_GPU] = WorkerGpu(**given)
 
     # First: a module that is imported later may start the driver.
     @pytest.hookimpl(tryfirst=True)
@@ -167,10 +167,10 @@ class Worker:
         gpus = visible_gpus(os.environ)
         if not gpus.entries:
             return
-        told = _workerinput(self._config)
-        entry = gpus.of(int(told["workerid"].removeprefix("gw")))
-        is_shared = told["workercount"] > len(gpus.entries)
-        gpu = _worker_gpu(gpus, entry, told["testrunuid"], is_shared=is_shared)
+        given = _workerinput(self._config)
+        entry = gpus.of(int(given["workerid"].removeprefix("gw")))
+        is_shared = given["workercount"] > len(gpus.entries)
+        gpu = _worker_gpu(gpus, entry, given["testrunuid"], is_shared=is_shared)
         os.environ[gpu.variable] = gpu.entry
         self._config.stash[WORKER_GPU] = gpu
         vars(self._config)["workeroutput"][_KEY] = asdict(gpu)
@@ -216,8 +216,8 @@ def of_worker(config: pytest.Config) -> str:
 
 
 def _workerinput(config: pytest.Config) -> dict[str, Any]:
-    told: dict[str, Any] = vars(config).get("workerinput", {})
-    return told
+    given: dict[str, Any] = vars(config).get("workerinput", {})
+    return given
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:

@@ -45,7 +45,7 @@ class OomLaw:
     Args:
         node: the test that asks.
         options: what the command line and the ini file say.
-        note: told every result.
+        note: given every result.
     """
 
     def __init__(self, node: pytest.Item, options: Options, note: Callable[[Result], None]) -> None:

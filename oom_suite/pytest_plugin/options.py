@@ -74,8 +74,8 @@ SPELLINGS = (
         "BUDGET",
         "a device (MI325X, H200, ...: its total), free bytes (12.74GiB), or free",
     ),
-    Spelling("arch", "ARCH", f"the GPU the code is told it is on: {', '.join(ARCHS)}"),
-    Spelling("time-limit", "SECONDS", f"of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
+    Spelling("arch", "ARCH", f"the GPU that the code sees: {', '.join(ARCHS)}"),
+    Spelling("time-limit", "SECONDS", f"limit of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
     Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
     Spelling("json", "FILE", "write every result to this file when the session ends"),
 )
@@ -90,7 +90,7 @@ class Options:
         scenario: the scenario, resized as asked.
         device: where the measure lane runs; None for no measure lane.
         budget: what a peak has to fit in; None for no budget.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         time_limit_s: seconds that one run may take.
         json: where the results go; None for nowhere.
         locked: the lockfile that laws are held to; None for none.

@@ -24,7 +24,7 @@ class Entry:
     Attributes:
         subject: its spelling.
         workload: the workload's name.
-        arch: the GPU architecture that the code was told it ran on.
+        arch: the GPU architecture that the code saw.
         scenario: the name of the sizes that the law was found around.
         law: the law there, with those sizes, the axes it holds and what it assumes.
         elsewhere: laws found where that one does not hold, each with its own sizes.

@@ -57,7 +57,7 @@ class Attempt:
         role: what is expected of it: a culprit runs out of memory, a fix runs.
         end: what happened. `End.LEFT_OUT` is no failure: it cannot be run on this machine.
         reason: why it was left out or not run, in one clause.
-        predicted: what was said of it beforehand; None where that failed too.
+        predicted: the shadow lane's answer, given beforehand; None where that failed too.
         peak_bytes: the largest live sum of requests that was measured.
         taken_bytes: how much of the headroom it took: on a GPU what the allocator reserved.
         out_of_memory: the request that could not be served.

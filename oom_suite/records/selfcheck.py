@@ -64,6 +64,7 @@ class SelfCheck:
             where the limit was not looked for.
         is_bounded: whether a smaller growth was tried and missed.
         elapsed_ms: of the whole.
+        half: ``quick`` or ``long`` where that alone was tried; empty for the whole.
     """
 
     device: str
@@ -71,6 +72,7 @@ class SelfCheck:
     blocks_per_byte: int | None
     is_bounded: bool
     elapsed_ms: int
+    half: str = ""
 
     @property
     def mutants(self) -> tuple[Trial, ...]:
@@ -106,6 +108,7 @@ class SelfCheck:
         """The self-check as JSON values, under the keys of the files written so far."""
         return {
             "device": self.device,
+            "half": self.half,
             "is_good": self.is_good,
             "num_mutants": len(self.mutants),
             "num_survivors": len(self.survivors),

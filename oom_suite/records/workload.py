@@ -152,10 +152,10 @@ class Workload:
         pools: which arguments are paged pools, and what names their parts.
         variants: ``"module:object"``, a `oom_suite.workloads.variants.Variants`: small steps with
             contents; empty for none.
-        oracle: ``"module:function"``; ``function(step, **told)`` gives what a step must give, in
-            float64 on the CPU, ``told`` being the variant's. Empty for none.
-        tolerance: ``"module:function"``; ``function(step, expected, **told)`` gives how far from
-            that a correct result may be. Empty for none.
+        oracle: ``"module:function"``; ``function(step, **arguments)`` gives what a step must give,
+            in float64 on the CPU; the arguments are the variant's. Empty for none.
+        tolerance: ``"module:function"``; ``function(step, expected, **arguments)`` gives how far
+            from that a correct result may be. Empty for none.
         is_assumed: whether code is taken to be for it whose parameters cannot be read.
     """
 

@@ -131,7 +131,7 @@ def _number(value: object) -> str:
 def _next(difference: Difference) -> str:
     command = printable(difference.lock_command)
     if difference.change is Change.GREW:
-        return f"mend it, or promise the larger law: {command}"
+        return f"fix it, or lock the larger law: {command}"
     return f"promise the law as it is now: {command}"
 
 

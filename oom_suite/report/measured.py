@@ -142,9 +142,9 @@ def measured_summary(results: Sequence[Result]) -> Iterator[str]:
             places.setdefault(result.measurement.environment, []).append(result)
     unmeasured = [result for result in asked if result.measurement is None]
     for place, found in places.items():
-        # What never got to a device belongs to no place: it is told once, with the first.
-        told, unmeasured = [*found, *unmeasured], []
-        yield printable(f"measured on {environment_text(place)}: {_agreement(told)}")
+        # What never got to a device belongs to no place: it is shown once, with the first.
+        listed, unmeasured = [*found, *unmeasured], []
+        yield printable(f"measured on {environment_text(place)}: {_agreement(listed)}")
         passed = [one for one in found if one.verdict is Verdict.PASS and one.as_expected]
         width = max((len(printable(one.subject)) for one in passed), default=0)
         for one in passed:

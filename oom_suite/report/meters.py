@@ -25,7 +25,7 @@ _WHEN = {
     "after": "after",
     "peak since the group began": "peak since the group began",
 }
-"""How a quantity's reading ends, and how that is told, in this order.
+"""How a quantity's reading ends, and the words for it, in this order.
 
 A peak of the group's whole life can be of long before the call, so it leads no line.
 """
@@ -61,9 +61,9 @@ def meter_lines(readings: Sequence[Reading]) -> Iterator[Line]:
             _figures_text(quantity, figures[quantity])
             for quantity in _ordered(figures, _QUANTITIES)
         ]
-        told = "; ".join([*parts, *meters[name].missing])
-        if told:
-            yield Line(printable(f"{name:<{width}}  {told}"), hang=width + 2)
+        text = "; ".join([*parts, *meters[name].missing])
+        if text:
+            yield Line(printable(f"{name:<{width}}  {text}"), hang=width + 2)
 
 
 def _by_meter(readings: Iterable[Reading]) -> dict[str, _Meter]:
@@ -108,10 +108,10 @@ def _figures_text(quantity: str, figures: dict[str, int]) -> str:
     """``this process 29.90 GiB sampled peak (16.36 before and after)``."""
     if "" in figures:
         return f"{quantity} {format_bytes(figures[''])}"
-    told = [(format_bytes(figures[when]), _WHEN[when]) for when in _WHEN if when in figures]
-    if not told[0][1].endswith("peak"):
-        return f"{quantity} {_merged(told)}"
-    (peak, when), rest = told[0], told[1:]
+    amounts = [(format_bytes(figures[when]), _WHEN[when]) for when in _WHEN if when in figures]
+    if not amounts[0][1].endswith("peak"):
+        return f"{quantity} {_merged(amounts)}"
+    (peak, when), rest = amounts[0], amounts[1:]
     if not rest:
         return f"{quantity} {peak} {when}"
     unit = f" {peak.rpartition(' ')[2]}"
@@ -119,9 +119,9 @@ def _figures_text(quantity: str, figures: dict[str, int]) -> str:
     return f"{quantity} {peak} {when} ({_merged(beside)})"
 
 
-def _merged(told: Sequence[tuple[str, str]]) -> str:
+def _merged(amounts: Sequence[tuple[str, str]]) -> str:
     """Amount and time of each; one amount for ``before and after`` where both read alike."""
     texts: dict[str, str] = {}
-    for amount, when in told:
+    for amount, when in amounts:
         texts[amount] = f"{texts[amount]} and {when}" if amount in texts else when
     return ", ".join(f"{amount} {whens}" for amount, whens in texts.items())

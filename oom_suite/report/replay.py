@@ -100,7 +100,7 @@ def _culprit(attempt: Attempt) -> Iterator[tuple[str, str]]:
 def _culprit_rows(attempt: Attempt) -> Iterator[tuple[str, str]]:
     failed, predicted = attempt.out_of_memory, attempt.predicted
     if failed is not None:
-        yield "said", failed.message
+        yield "error", failed.message
         by = f"by {failed.stack[0]}" if failed.stack else ""
         size = "" if failed.requested_bytes is None else exact_bytes_text(failed.requested_bytes)
         if by or size:
@@ -175,11 +175,13 @@ def closing_text(story: Replay) -> str:
     if story.cannot:
         return f"Not replayed: {printable(story.cannot)}"
     room = format_bytes(story.headroom_bytes)
-    odd = [one for one in story.attempts if not one.as_expected and one.end is not End.LEFT_OUT]
-    if odd:
-        said = "; ".join(_oddity(one, room) for one in odd)
+    unexpected = [
+        one for one in story.attempts if not one.as_expected and one.end is not End.LEFT_OUT
+    ]
+    if unexpected:
+        reasons = "; ".join(_unexpected_text(one, room) for one in unexpected)
         is_judged = story.exit_code == 1
-        return f"{'Not as reported' if is_judged else 'Not replayed'}: {said}"
+        return f"{'Not as reported' if is_judged else 'Not replayed'}: {reasons}"
     died = [one.subject for one in story.of(Role.CULPRIT) if one.end is End.OUT_OF_MEMORY]
     ran = [one.subject for one in story.of(Role.FIX) if one.end is End.RAN]
     parts = []
@@ -194,7 +196,7 @@ def closing_text(story: Replay) -> str:
     return head.get((bool(died), bool(ran)), "") + "; ".join(parts)
 
 
-def _oddity(attempt: Attempt, room: str) -> str:
+def _unexpected_text(attempt: Attempt, room: str) -> str:
     name = printable(attempt.subject)
     if attempt.end is End.NOT_RUN:
         return f"{name} was not run: {brief(attempt.reason)}"

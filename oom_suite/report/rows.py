@@ -51,16 +51,16 @@ def brief(text: str) -> str:
     Source: the message of torch 2.11's ``c10/cuda/CUDACachingAllocator.cpp`` on an H200, with
     and without a limit.
     """
-    said = printable(text)
-    if _OUT_OF_MEMORY not in said:
-        return said
-    found = _WHERE.search(said)
+    whole = printable(text)
+    if _OUT_OF_MEMORY not in whole:
+        return whole
+    found = _WHERE.search(whole)
     where = "" if found is None else found[0]
-    sentences = _NEXT_SENTENCE.split(said.removesuffix(where))
+    sentences = _NEXT_SENTENCE.split(whole.removesuffix(where))
     if len(sentences) <= _NUM_SENTENCES:
-        return said
+        return whole
     kept = " ".join(sentences[:_NUM_SENTENCES]).rstrip(".")
     # Much is free and yet refused under a limit: without it the rest would mislead.
-    limit = _ALLOWED.search(said)
+    limit = _ALLOWED.search(whole)
     allowed = "" if limit is None else f" {limit[0]} ..."
     return f"{kept} ...{allowed}{where}"

@@ -1,4 +1,4 @@
-"""The tables of the safety check and of the sanitizers."""
+"""The tables of the safety check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.text import Text
 
 from oom_suite.records import Verdict
-from oom_suite.records.safety import SanitizerOutcome
 from oom_suite.report.rows import printable
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from oom_suite.records.safety import Finding, Hit, SafetyReport, SanitizerRun
+    from oom_suite.records.safety import Finding, Hit, SafetyReport
 
 
 MAX_HITS = 6
@@ -63,16 +62,16 @@ def render_safety(
 def finding_lines(report: SafetyReport, finding: Finding) -> Iterator[str]:
     """A finding in full: verdict, reason, and each hit with its line and its bytes.
 
-    What the reason has said, mostly the plainest hit's text and line, no hit says again.
+    What the reason says already, mostly the plainest hit's text and line, no hit repeats.
     """
     expected = " (expected)" if _is_expected(report, finding) else ""
     yield f"{finding.verdict.value}{expected} {printable(report.subject)}: {finding.name}"
     yield _row("reason", finding.reason)
     for hit in finding.hits[:MAX_HITS]:
-        is_told = finding.reason.startswith(hit.text)
-        yield _row("hit", hit.kind if is_told else f"{hit.kind}: {hit.text}")
-        told = finding.reason if is_told else hit.text
-        if hit.frame is not None and str(hit.frame) not in told:
+        has_text = finding.reason.startswith(hit.text)
+        yield _row("hit", hit.kind if has_text else f"{hit.kind}: {hit.text}")
+        shown = finding.reason if has_text else hit.text
+        if hit.frame is not None and str(hit.frame) not in shown:
             yield _row("", f"at {hit.frame}")
         where = _region(hit)
         if where:
@@ -165,16 +164,16 @@ def _region(hit: Hit) -> str:
 
 
 def _not_proved(reports: Sequence[SafetyReport]) -> Iterator[str]:
-    said: dict[str, str] = {}
+    not_proved: dict[str, str] = {}
     for report in reports:
         for finding in report.findings:
             if finding.not_proved and finding.verdict is Verdict.PASS:
-                said.setdefault(finding.name, finding.not_proved)
-    if not said:
+                not_proved.setdefault(finding.name, finding.not_proved)
+    if not not_proved:
         return
     yield "A PASS does not prove:"
-    for name in (one.name for one in reports[0].findings if one.name in said):
-        text = printable(said[name].removeprefix(_SAID)).rstrip(".")
+    for name in (one.name for one in reports[0].findings if one.name in not_proved):
+        text = printable(not_proved[name].removeprefix(_SAID)).rstrip(".")
         yield f"{_INDENT}{name:<{_NAME_WIDTH}}{text}"
 
 
@@ -196,20 +195,3 @@ def _print_row(console: Console, row: str, hang: str, *, is_prose: bool = False)
     under = hang if row.startswith(_INDENT) else _INDENT
     for line in textwrap.wrap(row, room, subsequent_indent=under, break_on_hyphens=False):
         _print(console, line)
-
-
-_WORDS = {SanitizerOutcome.CLEAN: "PASS", SanitizerOutcome.FOUND: "FAIL"}
-
-
-def render_sanitizer(run: SanitizerRun, console: Console) -> None:
-    """Write the verdict, and each hit with its place."""
-    word = _WORDS.get(run.outcome, "INCONCLUSIVE")
-    why = run.reason if run.outcome in _WORDS else f"{run.outcome.value}: {run.reason}"
-    _say(console, f"{word} {run.subject} under {run.tool}: {why}")
-    for hit in run.hits:
-        at = f" at {hit.frame}" if hit.frame else ""
-        _say(console, f"  {hit.kind}: {hit.text}{at}")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

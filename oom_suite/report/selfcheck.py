@@ -27,20 +27,27 @@ def render_selfcheck(found: SelfCheck, console: Console) -> None:
         num_alarms = len({one.name for one in found.false_alarms})
         _print(console, f"false alarms: {num_alarms} of {num_twins} healthy twins")
     if found.blocks_per_byte is not None:
-        _print(console, limit_text(found.blocks_per_byte))
+        _print(console, limit_text(found.blocks_per_byte, is_bounded=found.is_bounded))
     caught = len(found.mutants) - len(found.survivors)
     verdict = "PASS" if found.is_good else "FAIL"
     score = f"{caught} of {len(found.mutants)} mutants caught, " if found.mutants else ""
-    _print(console, f"{verdict} on {found.device}: {score}{found.elapsed_ms / 1000:.0f} s")
+    half = f", {found.half} half" if found.half else ""
+    _print(console, f"{verdict} on {found.device}{half}: {score}{found.elapsed_ms / 1000:.0f} s")
 
 
-def limit_text(blocks_per_byte: int) -> str:
-    """The detection limit in a sentence."""
+def limit_text(blocks_per_byte: int, *, is_bounded: bool) -> str:
+    """The detection limit in a sentence.
+
+    Args:
+        blocks_per_byte: the most blocks for which one byte of growth was caught; 0 for none.
+        is_bounded: whether a smaller growth was tried and missed.
+    """
     required = f"required: 1 byte per {REQUIRED_BLOCKS_PER_BYTE} blocks"
     if blocks_per_byte == 0:
         return f"detection limit: not even 1 byte per block is caught ({required})"
     blocks = f"{blocks_per_byte:,} blocks" if blocks_per_byte > 1 else "block"
-    return f"detection limit: 1 byte per {blocks} ({required})"
+    better = "" if is_bounded else " or better"
+    return f"detection limit: 1 byte per {blocks}{better} ({required})"
 
 
 def wrong_text(trial: Trial) -> str:
@@ -49,7 +56,7 @@ def wrong_text(trial: Trial) -> str:
 
 
 def survivor_text(trial: Trial) -> str:
-    """Which fault was missed, what the detector should have named, and what it said instead."""
+    """Which fault was missed, what the detector should have named, and its answer instead."""
     wanted = f"expected FAIL naming {' or '.join(trial.expected)}"
     named = f" naming {', '.join(trial.named[:3])}" if trial.named else ""
     return (
@@ -59,9 +66,9 @@ def survivor_text(trial: Trial) -> str:
 
 
 def false_alarm_text(trial: Trial) -> str:
-    """What a detector said of a healthy step."""
-    said = f"{trial.detector} said {trial.verdict}"
-    return f"FALSE ALARM {trial.name} ({trial.about}): {said}: {trial.reason}"
+    """Which detector raised an alarm on a healthy step."""
+    answer = f"{trial.detector} said {trial.verdict}"
+    return f"FALSE ALARM {trial.name} ({trial.about}): {answer}: {trial.reason}"
 
 
 def _print(console: Console, text: str) -> None:

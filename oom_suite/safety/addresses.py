@@ -48,7 +48,7 @@ _RIGHT = "the same bits"
 class _Outcome:
     """What a placement came to: what to say of it, and the breach if it is one."""
 
-    said: str
+    seen: str
     hit: Hit | None = None
     is_open: bool = False
 
@@ -60,7 +60,7 @@ class Addresses:
     before, across and behind 2**31 and 2**32 bytes, with slots that int32 still holds. On a CPU
     the memory between the blocks is never touched and costs nothing; each such call runs in a
     fork, for a wrong address may crash it. Code that copies a whole pool cannot be shown on the
-    dense one there: it is said, and the strided one decides.
+    dense one there: a fact says so, and the strided one decides.
 
     **Does not prove:** anything past the largest address tried, or of two pools in one buffer.
     """
@@ -81,17 +81,17 @@ class Addresses:
         return self._judged(outcomes)
 
     def _judged(self, outcomes: Mapping[str, _Outcome]) -> Finding:
-        facts = tuple((name, outcome.said) for name, outcome in outcomes.items())
+        facts = tuple((name, outcome.seen) for name, outcome in outcomes.items())
         hits = tuple(outcome.hit for outcome in outcomes.values() if outcome.hit is not None)
-        open_ones = [f"{name}: {one.said}" for name, one in outcomes.items() if one.is_open]
+        open_ones = [f"{name}: {one.seen}" for name, one in outcomes.items() if one.is_open]
         if hits:
             return Finding(self.name, Verdict.FAIL, hits[0].text, hits, facts, NOT_PROVED)
         if open_ones:
             reason = "; ".join(open_ones)
             return Finding(self.name, Verdict.INCONCLUSIVE, reason, (), facts, NOT_PROVED)
-        num_right = sum(one.said == _RIGHT for one in outcomes.values())
+        num_right = sum(one.seen == _RIGHT for one in outcomes.values())
         rest = "; ".join(
-            f"{name}: {one.said}" for name, one in outcomes.items() if one.said != _RIGHT
+            f"{name}: {one.seen}" for name, one in outcomes.items() if one.seen != _RIGHT
         )
         reason = f"the same bits in {num_right} of {len(outcomes)} placements"
         reason += f"; {rest}" if rest else ", up to 8 GiB from a pool's start"
@@ -105,10 +105,10 @@ def _isolated(target: Target, step: Mapping[str, Any], plain: Answer, where: Pla
     try:
         return in_fork(run, TIME_LIMIT_S)
     except LaneError as error:
-        said = str(error)
-        if any(name in said for name in _CRASHES):
-            return _Outcome(said, Hit("wild-access", f"{where.name}: {said}"))
-        return _Outcome(said, is_open=True)
+        seen = str(error)
+        if any(name in seen for name in _CRASHES):
+            return _Outcome(seen, Hit("wild-access", f"{where.name}: {seen}"))
+        return _Outcome(seen, is_open=True)
 
 
 def _freeing(run: functools.partial[_Outcome], device: torch.device) -> _Outcome:
@@ -132,8 +132,8 @@ def _outcome(target: Target, step: Mapping[str, Any], plain: Answer, where: Plac
     if got.outputs is None:
         if where.is_dense and any(words in got.error for words in _NO_MEMORY):
             pool = format_bytes(where.num_bytes)
-            said = f"not run: it asks for memory that grows with the pool of {pool}"
-            return _Outcome(said)
+            seen = f"not run: it asks for memory that grows with the pool of {pool}"
+            return _Outcome(seen)
         text = f"{where.name}: {got.error}"
         return _Outcome(got.error, Hit("refuses-placement", text))
     wrong = next(_wrong_blocks(target, step, moved), None)

@@ -79,7 +79,7 @@ class Capture:
     can leave the allocator in the middle of it.
 
     Args:
-        set_launch_hook: given what is to be told of launches of kernels that are placeholders,
+        set_launch_hook: given what is to hear of launches of kernels that are placeholders,
             where Triton is not installed.
         runs: how the record, and a replay on the CPU, are run.
 

@@ -1,4 +1,4 @@
-"""Whether a step can be captured in a graph, told without a GPU from what it asks of dispatch."""
+"""Whether a step can be captured in a graph, judged without a GPU by what it asks of dispatch."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class CaptureWatch(DispatchMode):
 
 @contextlib.contextmanager
 def told_to(watch: CaptureWatch) -> Iterator[None]:
-    """While active, what waits for the device does nothing, and `watch` is told when it watches.
+    """While active, what waits for the device does nothing, and a `watch` that watches hears of it.
 
     So is every printed tensor.
     """

@@ -103,7 +103,7 @@ class Creep:
     """The detector of memory that grows from step to step.
 
     Args:
-        set_launch_hook: given what is to be told of launches of kernels that are placeholders,
+        set_launch_hook: given what is to hear of launches of kernels that are placeholders,
             where Triton is not installed.
         num_steady: steady steps that are run; what happens once in so many calls is seen. None
             for `NUM_STEADY`, and for `NUM_STEADY_ON_GPU` where real steps cost little.

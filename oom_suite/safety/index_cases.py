@@ -52,7 +52,7 @@ def cases_of(workload: Workload, device: torch.device, arch: str) -> tuple[Index
     Args:
         workload: what is run.
         device: where tensors lie.
-        arch: the GPU that the code is told it runs on.
+        arch: the GPU that the code sees.
     """
     own = variants_of(workload).index_variants(workload, device, arch)
     unusual = [

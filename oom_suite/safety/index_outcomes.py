@@ -25,20 +25,20 @@ class Outcome:
 
     Attributes:
         case: the case's name.
-        said: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what else was seen.
+        seen: ``right``, ``ignored``, ``undefined``, ``error: ...`` or what else was seen.
         breach: the hit's kind where the case breaks the property; empty where it does not.
         deadly: whether the process can run nothing more on its GPU.
     """
 
     case: str
-    said: str
+    seen: str
     breach: str = ""
     deadly: bool = False
 
 
-def unknown_outcome(case: str, said: str) -> Outcome:
+def unknown_outcome(case: str, seen: str) -> Outcome:
     """A case that came to nothing that can be judged."""
-    return Outcome(case, f"{_UNKNOWN}: {said}")
+    return Outcome(case, f"{_UNKNOWN}: {seen}")
 
 
 def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
@@ -48,20 +48,20 @@ def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
         outcomes: of the cases that were run.
         cases: the names of all.
     """
-    facts = tuple((one.case, one.said) for one in outcomes)
-    hits = tuple(Hit(one.breach, f"{one.case}: {one.said}") for one in outcomes if one.breach)
-    known = {name for name, said in facts if not said.startswith(_UNKNOWN)}
+    facts = tuple((one.case, one.seen) for one in outcomes)
+    hits = tuple(Hit(one.breach, f"{one.case}: {one.seen}") for one in outcomes if one.breach)
+    known = {name for name, seen in facts if not seen.startswith(_UNKNOWN)}
     missing = [case for case in cases if case not in known]
     if hits:
         reason, verdict = f"{hits[0].kind} at {hits[0].text}", Verdict.FAIL
     elif missing:
         reason, verdict = f"no outcome for {', '.join(missing)}", Verdict.INCONCLUSIVE
     else:
-        said = [one.said for one in outcomes]
-        num_errors = sum(text.startswith("error") for text in said)
+        seen = [one.seen for one in outcomes]
+        num_errors = sum(text.startswith("error") for text in seen)
         reason = (
-            f"{len(outcomes)} cases: {said.count(RIGHT)} right, {said.count(IGNORED)} ignored, "
-            f"{num_errors} refused, {said.count(UNDEFINED)} undefined; none went outside"
+            f"{len(outcomes)} cases: {seen.count(RIGHT)} right, {seen.count(IGNORED)} ignored, "
+            f"{num_errors} refused, {seen.count(UNDEFINED)} undefined; none went outside"
         )
         verdict = Verdict.PASS
     return Finding("indices", verdict, reason, hits, facts, NOT_PROVED)

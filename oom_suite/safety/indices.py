@@ -72,7 +72,7 @@ def names_of_cases(workload: Workload, arch: str) -> list[str]:
 
     Args:
         workload: what is run.
-        arch: the GPU that the code is told it runs on.
+        arch: the GPU that the code sees.
     """
     if not all(getattr(workload, facet) for facet in BadIndices.needs):
         return []
@@ -105,12 +105,12 @@ def run_case(target: Target, case: IndexCase) -> Outcome:
     try:
         return in_fork(run, TIME_LIMIT_S)
     except LaneError as error:
-        said = str(error)
-        is_crash = any(name in said for name in _CRASHES)
+        seen = str(error)
+        is_crash = any(name in seen for name in _CRASHES)
         return (
-            Outcome(case.name, said, "wild-access")
+            Outcome(case.name, seen, "wild-access")
             if is_crash
-            else unknown_outcome(case.name, said)
+            else unknown_outcome(case.name, seen)
         )
 
 
@@ -150,17 +150,17 @@ def _outside(
         if touched:
             return Outcome(case.name, touched, "writes-outside")
         if again != plain:
-            said = f"the result depends on memory outside ({poison.name} poison)"
-            return Outcome(case.name, said, "reads-outside")
+            seen = f"the result depends on memory outside ({poison.name} poison)"
+            return Outcome(case.name, seen, "reads-outside")
     return None
 
 
 def _refused(case: IndexCase, got: Answer) -> Outcome:
-    said = f"error: {got.error}"
+    seen = f"error: {got.error}"
     deadly = any(words in got.error for words in _DEADLY)
     if any(words in got.error for words in _WILD):
-        return Outcome(case.name, said, "wild-access", deadly)
-    return Outcome(case.name, said, "refuses-valid" if case.asks == VALID else "", deadly)
+        return Outcome(case.name, seen, "wild-access", deadly)
+    return Outcome(case.name, seen, "refuses-valid" if case.asks == VALID else "", deadly)
 
 
 def _call(target: Target, guarded: GuardedStep) -> tuple[Answer, str]:

@@ -34,7 +34,7 @@ class Target:
         root: the folder that its source paths are shown relative to.
         workload: what it is called for.
         device: where real tensors lie.
-        arch: the GPU that it is told it runs on; ``"generic"`` for code that is told nothing.
+        arch: the GPU that it sees; ``"generic"`` for one of no particular kind.
     """
 
     call: Callable[..., Any]
@@ -100,14 +100,14 @@ def plain_steps(target: Target) -> Sequence[Variant]:
 
 def oracle(target: Target, step: Mapping[str, Any], variant: Variant) -> torch.Tensor:
     """What the step must give, in float64 on the CPU."""
-    return cast("torch.Tensor", _named(target.workload.oracle)(step, **variant.told))
+    return cast("torch.Tensor", _named(target.workload.oracle)(step, **variant.oracle_arguments))
 
 
 def tolerance(
     target: Target, step: Mapping[str, Any], expected: torch.Tensor, variant: Variant
 ) -> torch.Tensor:
     """How far from that a correct result may be, in float64 on the CPU."""
-    allowed = _named(target.workload.tolerance)(step, expected, **variant.told)
+    allowed = _named(target.workload.tolerance)(step, expected, **variant.oracle_arguments)
     return cast("torch.Tensor", allowed)
 
 

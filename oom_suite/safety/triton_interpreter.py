@@ -1,4 +1,4 @@
-"""Runs Triton kernels on a CPU, in Triton's own interpreter, with its low-precision floats mended.
+"""Runs Triton kernels on a CPU, in Triton's interpreter, with its low-precision floats corrected.
 
 The interpreter keeps bfloat16 as the integers that hold its bits, and fp8 likewise. It multiplies
 and adds these integers, truncates where hardware rounds to nearest, and turns fp8's NaN into a
@@ -45,8 +45,8 @@ def interpret_triton() -> bool:
         return False
     try:
         floats = _Floats(language)
-        _mend_casts(interpreter.InterpreterBuilder, interpreter.TensorHandle, floats)
-        _mend_arithmetic(interpreter.InterpreterBuilder, interpreter.TensorHandle, floats)
+        _correct_casts(interpreter.InterpreterBuilder, interpreter.TensorHandle, floats)
+        _correct_arithmetic(interpreter.InterpreterBuilder, interpreter.TensorHandle, floats)
     except AttributeError as error:
         msg = f"this Triton's interpreter is not as known ({error}): check on a GPU"
         raise LaneError(msg) from error
@@ -91,7 +91,7 @@ def _signed(data: np.ndarray[Any, Any]) -> type[np.generic]:
     return np.int16 if data.dtype.itemsize > 1 else np.uint8
 
 
-def _mend_casts(builder: Any, handle: Any, floats: _Floats) -> None:
+def _correct_casts(builder: Any, handle: Any, floats: _Floats) -> None:
     cast = builder.cast_impl
 
     def cast_impl(self: Any, src: Any, dst_type: Any) -> Any:
@@ -107,7 +107,7 @@ def _mend_casts(builder: Any, handle: Any, floats: _Floats) -> None:
     builder.cast_impl, builder.create_fp_to_fp = cast_impl, create_fp_to_fp
 
 
-def _mend_arithmetic(builder: Any, handle: Any, floats: _Floats) -> None:
+def _correct_arithmetic(builder: Any, handle: Any, floats: _Floats) -> None:
     binary, unary, dot = builder.binary_op, builder.unary_op, builder.create_dot
 
     def narrowed(result: Any, dtype: Any) -> Any:

@@ -4,15 +4,7 @@
 beside their functions.
 """
 
-from oom_suite.selfcheck.faults.record import (
-    LAW,
-    Mutant,
-    Promised,
-    Subject,
-    Twin,
-    declared_in,
-    mutant,
-    twin,
-)
+from oom_suite.selfcheck.faults.declare import declared_in, mutant, twin
+from oom_suite.selfcheck.faults.record import LAW, Mutant, Promised, Subject, Twin
 
 __all__ = ["LAW", "Mutant", "Promised", "Subject", "Twin", "declared_in", "mutant", "twin"]

@@ -1,4 +1,4 @@
-"""What runs in the self-check's children: a subject under its detectors, many of them in one child.
+"""What runs in the self-check's children: one subject after another under its detectors.
 
 A law is found in a third of the time in a process that has found others: torch remembers what it
 computed of fake tensors. Subjects that keep state have a child of their own, but for the law: each
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.selfcheck.tasks import Task
 
-SCENARIO = "issue-41962"
-_STATELESS = "token_gather"
-"""A subject that may be called in a process whose forks are to begin afresh."""
 _NUM_STEADY_OF_A_TWIN = 24
 """Steady steps of its creep run: batches and contents come again after 12."""
 _ROOT = Path(__file__).parents[2]
@@ -93,10 +89,8 @@ def _law_of_step(subject: Subject, here: InThisProcess) -> Judgement:
     narrow = subject.narrowed(workload(subject.workload))
     lane = LaneSpec("shadow")
     program = SubjectProgram(parse(subject.spelling), narrow)
-    sizes = narrow.scenario(SCENARIO).sizes
+    sizes = narrow.scenario().sizes
     if subject.is_stateful:
-        # Forks of this process begin with what torch remembers of fake tensors here.
-        here.ask(Run(replace(program, spec=parse(_STATELESS)), lane, dict(sizes)))
         _, judgement = judge_from_start(
             lambda at: here.ask(RunAfresh(program, lane, dict(at))), narrow, sizes
         )

@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oom_suite import doors
 from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_PER_BYTE, SelfCheck
+from oom_suite.selfcheck.faults.declare import each_once
 from oom_suite.selfcheck.faults.limit import growth_of
 from oom_suite.selfcheck.faults.record import LAW
-from oom_suite.selfcheck.tasks import Task, subjects_with, tasks
+from oom_suite.selfcheck.tasks import Half, Task, tasks
 from oom_suite.selfcheck.workers import Share, trials_of, try_all, try_task
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from oom_suite.processes.askers import Respawning
     from oom_suite.records.selfcheck import Trial
-    from oom_suite.selfcheck.faults.record import Subject
     from oom_suite.selfcheck.workers import Children, OnTrial, Work
 
 _MAX_CHILDREN = 8
@@ -34,7 +35,8 @@ class Options:
     """How the self-check is run.
 
     Attributes:
-        only: a group, or None for all.
+        only: a group, or one mutant or twin by its name; None for all.
+        half: which trials; None for all.
         device: where real tensors lie.
         num_children: processes at once.
         time_limit_s: seconds that one subject may take.
@@ -42,39 +44,43 @@ class Options:
     """
 
     only: str | None = None
+    half: Half | None = None
     device: str = "cpu"
     num_children: int = min(_MAX_CHILDREN, os.cpu_count() or 1)
     time_limit_s: float = 300.0
     weakened: str = ""
 
 
-def selfcheck(
-    options: Options,
-    on_trial: OnTrial = lambda _: None,
-    registered: Sequence[Subject] = (),
-) -> SelfCheck:
-    """What the detectors catch of all planted faults and healthy twins.
+def selfcheck(options: Options, on_trial: OnTrial = lambda _: None) -> SelfCheck:
+    """What the detectors catch of all planted faults and healthy twins that are registered.
 
     Args:
         options: how it is run.
         on_trial: is given each trial, on the thread that made it.
-        registered: mutants and twins beside the suite's own.
 
     Raises:
-        UsageError: there is no such group, or two subjects have one name.
+        UsageError: there is no such group or name, or two subjects have one name.
     """
     began = time.monotonic()
-    wanted = tasks(options.only, options.device, subjects_with(registered), options.weakened)
-    limit = (
-        _LimitSearch(on_trial, options.weakened) if options.only in {None, LIMIT_GROUP} else None
+    subjects = each_once(doors.faults())
+    wanted = tasks(
+        subjects,
+        options.device,
+        only=options.only,
+        half=options.half,
+        weakened=options.weakened,
     )
+    limit = None
+    if options.only in {None, LIMIT_GROUP}:
+        limit = _LimitSearch(on_trial, options.weakened, is_bounded=options.half is not Half.QUICK)
     trials = _in_order(wanted, try_all(_shares(wanted, limit, options), on_trial))
     return SelfCheck(
         device=options.device,
         trials=trials,
         blocks_per_byte=None if limit is None else limit.blocks_per_byte,
-        is_bounded=limit is not None,
+        is_bounded=limit is not None and limit.is_bounded,
         elapsed_ms=round(1000 * (time.monotonic() - began)),
+        half="" if options.half is None else options.half.value,
     )
 
 
@@ -115,15 +121,18 @@ class _LimitSearch:
         on_trial: is given each trial; which of them are missed is no fault of the detectors, so
             that none is among the results.
         weakened: as of `Task`.
+        is_bounded: whether smaller growths than the one that must be caught are tried.
 
     Attributes:
         blocks_per_byte: the most; 0 where not even one byte per block is caught.
+        is_bounded: whether a smaller growth was tried and missed.
     """
 
-    def __init__(self, on_trial: OnTrial, weakened: str) -> None:
+    def __init__(self, on_trial: OnTrial, weakened: str, *, is_bounded: bool) -> None:
         """Nothing is tried yet."""
         self._on_trial = on_trial
         self._weakened = weakened
+        self.is_bounded = is_bounded
         self.blocks_per_byte = 0
 
     def __call__(self, children: Children) -> tuple[Trial, ...]:
@@ -133,10 +142,10 @@ class _LimitSearch:
         if not self._is_caught(required, child):
             fewer = (n for n in range(required - 1, -1, -1) if self._is_caught(n, child))
             least = next(fewer, None)
-            self.blocks_per_byte = 0 if least is None else 1 << least
+            self.blocks_per_byte, self.is_bounded = (0 if least is None else 1 << least), True
             return ()
         caught, missed = required, _LARGEST_EXPONENT
-        while missed - caught > 1:
+        while self.is_bounded and missed - caught > 1:
             middle = (caught + missed) // 2
             is_caught = self._is_caught(middle, child)
             caught, missed = (middle, missed) if is_caught else (caught, middle)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import enum
 import gc
 import importlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oom_suite.errors import UsageError, unknown
+from oom_suite.errors import unknown
 from oom_suite.processes.protocol import Kept, Request
-from oom_suite.records.safety import PROPERTIES
 from oom_suite.records.selfcheck import LIMIT_GROUP, TWINS_GROUP, Trial
-from oom_suite.selfcheck.faults.catalog import SUBJECTS
-from oom_suite.selfcheck.faults.record import LAW, Mutant, Subject
+from oom_suite.selfcheck.faults.record import LAW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from oom_suite.selfcheck.faults.record import Subject
+
+
+class Half(enum.Enum):
+    """A part of the self-check; the two have no trial in common."""
+
+    QUICK = "quick"
+    """Every mutant and every twin once, under the detector meant for it."""
+    LONG = "long"
+    """Every twin under the other detectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,58 +73,63 @@ class Task(Request[tuple[Trial, ...]]):
         return replace(self, detectors=tuple(one for one in self.detectors if one not in detectors))
 
 
-def subjects_with(registered: Sequence[Subject] = ()) -> tuple[Subject, ...]:
-    """The suite's own mutants and twins, and those that others registered.
-
-    Raises:
-        UsageError: two have the same name, or one is in a group that has a meaning of its own.
-    """
-    found: dict[str, Subject] = {}
-    for subject in (*SUBJECTS, *registered):
-        if subject.name in found:
-            both = f"{found[subject.name].spelling} and {subject.spelling}"
-            raise UsageError(f"two faults are called {subject.name}, {both}: rename one")
-        if subject.group == LIMIT_GROUP or (subject.group == TWINS_GROUP and not subject.is_twin):
-            msg = f"{subject.spelling} is in the group {subject.group!r}, which is not for mutants"
-            raise UsageError(f"{msg}: rename its file")
-        found[subject.name] = subject
-    return tuple(found.values())
-
-
-def groups(subjects: Sequence[Subject] = SUBJECTS) -> tuple[str, ...]:
+def groups(subjects: Sequence[Subject]) -> tuple[str, ...]:
     """The groups that the self-check can be kept to."""
     own = dict.fromkeys(subject.group for subject in subjects if not subject.is_twin)
     return (*own, TWINS_GROUP, LIMIT_GROUP)
 
 
+def _refuse_unknown(only: str, subjects: Sequence[Subject]) -> None:
+    """Nothing, where there is such a group, or a fault or twin of that name.
+
+    Raises:
+        UsageError: there is not; the message names the nearest.
+    """
+    names = [subject.name for subject in subjects]
+    if only in {*names, *groups(subjects)}:
+        return
+    beside = [name for name in names if name.partition(":")[0] == only.partition(":")[0]]
+    if beside:
+        raise unknown("fault", only, beside)
+    raise unknown("group", only, groups(subjects))
+
+
 def tasks(
-    only: str | None, device: str, subjects: Sequence[Subject] = SUBJECTS, weakened: str = ""
+    subjects: Sequence[Subject],
+    device: str,
+    *,
+    only: str | None = None,
+    half: Half | None = None,
+    weakened: str = "",
 ) -> list[Task]:
     """What is to be tried, the slowest first.
 
     Args:
-        only: a group, or None for all.
-        device: where real tensors lie.
         subjects: the mutants and twins there are.
+        device: where real tensors lie.
+        only: a group, or one mutant or twin by its name; None for all.
+        half: which trials; None for all.
         weakened: as of `Task`.
 
     Raises:
-        UsageError: there is no such group.
+        UsageError: there is no such group or name.
     """
-    if only is not None and only not in groups(subjects):
-        raise unknown("group", only, groups(subjects))
+    if only is not None:
+        _refuse_unknown(only, subjects)
     found = [
-        Task(subject.in_cheapest_form(), _detectors(subject), device, weakened)
+        Task(subject.in_cheapest_form(), detectors, device, weakened)
         for subject in subjects
-        if only in {None, TWINS_GROUP if subject.is_twin else subject.group}
+        if only in {None, subject.score_group, subject.name}
+        if (detectors := _detectors(subject, half))
     ]
     return sorted(found, key=lambda task: _rank(task, device))
 
 
-def _detectors(subject: Subject) -> tuple[str, ...]:
-    if isinstance(subject, Mutant):
-        return (subject.detector,)
-    return (LAW,) if subject.promised else (LAW, *PROPERTIES)
+def _detectors(subject: Subject, half: Half | None) -> tuple[str, ...]:
+    meant = (subject.detector,)
+    if half is Half.QUICK or not subject.is_twin:
+        return () if half is Half.LONG else meant
+    return tuple(one for one in subject.detectors if half is None or one not in meant)
 
 
 def _rank(task: Task, device: str) -> tuple[bool, ...]:

@@ -18,7 +18,7 @@ from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
-# An error in the fork server would end it without a word; in a child, the same error is told.
+# An error in the fork server would end it without a word; in a child, the same error is reported.
 with contextlib.suppress(Exception), torch.no_grad():
     target = Target(BUILTINS["token_gather"], Path("/"), DECODE, torch.device("cpu"))
     Capture(set_on_launch).record(target)

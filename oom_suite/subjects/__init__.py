@@ -104,7 +104,7 @@ def load(
         spec: from `parse`.
         workload: what it is to be called for.
         root: where `obtain` has put its source; obtained here where it is None.
-        arch: the GPU that code is told it runs on: ``"generic"``, ``"gfx942"``, ``"gfx950"``.
+        arch: the GPU that code sees: ``"generic"``, ``"gfx942"``, ``"gfx950"``.
 
     Raises:
         NotApplicableError: it has no code for that workload.

@@ -90,7 +90,7 @@ class SubjectFamily(Protocol):
 
     @property
     def obeys_arch(self) -> bool:
-        """Whether its code is told which GPU it runs on, and so takes that GPU's fp8."""
+        """Whether its code sees which GPU it runs on, and so takes that GPU's fp8."""
         return False
 
     def parse(self, text: str) -> SubjectSpec | None:
@@ -116,7 +116,7 @@ class SubjectFamily(Protocol):
             spec: from `parse`.
             workload: what it is to be called for.
             root: where `obtain` has put its source; None where it needs none.
-            arch: the GPU that the code is told it runs on.
+            arch: the GPU that the code sees.
 
         Raises:
             NotApplicableError: it has no code for that workload.
@@ -176,7 +176,7 @@ class SubjectFamily(Protocol):
         Args:
             workload: whose variants.
             version: the code's.
-            arch: the GPU that it is told it runs on.
+            arch: the GPU that it sees.
         """
         del workload, version, arch
         return ""

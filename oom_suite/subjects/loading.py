@@ -53,7 +53,7 @@ class Given:
     """What a function is given that supplies a module.
 
     Attributes:
-        arch: the GPU that the code is told it runs on.
+        arch: the GPU that the code sees.
         log: where uses of stubs are recorded.
     """
 
@@ -210,7 +210,7 @@ class Isolated:
         others = self._taken()
         # None makes Python report the package as not installed, even where it is.
         absent = dict.fromkeys(self._modules.absent)
-        sys.modules.update(self._kept | absent)  # type: ignore[arg-type]  # as said, also None
+        sys.modules.update(self._kept | absent)  # type: ignore[arg-type]  # None too, see above
         sys.meta_path.insert(0, self._finder)
         self._depth += 1
         try:

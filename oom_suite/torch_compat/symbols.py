@@ -74,7 +74,7 @@ class SymbolEnv(ShapeEnv):
         guards: is appended to at each condition that is taken for granted; its ``expr`` is that.
         undecided: answers a condition on sizes that data decides, which torch refuses to; None
             leaves it refused.
-        on_data_size: is told each size that data decides, when an operator makes one.
+        on_data_size: is given each size that data decides, when an operator makes one.
     """
 
     def __init__(
@@ -139,17 +139,17 @@ class SymbolEnv(ShapeEnv):
 
     def create_unbacked_symint(self, *args: Any, **kwargs: Any) -> Any:
         """A size that data decides."""
-        return self._told(super().create_unbacked_symint(*args, **kwargs))
+        return self._reported(super().create_unbacked_symint(*args, **kwargs))
 
     def create_unbacked_symfloat(self, *args: Any, **kwargs: Any) -> Any:
         """A value that data decides."""
-        return self._told(super().create_unbacked_symfloat(*args, **kwargs))
+        return self._reported(super().create_unbacked_symfloat(*args, **kwargs))
 
     def create_unbacked_symbool(self, *args: Any, **kwargs: Any) -> Any:
         """A truth value that data decides."""
-        return self._told(super().create_unbacked_symbool(*args, **kwargs))
+        return self._reported(super().create_unbacked_symbool(*args, **kwargs))
 
-    def _told(self, made: Any) -> Any:
+    def _reported(self, made: Any) -> Any:
         self._on_data_size(made.node.expr)
         return made
 

@@ -30,6 +30,6 @@ def _build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], objec
 hide_gpus()
 # The children compute on small index tensors alone; a second thread would only wait in a loop.
 torch.set_num_threads(1)
-# An error in the fork server would end it without a word; in a child, the same error is told.
+# An error in the fork server would end it without a word; in a child, the same error is reported.
 with contextlib.suppress(Exception):
     ShadowLane(Path("/")).run(_build, {"n": 2})

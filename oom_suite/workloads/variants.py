@@ -32,12 +32,12 @@ class Variant:
     Attributes:
         name: what it is like, for hits and facts.
         make: makes its keyword arguments anew, the same at each call, tensors on the device.
-        told: what the oracle and the tolerance are told beside the step.
+        oracle_arguments: further keywords of the oracle and the tolerance, beside the step.
     """
 
     name: str
     make: Callable[[], Step]
-    told: Mapping[str, Any] = field(default_factory=dict)
+    oracle_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Variants:
         Args:
             workload: whose; several may share these.
             device: where tensors lie.
-            arch: the GPU that the code is told it runs on.
+            arch: the GPU that the code sees.
         """
         del workload, device, arch
         return ()

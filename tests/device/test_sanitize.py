@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from oom_suite.pipeline.sanitize import sanitize
-from oom_suite.pipeline.sanitize.run import find_tool
-from oom_suite.records.safety import SanitizerOutcome
+from oom_suite.sanitizers.record import SanitizerOutcome
+from oom_suite.sanitizers.run import find_tool, sanitize
 
 pytestmark = pytest.mark.oom_device
 

@@ -127,3 +127,36 @@ def test_a_release_has_no_code_for_a_workload_of_others(check):
         "flash-mla"
     )
     assert ("INCONCLUSIVE", expected) == (result["verdict"], result["reason"])
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "blamed"),
+    [
+        ("qsa_faults:widens_the_cache", "FAIL", ["widens_the_cache"]),
+        ("qsa_faults:one_page_after_the_other", "PASS", []),
+    ],
+)
+def test_its_faults_are_tried_as_the_suite_s_own_are(site, tmp_path, name, verdict, blamed):
+    """The planted one is caught on its line, and the healthy one passes."""
+    command = ("-m", "oom_suite", "selfcheck", "--only", name, "--json", "out.json")
+    done = run(*command, cwd=tmp_path, path=site)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    (trial,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["selfcheck"]["seen"]
+    assert (name, verdict, blamed) == (trial["name"], trial["verdict"], trial["named"])
+
+
+@pytest.mark.oom_registry
+def test_safety_detectors_run_on_its_steps_as_far_as_it_says_what_they_need(site, tmp_path):
+    """It has small steps and says which blocks they name; it has no oracle."""
+    words = ("check", "sglang==0.5.23", "--safety", "--json", "out.json")
+    done = run("-m", "oom_suite", *words, cwd=tmp_path, path=site)
+    assert 3 == done.returncode, done.stdout + done.stderr
+    (report,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["safety"]
+    verdicts = {one["name"]: one["verdict"] for one in report["findings"]}
+    run_here = ("reads", "writes", "addresses", "capture", "creep")
+    expected = dict.fromkeys(run_here, "PASS") | dict.fromkeys(
+        ("indices", "precision"), "INCONCLUSIVE"
+    )
+    assert expected == verdicts
+    reasons = {one["reason"] for one in report["findings"] if one["verdict"] == "INCONCLUSIVE"}
+    assert {"not applicable: the workload qsa-decode has no oracle"} == reasons

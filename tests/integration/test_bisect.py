@@ -108,7 +108,7 @@ def test_first_good_release_is_found_in_either_order(suite):
         (["--good", "vllm==0.21.0", "--bad", "vllm==0.22.0"], "--bad vllm==0.22.0 is PASS"),
         (["--good", "vllm==0.25.0", "--bad", "vllm==0.20.2"], "is INCONCLUSIVE, not FAIL"),
         (["--good", "vllm==0.21.0", "--bad", "vllm==0.21.0"], "the same release"),
-        (["--good", "vllm@.", "--bad", "vllm==0.21.0"], "is no release"),
+        (["--good", "vllm@.", "--bad", "vllm==0.21.0"], "is not a release"),
     ],
     ids=["swapped", "not-applicable", "same", "a-tree"],
 )

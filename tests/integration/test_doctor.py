@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -14,22 +15,26 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def doctor(tmp_path):
-    """`doctor(*arguments, torch=None, **environ)`: how it ended, with that torch."""
+def doctor(suite, tmp_path, monkeypatch):
+    """`doctor(*arguments)`: how it ended, with a cache of its own."""
+    monkeypatch.setenv("OOM_SUITE_CACHE", str(tmp_path / "cache"))
+    return functools.partial(suite, "doctor")
 
-    def doctor(*arguments, torch=None, **environ):
-        path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        if torch is not None:
-            (tmp_path / "torch").mkdir()
-            (tmp_path / "torch" / "__init__.py").write_text(torch, encoding="utf-8")
-            path.insert(0, str(tmp_path))
+
+@pytest.fixture
+def doctor_with(tmp_path):
+    """`doctor_with(torch)`: how it ended, as a process that finds this code as torch."""
+
+    def doctor(torch):
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch" / "__init__.py").write_text(torch, encoding="utf-8")
+        path = (str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", ""))
         return subprocess.run(
-            [sys.executable, "-m", "oom_suite", "doctor", *arguments],
+            [sys.executable, "-m", "oom_suite", "doctor"],
             env={
                 **os.environ,
                 "OOM_SUITE_CACHE": str(tmp_path / "cache"),
                 "PYTHONPATH": os.pathsep.join(path),
-                **environ,
             },
             cwd=tmp_path,
             capture_output=True,
@@ -57,8 +62,8 @@ def test_a_sound_machine_is_told_what_it_can_measure(doctor):
 
 
 def test_a_piped_page_has_80_columns_and_no_escapes(doctor):
-    """Only a path may be wider: it is not cut."""
-    done = doctor(COLUMNS="300")
+    """Where there are 100. Only a path may be wider: it is not cut."""
+    done = doctor()
     wide = [x for x in done.stdout.splitlines() if len(x) > 80 and "/" not in x]
     assert [] == wide
     assert "\x1b" not in done.stdout
@@ -75,18 +80,18 @@ def test_a_piped_page_has_80_columns_and_no_escapes(doctor):
     ],
     ids=["amdsmi", "import-error", "exit", "crash", "silent-exit"],
 )
-def test_a_torch_that_cannot_be_imported_is_a_line(doctor, torch, expected):
+def test_a_torch_that_cannot_be_imported_is_a_line(doctor_with, torch, expected):
     """It is named as broken; what needs no torch is told all the same."""
-    done = doctor(torch=torch)
+    done = doctor_with(torch)
     assert (1, "") == (done.returncode, done.stderr)
     assert expected in " ".join(done.stdout.split())
     assert ["no", "BROKEN", "yes"] == [state(done, x) for x in ("shadow", "torch", "psutil")]
     assert done.stdout.endswith("\nbroken: torch\n")
 
 
-def test_a_torch_that_dies_of_amdsmi_is_told_what_to_do(doctor):
+def test_a_torch_that_dies_of_amdsmi_is_told_what_to_do(doctor_with):
     """The library that the bindings miss, by name."""
-    said = " ".join(doctor(torch="raise KeyError('libamd_smi.so')").stdout.split())
+    said = " ".join(doctor_with("raise KeyError('libamd_smi.so')").stdout.split())
     assert "-> install ROCm's amd-smi-lib, or pip uninstall the amdsmi that lacks its" in said
 
 
@@ -100,10 +105,11 @@ def test_the_file_holds_what_the_page_says(doctor, tmp_path):
     assert "python" in body["environment"]
 
 
-def test_a_cache_that_cannot_be_written_is_broken(doctor, tmp_path):
+def test_a_cache_that_cannot_be_written_is_broken(doctor, tmp_path, monkeypatch):
     """A file stands where the folder should."""
     (tmp_path / "file").write_text("", encoding="utf-8")
-    done = doctor(OOM_SUITE_CACHE=str(tmp_path / "file"))
+    monkeypatch.setenv("OOM_SUITE_CACHE", str(tmp_path / "file"))
+    done = doctor()
     assert 1 == done.returncode
     assert "BROKEN" == state(done, "folder")
     assert "broken: folder" in done.stdout

@@ -25,6 +25,7 @@ NOT_RUN = {
     "pytest tests/gate tests/device -n auto": "needs GPUs",
     "torchrun --standalone --nproc-per-node 8": "needs eight GPUs",
     "git bisect run": "run on a made-up repository in test_bisect.py",
+    "oom-suite check gathers.py:gather": "run in test_documented_plugin.py, with that package",
 }
 """Documented commands that cannot be run here, by how they begin, each with why."""
 
@@ -118,7 +119,7 @@ def process(words, folder):
 
 
 def test_comparison_of_outputs_can_fail():
-    """Output that differs in one figure from what is shown is told apart."""
+    """Output that differs in one figure from what is shown is noticed."""
     shown = "peak 1\n...\nlast"
     assert agrees(shown, "peak 1\nmore\nlast\n")
     assert not agrees(shown, "peak 2\nmore\nlast\n")

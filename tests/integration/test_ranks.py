@@ -156,7 +156,7 @@ def test_without_rank_0_the_next_says_so(planted):
     ("arguments", "expected"),
     [
         (("--heads-total", "7"), "7 heads (--heads-total) do not divide by 2 ranks: "),
-        (("--set", "num_heads=4"), "--set num_heads is what the ranks share: give --heads-total"),
+        (("--set", "num_heads=4"), "--set num_heads is divided among the ranks: give "),
     ],
     ids=["uneven-heads", "heads-of-a-rank"],
 )

@@ -39,7 +39,7 @@ def shadow_peak_bytes(version, arch, num_blocks):
 
 
 def test_the_index_lists_the_releases_that_the_issue_is_about():
-    """The release with the bug and the one that mended it have source archives."""
+    """The release with the bug and the one that fixed it have source archives."""
     assert {"0.20.2", "0.21.0", "0.22.0", "0.33.0"} <= {str(v) for v in VLLM.releases()}
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from oom_suite.pipeline.sanitize.run import find_tool, how_to_install, sanitize
-from oom_suite.records.safety import SanitizerOutcome
+from oom_suite.sanitizers.record import SanitizerOutcome
+from oom_suite.sanitizers.run import find_tool, how_to_install, sanitize
 
 REPORT = {
     "clean": "========= ERROR SUMMARY: 0 errors",
@@ -46,36 +45,27 @@ def stand_in(tmp_path):
     return make
 
 
-def run_cli(tmp_path, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "oom_suite", "sanitize", *arguments],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-        cwd=tmp_path,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture
+def run_cli(suite, tmp_path, monkeypatch):
+    """`run_cli(*arguments)`: the command, which finds the stand-in first."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return functools.partial(suite, "sanitize")
 
 
-def test_a_clean_step_passes(stand_in, tmp_path):
+def test_a_clean_step_passes(stand_in, run_cli):
     """One line, exit code 0."""
     stand_in(REPORT["clean"])
-    done = run_cli(tmp_path, "streaming")
+    done = run_cli("streaming")
     assert (0, "PASS streaming under memcheck: memcheck: no errors in one step\n") == (
         done.returncode,
         done.stdout,
     )
 
 
-def test_an_error_fails_with_its_line(stand_in, tmp_path):
+def test_an_error_fails_with_its_line(stand_in, run_cli, tmp_path):
     """The hit is printed with kernel, file and line, and is in the JSON."""
     stand_in(REPORT["found"])
-    done = run_cli(tmp_path, "streaming", "--json", "run.json")
+    done = run_cli("streaming", "--json", "run.json")
     assert 1 == done.returncode
     assert "at /src/kernels.py:12 (load_rows)" in done.stdout
     body = json.loads((tmp_path / "run.json").read_text())["sanitizer"]
@@ -91,9 +81,9 @@ def test_an_error_fails_with_its_line(stand_in, tmp_path):
     ],
     ids=["tool", "scenario", "subject"],
 )
-def test_bad_usage_is_one_line(tmp_path, arguments, words):
+def test_bad_usage_is_one_line(run_cli, arguments, words):
     """Exit code 2, and the nearest name."""
-    done = run_cli(tmp_path, *arguments)
+    done = run_cli(*arguments)
     assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
     assert words in done.stderr
 

@@ -47,10 +47,33 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "selfcheck": frozenset(
-        {"doors", "laws", "pipeline", "processes", "safety", "subjects", "tracing", "workloads"}
+        {
+            "doors",
+            "hookspecs",
+            "laws",
+            "pipeline",
+            "processes",
+            "safety",
+            "subjects",
+            "tracing",
+            "workloads",
+        }
+    ),
+    "sanitizers": frozenset(
+        {"safety", "cli", "doors", "hookspecs", "report", "subjects", "workloads"}
     ),
     "cli": frozenset(
-        {"doors", "laws", "pipeline", "report", "selfcheck", "subjects", "targets", "workloads"}
+        {
+            "doors",
+            "hookspecs",
+            "laws",
+            "pipeline",
+            "report",
+            "selfcheck",
+            "subjects",
+            "targets",
+            "workloads",
+        }
     ),
     "pytest_plugin": frozenset(
         {"doors", "laws", "pipeline", "report", "subjects", "targets", "tracing", "workloads"}

@@ -163,6 +163,45 @@ def test_two_workloads_of_one_name_are_refused(install, fails):
     assert expected == fails("check", "full_dequant")
 
 
+COMMAND = """
+from oom_suite.hookspecs import hookimpl
+
+@hookimpl
+def oom_commands(app):
+    @app.command("NAME")
+    def greet(whom: str) -> None:
+        print("hello", whom)
+"""
+
+
+def test_a_command_of_a_plugin_is_one_of_the_suite_s(install, monkeypatch, capsys):
+    """Beside `sanitize`, which comes in the same way."""
+    install(COMMAND.replace("NAME", "greet"))
+    monkeypatch.setattr(sys, "argv", ["oom-suite", "greet", "you"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (0, "hello you\n") == (end.value.code, capsys.readouterr().out)
+    monkeypatch.setattr(sys, "argv", ["oom-suite", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    commands = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert {"check", "sanitize", "greet"} <= set(commands)
+
+
+def test_two_commands_of_one_name_are_refused(install, fails):
+    """Neither is preferred silently."""
+    install(COMMAND.replace("NAME", "check"))
+    expected = "oom-suite: there are 2 commands of the name 'check': rename the one of a plugin\n"
+    assert expected == fails("check", "full_dequant")
+
+
+def test_a_plugin_whose_commands_cannot_be_added_is_named(install, fails):
+    """In one line, as for the other hooks."""
+    install(COMMAND.replace('"NAME"', "1 / 0"))
+    message = fails("check", "full_dequant")
+    assert "the plugin 'toys' cannot be used: its oom_commands() raised ZeroDivision" in message
+
+
 def test_no_door_imports_torch(install):
     """Names are looked up in the parent, which does not need torch."""
     folder = install(PLUGIN)
@@ -186,12 +225,13 @@ def test_every_hook_shows_an_override():
     from oom_suite import hookspecs
 
     names = [name for name in vars(hookspecs) if name.startswith("oom_")]
-    assert {"oom_workloads", "oom_subject_families", "oom_reporters", "oom_faults"} == set(names)
+    expected = {"oom_workloads", "oom_subject_families", "oom_reporters", "oom_faults"}
+    assert expected | {"oom_commands"} == set(names)
     for name in names:
         text = textwrap.dedent(" " * 4 + getattr(hookspecs, name).__doc__)
         code = text.partition("```python\n")[2].partition("```")[0]
         compile(code, name, "exec")
-        assert f"def {name}():" in code
+        assert f"def {name}(" in code
 
 
 COUNTS = """
@@ -225,7 +265,7 @@ def test_a_packages_reporter_writes_the_results(install, suite, tmp_path):
     ("words", "said"),
     [
         (("--report", "jsn=out"), "unknown reporter 'jsn': choose from html, json; did you mean"),
-        (("--report", "json"), "--report 'json' names no file: write it like json=FILE"),
+        (("--report", "json"), "--report 'json' is not NAME=FILE; write it like"),
         (("--safety", "--report", "json=x"), "--report means nothing with --safety"),
     ],
 )

@@ -31,11 +31,11 @@ def quantities(
     anything: growth is shown with the values that speak against it most.
     """
     new, old = set(now) - sizes.keys(), set(locked) - sizes.keys()
-    apart = {**dict.fromkeys(new - old, 0), **dict.fromkeys(old - new, _MANY)}
+    separate = {**dict.fromkeys(new - old, 0), **dict.fromkeys(old - new, _MANY)}
     together = dict.fromkeys(new & old)
     if not together:
-        return [apart]
-    return [{**apart, **dict.fromkeys(together, value)} for value in (1, 1 << 12, 1 << 24)]
+        return [separate]
+    return [{**separate, **dict.fromkeys(together, value)} for value in (1, 1 << 12, 1 << 24)]
 
 
 def points(
@@ -164,7 +164,7 @@ def _growth(
     held: Mapping[str, int],
     sizes: Mapping[str, int],
 ) -> Growth:
-    """The growth of one formula, told against the locked one that it has most in common with."""
+    """The growth of one formula, compared with the locked one that it has most in common with."""
 
     def distance(other: Polynomial) -> tuple[int, Fraction, int]:
         more = _larger_terms(formula, other.at(held))

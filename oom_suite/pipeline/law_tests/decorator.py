@@ -80,7 +80,7 @@ def memory_law(
         budget: what the peak has to fit in, a device (``MI325X``) or bytes (``12.74GiB``).
         law: the law itself, as reports show it (``"128*num_tokens"``); any other fails.
 
-    What cannot be used is told when pytest collects the test, in one line.
+    What cannot be used is reported when pytest collects the test, in one line.
 
     Does not prove: what the shadow lane does not (see ``docs/memory_law.md``).
     """

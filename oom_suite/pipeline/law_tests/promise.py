@@ -135,7 +135,7 @@ def _sizes(what: str, values: Any, axes: Mapping[str, int] | None = None) -> dic
     try:
         items = dict(values).items()
     except (TypeError, ValueError):
-        raise UsageError(f"{what}: {values!r} is no mapping from names to sizes") from None
+        raise UsageError(f"{what}: {values!r} is not a mapping from names to sizes") from None
     for name, size in items:
         if not isinstance(name, str) or not name.isidentifier() or name[0] == "_":
             raise UsageError(f"{what}: {name!r} cannot name a size: use a Python name")
@@ -144,7 +144,7 @@ def _sizes(what: str, values: Any, axes: Mapping[str, int] | None = None) -> dic
         if axes is not None and name not in axes:
             raise UsageError(f"{what}: {unknown('axis', name, axes)}")
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise UsageError(f"{what}: {name}={size!r} is no size: give a whole number from 1")
+            raise UsageError(f"{what}: {name}={size!r} is not a size: give a whole number from 1")
     return dict(items)
 
 

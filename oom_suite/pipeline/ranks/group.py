@@ -73,9 +73,9 @@ def own_gpu(group: Group, device: str, environ: Mapping[str, str]) -> dict[str, 
     gpus = visible_gpus(environ)
     num_gpus, num_ranks = len(gpus.entries), group.local_world_size
     if num_gpus < num_ranks:
-        told = f"{gpus.told_by} tells of {num_gpus}" if gpus.told_by else "none can be found here"
+        known = f"{gpus.told_by} tells of {num_gpus}" if gpus.told_by else "none can be found here"
         names = f"{gpus.variable} names the GPUs to use"
-        msg = f"{num_ranks} ranks need as many GPUs, and {told}: start fewer ranks; {names}"
+        msg = f"{num_ranks} ranks need as many GPUs, and {known}: start fewer ranks; {names}"
         raise UsageError(msg)
     return {gpus.variable: gpus.entries[group.local_rank]}
 
@@ -87,7 +87,7 @@ def heads_of_a_rank(heads_total: int | None, model_name: str | None, world_size:
         UsageError: both are given, no such model, or they do not divide evenly.
     """
     if heads_total is not None and model_name is not None:
-        msg = f"--heads-total {heads_total} and --model {model_name} both say the heads: give one"
+        msg = f"--heads-total {heads_total} and --model {model_name} both set the heads: give one"
         raise UsageError(msg)
     if heads_total is not None:
         total, source = heads_total, "--heads-total"

@@ -30,8 +30,8 @@ def judge_group(
     """
     groups = []
     for index, subject in enumerate(subjects):
-        told = [answer.results[index] for answer in answers.values() if answer.results]
-        expected = told[0].expected if told else Verdict.PASS
+        given = [answer.results[index] for answer in answers.values() if answer.results]
+        expected = given[0].expected if given else Verdict.PASS
         ranks = []
         for rank, answer in sorted(answers.items()):
             result = (
@@ -50,7 +50,7 @@ def group_exit_code(groups: Sequence[GroupResult]) -> int:
 
 
 def _device(answer: Answer, result: Result) -> str:
-    """The device's name, where it was measured, and what names it among its like."""
+    """The device's name, where it was measured, and what tells it from others of the same kind."""
     name = "" if result.measurement is None else result.measurement.environment.device
     if name and "=" in answer.device:
         return f"{name} ({answer.device})"

@@ -83,7 +83,7 @@ class RankRun:
             return all(self._exchange.has(_answer(rank)) or self._is_gone(rank) for rank in ranks)
 
         self._wait(is_settled, lambda: min(give_up_at, self._stop_deadline()))
-        return {rank: self._told(rank) for rank in ranks}
+        return {rank: self._answer_of(rank) for rank in ranks}
 
     def share(self, code: int) -> None:
         """Nothing; afterwards the other ranks end with this code: rank 0's part."""
@@ -128,7 +128,7 @@ class RankRun:
         since_s = STOP_LIMIT_S - (self._stop_at - time.monotonic())
         return since_s > _ACK_S and not self._exchange.has(_alive(rank))
 
-    def _told(self, rank: int) -> Answer:
+    def _answer_of(self, rank: int) -> Answer:
         if self._exchange.has(_answer(rank)):
             answer: Answer = self._exchange.get(_answer(rank))
             return answer

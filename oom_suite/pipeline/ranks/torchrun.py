@@ -30,6 +30,6 @@ def say_why(message: str, code: int, group: Group, environ: Mapping[str, str]) -
     # The first failure is shown last, and is to be rank 0's, which has the verdict.
     moment = str(int(time.time()) + (group.rank > 0))
     extra = {"timestamp": moment, "py_callstack": message}
-    said = {"message": message, "errorCode": code, "extraInfo": extra}
+    body = {"message": message, "errorCode": code, "extraInfo": extra}
     with contextlib.suppress(OSError):
-        Path(file).write_text(json.dumps({"message": said}), encoding="utf-8")
+        Path(file).write_text(json.dumps({"message": body}), encoding="utf-8")

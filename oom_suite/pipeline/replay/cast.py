@@ -114,7 +114,7 @@ def shortage(
     if memory.reservable_bytes is not None and memory.reservable_bytes < needed_bytes:
         return (
             f"the system promises no more memory than it has (vm.overcommit_memory is 2): "
-            f"{format_bytes(needed_bytes)} must be unpromised for the inputs and the headroom, and "
+            f"{format_bytes(needed_bytes)} must be free for the inputs and the headroom, and "
             f"{format_bytes(memory.reservable_bytes)} are"
         )
     return ""

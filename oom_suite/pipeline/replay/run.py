@@ -68,7 +68,7 @@ def replay(
 
     Args:
         plan: what is replayed.
-        on_progress: told what each subject is doing.
+        on_progress: given what each subject is doing.
         on_attempt: given each attempt when it is over.
 
     Raises:
@@ -170,15 +170,15 @@ def _attempt(one: _Ready, plan: Plan) -> Attempt:
         return replace(waiting, end=end, reason=reason)
     finally:
         one.runs.close()
-    said = trace.measurement
-    assert said is not None
-    peaks = said.peaks
+    measurement = trace.measurement
+    assert measurement is not None
+    peaks = measurement.peaks
     peak_bytes = trace.peak().num_bytes if peaks is None else peaks.requested_bytes
     return replace(
         waiting,
-        end=End.RAN if said.out_of_memory is None else End.OUT_OF_MEMORY,
+        end=End.RAN if measurement.out_of_memory is None else End.OUT_OF_MEMORY,
         peak_bytes=peak_bytes,
         taken_bytes=peak_bytes if peaks is None else peaks.reserved_bytes,
-        out_of_memory=said.out_of_memory,
-        environment=said.environment,
+        out_of_memory=measurement.out_of_memory,
+        environment=measurement.environment,
     )

@@ -39,7 +39,7 @@ class SafetySettings:
     Attributes:
         workload: the workload's name.
         device: ``"cpu"``, or ``"cuda"`` (HIP devices too).
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         time_limit_s: seconds that one property may take.
         memory_limit_bytes: address space that the child may add; None for no limit.
     """
@@ -93,7 +93,7 @@ def check_safety(
         spec: the subject, from `oom_suite.subjects.parse`.
         settings: how it is checked.
         properties: names in `PROPERTIES`; all by default.
-        on_progress: told what is being looked at.
+        on_progress: given what is being looked at.
 
     Returns:
         One finding for each property, in the order of `PROPERTIES`.
@@ -186,7 +186,7 @@ def _child(session: Session, job: SafetyJob) -> Respawning:
 
 
 def exit_code(reports: Sequence[SafetyReport]) -> int:
-    """0 when all are as expected, 1 when a property is broken or mended, 3 when one is open."""
+    """0 when all are as expected, 1 when one is not, 3 when one is inconclusive."""
     open_ones = [
         one for report in reports for one in report.findings if one.verdict is Verdict.INCONCLUSIVE
     ]

@@ -39,16 +39,16 @@ def _precision(workload: Workload) -> Detector:
 
 def _capture(*, keeps_nothing: bool = False) -> Detector:
     from oom_suite.safety import capture
-    from oom_suite.safety import fake_isolation as apart
+    from oom_suite.safety.fake_isolation import in_fork, in_place
 
-    return capture.Capture(set_on_launch, apart.in_place if keeps_nothing else apart.in_fork)
+    return capture.Capture(set_on_launch, in_place if keeps_nothing else in_fork)
 
 
 def _creep(num_steady: int | None = None, *, keeps_nothing: bool = False) -> Detector:
     from oom_suite.safety import creep
-    from oom_suite.safety import fake_isolation as apart
+    from oom_suite.safety.fake_isolation import in_fork, in_place
 
-    runs = apart.in_place if keeps_nothing else apart.in_fork
+    runs = in_place if keeps_nothing else in_fork
     return creep.Creep(set_on_launch, num_steady, runs)
 
 

@@ -50,7 +50,7 @@ def find_on_gpu(
         wanted: names of properties.
         start: gives a child that sees the GPU; each is closed here.
         cases: the names of all cases of bad indices; none where the workload has none.
-        on_finding: told each as it comes, on a thread of its own.
+        on_finding: given each as it comes, on a thread of its own.
     """
 
     def one_by_one(names: Sequence[str]) -> list[Finding]:

@@ -25,7 +25,7 @@ class SafetyJob:
         root: where its source tree was put, for a release; None otherwise.
         workload: the workload's name.
         device: where real tensors lie.
-        arch: the GPU architecture that the code under test is told it runs on.
+        arch: the GPU architecture that the code under test sees.
         interprets: whether Triton kernels run in Triton's interpreter, on the CPU.
         num_steady: steady steps of a creep run; None for as many as it takes to see what happens
             in every hundredth, and for more of them on a GPU.

@@ -140,14 +140,14 @@ def verdict_sentence(results: Sequence[Result]) -> str:
     found, what = (broken, "fails") if broken else (unknown, "cannot be judged")
     if len(found) == 1:
         (one,) = found
-        said = "passes, and is known to fail" if one.verdict is Verdict.PASS else what
-        return f"{printable(one.subject)} {said}: {brief(one.reason)}"
+        outcome = "passes, and is known to fail" if one.verdict is Verdict.PASS else what
+        return f"{printable(one.subject)} {outcome}: {brief(one.reason)}"
     if found:
-        said = "are not as expected" if broken else "cannot be judged"
+        outcome = "are not as expected" if broken else "cannot be judged"
         names = [printable(result.subject) for result in found[:_NUM_NAMED]]
         more = len(found) - len(names)
         tail = f" and {more} more" if more else ""
-        return f"{len(found)} of {len(results)} subjects {said}: {', '.join(names)}{tail}"
+        return f"{len(found)} of {len(results)} subjects {outcome}: {', '.join(names)}{tail}"
     if not results:
         return "Nothing was judged"
     if len(results) == 1:

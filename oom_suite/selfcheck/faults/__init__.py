@@ -1,6 +1,26 @@
-"""Decode steps with one planted fault each, and healthy ones that only look odd.
+"""Decode steps with one planted fault each, and healthy ones that only look suspicious.
 
-They show that the detectors see: `oom_suite.selfcheck.faults.catalog` lists them with what each
-must be called, and ``oom-suite selfcheck`` runs them all. Every function here takes the fourteen
-keywords of `oom_suite.workloads.sparse_mla.builtins`.
+They show what the detectors catch. `oom_suite.selfcheck.faults.catalog` has them all, and
+``oom-suite selfcheck`` tries them. A step here takes the keywords of the workload `decode`.
 """
+
+from oom_suite.hookspecs import hookimpl
+
+_FILES = (
+    "twins",
+    "growth",
+    "axes",
+    "builders",
+    "reach",
+    "bad_indices",
+    "addresses",
+    "capture",
+    "creep",
+    "precision",
+)
+
+
+@hookimpl
+def oom_faults() -> tuple[str, ...]:
+    """The suite's own, named and not imported."""
+    return tuple(f"{__name__}.{file}" for file in _FILES)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.selfcheck.faults.declare import mutant
 from oom_suite.selfcheck.faults.gather import Pieces, gather, pool_rows, where_named
-from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins.rows import SCALES_BYTES, Fp8Rows, Slots
 
 if TYPE_CHECKING:

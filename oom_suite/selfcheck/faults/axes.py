@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
+from oom_suite.selfcheck.faults.declare import mutant
 from oom_suite.selfcheck.faults.gather import (
     decode_holding,
     parts_of,
     pool_rows,
     where_named,
 )
-from oom_suite.selfcheck.faults.record import LAW, mutant
+from oom_suite.selfcheck.faults.record import LAW
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.selfcheck.faults.record import LAW, Promised, mutant, twin
+from oom_suite.selfcheck.faults.declare import mutant, twin
+from oom_suite.selfcheck.faults.record import LAW, Promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +138,7 @@ def bitmap_of_pages(sizes: Any, device: torch.device) -> Callable[[], object]:
     return take
 
 
-@twin(promised=Promised({"num_rows": 4096, "num_tokens": 8}, independent_of=("num_rows",)))
+@twin(LAW, promised=Promised({"num_rows": 4096, "num_tokens": 8}, independent_of=("num_rows",)))
 def gathered_by_index_select(sizes: Any, device: torch.device) -> Callable[[], object]:
     """An embedding lookup that widens only what it looked up."""
     table = torch.empty(sizes.num_rows, _HIDDEN, dtype=torch.bfloat16, device=device)
@@ -145,7 +146,7 @@ def gathered_by_index_select(sizes: Any, device: torch.device) -> Callable[[], o
     return lambda: table.index_select(0, rows).to(torch.float32)
 
 
-@twin(promised=Promised({"num_cached": 1024}, independent_of=("num_cached",)))
+@twin(LAW, promised=Promised({"num_cached": 1024}, independent_of=("num_cached",)))
 def appended_in_place(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A key that is written where there is room for it."""
     cache = torch.empty(sizes.num_cached, _HIDDEN, dtype=torch.bfloat16, device=device)
@@ -154,11 +155,12 @@ def appended_in_place(sizes: Any, device: torch.device) -> Callable[[], object]:
 
 
 @twin(
+    LAW,
     promised=Promised(
         {"num_tokens": 1024, "vocabulary": 512},
         independent_of=("num_tokens",),
         far={"num_tokens": (256, 4096)},
-    )
+    ),
 )
 def logits_in_chunks(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A cross-entropy whose logits are made and dropped chunk by chunk."""
@@ -175,9 +177,10 @@ def logits_in_chunks(sizes: Any, device: torch.device) -> Callable[[], object]:
 
 
 @twin(
+    LAW,
     promised=Promised(
         {"num_tokens": 64, "num_experts": 8}, at_most="(num_tokens + 16*num_experts) * 256"
-    )
+    ),
 )
 def padded_for_its_experts(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A dispatch whose rows are padded to a tile of 16 for each expert."""

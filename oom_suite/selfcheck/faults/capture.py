@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from oom_suite.selfcheck.faults.declare import mutant
 from oom_suite.selfcheck.faults.gather import parts_of, where_named
-from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 
 _SHAPE, _SYNC, _COPY = "data-dependent-shape", "host-sync", "host-copy"

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from oom_suite.selfcheck.faults import (
-    addresses,
-    axes,
-    bad_indices,
-    builders,
-    capture,
-    creep,
-    growth,
-    precision,
-    reach,
-    twins,
-)
-from oom_suite.selfcheck.faults.record import Mutant, Subject, Twin, declared_in
+from oom_suite.selfcheck.faults import oom_faults
+from oom_suite.selfcheck.faults.declare import each_once
+from oom_suite.selfcheck.faults.record import Mutant, Subject, Twin
 
-_MODULES = (
-    twins,
-    growth,
-    axes,
-    builders,
-    reach,
-    bad_indices,
-    addresses,
-    capture,
-    creep,
-    precision,
-)
-
-SUBJECTS: tuple[Subject, ...] = tuple(one for module in _MODULES for one in declared_in(module))
-"""All of them, group by group."""
+SUBJECTS: tuple[Subject, ...] = each_once(oom_faults())
+"""All of them, file by file."""
 
 MUTANTS: tuple[Mutant, ...] = tuple(one for one in SUBJECTS if isinstance(one, Mutant))
 """Steps with one planted fault."""

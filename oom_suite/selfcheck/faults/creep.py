@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from oom_suite.selfcheck.faults.record import mutant
+from oom_suite.selfcheck.faults.declare import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 
 _creeps = functools.partial(mutant, "creep", is_stateful=True)

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from oom_suite.selfcheck.faults.declare import mutant
 from oom_suite.selfcheck.faults.gather import decode_holding
-from oom_suite.selfcheck.faults.record import LAW, mutant
+from oom_suite.selfcheck.faults.record import LAW
 from oom_suite.workloads.sparse_mla.builtins import full_dequant_decode, token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.rows import Fp8Rows
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.selfcheck.faults.declare import mutant
 from oom_suite.selfcheck.faults.gather import Pieces, gather, where_named
-from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 from oom_suite.workloads.sparse_mla.builtins.rows import VALUES_PER_SCALE, Fp8Rows

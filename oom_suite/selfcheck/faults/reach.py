@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.selfcheck.faults.declare import mutant
 from oom_suite.selfcheck.faults.gather import (
     Pieces,
     gather,
@@ -20,7 +21,6 @@ from oom_suite.selfcheck.faults.gather import (
     values_of,
     where_named,
 )
-from oom_suite.selfcheck.faults.record import mutant
 from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 from oom_suite.workloads.sparse_mla.builtins.attention import RunningAttention
 from oom_suite.workloads.sparse_mla.builtins.rows import Slots

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from oom_suite.selfcheck.faults.addresses import Address, flat_gather
+from oom_suite.selfcheck.faults.declare import twin
 from oom_suite.selfcheck.faults.gather import (
     Pieces,
     decode_holding,
@@ -17,7 +18,7 @@ from oom_suite.selfcheck.faults.gather import (
     values_of,
     where_named,
 )
-from oom_suite.selfcheck.faults.record import twin
+from oom_suite.selfcheck.faults.record import LAW
 from oom_suite.selfcheck.faults.twin_pieces import (
     KeysInHalves,
     RowByRow,
@@ -45,19 +46,19 @@ _WORKSPACE_BYTES = 1 << 20
 _KEPT: dict[str, torch.Tensor] = {}
 
 
-@twin(along=_ENTRIES)
+@twin(LAW, along=_ENTRIES)
 def in_chunks(**step: Any) -> None:
     """Reads its entries in chunks."""
     streaming_decode(**step)
 
 
-@twin(along=_BATCH)
+@twin("writes", along=_BATCH)
 def row_by_row(**step: Any) -> None:
     """Writes the result one row after the other."""
     gather(step, Pieces(attention=RowByRow))
 
 
-@twin(along=_QUERIES)
+@twin("precision", along=_QUERIES)
 def heads_in_two_halves(**step: Any) -> None:
     """Attends with half of the heads at a time, to keys that are gathered each time."""
     sink, middle = step["attn_sink"], step["q"].shape[1] // 2
@@ -72,7 +73,7 @@ def heads_in_two_halves(**step: Any) -> None:
         )
 
 
-@twin(along=_BATCH)
+@twin("indices", along=_BATCH)
 def halves_of_the_batch(**step: Any) -> None:
     """Decodes the second half of the batch before the first."""
     middle = step["q"].shape[0] // 2
@@ -80,7 +81,7 @@ def halves_of_the_batch(**step: Any) -> None:
     token_gather_decode(**some_tokens(step, slice(None, middle)))
 
 
-@twin(along=_BATCH)
+@twin("indices", along=_BATCH)
 def reversed_batch(**step: Any) -> None:
     """Decodes the batch in reverse order."""
     order = torch.arange(step["q"].shape[0] - 1, -1, -1, device=step["q"].device)
@@ -89,7 +90,7 @@ def reversed_batch(**step: Any) -> None:
     step["output"].index_copy_(0, order, turned["output"])
 
 
-@twin(about_two_pools=True, along=_BATCH, is_stateful=True)
+@twin("creep", about_two_pools=True, along=_BATCH, is_stateful=True)
 def workspace_in_a_global(**step: Any) -> None:
     """A workspace of constant size that is made once."""
     q = step["q"]
@@ -101,7 +102,7 @@ def workspace_in_a_global(**step: Any) -> None:
     token_gather_decode(**step)
 
 
-@twin(about_two_pools=True, along=_BATCH, is_stateful=True)
+@twin(LAW, about_two_pools=True, along=_BATCH, is_stateful=True)
 def workspace_that_settles(**step: Any) -> None:
     """A workspace that doubles with the batch, and is then large enough."""
     q = step["q"]
@@ -112,14 +113,14 @@ def workspace_that_settles(**step: Any) -> None:
     token_gather_decode(**step)
 
 
-@twin(along=_BATCH)
+@twin(LAW, along=_BATCH)
 def more_than_needed(**step: Any) -> None:
     """A buffer of 16 MiB of which nothing is used."""
     q = step["q"]
     decode_holding(step, torch.empty(16 << 20, dtype=torch.uint8, device=q.device))
 
 
-@twin(along=_ENTRIES)
+@twin(LAW, along=_ENTRIES)
 def padded_to_a_power_of_two(**step: Any) -> None:
     """Room for the entries named, padded to a power of two."""
     room = []
@@ -129,7 +130,7 @@ def padded_to_a_power_of_two(**step: Any) -> None:
     decode_holding(step, room)
 
 
-@twin(along=_QUERIES)
+@twin(LAW, along=_QUERIES)
 def batch_padded_to_sixteen(**step: Any) -> None:
     """Queries of a batch padded to a multiple of 16."""
     q = step["q"]
@@ -138,19 +139,19 @@ def batch_padded_to_sixteen(**step: Any) -> None:
     token_gather_decode(**{**step, "q": padded[: q.shape[0]]})
 
 
-@twin(along=_QUERIES)
+@twin("writes", along=_QUERIES)
 def clone_of_queries(**step: Any) -> None:
     """Works on a copy of the queries."""
     token_gather_decode(**{**step, "q": step["q"].clone()})
 
 
-@twin(along=_QUERIES)
+@twin(LAW, along=_QUERIES)
 def queries_in_float32(**step: Any) -> None:
     """Widens the queries to float32 first."""
     token_gather_decode(**{**step, "q": step["q"].to(torch.float32)})
 
 
-@twin(along=_ENTRIES)
+@twin("indices", along=_ENTRIES)
 def indices_as_int64(**step: Any) -> None:
     """Widens the indices to int64 first."""
     topk = step["topk_indices"]
@@ -161,20 +162,20 @@ def indices_as_int64(**step: Any) -> None:
     token_gather_decode(**{**step, **wide})
 
 
-@twin(along=_ENTRIES)
+@twin("writes", along=_ENTRIES)
 def indices_cloned_and_clamped(**step: Any) -> None:
     """Clamps a copy of the indices; padding is masked by the original."""
     gather(step, Pieces(locate=clamped_slots))
 
 
-@twin(along=_QUERIES)
+@twin("writes", along=_QUERIES)
 def output_written_twice(**step: Any) -> None:
     """Zeroes the output, then writes it."""
     step["output"].zero_()
     token_gather_decode(**step)
 
 
-@twin(along=_QUERIES)
+@twin("writes", along=_QUERIES)
 def output_by_copy(**step: Any) -> None:
     """Writes into a buffer of its own, and copies that."""
     result = torch.empty_like(step["output"])
@@ -182,7 +183,7 @@ def output_by_copy(**step: Any) -> None:
     step["output"].copy_(result)
 
 
-@twin(along=_QUERIES)
+@twin("reads", along=_QUERIES)
 def view_into_a_larger_buffer(**step: Any) -> None:
     """Writes into the middle of a buffer of its own, and copies that."""
     output = step["output"]
@@ -191,13 +192,13 @@ def view_into_a_larger_buffer(**step: Any) -> None:
     output.copy_(room[1:-1])
 
 
-@twin(along=_ENTRIES)
+@twin("addresses", along=_ENTRIES)
 def flat_addresses(**step: Any) -> None:
     """Reads the pool as flat bytes, at addresses in int64."""
     flat_gather(step, Address)
 
 
-@twin(along=_BATCH)
+@twin("addresses", along=_BATCH)
 def strided_view(**step: Any) -> None:
     """Reads a view of the pool that as_strided made."""
     pool = step["swa_k_cache"]
@@ -205,19 +206,19 @@ def strided_view(**step: Any) -> None:
     token_gather_decode(**{**step, "swa_k_cache": again})
 
 
-@twin(along=_ENTRIES)
+@twin("indices", along=_ENTRIES)
 def sorted_entries(**step: Any) -> None:
     """Reads the entries of each row in ascending order of their slots."""
     gather(step, Pieces(locate=sorted_slots))
 
 
-@twin(along=_ENTRIES)
+@twin("indices", along=_ENTRIES)
 def entries_reversed(**step: Any) -> None:
     """Reads the entries of each row from the last to the first."""
     gather(step, Pieces(locate=lambda part: Slots(*(each.flip(1) for each in where_named(part)))))
 
 
-@twin(about_two_pools=True, along=_COMPRESSED_ENTRIES)
+@twin("precision", about_two_pools=True, along=_COMPRESSED_ENTRIES)
 def pools_in_other_order(**step: Any) -> None:
     """Attends to the compressed pool before the window's."""
     attention = RunningAttention(step["q"], step["scale"])
@@ -228,19 +229,19 @@ def pools_in_other_order(**step: Any) -> None:
     attention.finish(step["attn_sink"], step["output"])
 
 
-@twin(about_two_pools=True, along=_LOGITS)
+@twin("precision", about_two_pools=True, along=_LOGITS)
 def softmax_in_two_passes(**step: Any) -> None:
     """Computes the logits twice."""
     gather(step, Pieces(attention=TwoPasses))
 
 
-@twin(along=_ENTRIES)
+@twin("precision", along=_ENTRIES)
 def keys_in_two_halves(**step: Any) -> None:
     """Attends to the two halves of the keys one after the other."""
     gather(step, Pieces(attention=KeysInHalves))
 
 
-@twin(along=_ENTRIES)
+@twin("capture", along=_ENTRIES)
 def duplicates_found_by_sort(**step: Any) -> None:
     """Finds entries named twice by sorting, without a count on the host."""
     for part in parts_of(step):
@@ -250,25 +251,25 @@ def duplicates_found_by_sort(**step: Any) -> None:
     token_gather_decode(**step)
 
 
-@twin(along=_ENTRIES)
+@twin("reads", along=_ENTRIES)
 def rows_by_index_select(**step: Any) -> None:
     """Gathers whole rows by index_select over a flat view of the referenced tokens."""
     gather(step, Pieces(rows=rows_by_flat_index))
 
 
-@twin(along=_ENTRIES)
+@twin("precision", along=_ENTRIES)
 def decoded_in_bf16(**step: Any) -> None:
     """Decodes to bf16, which is exact, and widens after."""
     gather(step, Pieces(values=lambda rows: rows.decode(torch.bfloat16).to(torch.float32)))
 
 
-@twin(along=_ENTRIES)
+@twin("precision", along=_ENTRIES)
 def scales_by_exponent(**step: Any) -> None:
     """Makes the scales from their exponents' bits, without torch's e8m0."""
     gather(step, Pieces(values=values_by_exponent))
 
 
-@twin(along=_ENTRIES)
+@twin("addresses", along=_ENTRIES)
 def block_ids_as_int32(**step: Any) -> None:
     """Keeps block numbers in int32 and multiplies them in int64."""
 
@@ -281,7 +282,7 @@ def block_ids_as_int32(**step: Any) -> None:
     flat_gather(step, Wide)
 
 
-@twin(along=_QUERIES)
+@twin("creep", along=_QUERIES)
 def scratch_made_and_dropped(**step: Any) -> None:
     """Makes and drops the same scratch several times."""
     q = step["q"]
@@ -291,7 +292,7 @@ def scratch_made_and_dropped(**step: Any) -> None:
     token_gather_decode(**step)
 
 
-@twin(along=_BATCH)
+@twin("capture", along=_BATCH)
 def narrower_for_one_request(**step: Any) -> None:
     """Takes the chunked path for one request and the gathering one for more."""
     if step["q"].shape[0] == 1:
@@ -300,7 +301,7 @@ def narrower_for_one_request(**step: Any) -> None:
         token_gather_decode(**step)
 
 
-@twin(along=_QUERIES)
+@twin("writes", along=_QUERIES)
 def sink_as_a_copy(**step: Any) -> None:
     """Works on a copy of the sink."""
     sink = step["attn_sink"]

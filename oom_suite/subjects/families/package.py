@@ -60,7 +60,7 @@ class PackageFamily(SubjectFamily):
         unknown_modules: what a module is that is neither its file, nor pure, nor supplied:
             ``"stubs"``, or ``"as released"``, a stub only where the release holds it.
         entries: where it has its code for workloads that do not say so themselves.
-        has_arch: whether it is told which GPU it runs on.
+        has_arch: whether it sees which GPU it runs on.
         note: what a reader of its results has to know; empty for nothing.
     """
 
@@ -255,7 +255,7 @@ class PackageFamily(SubjectFamily):
         Args:
             root: the tree's root.
             file: the file, from the root; in a fork, the package's own name is put in.
-            arch: the GPU that the code is told it runs on.
+            arch: the GPU that the code sees.
             package: the package that a fork is laid out as.
             stubs: other packages to replace by stubs.
 

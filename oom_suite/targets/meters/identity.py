@@ -90,7 +90,7 @@ def find(
     Args:
         device: with its PCI address or UUID where torch gave one.
         candidates: every device of the driver, whether visible to this process or not.
-        environ: where ``CUDA_VISIBLE_DEVICES`` and its like are; this process's by default.
+        environ: where ``CUDA_VISIBLE_DEVICES`` and the others are; this process's by default.
 
     Raises:
         MeterError: none fits, or several do. It is never guessed.

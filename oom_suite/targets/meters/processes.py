@@ -1,4 +1,4 @@
-"""Who else is on the device: other processes, told apart from this one and the suite's own."""
+"""Who else is on the device: other processes, distinguished from this one and the suite's own."""
 
 from __future__ import annotations
 

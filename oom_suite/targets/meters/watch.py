@@ -135,13 +135,13 @@ class Watch:
         counted = [reading for meter in tuple(self._meters) for reading in self._peaks_of(meter)]
         after = self._read_all()
         self._look_for_tenants()
-        said = (*self._composed(after, samples), *counted)
+        readings = (*self._composed(after, samples), *counted)
         is_sampled = any(meter.is_sampled for meter in self._meters)
         for meter in self._opened:
             # The sampler closes what failed there, and nobody touches what hangs.
             if meter.name not in samples.failures:
                 self._guard(meter.name, meter.close)
-        self.readings = (*said, *self._unsaid(samples if is_sampled else None))
+        self.readings = (*readings, *self._left_out(samples if is_sampled else None))
         self.tenants = tuple({one.pid: one for one in self._found}.values())
 
     def _open(self, name: str, opener: Opener) -> None:
@@ -185,9 +185,9 @@ class Watch:
             ours = family(os.getpid() if self._pid is None else self._pid)
             others, reason = strangers(holders, ours, self._held_bytes(), num_with_context(ours))
             self._found.extend(others)
-            unsaid = Reading(meter.name, OTHERS, None, reason)
-            if reason and unsaid not in self._list_reasons:
-                self._list_reasons.append(unsaid)
+            left_out = Reading(meter.name, OTHERS, None, reason)
+            if reason and left_out not in self._list_reasons:
+                self._list_reasons.append(left_out)
             return
 
     def _holders_of(self, meter: Meter) -> tuple[Tenant, ...] | None:
@@ -232,18 +232,18 @@ class Watch:
                     found.append(Reading(name, f"{quantity}, {PEAK}", peak))
         return found
 
-    def _unsaid(self, samples: Samples | None) -> list[Reading]:
+    def _left_out(self, samples: Samples | None) -> list[Reading]:
         """What was left out, and why."""
-        unsaid = [Reading(name, ALL, None, why) for name, why in self._failures.items()]
-        unsaid += self._list_reasons
+        left_out = [Reading(name, ALL, None, why) for name, why in self._failures.items()]
+        left_out += self._list_reasons
         if samples is not None:
             rounds = "round" if samples.num_rounds == 1 else "rounds"
             why = (
                 f"{samples.num_rounds} {rounds}, {samples.mean_ms:.1f} ms apart on average, "
                 f"{samples.widest_ms:.1f} ms at most: a shorter peak can be missed"
             )
-            unsaid.append(Reading("sampler", "between samples", None, why))
-        return unsaid
+            left_out.append(Reading("sampler", "between samples", None, why))
+        return left_out
 
 
 def _covering_us(reading: Reading, held_bytes: int) -> Reading:

@@ -131,8 +131,8 @@ class ProveLane:
 
 
 def _needs(error: Exception, where: str) -> str:
-    said = (str(error).strip().splitlines() or [""])[0].partition(" (unhinted")[0]
-    return f"the code needs a number that data decides{where}: {said}"
+    why = (str(error).strip().splitlines() or [""])[0].partition(" (unhinted")[0]
+    return f"the code needs a number that data decides{where}: {why}"
 
 
 class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch

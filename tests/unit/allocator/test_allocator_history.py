@@ -68,6 +68,17 @@ def test_a_cache_emptied_at_the_limit_is_followed(allocator):
     assert follow(model.steps, **limits).difference is None
 
 
+@pytest.mark.parametrize("limit", ["limit_bytes", "free_bytes"])
+def test_a_request_that_gives_segments_back_by_itself_is_followed(allocator, limit):
+    """Whether the process or the device has no more: the release is the request's own."""
+    limits = {limit: 64 * MIB}
+    model = allocator(**limits)
+    model.free(model.malloc(40 * MIB))
+    model.malloc(60 * MIB)
+    followed = follow(model.steps, **limits)
+    assert (None, 3) == (followed.difference, followed.num_calls)
+
+
 def test_a_segment_of_another_size_is_the_first_difference(allocator):
     """The device took 22 MiB where the model takes 20."""
     model = allocator()

@@ -82,6 +82,19 @@ def test_every_term_names_the_lines_that_make_it():
     assert [(2, "100*tokens"), (1, "2*tokens")] == [(f.line, str(p)) for f, p in term.lines]
 
 
+def test_requests_of_one_line_are_told_apart_by_their_order():
+    """The first, the second, and another line's first."""
+    allocations = tuple(
+        SymbolicAllocation(Polynomial.of({("tokens",): 8}), "op", (line(number),))
+        for number in (1, 1, 2)
+    )
+    trace = SymbolicTrace(Hints(SIZES), {}, allocations, tuple(("alloc", n) for n in range(3)))
+    ((regime,),) = closed_form(trace)[1:]
+    sites = [(place[1][0].line, number) for (place, number), _ in regime.live]
+    assert [(1, 0), (1, 1), (2, 0)] == sites
+    assert (2, 0) == (regime.site[0][1][0].line, regime.site[1])
+
+
 def test_laws_agree_where_they_hold_an_axis():
     """A law at tokens=1 is the general one, seen there."""
     general, _ = closed_form(whole(Hints(SIZES)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from heap import attention, law_of, verdict_on
 
-from oom_suite.records import Verdict
-from oom_suite.workloads.sparse_mla.workload import DECODE_BOUND
+from oom_suite.records import Contract, Verdict
+from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_BOUND
 
 
 def taking(more_bytes):
@@ -73,3 +75,85 @@ def test_a_fall_is_not_pressed():
     derivation = law_of(below_the_peak(lambda s: 8 * (s.swa_num_blocks < 100_000)))
     assert 0 == derivation.dependences[0].num_rises
     assert 1 << 21 > max(derivation.compared["swa_num_blocks"])
+
+
+PLACES = (
+    lambda s: s.num_tokens == 1,
+    lambda s: s.num_tokens > 100,
+    lambda s: s.num_heads > 64,
+    lambda s: s.extra_topk < 100,
+)
+
+
+def branching(*amounts):
+    """A healthy step that takes each amount at a place of its own, if it is not None."""
+
+    def program(heap, s):
+        for number, (is_there, amount) in enumerate(zip(PLACES, amounts, strict=True)):
+            if amount is not None and is_there(s):
+                heap.passing(f"branch_{number}", amount(s))
+        attention(heap, s)
+
+    return program
+
+
+def moved(changes):
+    """Where other laws were found, without the axis that follows the others."""
+    return [
+        {axis: size for axis, size in change.moved.items() if axis != "referenced_blocks"}
+        for change in changes
+    ]
+
+
+def constant(number):
+    return lambda s: (50 + number) << 20
+
+
+def growing(number):
+    return lambda s: ((50 + number) << 20) + 64 * s.swa_num_blocks
+
+
+def test_two_other_laws_are_found_and_further_sizes_are_listed():
+    """Where the pools change nothing, a third law is not worth its runs."""
+    found = law_of(branching(*map(constant, range(4))))
+    assert [{"num_tokens": 1}, {"num_heads": 128}] == moved(found.elsewhere)
+    assert {64} == {sizes["extra_topk"] for sizes in found.exceptions}
+    assert Verdict.PASS is verdict_on(branching(*map(constant, range(4)))).verdict
+
+
+def test_two_laws_in_which_a_pool_matters_are_found_and_further_sizes_are_listed():
+    found = law_of(branching(*map(growing, range(4))))
+    assert [{"num_tokens": 1}, {"num_tokens": 128}] == moved(found.elsewhere)
+    assert [(128, 512), (16, 64), (16, 64)] == [
+        (sizes["num_heads"], sizes["extra_topk"]) for sizes in found.exceptions
+    ]
+
+
+def test_laws_in_which_a_pool_matters_are_counted_apart_from_the_others():
+    """One at one token, where none matters, and two where one does."""
+    found = law_of(branching(constant(0), None, growing(2), growing(3)))
+    assert [{"num_tokens": 1}, {"num_heads": 128}, {"extra_topk": 64}] == moved(found.elsewhere)
+    assert () == found.exceptions
+
+
+def test_growth_beyond_the_first_two_other_laws_is_a_failure_all_the_same():
+    """Innocent branches do not use up what is looked for where a pool matters."""
+    program = branching(constant(0), constant(1), constant(2), growing(3))
+    judgement = verdict_on(program)
+    assert (Verdict.FAIL, {"branch_3"}) == (
+        judgement.verdict,
+        {blame.function for blame in judgement.blame},
+    )
+
+
+def test_a_branch_below_the_peak_is_no_other_law_where_nothing_is_forbidden():
+    """Only where a forbidden axis matters does it, whatever it does to the peak."""
+    free = replace(DECODE, contract=Contract())
+
+    def program(heap, s):
+        if s.num_tokens == 1 or s.num_heads > 64:
+            heap.passing("branch", 8)
+        heap.passing("cover", 60 << 20)
+
+    found = law_of(program, workload=free)
+    assert ((), ()) == (found.elsewhere, found.exceptions)

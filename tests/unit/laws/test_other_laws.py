@@ -85,6 +85,21 @@ def test_a_fraction_that_is_not_the_peak_does_not_matter():
     assert derivation.is_global
 
 
+def test_a_law_that_says_no_whole_number_says_so():
+    """Words of 32 entries, fitted where a step fills none, are eighths of a byte elsewhere."""
+
+    def program(heap, s):
+        heap.passing("words", (s.swa_topk + 31) // 32 * 4)
+
+    derivation = law_of(program, at={"swa_topk": 100})
+    assert "0.125*swa_topk + 3.5" == str(derivation.law)
+    assert [-1] == [change.predicted_bytes for change in derivation.elsewhere]
+    assert (
+        "another law holds at swa_topk=32, referenced_blocks=128: 0.125*swa_topk "
+        "(4 bytes, where the first law says no whole number)"
+    ) == verdict_on(program, at={"swa_topk": 100}).notes[0]
+
+
 def test_larger_steps_give_a_law_for_every_so_manieth_size():
     """Padding to 128 is a law of every 128th size; the note says which sizes those are."""
 

@@ -14,7 +14,7 @@ import pytest
 from oom_suite.errors import UsageError
 from oom_suite.records import Result, Verdict
 from oom_suite.records.lock import Change, Difference
-from oom_suite.report import write_json
+from oom_suite.report import files, write_json
 from oom_suite.targets import versions
 
 RESULT = Result("streaming", "decode", "shadow", "small", {"pool": 1}, Verdict.PASS, "ok")
@@ -83,7 +83,7 @@ def test_where_git_cannot_say_there_is_no_commit(tmp_path, repository, monkeypat
 
 
 def test_a_file_names_the_commit_it_was_written_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(versions, "checkout", lambda: {"commit": "abc", "dirty": True})
+    monkeypatch.setattr(files, "checkout", lambda: {"commit": "abc", "dirty": True})
     write_json([], tmp_path / "out.json")
     written = json.loads((tmp_path / "out.json").read_text())["environment"]
     assert ("abc", True) == (written["commit"], written["dirty"])

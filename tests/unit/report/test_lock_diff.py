@@ -42,7 +42,7 @@ def test_growth_in_full():
         "  new      > 7*pool  (6.84 KiB)",
         "             s.py:6 (decode)  7 bytes per pool",
         "  peak     16 bytes locked, 7,016 now, at pool=1,000, t=4",
-        "  next     mend it, or promise the larger law: oom-suite lock s.py:decode",
+        "  next     fix it, or lock the larger law: oom-suite lock s.py:decode",
     ) == difference_lines(difference(Change.GREW, "grew in pool", (found,)))
 
 

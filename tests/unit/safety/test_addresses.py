@@ -113,7 +113,7 @@ def test_a_crash_past_a_limit_is_a_wild_access(safety_target):
 
 
 def test_int32_arithmetic_on_the_elements_of_a_pool_is_found(safety_target):
-    """Slot times 512 elements in int32, the fault that vLLM had to mend, breaks in the pool."""
+    """Slot times 512 elements in int32, the fault that vLLM had to fix, breaks in the pool."""
 
     def decode(**step):
         slots = step["swa_indices"]

@@ -34,10 +34,10 @@ def guarded_by(change):
 def test_built_ins_have_an_outcome_for_every_case(safety_target, name):
     """Valid ones are right, negatives and long lens ignored, slots beyond refused by torch."""
     finding = BadIndices()(safety_target(call=BUILTINS[name]))
-    said = dict(finding.facts)
-    assert (Verdict.PASS, NAMES) == (finding.verdict, list(said))
-    assert {"right"} == {said[one.name] for one in CASES if one.asks in {VALID, OPTIONAL}}
-    beyond = {name: text for name, text in said.items() if text.startswith("error")}
+    seen = dict(finding.facts)
+    assert (Verdict.PASS, NAMES) == (finding.verdict, list(seen))
+    assert {"right"} == {seen[one.name] for one in CASES if one.asks in {VALID, OPTIONAL}}
+    beyond = {name: text for name, text in seen.items() if text.startswith("error")}
     assert ["slot one beyond the pool", "slot 2**31-1"] == list(beyond)
     assert all("IndexError" in text for text in beyond.values())
 
@@ -89,7 +89,7 @@ def test_an_error_on_valid_indices_is_a_breach_and_on_a_dtype_is_not(safety_targ
     target = safety_target(call=decode)
     assert "refuses-valid" == run_case(target, case("-1 anywhere")).breach
     outcome = run_case(target, case("int64 indices"))
-    assert ("error: TypeError: indices must be int32", "") == (outcome.said, outcome.breach)
+    assert ("error: TypeError: indices must be int32", "") == (outcome.seen, outcome.breach)
 
 
 def test_an_impossible_slot_may_give_anything_inside(safety_target):
@@ -104,7 +104,7 @@ def test_an_impossible_slot_may_give_anything_inside(safety_target):
         }
 
     outcome = run_case(safety_target(call=guarded_by(change)), case("slot one beyond the pool"))
-    assert ("undefined", "") == (outcome.said, outcome.breach)
+    assert ("undefined", "") == (outcome.seen, outcome.breach)
 
 
 def test_a_read_just_beyond_the_pool_is_seen(safety_target):
@@ -140,7 +140,7 @@ def test_a_write_beside_a_buffer_is_seen(safety_target):
 
     outcome = run_case(safety_target(call=decode), case("lens one beyond the width"))
     assert "writes-outside" == outcome.breach
-    assert "swa_lens" in outcome.said
+    assert "swa_lens" in outcome.seen
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_crash_is_an_outcome_of_its_case_alone(safety_target, number, expected
 
     outcome = run_case(safety_target(call=decode), case("slot -2**31"))
     assert expected == outcome.breach
-    assert signal.Signals(number).name in outcome.said
+    assert signal.Signals(number).name in outcome.seen
 
 
 def test_a_case_without_an_outcome_is_not_green():

@@ -1,4 +1,4 @@
-"""The interpreter's bf16 and fp8, mended, in a process of its own: nothing of it is undone."""
+"""The interpreter's bf16 and fp8, corrected, in a process of its own: nothing of it is undone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ assert torch.equal(whole, dot.to(torch.bfloat16))
 want = x.view(torch.float8_e4m3fn).float()
 assert torch.equal(up.nan_to_num(nan=-1), want.nan_to_num(nan=-1))
 assert not a.is_cpu
-print("mended")
+print("corrected")
 """
 
 LATE = """
@@ -74,10 +74,10 @@ def said(tmp_path, source):
 
 def test_products_sums_roundings_and_nan_are_torchs(tmp_path):
     """A dot of bf16, a sum of bf16, rounding to bf16, and every byte of e4m3fn, NaN included."""
-    assert "mended" == said(tmp_path, KERNEL)
+    assert "corrected" == said(tmp_path, KERNEL)
 
 
-def test_without_the_mending_the_same_dot_is_garbage(tmp_path):
+def test_without_the_correction_the_same_dot_is_garbage(tmp_path):
     """The test can fail: Triton's own interpreter multiplies the integers that hold the bits."""
     own = KERNEL.replace("assert interpret_triton()", "import os; os.environ[VARIABLE] = '1'")
     own = own.replace("import interpret_triton", "import VARIABLE")

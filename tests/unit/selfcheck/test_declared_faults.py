@@ -12,8 +12,9 @@ from oom_suite.errors import UsageError
 from oom_suite.selfcheck import LAW, Mutant, Twin, declared_in, mutant, twin
 from oom_suite.selfcheck.faults import growth
 from oom_suite.selfcheck.faults.catalog import MUTANTS, SUBJECTS, TWINS
+from oom_suite.selfcheck.faults.declare import each_once
 from oom_suite.selfcheck.faults.limit import growth_of
-from oom_suite.selfcheck.tasks import subjects_with, tasks
+from oom_suite.selfcheck.tasks import tasks
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
 _PACKAGE = "oom_suite.selfcheck.faults"
@@ -39,7 +40,7 @@ def grows(**_):
     """A byte for each block."""
 
 
-@twin(workload="somebody's")
+@twin(LAW, workload="somebody's")
 def healthy(**_):
     """Odd and right."""
 
@@ -90,6 +91,7 @@ HERE = {one.function: one for one in declared_in(sys.modules[__name__])}
             Twin(
                 spelling=f"{_PACKAGE}.twins:pools_in_other_order",
                 group="twins",
+                detector="precision",
                 about="attends to the compressed pool before the window's",
                 along=("num_tokens", "extra_topk"),
             ),
@@ -138,7 +140,7 @@ def test_a_workload_that_is_not_decode_is_never_exchanged():
 @pytest.mark.parametrize("group", ["growth", "axes", "twins", "reach"])
 def test_both_layers_are_tried(group):
     """No group that is searched for long is tried on one layer alone."""
-    subjects = [task.subject for task in tasks(group, "cpu")]
+    subjects = [task.subject for task in tasks(SUBJECTS, "cpu", only=group)]
     assert {"decode", "decode-swa"} == {one.workload for one in subjects if not one.promised}
 
 
@@ -207,9 +209,23 @@ def test_a_detector_that_there_is_not_is_refused():
         mutant("captures", "host-sync")(healthy)
 
 
+def test_a_module_that_cannot_be_imported_is_named():
+    """In one line, with what went wrong."""
+    with pytest.raises(
+        UsageError, match=r"the faults of no\.such\.module cannot be imported: Module"
+    ):
+        each_once(["no.such.module"])
+
+
+def test_a_detector_of_decode_steps_is_refused_for_another_workload():
+    """It could not call such code."""
+    with pytest.raises(UsageError, match="creep is looked at in decode steps alone"):
+        mutant("creep", "leaked-reference", workload="somebody's")(healthy)
+
+
 def test_others_faults_come_after_the_suite_s_own():
-    """As a plugin registers them."""
-    assert (*SUBJECTS, *HERE.values()) == subjects_with(tuple(HERE.values()))
+    """As plugins register them."""
+    assert (*SUBJECTS, *HERE.values()) == each_once([*SUBJECTS, *HERE.values()])
 
 
 @pytest.mark.parametrize(
@@ -224,4 +240,4 @@ def test_others_faults_come_after_the_suite_s_own():
 def test_a_fault_whose_name_has_a_meaning_already_is_refused(changed, words):
     """Two of one name could not be told apart in a report."""
     with pytest.raises(UsageError, match=words):
-        subjects_with([replace(HERE["waits"], **changed)])
+        each_once([*SUBJECTS, replace(HERE["waits"], **changed)])

@@ -123,3 +123,86 @@ def test_one_value_more_than_a_block_takes_another_block():
     grown_bytes = sort_bytes(2 * 4608 + 1, 8, 8) - sort_bytes(2 * 4608, 8, 8)
     assert 1024 + 2 * keys_and_values_bytes == grown_bytes
     assert 256 == tiles_bytes(32 * 3072 + 1, 3072) - tiles_bytes(32 * 3072, 3072)
+
+
+def steps_of(values, inverse):
+    """The steps of a unique of these values: ``+bytes name`` and ``-name``."""
+    result = (values.new_empty(0),) * 3
+    steps = inside(UNIQUE, (values, True, inverse, False), result)
+    return [
+        f"+{step.num_bytes} {step.name}" if isinstance(step, Take) else f"-{step.name}"
+        for step in steps
+    ]
+
+
+SORT, SCAN, SELECT = (f"cub::Device{name}" for name in ("RadixSort", "Scan", "Select"))
+
+
+@pytest.mark.parametrize(("dtype", "width"), [(torch.int32, 4), (torch.int64, 8)])
+def test_unique_takes_and_gives_in_the_order_of_its_source(dtype, width):
+    """Sorted values, then the result, its length and the scratch of the selection."""
+    assert steps_of(torch.empty(100, dtype=dtype), inverse=False) == [
+        f"+{100 * width} sorted", f"+1 {SORT}", f"-{SORT}", f"+{100 * width} 0", "+8 length",
+        f"+1023 {SELECT}", f"-{SELECT}", "-length", "-sorted",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "width"), [(torch.int32, 4), (torch.int64, 8)])
+def test_an_inverse_takes_places_of_eight_bytes_each_besides(dtype, width):
+    """Whatever the values' own width."""
+    assert steps_of(torch.empty(100, dtype=dtype), inverse=True) == [
+        f"+{100 * width} sorted", "+800 range", "+800 places", f"+1 {SORT}", f"-{SORT}", "-range",
+        "+800 1", "+800 sums", f"+1023 {SCAN}", f"-{SCAN}", "-sums", f"+{100 * width} 0",
+        "+8 length", f"+1023 {SELECT}", f"-{SELECT}", "-length", "-places", "-sorted",
+    ]  # fmt: skip
+
+
+def test_values_that_are_not_contiguous_are_copied_first_and_the_copy_is_held_to_the_end():
+    strided = torch.empty(10, 2, dtype=torch.int32)[:, 0]
+    steps = steps_of(strided, inverse=False)
+    assert ("+40 copy", "-copy") == (steps[0], steps[-1])
+    assert steps_of(strided.contiguous(), inverse=False) == steps[1:-1]
+
+
+def test_arguments_that_are_left_out_are_not_asked_for():
+    """No inverse, no counts: what a call of ``aten::_unique`` hands on."""
+    values = torch.empty(100, dtype=torch.int64)
+    two = (values, values)
+    assert inside("aten::_unique", (values,), two) == inside(UNIQUE, (values, True, False), two)
+    assert inside(UNIQUE, (values, True, False), (values,)) is None
+    three = (*two, values)
+    without_counts = inside(UNIQUE, (values, True, True, False), three)
+    assert without_counts == inside(UNIQUE, (values, True, True), three)
+    assert without_counts != inside(UNIQUE, (values, True, False), three)
+
+
+@pytest.mark.parametrize(
+    ("args", "is_known"),
+    [
+        ((torch.empty(4, dtype=torch.int32), 0), True),
+        ((torch.empty(1, 4, dtype=torch.int32), 1), True),
+        ((torch.empty(2, 4, dtype=torch.int32), 1), False),
+        ((torch.empty(0, dtype=torch.int32), 0), False),
+    ],
+    ids=["one row", "one long dimension", "two rows", "nothing"],
+)
+def test_a_sum_is_known_along_its_only_long_dimension(args, is_known):
+    assert is_known == (inside("aten::cumsum.out", args, args[0]) is not None)
+
+
+def test_a_sum_of_int32_into_another_type_is_left_alone():
+    lens = torch.empty(4, dtype=torch.int32)
+    assert inside("aten::cumsum.out", (lens, 0), lens.long()) is None
+    assert inside("aten::cumsum.out", (lens.long(), 0), lens) is None
+
+
+@pytest.mark.parametrize(
+    ("key_bytes", "value_bytes", "tile"),
+    [(4, 0, 7296), (8, 0, 5760), (4, 8, 5376), (8, 8, 4608)],
+)
+def test_a_block_of_the_sort_takes_as_many_values_as_its_tuning_says(key_bytes, value_bytes, tile):
+    """One value more than fills two blocks is a third: 1,024 bytes of counters."""
+    full, more = (sort_bytes(2 * tile + extra, key_bytes, value_bytes) for extra in (0, 1))
+    widths = [width for width in (key_bytes, value_bytes) if width]
+    grown = [-(-(2 * tile + 1) * w // 256) * 256 - -(-2 * tile * w // 256) * 256 for w in widths]
+    assert 1024 + sum(grown) == more - full

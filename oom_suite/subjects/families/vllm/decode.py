@@ -34,7 +34,7 @@ def two_fp8s(version: str, arch: str) -> str:
 
     Args:
         version: vLLM's.
-        arch: the GPU that it is told it runs on.
+        arch: the GPU that it sees.
 
     Source: vLLM 0.25.0 `v1/attention/ops/rocm_aiter_mla_sparse.py:2189`: from there on the
     compressed cache is e4m3fn everywhere.

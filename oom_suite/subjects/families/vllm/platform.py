@@ -1,4 +1,4 @@
-"""The platform that vLLM's decode file is told it runs on: ROCm, on a chosen architecture."""
+"""The platform that vLLM's decode file sees: ROCm, on a chosen architecture."""
 
 from __future__ import annotations
 

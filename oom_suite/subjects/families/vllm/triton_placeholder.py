@@ -48,7 +48,7 @@ class Kernel:
         return self.run
 
     def run(self, *args: object, **kwargs: object) -> None:
-        """Nothing; the launch is told to the hook.
+        """Nothing; the hook is given the launch.
 
         Raises:
             StubUsedError: no hook is set.

@@ -167,3 +167,9 @@ def oom_workloads():
 @hookimpl
 def oom_subject_families():
     return [SGLANG, SGLANG_WITH_FLASHMLA]
+
+
+@hookimpl
+def oom_faults():
+    """What shows that a fault in code of such a workload is caught."""
+    return ["indexer_memory.qsa_faults"]

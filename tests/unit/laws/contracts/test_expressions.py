@@ -137,3 +137,52 @@ def test_a_law_divides_by_numbers_alone(text):
     """A fraction is a number over a number; nothing else below the line."""
     with pytest.raises(UsageError, match="divides by"):
         parse_polynomial(text, AXES)
+
+
+def test_the_longest_text_and_the_most_terms_are_read_and_no_more():
+    """Each limit is the last that is within it."""
+    text = "1".ljust(20_000)
+    assert polynomial({(): 1}) == parse_bound(text, AXES)
+    with pytest.raises(UsageError, match="has 20,001 characters: at most 20,000"):
+        parse_bound(text + " ", AXES)
+    assert polynomial({("topk",) * 12: 1}) == parse_bound("topk**12", AXES)
+    assert polynomial({("topk",) * 12: 1}) == parse_bound("topk**6 * topk**6", AXES)
+    with pytest.raises(UsageError, match="multiplies 13 sizes: at most 12"):
+        parse_bound("topk**6 * topk**7", AXES)
+
+
+@pytest.mark.parametrize(("num_terms", "is_read"), [(2000, True), (2001, False)])
+def test_parentheses_are_multiplied_out_to_two_thousand_terms(num_terms, is_read):
+    names = [f"a{number}" for number in range(num_terms)]
+    text = f"2*({' + '.join(names)})"
+    if is_read:
+        assert num_terms == len(parse_bound(text, names).terms)
+    else:
+        with pytest.raises(UsageError, match="has 2,001 terms: at most 2,000"):
+            parse_bound(text, names)
+
+
+def test_a_long_text_is_cut_where_it_is_shown():
+    """Eighty characters are shown whole, and of more the first eighty."""
+    for length in (80, 81):
+        text = "x".ljust(length, "y")
+        with pytest.raises(UsageError) as error:
+            parse_bound(f"{text[:-1]}?", AXES)
+        shown = repr(f"{text[:-1]}?" if length == 80 else f"{text[:80]}...")
+        assert f"bound {shown} has '?'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("64MiB*B", {("B",): 64 << 20}),
+        ("4 B", {(): 4}),
+        ("4B", {(): 4}),
+        ("2 KiB + 3", {(): 2051}),
+        ("T*1.5KiB", {("T",): 1536}),
+    ],
+)
+def test_an_amount_is_a_number_with_its_unit(text, terms):
+    """With a space between them or none; a unit's name that is no axis is a unit."""
+    axes = ("T",) if "*B" not in text else ("B", "T")
+    assert Polynomial.of(terms) == parse_bound(text, axes)

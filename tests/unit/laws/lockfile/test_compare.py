@@ -195,3 +195,8 @@ def test_growth_is_shown_at_sizes_where_it_is(entry, workload, locked, now):
                 for pool in (1, 5, 2**20):
                     sizes = {"t": t, "k": k, "pool": pool, "block_size": 64}
                     assert after.law(sizes) <= before.law(sizes)
+
+
+def test_a_term_that_shrank_by_less_than_a_byte_is_not_among_those_that_grew(entry, workload):
+    found = compare(entry("t + k"), entry("0.5*t + k + 7*pool"), workload)
+    assert ["7*pool"] == [str(term.term) for term in found.growths[0].terms]

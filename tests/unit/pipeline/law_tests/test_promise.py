@@ -15,9 +15,9 @@ AXES = {"num_blocks": 512, "num_tokens": 4}
     ("given", "expected"),
     [
         ({"axes": {}}, "axes: name at least one, such as axes={'num_tokens': 4}"),
-        ({"axes": 4}, "axes: 4 is no mapping from names to sizes"),
-        ({"axes": {"n": 0}}, "axes: n=0 is no size: give a whole number from 1"),
-        ({"axes": {"n": True}}, "axes: n=True is no size: give a whole number from 1"),
+        ({"axes": 4}, "axes: 4 is not a mapping from names to sizes"),
+        ({"axes": {"n": 0}}, "axes: n=0 is not a size: give a whole number from 1"),
+        ({"axes": {"n": True}}, "axes: n=True is not a size: give a whole number from 1"),
         ({"axes": {"n-1": 2}}, "axes: 'n-1' cannot name a size: use a Python name"),
         ({"axes": {"keys": 2}}, "axes: 'keys' cannot name a size: choose another name"),
         (
@@ -45,7 +45,7 @@ AXES = {"num_blocks": 512, "num_tokens": 4}
         ),
         (
             {"axes": AXES, "constant": True, "production": {"num_tokens": "8"}},
-            "production: num_tokens='8' is no size: give a whole number from 1",
+            "production: num_tokens='8' is not a size: give a whole number from 1",
         ),
     ],
 )

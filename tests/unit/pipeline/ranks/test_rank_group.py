@@ -85,7 +85,7 @@ def test_heads_are_split_evenly(heads_total, model, world_size, expected):
         (7, None, 2, "7 heads (--heads-total) do not divide by 2 ranks: choose a number"),
         (2, None, 4, "2 heads (--heads-total) do not divide by 4 ranks: choose a number"),
         (None, None, 3, "64 heads (DeepSeek-V4-Flash) do not divide by 3 ranks: choose"),
-        (8, "DeepSeek-V4-Pro", 2, "--heads-total 8 and --model DeepSeek-V4-Pro both say"),
+        (8, "DeepSeek-V4-Pro", 2, "--heads-total 8 and --model DeepSeek-V4-Pro both set"),
     ],
 )
 def test_heads_that_do_not_divide_are_refused(heads_total, model, world_size, expected):

@@ -191,7 +191,7 @@ Replay of issue-41962 on cuda: the pool of the issue
   headroom  12.74 GiB (13,679,470,837 bytes); the rest is taken from the driver
 
 vllm==0.21.0: ran OUT OF MEMORY
-  said      CUDA out of memory. Tried to allocate 13.54 GiB. GPU 0 has a total
+  error     CUDA out of memory. Tried to allocate 13.54 GiB. GPU 0 has a total
             capacity of 139.80 GiB of which 12.74 GiB is free.
   asked     13.54 GiB (14,538,440,704 bytes) by decode.py:7 (dequantize)
   snapshot  here/oom.pickle

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 
 from oom_suite.cli.options import Json, Scenario, TimeLimit, WorkloadName
-from oom_suite.pipeline.sanitize import TOOLS, sanitize
-from oom_suite.records.safety import SanitizerOutcome
 from oom_suite.report.files import write_body
-from oom_suite.report.safety import render_sanitizer
+from oom_suite.report.rows import printable
+from oom_suite.sanitizers.record import SanitizerOutcome, SanitizerRun
+from oom_suite.sanitizers.run import TOOLS, sanitize
 
 EXIT_CODES = {SanitizerOutcome.CLEAN: 0, SanitizerOutcome.FOUND: 1}
 EXIT_NOTHING_LEARNT = 3
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run one step under compute-sanitizer, where it is installed, and read its report.
 
-        Exits 0 when it is clean, 1 on errors, 2 on bad usage, 3 when nothing could be learnt.
+        Exits 0 when it is clean, 1 on errors, 2 on bad usage, 3 when it could not run.
         """
         run = sanitize(
             subject,
@@ -45,3 +45,20 @@ def register(app: typer.Typer) -> None:
         if json is not None:
             write_body({"sanitizer": run.to_json()}, json)
         raise typer.Exit(EXIT_CODES.get(run.outcome, EXIT_NOTHING_LEARNT))
+
+
+_WORDS = {SanitizerOutcome.CLEAN: "PASS", SanitizerOutcome.FOUND: "FAIL"}
+
+
+def render_sanitizer(run: SanitizerRun, console: Console) -> None:
+    """Write the verdict, and each hit with its place."""
+    word = _WORDS.get(run.outcome, "INCONCLUSIVE")
+    why = run.reason if run.outcome in _WORDS else f"{run.outcome.value}: {run.reason}"
+    _print(console, f"{word} {run.subject} under {run.tool}: {why}")
+    for hit in run.hits:
+        at = f" at {hit.frame}" if hit.frame else ""
+        _print(console, f"  {hit.kind}: {hit.text}{at}")
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError, unknown
-from oom_suite.pipeline.sanitize.parse import parse
-from oom_suite.records.safety import STEP_DONE, SanitizerOutcome, SanitizerRun
+from oom_suite.sanitizers.parse import parse
+from oom_suite.sanitizers.record import STEP_DONE, SanitizerOutcome, SanitizerRun
 from oom_suite.subjects import obtain
 from oom_suite.subjects import parse as parse_subject
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario as find_scenario
@@ -105,31 +105,31 @@ def sanitize(
         step = (
             sys.executable,
             "-m",
-            "oom_suite.pipeline.sanitize.step",
+            "oom_suite.sanitizers.step",
             subject,
             root,
             workload,
             scenario,
         )
         try:
-            code, said = _run((*_options(found, tool, log), *step), tool, time_limit_s)
+            code, output = _run((*_options(found, tool, log), *step), tool, time_limit_s)
         except subprocess.TimeoutExpired:
             reason = f"no end within {time_limit_s:g} s (raise it with --time-limit)"
             return ended(SanitizerOutcome.TIMED_OUT, reason)
         except OSError as error:
             return ended(SanitizerOutcome.FAILED, f"{found} cannot be started: {error}")
         report = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return judged(ended(SanitizerOutcome.CLEAN, ""), report, code, said)
+    return judged(ended(SanitizerOutcome.CLEAN, ""), report, code, output)
 
 
-def judged(run: SanitizerRun, report: str, code: int, said: str) -> SanitizerRun:
+def judged(run: SanitizerRun, report: str, code: int, output: str) -> SanitizerRun:
     """The run's outcome, from the tool's report and the step's own words.
 
     Args:
         run: subject, tool and scenario.
         report: what the tool wrote.
         code: the exit code.
-        said: what the step wrote.
+        output: what the step wrote.
     """
     found = parse(report)
     ids = (run.subject, run.tool, run.scenario)
@@ -139,14 +139,14 @@ def judged(run: SanitizerRun, report: str, code: int, said: str) -> SanitizerRun
         return SanitizerRun(*ids, SanitizerOutcome.FOUND, reason, found.hits, count)
     if found.refusal:
         return SanitizerRun(*ids, SanitizerOutcome.NO_DEVICE, found.refusal)
-    if STEP_DONE not in said:
-        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+    if STEP_DONE not in output:
+        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
         outcome = SanitizerOutcome.FAILED
         if "No CUDA" in last or "no NVIDIA driver" in last or "not compiled with CUDA" in last:
             outcome = SanitizerOutcome.NO_DEVICE
         return SanitizerRun(*ids, outcome, f"exit code {code}: {last}")
     if found.num_errors is None:
-        reason = "the tool wrote no summary: nothing can be said"
+        reason = "the tool wrote no summary: nothing is known"
         return SanitizerRun(*ids, SanitizerOutcome.FAILED, reason)
     if found.num_errors:
         reason = f"{found.num_errors} errors that could not be read: run the tool by hand"
@@ -192,8 +192,8 @@ def _run(command: Sequence[str], tool: str, time_limit_s: float) -> tuple[int, s
         start_new_session=True,
     ) as process:
         try:
-            said, _ = process.communicate(timeout=time_limit_s)
+            output, _ = process.communicate(timeout=time_limit_s)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, said
+    return process.returncode, output

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from oom_suite.pipeline.sanitize.parse import parse
-from oom_suite.pipeline.sanitize.run import judged
-from oom_suite.records.safety import STEP_DONE, SanitizerOutcome, SanitizerRun
 from oom_suite.records.trace import Frame
+from oom_suite.sanitizers.parse import parse
+from oom_suite.sanitizers.record import STEP_DONE, SanitizerOutcome, SanitizerRun
+from oom_suite.sanitizers.run import judged
 
 READ = """========= COMPUTE-SANITIZER
 ========= Invalid __global__ read of size 4 bytes

@@ -9,8 +9,8 @@ import torch
 
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError
-from oom_suite.records.safety import STEP_DONE
 from oom_suite.safety.steps import Target, builder_of
+from oom_suite.sanitizers.record import STEP_DONE
 from oom_suite.subjects import load, parse
 
 USAGE = 2

@@ -1,11 +1,11 @@
-"""Work with fake tensors says the same in a fork and in place, but for what it leaves."""
+"""Work with fake tensors gives the same in a fork and in place; what it leaves differs."""
 
 from __future__ import annotations
 
 import pytest
 
 from oom_suite.errors import LaneError, NotApplicableError
-from oom_suite.safety import fake_isolation as apart
+from oom_suite.safety import fake_isolation
 
 _left: list[int] = []
 
@@ -35,11 +35,11 @@ def nothing_left():
 
 def test_a_fork_leaves_nothing_and_work_in_place_what_it_kept():
     """What code keeps in a global is gone with the fork; in place the next run meets it."""
-    assert [1, 1] == [apart.in_fork(work, 60.0) for _ in range(2)]
-    assert [1, 2] == [apart.in_place(work, 60.0) for _ in range(2)]
+    assert [1, 1] == [fake_isolation.in_fork(work, 60.0) for _ in range(2)]
+    assert [1, 2] == [fake_isolation.in_place(work, 60.0) for _ in range(2)]
 
 
-@pytest.mark.parametrize("run", [apart.in_fork, apart.in_place])
+@pytest.mark.parametrize("run", [fake_isolation.in_fork, fake_isolation.in_place])
 @pytest.mark.parametrize(
     ("broken", "said"),
     [

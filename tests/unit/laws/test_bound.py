@@ -1,0 +1,100 @@
+"""Whether a regime keeps to a bound: proved, broken at named sizes, or neither."""
+
+from __future__ import annotations
+
+import pytest
+
+from oom_suite.laws.bound import excess
+from oom_suite.laws.fit import Regime
+from oom_suite.records import Axis, Contract, Polynomial, Workload
+
+SIZES = {"t": 4, "k": 8}
+SITE = (("aten.empty", ()), 0)
+
+
+def workload(bound, settle=dict):
+    """Axes `t` up to 128 and `k` up to 512, and a bound."""
+    return Workload(
+        name="code",
+        axes=(Axis("t", 1, (1, 128)), Axis("k", 8, (16, 512))),
+        builder="",
+        contract=Contract(at_most=None if bound is None else Polynomial.of(bound)),
+        settle=settle,
+    )
+
+
+def found(terms, bound, held=(), **others):
+    regime = Regime(Polynomial.of(terms), SITE, ())
+    fixed = {axis: SIZES[axis] for axis in held}
+    return excess(regime, fixed, workload(bound, **others), SIZES)
+
+
+@pytest.mark.parametrize(
+    ("terms", "bound"),
+    [
+        ({("t",): 4}, {("t",): 4}),
+        ({("t",): 4}, {("t",): 5}),
+        ({("t",): 4, (): 1}, {("t",): 5}),
+        ({(): 9}, {("t",): 1, ("k",): 8}),
+        ({("k", "t"): 1}, {("k", "t"): 1, (): 1}),
+        ({("t", "t"): 1}, None),
+    ],
+    ids=str,
+)
+def test_what_is_provably_within_the_bound_is_no_excess(terms, bound):
+    """Term by term, from each axis's least value on; without a bound there is none."""
+    assert found(terms, bound) is None
+
+
+def test_the_first_corner_over_the_bound_is_named():
+    """Of the least, the scenario's and the largest sizes, the smaller ones are tried first."""
+    over = found({("t", "t"): 1}, {("t",): 10})
+    assert ({"t": 128, "k": 8}, True) == (over.sizes, over.runnable)
+    over = found({("t", "t"): 1}, {("t",): 3})
+    assert ({"t": 4, "k": 8}, True) == (over.sizes, over.runnable)
+    over = found({("t",): 5}, {("t",): 4})
+    assert ({"t": 1, "k": 8}, True) == (over.sizes, over.runnable)
+
+
+def test_a_peak_of_exactly_the_bound_is_not_over_it():
+    """At t=128 both are equal: only beyond does the square win."""
+    over = found({("t", "t"): 1}, {("t",): 128})
+    assert ({"t": 256, "k": 8}, True) == (over.sizes, over.runnable)
+
+
+@pytest.mark.parametrize(("factor", "runnable"), [(511, True), (512, False)])
+def test_sizes_up_to_four_times_the_largest_are_run(factor, runnable):
+    """512 tokens are, and 1,024 are not."""
+    over = found({("t", "t"): 1}, {("t",): factor})
+    assert (512 if runnable else 1024, runnable) == (over.sizes["t"], over.runnable)
+
+
+def test_axes_of_one_term_grow_together_and_the_others_stay_small():
+    over = found({("k", "t"): 1}, {("t",): 1 << 20, ("k",): 1 << 20})
+    assert {"t": 128 << 14, "k": 512 << 14} == over.sizes
+    assert not over.runnable
+
+
+def test_an_axis_that_the_law_holds_is_not_moved_and_the_bound_is_taken_there():
+    over = found({("t",): 9}, {("k", "t"): 1}, held=["k"])
+    assert Polynomial.of({("t",): 8}) == over.limit
+    assert {"t": 1, "k": 8} == over.sizes
+    assert found({("t",): 8}, {("k", "t"): 1}, held=["k"]) is None
+
+
+def test_sizes_that_cannot_be_built_are_left_out():
+    """Where none over the bound can be, nothing is named and nothing is proved."""
+
+    def settle(sizes):
+        return dict(sizes) if sizes["t"] <= 100 else None
+
+    over = found({("t", "t"): 1}, {("t",): 99}, settle=settle)
+    assert (None, False) == (over.sizes, over.runnable)
+    assert {"t": 4, "k": 8} == found({("t", "t"): 1}, {("t",): 3}, settle=settle).sizes
+
+
+def test_a_regime_that_is_over_nowhere_but_not_provably_within_has_no_sizes():
+    """t**2 + 4 is at least 4*t, which no comparison of terms from t=1 on shows."""
+    assert found({("t",): 2}, {("t", "t"): 1, (): 1}) is None
+    over = found({("t",): 4}, {("t", "t"): 1, (): 4})
+    assert (None, False) == (over.sizes, over.runnable)
