@@ -265,7 +265,7 @@ def test_a_packages_reporter_writes_the_results(install, suite, tmp_path):
     ("words", "said"),
     [
         (("--report", "jsn=out"), "unknown reporter 'jsn': choose from html, json; did you mean"),
-        (("--report", "json"), "--report 'json' names no file: write it like json=FILE"),
+        (("--report", "json"), "--report 'json' is not NAME=FILE; write it like"),
         (("--safety", "--report", "json=x"), "--report means nothing with --safety"),
     ],
 )
