@@ -33,15 +33,9 @@ OWN = (
     "oom_suite.subjects.families.builtin",
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.code",
-<<<<<<< HEAD
     "oom_suite.selfcheck.faults",
     "oom_suite.sanitizers",
     "oom_suite.cli.reporters",
-=======
-    "oom_suite.cli.reporters",
-    "oom_suite.selfcheck.faults",
-    "oom_suite.sanitizers",
->>>>>>> h-doors
 )
 """The suite's own plugins, named and not imported, so that no part of it depends on another."""
 

@@ -38,10 +38,7 @@ from oom_suite.cli.options import (
     Unexplained,
 )
 from oom_suite.cli.progress import Progress
-<<<<<<< HEAD
 from oom_suite.cli.reporters import read_reports, write_reports
-=======
->>>>>>> h-doors
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
 from oom_suite.cli.settings import first_workload, read_cases, read_settings, spelled
 from oom_suite.errors import OomSuiteError, UsageError
@@ -92,6 +89,7 @@ def check_command(
     safety: Safety = False,
     stub: Stub = None,
     package: Package = None,
+    report: Report = None,
 ) -> None:
     """Judge subjects: their law, their peak, the contract, the budget, the line to blame.
 
@@ -122,6 +120,8 @@ def check_command(
         msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
         raise UsageError(msg)
 
+    reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
+
     def settings_for(name: str) -> Settings:
         settings = read_settings(
             scenario,
@@ -137,10 +137,6 @@ def check_command(
         )
         return replace(settings, num_repeats=repeat)
 
-<<<<<<< HEAD
-=======
-    reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
->>>>>>> h-doors
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:

@@ -1,19 +1,16 @@
-"""The reporters of the suite itself."""
+"""The reporters of the suite itself, and those that a command line asks for."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError, UsageError, unknown
-=======
->>>>>>> h-doors
 from oom_suite.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from oom_suite.records import Result
     from oom_suite.report.reporter import Reporter
@@ -48,7 +45,6 @@ class HtmlReporter:
 def oom_reporters() -> list[Reporter]:
     """JSON and HTML."""
     return [JsonReporter(), HtmlReporter()]
-<<<<<<< HEAD
 
 
 def read_reports(asked: Sequence[str] | None) -> list[tuple[Reporter, Path]]:
@@ -86,5 +82,3 @@ def write_reports(reports: Sequence[tuple[Reporter, Path]], results: Sequence[Re
                 f"{type(error).__name__}: {error}"
             )
             raise UsageError(msg) from error
-=======
->>>>>>> h-doors

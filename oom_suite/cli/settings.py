@@ -102,47 +102,6 @@ def spelled(
     )
 
 
-<<<<<<< HEAD
-=======
-def read_reports(texts: Sequence[str]) -> list[tuple[Reporter, Path]]:
-    """The reporters that ``--report NAME=FILE`` names, each with its file.
-
-    Raises:
-        UsageError: one of them is not written so, or no package brings that reporter.
-    """
-    found = []
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            msg = f"--report {text!r} is not NAME=FILE; write it like --report lines=results.txt"
-            raise UsageError(msg)
-        known = reporters()
-        if name not in known:
-            raise unknown("reporter", name, known)
-        found.append((known[name], Path(path)))
-    return found
-
-
-def write_reports(reports: Sequence[tuple[Reporter, Path]], results: Sequence[Result]) -> None:
-    """Have each reporter write the results to its file.
-
-    Raises:
-        UsageError: a reporter raised; the message names it.
-    """
-    for reporter, path in reports:
-        try:
-            reporter.write(results, path)
-        except UsageError:
-            raise
-        except Exception as error:
-            msg = (
-                f"the reporter {reporter.name!r} cannot write {str(path)!r}: "
-                f"{type(error).__name__}: {error}"
-            )
-            raise UsageError(msg) from error
-
-
->>>>>>> h-doors
 def first_workload(workload: str | None, subjects: Sequence[str]) -> str:
     """The workload that was asked for, else the first that the first subject can take.
 

@@ -87,11 +87,7 @@ def test_a_report_that_cannot_be_written_is_one_line(installed, suite, report, m
     assert message in line
 
 
-<<<<<<< HEAD
 def test_a_reporter_that_no_package_brings_is_unknown(suite):
-=======
-def test_without_the_package_its_reporter_is_unknown(suite):
->>>>>>> h-doors
     """The suite's own are named."""
     done = suite("check", "--report", "lines=out.txt")
     assert 2 == done.returncode
