@@ -73,7 +73,10 @@ def selfcheck(options: Options, on_trial: OnTrial = lambda _: None) -> SelfCheck
     limit = None
     if options.only in {None, LIMIT_GROUP}:
         limit = _LimitSearch(on_trial, options.weakened, is_bounded=options.half is not Half.QUICK)
-    trials = _in_order(wanted, try_all(_shares(wanted, limit, options), on_trial))
+    # The limit is found by one question after another: begun last, it would leave all cores but
+    # one idle.
+    first = [] if limit is None else [limit]
+    trials = _in_order(wanted, try_all(shares(wanted, first, options), on_trial))
     return SelfCheck(
         device=options.device,
         trials=trials,
@@ -90,11 +93,14 @@ def _in_order(wanted: Sequence[Task], trials: Sequence[Trial]) -> tuple[Trial, .
     return tuple(sorted(trials, key=lambda one: places[one.name, one.detector]))
 
 
-def _shares(wanted: Sequence[Task], limit: _LimitSearch | None, options: Options) -> list[Share]:
-    """What is tried at once, and in how many threads."""
-    # The limit is found by one question after another: begun last, it would leave all cores but
-    # one idle.
-    first: list[Work] = [] if limit is None else [limit]
+def shares(wanted: Sequence[Task], first: Sequence[Work], options: Options) -> list[Share]:
+    """What is tried at once, and in how many threads.
+
+    Args:
+        wanted: the tasks.
+        first: work without a device that is begun before them.
+        options: device, number of children and time limit.
+    """
     limit_s = options.time_limit_s
     if options.device == "cpu":
         return [Share([*first, *_work(wanted)], options.num_children, False, limit_s)]

@@ -7,8 +7,11 @@ import pytest
 from oom_suite.pipeline.safety_checks.requests import IsGpuHealthy
 from oom_suite.processes.askers import Respawning
 from oom_suite.processes.child import ChildError, Outcome
+from oom_suite.records.safety import PROPERTIES
+from oom_suite.selfcheck.faults.catalog import SUBJECTS
 from oom_suite.selfcheck.faults.record import Mutant
-from oom_suite.selfcheck.tasks import Task
+from oom_suite.selfcheck.run import Options, shares
+from oom_suite.selfcheck.tasks import Task, tasks
 from oom_suite.selfcheck.workers import trials_on_gpu
 
 
@@ -100,3 +103,31 @@ def test_a_refused_capture_ends_its_child(child, started):
     """The allocator may stand in the middle of it."""
     trials_on_gpu(task("plain", "capture"), child)
     assert started[0].is_closed
+
+
+def shared(**options):
+    """Each share of the whole self-check: threads, whether it has a GPU, its work."""
+
+    def limit(children):
+        return ()
+
+    wanted = tasks(SUBJECTS, options["device"])
+    for share in shares(wanted, [limit], Options(**options)):
+        work = [one.args[0].detectors if one is not limit else ("limit",) for one in share.work]
+        yield share.num_threads, share.needs_gpu, work
+
+
+def test_on_a_gpu_each_detector_has_the_children_that_it_needs():
+    """Laws none with a GPU, and the limit is sought before them; far pools a few at a time."""
+    others, far, laws = shared(device="cuda", num_children=8)
+    assert [(8, True), (2, True), (4, False)] == [(*one[:2],) for one in (others, far, laws)]
+    assert set(PROPERTIES) - {"addresses"} == {name for names in others[2] for name in names}
+    assert {("addresses",)} == set(far[2])
+    assert [("limit",), ("law",)] == list(dict.fromkeys(laws[2]))
+
+
+def test_on_a_cpu_all_is_shared_by_all_children():
+    """One child is enough, and tries everything."""
+    ((num_threads, needs_gpu, work),) = shared(device="cpu", num_children=1)
+    assert (1, False, ("limit",)) == (num_threads, needs_gpu, work[0])
+    assert {"limit", "law", *PROPERTIES} == {name for names in work for name in names}
