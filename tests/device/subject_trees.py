@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from packaging.version import Version
 
 from oom_suite.subjects import parse
-from oom_suite.subjects.families.cache import cache_folder
+from oom_suite.subjects.families.cache import cache_folder, entry, is_whole
 from oom_suite.subjects.families.vllm import VLLM
 
 
@@ -17,8 +18,10 @@ def is_here(subject):
 def root_of(subject):
     """The tree of a release; None for what has none here."""
     version = parse(subject).version
-    tree = VLLM.cached(version) if version else None
-    return None if tree is None else str(tree)
+    if version is None:
+        return None
+    tree = entry(cache_folder(VLLM.project), Version(version))
+    return str(tree) if is_whole(tree, VLLM.needed_files()) else None
 
 
 def skip_unless_here(subject):

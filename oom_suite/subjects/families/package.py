@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from packaging.version import Version
 
 from oom_suite import doors
 from oom_suite.errors import NotApplicableError, UsageError
 from oom_suite.records import SubjectSpec
 from oom_suite.subjects.convention import fitted
-from oom_suite.subjects.families.cache import cache_folder, entry, is_whole
+from oom_suite.subjects.families.opening import called, in_layout, modules_of
 from oom_suite.subjects.families.releases import Project, fetch, read_release
 from oom_suite.subjects.families.tree import (
     SDIST_METADATA,
     WHEEL_METADATA,
     WHEEL_RECORD,
-    has_module,
     installed_root,
-    module_names,
     open_tree,
     tree_version,
 )
 from oom_suite.subjects.family import LoadedSubject, SubjectFamily
-from oom_suite.subjects.loading import Given, LoadedModule, Modules, dotted
+from oom_suite.subjects.loading import Given, LoadedModule
 from oom_suite.subjects.stubs import Stub, StubLog, stub_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    from packaging.version import Version
 
     from oom_suite.records import Workload
     from oom_suite.records.workload import Entry
@@ -183,11 +180,6 @@ class PackageFamily(SubjectFamily):
         project = Project(self.project, self.title, self.archive)
         return fetch(project, version, self.needed_files(), cache_dir, on_bytes)
 
-    def cached(self, version: str, cache_dir: Path | None = None) -> Path | None:
-        """The release's tree where it is in the cache, whole; None where it would be fetched."""
-        tree = entry(cache_folder(self.project, cache_dir), Version(version))
-        return tree if is_whole(tree, self.needed_files()) else None
-
     def needed_files(self) -> frozenset[str]:
         """All that is kept of a release, from the tree's root; a release may lack some of it."""
         entries = map(self.entry, doors.workloads().values())
@@ -207,7 +199,7 @@ class PackageFamily(SubjectFamily):
     def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
         """As the entry says."""
         found = self.entry(workload)
-        return str(_made(found.unfit, version, arch)) if found and found.unfit else ""
+        return str(called(found.unfit, version, arch)) if found and found.unfit else ""
 
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """Its maker's."""
@@ -230,7 +222,7 @@ class PackageFamily(SubjectFamily):
             msg = f"no code of {self.title} is known for the workload {workload.name}, only {known}"
             raise NotApplicableError(msg)
         at = self._root(spec, root)
-        file = _moved(found.file, self.package, spec.package or self.package)
+        file = in_layout(found.file, self.package, spec.package or self.package)
         if not (at / file).is_file():
             raise self._not_applicable(
                 self.version(at, spec.package), found, f"{file} does not exist"
@@ -264,23 +256,10 @@ class PackageFamily(SubjectFamily):
             StubUsedError: loading it depends on what is stubbed.
             UsageError: an unknown architecture.
         """
-        version = self.version(root, package)
-        log = StubLog(f"{self.title} {version}")
-        layout = package or self.package
-        file = _moved(file, self.package, layout)
-        given = Given(arch, log)
-        supplied = {name: _made(maker, given) for name, maker in self.supplies.items()}
-        tops = tuple(dict.fromkeys((self.package, layout)))
-        pure = (_moved(name, self.package, top) for top in tops for name in self.pure_files)
-        modules = Modules(
-            packages=(*tops, *stubs),
-            files={dotted(one): root / one for one in (file, *pure) if (root / one).is_file()},
-            supplied=supplied
-            | {_moved(name, self.package, layout, "."): names for name, names in supplied.items()},
-            absent=self.absent,
-            holds=self._holds(root, tops),
-        )
-        return LoadedModule(root, file, version, modules, log)
+        log = StubLog(f"{self.title} {self.version(root, package)}")
+        moved = in_layout(file, self.package, package or self.package)
+        modules = modules_of(self, root, moved, Given(arch, log), package, stubs)
+        return LoadedModule(root, moved, self.version(root, package), modules, log)
 
     def version(self, root: Path, package: str | None = None) -> str:
         """The version of the tree at `root`; ``"unknown"`` when nothing in it says so.
@@ -289,18 +268,8 @@ class PackageFamily(SubjectFamily):
             root: the tree's root.
             package: the package that a fork is laid out as.
         """
-        file = _moved(self.version_file, self.package, package or self.package)
+        file = in_layout(self.version_file, self.package, package or self.package)
         return tree_version(root, self.project, file)
-
-    def _holds(self, root: Path, packages: tuple[str, ...]) -> Callable[[str], bool]:
-        names = module_names(root)
-
-        def holds(name: str) -> bool:
-            if self.unknown_modules == "stubs" or name.partition(".")[0] not in packages:
-                return True
-            return has_module(root, name) if names is None else name in names
-
-        return holds
 
     def _call(self, loaded: LoadedModule, found: Entry, workload: Workload) -> Callable[..., Any]:
         version = loaded.version
@@ -314,7 +283,7 @@ class PackageFamily(SubjectFamily):
             raise stub_used(repr(function).removeprefix("<stub ").removesuffix(">"))
         title = f"{name} of {self.title} {version}"
         if found.adapt:
-            function = _made(found.adapt, function, title)
+            function = called(found.adapt, function, title)
         return loaded.during(fitted(function, workload, title))
 
     def _root(self, spec: SubjectSpec, root: Path | None) -> Path:
@@ -329,15 +298,3 @@ class PackageFamily(SubjectFamily):
     def _not_applicable(self, version: str, found: Entry, what: str) -> NotApplicableError:
         first = f"; first release with one is {found.first_release}" if found.first_release else ""
         return NotApplicableError(f"{self.title} {version} has no {found.what}: {what}{first}")
-
-
-def _moved(name: str, package: str, layout: str, separator: str = "/") -> str:
-    """The name of a file or module where the package has another name."""
-    top, rest = name.partition(separator)[::2]
-    return f"{layout}{separator}{rest}" if top == package and rest else name
-
-
-def _made(maker: str, *arguments: Any) -> Any:
-    """What the function gives that ``"module:function"`` names."""
-    module, _, function = maker.partition(":")
-    return getattr(importlib.import_module(module), function)(*arguments)

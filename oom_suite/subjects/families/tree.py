@@ -78,8 +78,7 @@ def tree_version(root: Path, project: str, version_file: str) -> str:
         project: the name that the metadata must have.
         version_file: the version file, from the root.
     """
-    of_wheel = root.glob(f"{project.replace('-', '_')}-*.dist-info/METADATA")
-    for metadata in (root / SDIST_METADATA, *sorted(of_wheel)):
+    for metadata in (root / SDIST_METADATA, *_of_wheel(root, project, "METADATA")):
         headers = HeaderParser().parsestr(_read(metadata))
         if headers.get("Name", "").lower() == project and headers.get("Version"):
             return str(headers["Version"])
@@ -89,9 +88,14 @@ def tree_version(root: Path, project: str, version_file: str) -> str:
     return _git_version(root) or "unknown"
 
 
-def module_names(root: Path) -> frozenset[str] | None:
-    """The dotted names of all modules and packages of a wheel; None where its list is not kept."""
-    records = sorted(root.glob(WHEEL_RECORD))
+def module_names(root: Path, project: str) -> frozenset[str] | None:
+    """The dotted names of all modules and packages of a wheel; None where its list is not kept.
+
+    Args:
+        root: where it was unpacked or installed, others perhaps beside it.
+        project: its name on the package index.
+    """
+    records = _of_wheel(root, project, "RECORD")
     if not records:
         return None
     names: set[str] = set()
@@ -108,6 +112,10 @@ def has_module(root: Path, name: str) -> bool:
     """Whether the tree's files hold a module or package of this dotted name."""
     stem = root.joinpath(*name.split("."))
     return stem.is_dir() or any(stem.parent.glob(f"{stem.name}.*"))
+
+
+def _of_wheel(root: Path, project: str, file: str) -> list[Path]:
+    return sorted(root.glob(f"{project.replace('-', '_')}-*.dist-info/{file}"))
 
 
 def _read(path: Path) -> str:

@@ -287,3 +287,34 @@ def test_a_spelling_that_is_nearly_one_says_what_to_write(text):
 def test_other_spellings_are_another_familys():
     """A name that merely begins alike is not a release of this one."""
     assert [None, None] == [TOYS.parse("toystore==1.0"), TOYS.parse("x.py:toys")]
+
+
+def installed(site, found):
+    """Lays these files out as an installer does."""
+    for name, text in found.items():
+        path = site / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_an_installed_package_is_asked_for_its_own_list(tmp_path, monkeypatch):
+    """Other packages that lie beside it say nothing of what it holds."""
+    other = {"abc/__init__.py": "", "abc-1.dist-info/RECORD": "abc/__init__.py,,\n"}
+    found = files(sums="from toyserver.config import x\ndef total(a, b): return 1\n")
+    installed(tmp_path / "site", found | other)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with load("toys") as subject:
+        assert (1, "1.2.0") == (subject.call(a=1, b=2), subject.version)
+    (tmp_path / "site/toyserver/ops/sums.py").write_text("import toyserver.gone\n")
+    with pytest.raises(SubjectError, match=r"imports `toyserver\.gone`"):
+        load("toys")
+
+
+def test_a_package_installed_from_a_checkout_is_asked_for_its_files(tmp_path, monkeypatch):
+    """Its list names a hook of the installer's, and none of its modules."""
+    found = files(sums="from toyserver.config import x\ndef total(a, b): return 1\n")
+    found["toyserver-1.2.0.dist-info/RECORD"] = "__editable__.toyserver-1.2.0.pth,,\n"
+    installed(tmp_path / "site", found)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with load("toys") as subject:
+        assert 1 == subject.call(a=1, b=2)
