@@ -60,7 +60,7 @@ def read_reports(asked: Sequence[str] | None) -> list[tuple[Reporter, Path]]:
         if name not in known:
             raise unknown("reporter", name, known)
         if not file:
-            raise UsageError(f"--report {text!r} names no file: write it like {name}=FILE")
+            raise UsageError(f"--report {text!r} is not NAME=FILE; write it like {name}=FILE")
         found.append((known[name], Path(file)))
     return found
 

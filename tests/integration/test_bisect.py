@@ -83,13 +83,13 @@ def test_git_bisect_run_finds_the_planted_commit(history):
     ids=["good", "bad", "broken"],
 )
 def test_probe_answers_git_bisect(tmp_path, suite, source, code, word):
-    """A probe exits 0 for good, 1 for bad, 125 for what cannot be judged, with one line."""
+    """A probe exits 0 for good, 1 for bad, 125 for what cannot be judged, with a line for each workload."""
     file = tmp_path / DECODE_FILE
     file.parent.mkdir(parents=True)
     file.write_text(source, encoding="utf-8")
     done = suite("probe", "vllm@.", "--scenario", "small")
-    assert (code, 1) == (done.returncode, len(done.stdout.splitlines())), done.stderr
-    assert done.stdout.startswith(f"{word} vllm@.: ")
+    assert (code, 2) == (done.returncode, len(done.stdout.splitlines())), done.stderr
+    assert done.stdout.startswith(f"{word} vllm@. (decode): ")
 
 
 @pytest.mark.oom_registry

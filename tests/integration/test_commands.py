@@ -8,7 +8,7 @@ import sys
 import pytest
 import typer
 
-from oom_suite.cli.main import app
+from oom_suite.cli.main import _with_plugins
 
 SUBJECT = """
 import torch
@@ -21,7 +21,7 @@ SMALL = ("s.py:decode", "--scenario", "small", "--workload", "decode-swa")
 REPLAY = ("issue-41962", "s.py:decode", "--device=cpu", "--set=num_blocks=64")
 
 COMMANDS = {
-    "bisect": (("--bad", "vllm@."), 2, "oom-suite: --bad 'vllm@.' is no release"),
+    "bisect": (("--bad", "vllm@."), 2, "oom-suite: --bad 'vllm@.' is not a release"),
     "check": (SMALL, 0, "subject "),
     "compare": (("a.json", "b.json"), 2, "oom-suite: "),
     "doctor": ((), 0, "lanes"),
@@ -39,7 +39,7 @@ COMMANDS = {
 
 def test_every_command_is_run_once():
     """None is forgotten here."""
-    assert set(COMMANDS) == set(typer.main.get_command(app).commands)
+    assert set(COMMANDS) == set(typer.main.get_command(_with_plugins()).commands)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

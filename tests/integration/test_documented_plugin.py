@@ -74,7 +74,7 @@ def test_the_faults_of_the_page_are_tried_by_the_selfcheck(installed, suite, tmp
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        ("lines", "--report 'lines' names no file: write it like lines=FILE"),
+        ("lines", "--report 'lines' is not NAME=FILE; write it like lines=FILE"),
         ("line=out.txt", "unknown reporter 'line'"),
         ("lines=no/such/folder.txt", "the reporter 'lines' cannot write 'no/such/folder.txt'"),
     ],

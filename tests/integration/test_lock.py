@@ -74,7 +74,7 @@ def test_growth_with_the_pool_shows_the_diff_and_the_line_that_brought_it(locked
         "  new      > 28*swa_num_blocks  (5.92 MiB)\n"
         "             s.py:6 (decode)  28 bytes per swa_num_blocks\n"
     ) in done.stdout
-    assert "promise the larger law: oom-suite lock s.py:decode\n" in done.stdout
+    assert "lock the larger law: oom-suite lock s.py:decode\n" in done.stdout
     assert done.stdout.endswith("laws: 1 grew\n")
 
 

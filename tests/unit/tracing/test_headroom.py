@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 import resource
 import subprocess
 import sys
@@ -36,6 +37,8 @@ def allocates(num_bytes, free_bytes):
     """Whether a fresh process can allocate so much in that headroom, or its last words."""
     done = subprocess.run(
         [sys.executable, "-c", BOUNDARY, str(num_bytes), str(free_bytes)],
+        # Python's own heap is to be the same in each: it may grow by a page at any time.
+        env=os.environ | {"PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         check=False,

@@ -25,6 +25,8 @@ def widens_the_cache(q, k_cache, page_table, context_lens, max_model_len):
 
 @twin(LAW, workload="qsa-decode")
 def one_page_after_the_other(q, k_cache, page_table, context_lens, max_model_len):
-    """Pages are looked up one after the other, and only those that are named."""
+    """Pages are looked up one after the other; what lies behind a request's context counts not."""
     pages = [logits(q, k_cache[page].flatten(1, 2)) for page in page_table.unbind(1)]
-    return torch.cat(pages, dim=1)
+    found = torch.cat(pages, dim=1)
+    positions = torch.arange(found.shape[1], device=found.device)
+    return found.masked_fill(positions >= context_lens.unsqueeze(1), 0.0)
