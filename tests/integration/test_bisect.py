@@ -83,7 +83,7 @@ def test_git_bisect_run_finds_the_planted_commit(history):
     ids=["good", "bad", "broken"],
 )
 def test_probe_answers_git_bisect(tmp_path, suite, source, code, word):
-    """A probe exits 0 for good, 1 for bad, 125 for what cannot be judged, with a line for each workload."""
+    """A probe exits 0 for good, 1 for bad, 125 for what cannot be judged; a line a workload."""
     file = tmp_path / DECODE_FILE
     file.parent.mkdir(parents=True)
     file.write_text(source, encoding="utf-8")
