@@ -111,7 +111,8 @@ def headroom(device: torch.device, free_bytes: int | None, by: str) -> Iterator[
         LaneError: so much is not free, or it cannot be arranged here.
 
     **Does not prove:** that the call used no more. Memory that the allocator has cached inside
-    segments of the inputs is the call's too, and on a CPU address space is not resident memory.
+    segments of the inputs is the call's too. On a CPU address space is not resident memory, and
+    what Python and the C library take for themselves meanwhile (132 KiB and more) is missing.
     """
     if by not in WAYS:
         raise unknown("way to leave a headroom", by, WAYS)
