@@ -12,7 +12,7 @@ import torch
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records.safety import Hit
 from oom_suite.safety import capture_table as table
-from oom_suite.torch_compat.dispatch import DispatchMode, storage_key
+from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of
 from oom_suite.torch_compat.printing import prints_noted
 
@@ -91,6 +91,8 @@ class CaptureWatch(DispatchMode):
         if types and is_foreign(types):
             return NotImplemented
         kwargs = kwargs or {}
+        if is_composed(func):
+            return taken_apart(self, func, args, kwargs)
         name = operator(func).name
         reason = table.refused(func, args, kwargs, self._device_type)
         if reason is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oom_suite.errors import LaneError
 from oom_suite.operators.operands import DEVICE_QUERY, operator, tensors
 from oom_suite.safety.replay_cases import cases, copied, judged, write, written
-from oom_suite.torch_compat.dispatch import DispatchMode, storage_key
+from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +46,8 @@ class Tape(DispatchMode):
         """Run the operator and keep the call."""
         del types
         kwargs = kwargs or {}
+        if is_composed(func):
+            return taken_apart(self, func, args, kwargs)
         result = func(*args, **kwargs)
         if func is not DEVICE_QUERY:
             self._calls.append((func, args, kwargs, result))

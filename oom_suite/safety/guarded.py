@@ -16,7 +16,7 @@ from oom_suite.safety.poison import (
     pools_of,
     width,
 )
-from oom_suite.torch_compat.dispatch import DispatchMode
+from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, taken_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -72,6 +72,8 @@ class PoisonedMemory(DispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator's result, filled where it came unwritten."""
+        if is_composed(func):
+            return taken_apart(self, func, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in _UNWRITTEN:
             is_chosen = self._chosen is None or len(self.lines) in self._chosen

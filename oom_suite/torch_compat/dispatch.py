@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ NAMES = (
     Name("torch:ops.aten.add.Tensor._schema.returns"),
     Name("torch:ops.aten.add.Tensor._op_dk", positional=3),
     Name("torch:ops.aten.add.Tensor.is_view"),
+    Name("torch:ops.aten.add.Tensor.name", positional=0),
     Name("torch:ops.aten.add.Tensor.namespace"),
     Name("torch:ops.aten.add.Tensor.tags"),
     Name("torch._C:_dispatch_has_kernel_for_dispatch_key", positional=2),
@@ -42,10 +44,12 @@ __all__ = [
     "DispatchMode",
     "OpOverload",
     "has_kernel",
+    "is_composed",
     "no_dispatch",
     "run_kernel",
     "schema_of",
     "storage_key",
+    "taken_apart",
 ]
 
 COMPOSED = ("CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional")
@@ -70,6 +74,27 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
 def schema_of(func: OpOverload) -> torch.FunctionSchema:
     """What an operator takes, gives and writes to."""
     return func._schema
+
+
+@functools.cache
+def is_composed(func: OpOverload) -> bool:
+    """Whether an operator is made of others on every device, so that dispatch may never see it.
+
+    Where gradients are possible, torch takes such operators apart above dispatch. In inference
+    mode they arrive whole, and with them the temporaries of their parts would be hidden: a
+    ``reshape`` that copies, the log-softmax of a loss.
+    """
+    name: str = func.name()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    own = any(has_kernel(name, key) for key in ("CPU", "CUDA", COMPOSED[0]))
+    return has_kernel(name, COMPOSED_IMPLICITLY) and not own
+
+
+def taken_apart(
+    mode: DispatchMode, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """The result of an operator that `is_composed`, whose parts come back to the mode."""
+    with mode:
+        return run_kernel(func, COMPOSED_IMPLICITLY, args, kwargs)
 
 
 def has_kernel(name: str, key: str) -> bool:

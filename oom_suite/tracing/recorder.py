@@ -13,7 +13,7 @@ from oom_suite.operators import cuda_scratch, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
-from oom_suite.torch_compat.dispatch import DispatchMode, storage_key
+from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 
@@ -39,6 +39,7 @@ class _Plan:
 
     facts: Operator
     compose: Composition | None
+    is_composed: bool
     is_noted: bool
 
 
@@ -47,7 +48,7 @@ def _plan(func: OpOverload) -> _Plan:
     facts = operator(func)
     reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
     is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(facts.family)
-    return _Plan(facts, COMPOSITIONS.get(facts.name), is_noted)
+    return _Plan(facts, COMPOSITIONS.get(facts.name), is_composed(func), is_noted)
 
 
 class Recorder(DispatchMode):
@@ -130,6 +131,8 @@ class Recorder(DispatchMode):
             return NotImplemented
         kwargs = kwargs or {}
         plan = _plan(func)
+        if plan.is_composed:
+            return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
             if plan.facts.name == "aten::_safe_softmax":
                 self._flag(func, args, kwargs)
