@@ -25,11 +25,14 @@ class Allocation:
         op: the operator that asked, for example ``aten.empty.memory_format``; `ALLOCATOR` where
             the device's own history tells of it, which names none.
         stack: lines of the code under test, innermost first; empty when none is on the stack.
+        is_bound: whether it stands for what a kernel takes inside at most: no request that was
+            seen, but no less than those that were not.
     """
 
     requested_bytes: int
     op: str
     stack: tuple[Frame, ...]
+    is_bound: bool = False
 
     @property
     def site(self) -> tuple[str, tuple[Frame, ...]]:
@@ -105,6 +108,10 @@ class Trace:
         host_reads: lines that read a tensor's value on the host (a sync on a GPU).
         measurement: what the device and the machine said beside it; measure lane only.
         is_compiled: whether a function that torch.compile made was entered, and run as written.
+        host: what the same call asked of pageable host memory; None where the device is the host.
+        pinned: what it asked of pinned host memory; None where the device is the host.
+        unrecorded: what ran torch where no recorder looks, one line each: a thread of C++, a
+            process. Nothing is known of what it took.
     """
 
     lane: str
@@ -117,6 +124,14 @@ class Trace:
     host_reads: tuple[Frame, ...] = ()
     measurement: Measurement | None = None
     is_compiled: bool = False
+    host: Trace | None = None
+    pinned: Trace | None = None
+    unrecorded: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Indices of the allocations that outlive the call and its result, in order."""
+        return self.live_after(len(self.events) - 1)
 
     def peak(self, size_of: Callable[[int], int] = int) -> Peak:
         """The largest live sum, each request passed through `size_of` first.
@@ -177,13 +192,19 @@ class Trace:
             "lane": self.lane,
             "sizes": dict(self.sizes),
             "input_bytes": self.input_bytes,
-            "allocations": [[a.requested_bytes, a.op, number(a.stack)] for a in self.allocations],
+            "allocations": [
+                [a.requested_bytes, a.op, number(a.stack), *([True] if a.is_bound else [])]
+                for a in self.allocations
+            ],
             "events": [[e.kind, e.allocation] for e in self.events],
             "unseen": [[u.op, number(u.stack), u.input_bytes, u.reason] for u in self.unseen],
             "launches": [[launch.kernel, number(launch.stack)] for launch in self.launches],
             "host_reads": [[f.file, f.line, f.function] for f in self.host_reads],
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "is_compiled": self.is_compiled,
+            "host": None if self.host is None else self.host.to_json(),
+            "pinned": None if self.pinned is None else self.pinned.to_json(),
+            "unrecorded": list(self.unrecorded),
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
         return body
@@ -196,7 +217,7 @@ class Trace:
             lane=body["lane"],
             sizes=body["sizes"],
             allocations=tuple(
-                Allocation(size, op, stacks[s]) for size, op, s in body["allocations"]
+                Allocation(size, op, stacks[s], *rest) for size, op, s, *rest in body["allocations"]
             ),
             events=tuple(Event(kind, allocation) for kind, allocation in body["events"]),
             input_bytes=body["input_bytes"],
@@ -207,4 +228,7 @@ class Trace:
             if body["measurement"] is None
             else Measurement.from_json(body["measurement"]),
             is_compiled=body.get("is_compiled", False),
+            host=cls.from_json(body["host"]) if body.get("host") else None,
+            pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
+            unrecorded=tuple(body.get("unrecorded", ())),
         )

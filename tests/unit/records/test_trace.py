@@ -123,3 +123,19 @@ def test_without_leaves_out_requests_and_their_frees():
     assert [("alloc", 0), ("alloc", 1), ("free", 0)] == [
         (e.kind, e.allocation) for e in rest.events
     ]
+
+
+def test_a_trace_with_bounds_and_a_host_survives_json():
+    """What a bound stands for, host memory and what was not recorded are written and read back."""
+    host = Trace("shadow", {}, (Allocation(8, "aten::empty", ()),), (Event("alloc", 0),))
+    bound = Allocation(64, "aten::sort", (), is_bound=True)
+    trace = Trace(
+        "shadow", {"n": 1}, (bound,), (Event("alloc", 0),), host=host, unrecorded=("a process",)
+    )
+    assert trace == Trace.from_json(trace.to_json())
+
+
+def test_what_a_call_leaves_behind_is_what_no_event_frees():
+    requests = (Allocation(8, "aten::empty", ()), Allocation(16, "aten::empty", ()))
+    events = (Event("alloc", 0), Event("alloc", 1), Event("free", 0))
+    assert (1,) == Trace("shadow", {}, requests, events).kept
