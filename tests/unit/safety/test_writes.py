@@ -236,7 +236,6 @@ def test_each_kind_and_tensor_is_told_once(safety_target):
 
     def fault(step):
         step["q"].flatten()[0] += 1
-        step["swa_lens"][0] += 0 if step["swa_lens"][0] else 0
         step["attn_sink"][0] += 1
         past(step["q"], step["q"].numel()).view(torch.uint8).bitwise_xor_(255)
 
