@@ -11,14 +11,21 @@ import torch
 
 from oom_suite.operators import cuda_scratch, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
-from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.operators.operands import (
+    DEVICE_QUERY,
+    is_foreign,
+    operator,
+    tensors,
+    written_tensors,
+)
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
 from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of
+from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from oom_suite.operators.compositions import Composition
     from oom_suite.operators.cuda_scratch import Step
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from oom_suite.records import Measurement
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
+    from oom_suite.tracing.threads import Threads
 
 _NOT_RECORDED = -1
 _SCALAR = "aten::scalar_tensor"
@@ -66,6 +74,10 @@ class Recorder(DispatchMode):
     Does not prove: that a kernel allocates nothing inside. `oom_suite.operators.scratch` lists the
     operators known to; their calls are in `Trace.unseen`. Nor who allocates in a backward pass
     that autograd runs on a thread of its own: there is no line of Python on that stack.
+
+    Attributes:
+        threads: the threads that record here; None for the calling one alone.
+        overlaps: what one of them may still have taken while another goes on.
     """
 
     def __init__(self, device_type: str, lines: SourceLines, scratch: str = "") -> None:
@@ -77,28 +89,36 @@ class Recorder(DispatchMode):
         self._recording = False
         self._storages: dict[int, tuple[weakref.ref[Any], int, int]] = {}
         # Plain tuples: making records costs more than all else that a request takes.
-        self._requests: list[tuple[int, str, tuple[Frame, ...]]] = []
+        self._requests: list[tuple[Any, ...]] = []
         self._events: list[tuple[str, int]] = []
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._input_bytes = 0
         self._literal: weakref.ref[Any] | None = None
+        self._unwritten: dict[int, str] = {}
+        self.threads: Threads | None = None
+        self.overlaps = Overlaps(self._requests, self._events)
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
         with no_collections():
             self._input_bytes = sum(num_bytes for _, _, num_bytes in self._storages.values())
+            self._unwritten = _outputs(call)
             self._recording = True
             try:
-                enter_code_under_test(call)
+                if self.threads is None:
+                    enter_code_under_test(call)
+                else:
+                    self.threads.call(call)
             finally:
                 self._recording = False
 
-    def launched(self, kernel: str) -> None:
-        """Note a kernel that a fake lane did not run."""
+    def launched(self, kernel: str, arguments: Sequence[object] = ()) -> None:
+        """Note a kernel that a fake lane did not run, and that may write what it is given."""
         if self._recording:
             self._launches.append(Launch(kernel, self._lines.stack()))
+            self._wrote(tensors(arguments))
 
     def trace(
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
@@ -114,6 +134,10 @@ class Recorder(DispatchMode):
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
             measurement=measurement,
+            unrecorded=(
+                *(f"the call writes no element of `{name}`" for name in self._unwritten.values()),
+                *(self.threads.unrecorded if self.threads is not None else ()),
+            ),
         )
 
     def __torch_dispatch__(
@@ -123,14 +147,32 @@ class Recorder(DispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run the operator and note what it allocated."""
+        """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
+        threads = self.threads
+        if threads is None or threads.are_one:
+            return self._dispatch(func, types, args, kwargs)
+        threads.enter()
+        try:
+            return self._dispatch(func, types, args, kwargs)
+        finally:
+            threads.leave()
+
+    def _dispatch(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+    ) -> Any:
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
         kwargs = kwargs or {}
         plan = _plan(func)
+        if self._unwritten and plan.facts.is_mutable:
+            self._wrote(written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
@@ -152,6 +194,11 @@ class Recorder(DispatchMode):
         if plan.is_noted and self._recording:
             self._note(func, args, kwargs)
         return result
+
+    def _wrote(self, written: Iterable[torch.Tensor]) -> None:
+        for tensor in written if self._unwritten else ():
+            if tensor.layout is torch.strided:
+                self._unwritten.pop(storage_key(tensor.untyped_storage()), None)
 
     def _observe(
         self,
@@ -279,3 +326,14 @@ class Recorder(DispatchMode):
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
         self._unseen[name, stack] = Unseen(name, stack, largest, reason)
+
+
+def _outputs(call: Callable[[], object]) -> dict[int, str]:
+    """The storages that a call is to write to, by the names of their tensors."""
+    writes: Mapping[str, Any] = getattr(call, "writes", {})
+    return {
+        storage_key(tensor.untyped_storage()): name
+        for name, value in writes.items()
+        for tensor in tensors(value)
+        if tensor.layout is torch.strided
+    }

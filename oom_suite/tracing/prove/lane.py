@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
-from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.operators.operands import is_foreign, operator, tensors
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
 from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
@@ -18,6 +18,7 @@ from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
+from oom_suite.tracing.overlaps import UnorderedOverlaps
 from oom_suite.tracing.prove.expressions import (
     AgainError,
     symbolic_powers,
@@ -30,6 +31,7 @@ from oom_suite.tracing.prove.symbols import Symbols
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.tracing.threads import Threads, one_backward_thread, watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 
 _NOT_RECORDED = -1
 _LIFT = "aten::lift_fresh"
+_AT_ONCE = (
+    "two threads allocate at once, and which of their sums is the largest depends on the sizes"
+)
 _MAX_BEGINNINGS = 20
 _NEEDS_VALUES = (
     GuardOnDataDependentSymNode,
@@ -89,14 +94,16 @@ class ProveLane:
         # Without torch's cache: a result of symbolic sizes costs more to describe than to compute.
         fake = FakeMode(symbols.env)
         recorder = self._recorder = _SymbolicRecorder(device.type, self._lines, symbols)
+        threads = recorder.threads = Threads((fake, recorder), recorder.overlaps, self._lines)
+        fake.elsewhere = threads.elsewhere
         try:
             with (
                 recorded_launches(self.launched),
                 literals_made_on_host(),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
-                fake,
-                recorder,
+                watched(literals_made_on_host, one_backward_thread),
+                threads.recorded(),
             ):
                 call = build(symbols.sizes, device)
                 symbols.begin_call()
@@ -105,12 +112,14 @@ class ProveLane:
             raise LaneError(_needs(error, self._where(error))) from error
         finally:
             self._recorder = None
+        if recorder.overlaps.are_needed:
+            raise LaneError(_AT_ONCE)
         return recorder.symbolic_trace(hints)
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""
         if self._recorder is not None:
-            self._recorder.launched(kernel)
+            self._recorder.launched(kernel, arguments)
             self._recorder.ranges.forget(arguments)
 
     def _where(self, error: BaseException) -> str:
@@ -141,16 +150,17 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
+        self.overlaps = UnorderedOverlaps(self._requests, self._events)
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
         self._given: dict[tuple[str, tuple[Frame, ...]], tuple[Any, str]] = {}
 
-    def __torch_dispatch__(
+    def _dispatch(
         self,
         func: OpOverload,
         types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
     ) -> Any:
         """Run the operator, note what it allocated and what is known of its values."""
         fresh = self._symbols.fresh
@@ -161,8 +171,8 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
             with self:
                 return compose(*args, **(kwargs or {}))
         self._keeps_every_entry = operator(func).family in KEEP_EVERY_ENTRY
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        if func is DEVICE_QUERY or result is NotImplemented or is_foreign(types):
+        result = super()._dispatch(func, types, args, kwargs)
+        if result is NotImplemented or is_foreign(types):
             return result
         kwargs = kwargs or {}
         for symbol in fresh:
