@@ -282,4 +282,3 @@ def on_thread(body: Callable[[], Any], *, is_whole: bool) -> Any:
     finally:
         if (run := _state.run) is not None:
             run.waited()
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
@@ -16,6 +17,7 @@ from oom_suite.torch_compat.fakes import (
 )
 from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
+from oom_suite.tracing.book import Book
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.overlaps import UnorderedOverlaps
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from oom_suite.tracing.lane import Build
     from oom_suite.tracing.source_lines import SourceLines
 
-_NOT_RECORDED = -1
-_LIFT = "aten::lift_fresh"
 _AT_ONCE = (
     "two threads allocate at once, and which of their sums is the largest depends on the sizes"
 )
@@ -147,10 +147,12 @@ def _needs(error: Exception, where: str) -> str:
 class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     """A recorder whose bytes are expressions. It never asks torch to compare two of them."""
 
+    overlaps: UnorderedOverlaps
+
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.overlaps = UnorderedOverlaps(self._requests, self._events)
+        self.overlaps = UnorderedOverlaps(self._device.requests, self._device.events)
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
         self._given: dict[tuple[str, tuple[Frame, ...]], tuple[Any, str]] = {}
@@ -208,25 +210,35 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def symbolic_trace(self, hints: Hints) -> SymbolicTrace:
         """What was recorded, in the axes' names."""
         symbols = self._symbols
-        requests: list[tuple[Any, str, tuple[Frame, ...]]] = self._requests
-        allocations = tuple(
-            SymbolicAllocation(symbols.polynomial(num_bytes), op, stack)
-            for num_bytes, op, stack in requests
-        )
+        books = (self._device, self._host or Book(), self._pinned or Book())
+        device, host, pinned = (self._symbolic(book) for book in books)
         unseen = tuple(
             SymbolicUnseen(op, stack, symbols.polynomial(given), reason)
             for (op, stack), (given, reason) in self._given.items()
         )
         guards, requires = symbols.guards()
-        return SymbolicTrace(
+        trace = SymbolicTrace(
             hints=hints,
             specialised=symbols.specialised(),
-            allocations=allocations,
-            events=tuple(self._events),
+            allocations=device,
+            events=tuple(self._device.events),
             guards=guards,
             requires=requires,
             quantities=symbols.derived(),
             unseen=unseen,
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
+        )
+        # The same run, with the same guards and quantities; the kernels' scratch is the device's.
+        of_host = replace(trace, unseen=(), launches=(), host_reads=())
+        return replace(
+            trace,
+            host=replace(of_host, allocations=host, events=tuple(books[1].events)),
+            pinned=replace(of_host, allocations=pinned, events=tuple(books[2].events)),
+        )
+
+    def _symbolic(self, book: Book) -> tuple[SymbolicAllocation, ...]:
+        return tuple(
+            SymbolicAllocation(self._symbols.polynomial(num_bytes), op, stack)
+            for num_bytes, op, stack in book.requests
         )
