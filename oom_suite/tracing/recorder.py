@@ -83,7 +83,7 @@ class Recorder(DispatchMode):
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._input_bytes = 0
-        self._literal: weakref.ref[Any] | None = None
+        self._literal: tuple[weakref.ref[Any], int] | None = None
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
@@ -162,7 +162,8 @@ class Recorder(DispatchMode):
     ) -> None:
         if device_of(tensor).type != self._device_type:
             if facts.family == _LIFT:
-                self._literal = weakref.ref(tensor)
+                # Not to the tensor: one with a weak reference cannot be converted in place.
+                self._literal = (weakref.ref(tensor.untyped_storage()), id(tensor))
             return
         try:
             storage = tensor.untyped_storage()
@@ -242,8 +243,10 @@ class Recorder(DispatchMode):
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
-        if facts.family == _COPY and self._literal is not None and self._literal() is args[0]:
-            return _LIFT
+        if facts.family == _COPY and self._literal is not None:
+            storage, identity = self._literal
+            if identity == id(args[0]) and storage() is args[0].untyped_storage():
+                return _LIFT
         return facts.name
 
     def _died(self, key: int) -> Callable[[weakref.ref[Any]], None]:
