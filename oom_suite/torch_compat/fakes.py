@@ -29,6 +29,8 @@ NAMES = (
     Name(f"{_FAKES}:FakeTensorMode.enter_stack"),
     Name(f"{_FAKES}:FakeTensorMode.from_tensor", positional=2),
     Name(f"{_FAKES}:FakeTensorMode.in_kernel_invocation"),
+    Name(f"{_FAKES}:FakeTensorMode.fake_tensor_converter"),
+    Name(f"{_FAKES}:FakeTensorConverter.set_tensor_memo", positional=3),
     Name(f"{_FAKES}:DataDependentOutputException"),
     Name(f"{_FAKES}:DynamicOutputShapeException"),
     Name(f"{_FAKES}:UnsupportedOperatorException"),
@@ -61,6 +63,10 @@ __all__ = [
 ]
 
 
+def _not_kept(_meta: torch.Tensor, _fake: FakeTensor) -> None:
+    """Keep no reference to a fake by the meta tensor that it was made of."""
+
+
 class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """torch's mode of fake tensors, as the lanes use it: without torch's memory of results.
 
@@ -85,6 +91,10 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does n
         super().__init__(allow_non_fake_inputs=True, shape_env=symbols)
         self.cache_enabled = False
         self.elsewhere: Callable[[], AbstractContextManager[None] | None] = _nowhere
+        # torch would keep a weak reference to each result by the meta tensor that it was made of,
+        # which nobody asks for again; and a parameter with one cannot be converted in place.
+        # Source: PyTorch 2.13 torch/utils/__init__.py, swap_tensors.
+        vars(self.fake_tensor_converter)["set_tensor_memo"] = _not_kept
 
     def __torch_dispatch__(
         self,

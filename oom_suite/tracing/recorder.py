@@ -102,7 +102,7 @@ class Recorder(DispatchMode):
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
-        self._literal: weakref.ref[Any] | None = None
+        self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: dict[int, str] = {}
         self.threads: Threads | None = None
         self.overlaps = Overlaps(self._device.requests, self._device.events)
@@ -244,7 +244,8 @@ class Recorder(DispatchMode):
             self._observe_in(self._device, facts, tensor, args, kwargs)
         elif device_type == _CPU and self._host is not None and self._pinned is not None:
             if facts.family == _LIFT:
-                self._literal = weakref.ref(tensor)
+                # Not to the tensor: one with a weak reference cannot be converted in place.
+                self._literal = (weakref.ref(tensor.untyped_storage()), id(tensor))
             if kwargs.get("pin_memory"):
                 self._observe_in(self._pinned, facts, tensor, args, kwargs)
             elif tensor.layout is not torch.strided or not self._pinned.find(
@@ -332,8 +333,10 @@ class Recorder(DispatchMode):
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
-        if facts.family == _COPY and self._literal is not None and self._literal() is args[0]:
-            return _LIFT
+        if facts.family == _COPY and self._literal is not None:
+            storage, identity = self._literal
+            if identity == id(args[0]) and storage() is args[0].untyped_storage():
+                return _LIFT
         return facts.name
 
     def _note(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
