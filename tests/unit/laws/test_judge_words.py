@@ -206,15 +206,15 @@ def dependence(before_bytes, after_bytes, *sites, num_rises=1, axes=("pool",), *
         (dependence(1000, 2000, ("line", 5, 1005)), Verdict.FAIL,
          "peak depends on pool: 1,000 bytes at pool=64, 2,000 at pool=4,096"),
         (dependence(1000, 999, axes=("pool", "other"), tokens=1), Verdict.FAIL,
-         "peak depends on pool and other: 1,000 bytes at pool=64, other=200, "
-         "999 at pool=4,096, other=200 (with tokens=1)"),
+         ("peak depends on pool and other: 1,000 bytes at pool=64, other=200, "
+         "999 at pool=4,096, other=200 (with tokens=1)")),
         (dependence(7, 7), Verdict.INCONCLUSIVE,
          "the order of allocations depends on pool, and with other sizes the peak may"),
         (dependence(7, 7, ("up", 1, 3), ("most", 9, 5), ("less", 0, 1)), Verdict.INCONCLUSIVE,
          "an allocation below the peak depends on pool: 9 bytes at pool=64, 5 at pool=4,096"),
         (dependence(7, 7, ("up", 1000, 3000), num_rises=2), Verdict.FAIL,
-         "an allocation below the peak keeps growing with pool: 1,000 bytes at pool=64, "
-         "3,000 at pool=4,096"),
+         ("an allocation below the peak keeps growing with pool: 1,000 bytes at pool=64, "
+         "3,000 at pool=4,096")),
     ],
 )  # fmt: skip
 def test_runs_that_differ_are_told_by_their_peaks_or_by_what_changes_most(shown, verdict, reason):
@@ -231,8 +231,8 @@ def test_runs_that_differ_are_told_by_their_peaks_or_by_what_changes_most(shown,
         ({"compared": {**COMPARED, "pool": ()}, "fixed": {"pool": "it refuses", "other": "no"}},
          "pool could not be varied from 100: it refuses"),
         ({"unseen": {"other": (("aten::sort", stack_of("sort")), ("aten::topk", ()))}},
-         f"aten::sort at {stack_of('sort')[0]} takes unseen scratch and is given more bytes as "
-         "other grows"),
+         (f"aten::sort at {stack_of('sort')[0]} takes unseen scratch and is given more bytes as "
+         "other grows")),
         ({"unseen": {"pool": (("aten::topk", ()),)}},
          "aten::topk takes unseen scratch and is given more bytes as pool grows"),
     ],
@@ -279,8 +279,10 @@ def test_a_law_over_the_bound_at_sizes_too_large_to_run_fails_where_it_holds_eve
     else:
         assert (
             Verdict.INCONCLUSIVE,
-            "the bound may break at tokens=3,000, too large to run: the law found at smaller "
-            "sizes, tokens**2, says so there and may not hold",
+            (
+                "the bound may break at tokens=3,000, too large to run: the law found at smaller "
+                "sizes, tokens**2, says so there and may not hold"
+            ),
         ) == (judgement.verdict, judgement.reason)
 
 
