@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from oom_suite.cli.progress import Progress
 from oom_suite.errors import UsageError
 from oom_suite.report.conformance import render_conformance
 from oom_suite.report.files import write_body
+from oom_suite.report.screen import screen
 
 EXIT_WRONG = 1
 
@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
         )
         with Progress() as progress:
             found = conformance(options, progress.update)
-        render_conformance(found, Console())
+        render_conformance(found, screen())
         if out is not None:
             write_body(found.to_json(), out, row_key="rows")
         raise typer.Exit(EXIT_WRONG if found.wrong else 0)

@@ -105,7 +105,7 @@ def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
     if spec.name == "shadow":
         from oom_suite.tracing.shadow import ShadowLane
 
-        return ShadowLane(root, spec.scratch)
+        return ShadowLane(root, spec.scratch, spec.target)
     if spec.name == "prove":
         from oom_suite.tracing.prove import ProveLane
 

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError
 from oom_suite.pipeline.conformance.crew import Crew
-from oom_suite.pipeline.predicting import scratch_of
+from oom_suite.pipeline.predicting import lane_of
 from oom_suite.pipeline.session import Limits, Session
 from oom_suite.pipeline.settings import silent
 from oom_suite.records.conformance import Conformance, ConformanceRow, Status, compared
-from oom_suite.targets.target import GENERIC, target
-from oom_suite.tracing.lane_spec import LaneSpec
+from oom_suite.targets.target import CPU, GENERIC, target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from oom_suite.processes.protocol import Request
     from oom_suite.records import Environment
     from oom_suite.targets.target import Target
+    from oom_suite.tracing.lane_spec import LaneSpec
 
 
 _BENCH = "oom_suite.pipeline.conformance.bench"
@@ -115,13 +115,13 @@ def basis_of(environment: Environment) -> Basis:
         UsageError: there is no target for it.
     """
     if environment.device_type == "cpu":
-        return Basis(GENERIC, LaneSpec("shadow"), "predicted for generic, not for the CPU")
+        return Basis(CPU, lane_of(CPU))
     kind = "rocm" if environment.device_type == "hip" else "cuda"
     wanted = target(f"{kind}:{environment.arch.partition(':')[0]}")
     try:
-        return Basis(wanted, LaneSpec("shadow", scratch=scratch_of(wanted)))
+        return Basis(wanted, lane_of(wanted))
     except UsageError as error:
-        return Basis(GENERIC, LaneSpec("shadow"), str(error))
+        return Basis(GENERIC, lane_of(GENERIC), str(error))
 
 
 def joined(
