@@ -25,9 +25,10 @@ from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing.book import NOT_RECORDED, Book
 from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
+from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.operators.compositions import Composition
     from oom_suite.operators.cuda_scratch import Step
@@ -103,7 +104,7 @@ class Recorder(DispatchMode):
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
-        self._unwritten: dict[int, str] = {}
+        self._unwritten: Unwritten | None = None
         self.threads: Threads | None = None
         self.overlaps = Overlaps(self._device.requests, self._device.events)
 
@@ -116,7 +117,7 @@ class Recorder(DispatchMode):
         with no_collections():
             for book in self._books:
                 book.begin()
-            self._unwritten = _outputs(call)
+            self._unwritten = Unwritten(call)
             self._recording = True
             try:
                 if self.threads is None:
@@ -135,7 +136,8 @@ class Recorder(DispatchMode):
         """Note a kernel that a fake lane did not run, and that may write what it is given."""
         if self._recording:
             self._launches.append(Launch(kernel, self._lines.stack()))
-            self._wrote(tensors(arguments))
+            if self._unwritten:
+                self._unwritten.wrote(tensors(arguments))
 
     def trace(
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
@@ -149,7 +151,7 @@ class Recorder(DispatchMode):
             host_reads=tuple(self._host_reads),
             measurement=measurement,
             unrecorded=(
-                *(f"the call writes no element of `{name}`" for name in self._unwritten.values()),
+                *(self._unwritten.reasons if self._unwritten is not None else ()),
                 *(self.threads.unrecorded if self.threads is not None else ()),
             ),
             host=None if host is None else host.trace(lane, sizes),
@@ -188,7 +190,7 @@ class Recorder(DispatchMode):
         kwargs = kwargs or {}
         plan = _plan(func)
         if self._unwritten and plan.facts.is_mutable:
-            self._wrote(written_tensors(plan.facts, args, kwargs))
+            self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
@@ -214,11 +216,6 @@ class Recorder(DispatchMode):
         if plan.is_noted and self._recording:
             self._note(func, args, kwargs)
         return result
-
-    def _wrote(self, written: Iterable[torch.Tensor]) -> None:
-        for tensor in written if self._unwritten else ():
-            if tensor.layout is torch.strided:
-                self._unwritten.pop(storage_key(tensor.untyped_storage()), None)
 
     def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
         """Whether host memory is pinned, or a copy of it that is; None where torch is to say.
@@ -357,14 +354,3 @@ class Recorder(DispatchMode):
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
         self._unseen[name, stack] = Unseen(name, stack, largest, reason)
-
-
-def _outputs(call: Callable[[], object]) -> dict[int, str]:
-    """The storages that a call is to write to, by the names of their tensors."""
-    writes: Mapping[str, Any] = getattr(call, "writes", {})
-    return {
-        storage_key(tensor.untyped_storage()): name
-        for name, value in writes.items()
-        for tensor in tensors(value)
-        if tensor.layout is torch.strided
-    }

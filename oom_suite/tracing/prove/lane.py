@@ -33,7 +33,8 @@ from oom_suite.tracing.prove.symbols import Symbols
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
-from oom_suite.tracing.threads import Threads, one_backward_thread, watched
+from oom_suite.tracing.starting import one_backward_thread, watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +113,7 @@ class ProveLane:
             raise LaneError(_needs(error, self._where(error))) from error
         finally:
             self._recorder = None
-        if recorder.overlaps.are_needed:
+        if recorder.unordered.are_needed:
             raise LaneError(_AT_ONCE)
         return recorder.symbolic_trace(hints)
 
@@ -147,12 +148,11 @@ def _needs(error: Exception, where: str) -> str:
 class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     """A recorder whose bytes are expressions. It never asks torch to compare two of them."""
 
-    overlaps: UnorderedOverlaps
-
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.overlaps = UnorderedOverlaps(self._device.requests, self._device.events)
+        self.unordered = UnorderedOverlaps(self._device.requests, self._device.events)
+        self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
         self._given: dict[tuple[str, tuple[Frame, ...]], tuple[Any, str]] = {}

@@ -17,7 +17,6 @@ from oom_suite.tracing.prove.index_ranges import (
     IndexRanges,
 )
 
-
 aten = torch.ops.aten
 
 
