@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,15 @@ from oom_suite.operators import cuda_scratch, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
-from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
+from oom_suite.torch_compat.dispatch import (
+    DispatchMode,
+    is_backward_pass,
+    is_composed,
+    storage_key,
+    taken_apart,
+)
 from oom_suite.torch_compat.fakes import device_of
+from oom_suite.torch_compat.private_device import private_device_type
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from oom_suite.tracing.source_lines import SourceLines
 
 _NOT_RECORDED = -1
+_NO_RESULT = object()
 _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
 _COPY = "aten::_to_copy"
@@ -84,6 +93,13 @@ class Recorder(DispatchMode):
         self._host_reads: dict[Frame, None] = {}
         self._input_bytes = 0
         self._literal: tuple[weakref.ref[Any], int] | None = None
+        self._failure: Exception | None = None
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop looking; what an operator raised in a backward pass is raised here."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        if self._failure is not None:
+            raise self._failure
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
@@ -124,12 +140,31 @@ class Recorder(DispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator and note what it allocated."""
+        try:
+            return self._dispatched(func, types, args, kwargs or {})
+        except Exception as error:
+            # Python's error would be pending while autograd's own frames end: they ask the device
+            # without memory, which is written in Python, for its streams, and torch then ends the
+            # process. A result of no known type makes an error of C++, which does not.
+            # Source: PyTorch 2.13 torch/csrc/acc/Module.cpp, PythonDeviceGuard::exchangeStream.
+            is_private = self._device_type == private_device_type()
+            if not is_private or not is_backward_pass(sys._getframe(1)):
+                raise
+            self._failure = self._failure or error
+            return _NO_RESULT
+
+    def _dispatched(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
         if func is DEVICE_QUERY:
             return device_of(args[0])
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
-        kwargs = kwargs or {}
         plan = _plan(func)
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
