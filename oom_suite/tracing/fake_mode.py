@@ -43,7 +43,7 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
             UnsupportedOperatorException: there is no fake kernel for it.
         """
         position = _GRADIENT_OF.get(operator(func).name)
-        if position is not None:
+        if position is not None and self.elsewhere() is None:
             with self:
                 return torch.empty_like(args[position])
         try:

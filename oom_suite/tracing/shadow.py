@@ -14,6 +14,7 @@ from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.tracing.threads import Threads, one_backward_thread, watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,13 +61,15 @@ class ShadowLane:
         """
         device = torch.device("cpu") if self._target == "cpu" else shadow_device()
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
+        modes = (self._fake, self._values, recorder)
+        threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
+        self._fake.elsewhere = threads.elsewhere
         try:
             with (
                 recorded_launches(self.launched),
                 literals_made_on_host(),
-                self._fake,
-                self._values,
-                recorder,
+                watched(literals_made_on_host, one_backward_thread),
+                threads.recorded(),
             ):
                 recorder.record(build(sizes, device))
         finally:
@@ -77,5 +80,5 @@ class ShadowLane:
         """Record a kernel launch by name; what it may have written is unknown from now on."""
         if self._recorder is None:
             return
-        self._recorder.launched(kernel)
+        self._recorder.launched(kernel, arguments)
         self._values.forget(list(tensors(arguments)))
