@@ -296,7 +296,13 @@ class Prove(Request[SymbolicTrace]):
 
 def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, Loaded]:
     """The lane and the program in this process, each made once."""
-    loaded = kept.get(program.key, lambda: program.load(kept))
+    from oom_suite.tracing.lanes import loading
+
+    def load() -> Loaded:
+        with loading(spec):
+            return program.load(kept)
+
+    loaded = kept.get(program.key, load)
     lane = kept.get((spec, loaded.root), lambda: _lane(spec, loaded.root))
     # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
     from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch

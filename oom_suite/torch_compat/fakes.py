@@ -21,6 +21,8 @@ NAMES = (
     Name(f"{_FAKES}:FakeTensorMode", keywords=("allow_non_fake_inputs", "shape_env"), positional=0),
     Name(f"{_FAKES}:FakeTensorMode.cache_enabled"),
     Name(f"{_FAKES}:FakeTensorMode.from_tensor", positional=2),
+    Name(f"{_FAKES}:FakeTensorMode.fake_tensor_converter"),
+    Name(f"{_FAKES}:FakeTensorConverter.from_meta_and_device", positional=4),
     Name(f"{_FAKES}:DataDependentOutputException"),
     Name(f"{_FAKES}:DynamicOutputShapeException"),
     Name(f"{_FAKES}:UnsupportedOperatorException"),
@@ -33,6 +35,7 @@ with needed("every lane needs", NAMES):
         DataDependentOutputException,
         DynamicOutputShapeException,
         FakeTensor,
+        FakeTensorConverter,
         FakeTensorMode,
         UnsupportedOperatorException,
     )
@@ -53,6 +56,25 @@ __all__ = [
 ]
 
 
+class _ConverterOfResults(FakeTensorConverter):  # type: ignore[misc]  # torch does not annotate it
+    """Torch's converter, but for weak references to the results of operators.
+
+    A result's meta tensor never comes again, so there is nothing to remember; and a parameter that
+    something refers to weakly cannot be converted: ``module.to(torch.bfloat16)`` would raise.
+    """
+
+    def from_meta_and_device(
+        self,
+        fake_mode: FakeTensorMode,
+        t: torch.Tensor,
+        device: torch.device,
+        pytype: type[torch.Tensor] | None = None,
+        dispatch_keys: torch.DispatchKeySet | None = None,
+    ) -> FakeTensor:
+        """The fake of a new meta tensor."""
+        return FakeTensor(fake_mode, t, device, pytype=pytype, dispatch_keys=dispatch_keys)
+
+
 class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """torch's mode of fake tensors, as the lanes use it: without torch's memory of results.
 
@@ -64,6 +86,7 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does n
         """Let the code under test use real tensors beside fakes."""
         super().__init__(allow_non_fake_inputs=True, shape_env=symbols)
         self.cache_enabled = False
+        self.fake_tensor_converter = _ConverterOfResults()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oom_suite.operators.operands import tensors
-from oom_suite.torch_compat.private_device import literals_made_on_host
+from oom_suite.targets.target import GENERIC, Target
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
@@ -32,14 +33,16 @@ class ShadowLane:
 
     name = "shadow"
 
-    def __init__(self, root: Path, scratch: str = "") -> None:
+    def __init__(self, root: Path, scratch: str = "", target: Target = GENERIC) -> None:
         """Show source files relative to `root`.
 
         Args:
             root: folder that source files are shown relative to.
             scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
                 `oom_suite.operators.cuda_scratch` knows it; empty to leave it out.
+            target: the device that the code is to believe in.
         """
+        self._target = target
         self._scratch = scratch
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
@@ -53,12 +56,12 @@ class ShadowLane:
         Raises:
             LaneError: the code needs a value that exists only on a device.
         """
-        device = shadow_device()
+        device = shadow_device(self._target)
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
+                believing(self._target),
                 self._fake,
                 self._values,
                 recorder,

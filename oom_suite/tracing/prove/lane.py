@@ -9,13 +9,14 @@ from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
+from oom_suite.targets.target import GENERIC, Target
 from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeMode,
 )
-from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.prove.expressions import (
@@ -65,8 +66,14 @@ class ProveLane:
 
     name = "prove"
 
-    def __init__(self, root: Path) -> None:
-        """Show source files relative to `root`."""
+    def __init__(self, root: Path, target: Target = GENERIC) -> None:
+        """Show source files relative to `root`.
+
+        Args:
+            root: folder that source files are shown relative to.
+            target: the device that the code is to believe in.
+        """
+        self._target = target
         self._lines = lines_under_test(root)
         self._recorder: _SymbolicRecorder | None = None
         self._modules: dict[int, dict[str, Any]] = {}
@@ -84,7 +91,7 @@ class ProveLane:
         raise LaneError(msg)
 
     def _run(self, build: Build, hints: Hints) -> SymbolicTrace:
-        device = shadow_device()
+        device = shadow_device(self._target)
         symbols = Symbols(hints, self._lines.stack)
         # Without torch's cache: a result of symbolic sizes costs more to describe than to compute.
         fake = FakeMode(symbols.env)
@@ -92,7 +99,7 @@ class ProveLane:
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
+                believing(self._target),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 fake,
