@@ -103,12 +103,15 @@ class SubjectProgram:
 
         def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
             with torch.set_grad_enabled(enabled):
-                step = functools.partial(subject.call, **inputs(sizes, device))
+                arguments = inputs(sizes, device)
+            step = functools.partial(subject.call, **arguments)
 
             def call() -> object:
                 with torch.set_grad_enabled(enabled):
                     return step()
 
+            if convention is not None and convention.output in arguments:
+                vars(call)["writes"] = {convention.output: arguments[convention.output]}
             return call
 
         return Loaded(build, subject.root)
@@ -298,8 +301,11 @@ def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, L
     """The lane and the program in this process, each made once."""
     from oom_suite.tracing.lanes import loading
 
+    # What starts threads when it is imported is followed onto them later.
+    from oom_suite.tracing.threads import watched
+
     def load() -> Loaded:
-        with loading(spec):
+        with watched(), loading(spec):
             return program.load(kept)
 
     loaded = kept.get(program.key, load)

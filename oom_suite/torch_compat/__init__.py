@@ -15,6 +15,7 @@ trace.
 `compiler`          who enters a compiled function
 `printing`          who prints a tensor
 `cuda_memory`       the caching allocator's history
+`per_thread`        what a mode keeps for each thread that entered it
 `probes`            how a name is looked for
 ==================  =============================================================================
 

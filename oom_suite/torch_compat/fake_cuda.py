@@ -99,20 +99,18 @@ _depth = _Depth()
 def fake_cuda() -> Iterator[None]:
     """While active on any thread, fake tensors can be on ``cuda``, with and without a GPU.
 
-    Literals are made on the CPU, then moved by dispatch: torch would otherwise move them where no
-    mode looks.
+    Literals of this thread are made as in `literals_made_on_host`.
 
     Raises:
         TorchChangedError: this build of torch cannot be told that it has such a device.
     """
     with _depth.lock:
-        if _depth.count == 0:
-            _lift_on_host(_depth.undo)
-            if not _has_gpu():
-                _install(_depth.undo)
+        if _depth.count == 0 and not _has_gpu():
+            _install(_depth.undo)
         _depth.count += 1
     try:
-        yield
+        with literals_made_on_host():
+            yield
     finally:
         with _depth.lock:
             _depth.count -= 1
@@ -120,15 +118,25 @@ def fake_cuda() -> Iterator[None]:
                 _depth.undo.close()
 
 
+@contextlib.contextmanager
+def literals_made_on_host() -> Iterator[None]:
+    """While active, this thread makes ``torch.tensor([...], device=...)`` on the CPU first.
+
+    Dispatch then moves it: torch would otherwise do so where no mode looks. It does the same for
+    its own fake tensors where a machine has no accelerator.
+    """
+    before = torch._C._only_lift_cpu_tensors()
+    torch._C._set_only_lift_cpu_tensors(True)
+    try:
+        yield
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)
+
+
 @functools.cache
 def _has_gpu() -> bool:
     """Whether torch itself can use a GPU here; asked once, before anything is patched."""
     return torch.cuda.is_available()
-
-
-def _lift_on_host(undo: contextlib.ExitStack) -> None:
-    undo.callback(torch._C._set_only_lift_cpu_tensors, torch._C._only_lift_cpu_tensors())
-    torch._C._set_only_lift_cpu_tensors(True)
 
 
 def _install(undo: contextlib.ExitStack) -> None:

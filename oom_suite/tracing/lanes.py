@@ -108,11 +108,11 @@ def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
     if spec.name == "shadow":
         from oom_suite.tracing.shadow import ShadowLane
 
-        return ShadowLane(root, spec.scratch, target(spec.target))
+        return ShadowLane(root, spec.scratch, spec.target)
     if spec.name == "prove":
         from oom_suite.tracing.prove import ProveLane
 
-        return ProveLane(root, target(spec.target))
+        return ProveLane(root, spec.target)
     if spec.name == "measure":
         from oom_suite.tracing.measure import Limits, MeasureLane
 

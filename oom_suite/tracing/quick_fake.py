@@ -132,6 +132,9 @@ class QuickFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does no
     ) -> Any:
         """The fake result of an operator on fakes."""
         kwargs = kwargs or {}
+        if (entered := self.elsewhere()) is not None:
+            with entered:
+                return func(*args, **kwargs)
         key = self._key(func, args, kwargs)
         found = None if key is None else _known.get(key)
         if found is None:

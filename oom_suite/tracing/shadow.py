@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oom_suite.operators.operands import tensors
-from oom_suite.targets.target import GENERIC, Target
+from oom_suite.targets.target import target as named
+from oom_suite.torch_compat.fake_cuda import literals_made_on_host
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
@@ -13,6 +14,7 @@ from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.tracing.threads import Threads, one_backward_thread, watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 class ShadowLane:
     """Runs a call with tensors that have sizes and no memory.
 
-    The trace's bytes are exact: they equal what a GPU's allocator counts as requested.
+    The trace's bytes are exact: they equal what a GPU's allocator counts as requested; for the
+    target ``cpu``, what the same operators request on the CPU.
 
     Does not prove: what kernels allocate inside (`Trace.unseen` names the known ones), nor
     that the values are right, nor anything about a Triton kernel's own behaviour.
@@ -33,16 +36,16 @@ class ShadowLane:
 
     name = "shadow"
 
-    def __init__(self, root: Path, scratch: str = "", target: Target = GENERIC) -> None:
+    def __init__(self, root: Path, scratch: str = "", target: str = "generic") -> None:
         """Show source files relative to `root`.
 
         Args:
             root: folder that source files are shown relative to.
             scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
                 `oom_suite.operators.cuda_scratch` knows it; empty to leave it out.
-            target: the device that the code is to believe in.
+            target: the device that the code is to believe in, as a user spells it.
         """
-        self._target = target
+        self._target = named(target)
         self._scratch = scratch
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
@@ -58,13 +61,15 @@ class ShadowLane:
         """
         device = shadow_device(self._target)
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
+        modes = (self._fake, self._values, recorder)
+        threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
+        self._fake.elsewhere = threads.elsewhere
         try:
             with (
                 recorded_launches(self.launched),
                 believing(self._target),
-                self._fake,
-                self._values,
-                recorder,
+                watched(literals_made_on_host, one_backward_thread),
+                threads.recorded(),
             ):
                 recorder.record(build(sizes, device))
         finally:
@@ -75,5 +80,5 @@ class ShadowLane:
         """Record a kernel launch by name; what it may have written is unknown from now on."""
         if self._recorder is None:
             return
-        self._recorder.launched(kernel)
+        self._recorder.launched(kernel, arguments)
         self._values.forget(list(tensors(arguments)))
