@@ -12,10 +12,10 @@ from oom_suite.torch_compat import (
     compiler,
     cuda_memory,
     dispatch,
+    fake_cuda,
     fakes,
     mem_tracker,
     printing,
-    private_device,
     symbols,
 )
 
@@ -27,10 +27,10 @@ MODULES = (
     compiler,
     cuda_memory,
     dispatch,
+    fake_cuda,
     fakes,
     mem_tracker,
     printing,
-    private_device,
     symbols,
 )
 PROBED = frozenset(
