@@ -40,6 +40,15 @@ _NOTHING = (
     "set_per_process_memory_fraction",
     "synchronize",
 )
+_MODULES = (
+    torch.cuda.memory,
+    torch.cuda.random,
+    torch.cuda.streams,
+    torch.accelerator,
+    torch.accelerator.memory,
+)
+"""Modules that have the same names as ``torch.cuda``, some of them imported from there."""
+
 _RANGES = ("mark", "range_end", "range_pop", "range_push", "range_start")
 
 
@@ -116,11 +125,9 @@ def properties(target: Target) -> Properties:
 def _believe(undo: contextlib.ExitStack, target: Target) -> None:
     device = {**_of_device(target), **_of_memory(target), **_of_streams(), **PRIVATE_ANSWERS}
     _patch(undo, torch.cuda, {**device, "default_generators": (Generator("cuda"),)})
-    _patch(undo, torch.cuda.memory, device)
-    _patch(undo, torch.cuda.streams, device)
+    for module in _MODULES:
+        _patch(undo, module, device)
     _patch(undo, torch.cuda.nvtx, dict.fromkeys(_RANGES, _nothing))
-    _patch(undo, torch.accelerator, device)
-    _patch(undo, torch.accelerator.memory, device)
     _patch(undo, torch, {"Generator": Generator})
     is_cuda = target.backend == "cuda"
     _patch(
