@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,7 +62,7 @@ def test_a_shadow_lane_has_the_target_and_the_scratch_that_it_is_given():
     assert "cpu" == device_of(running("shadow", target="cpu"))
     assert "cpu" != device_of(running("shadow"))
     lane = running("shadow", scratch="cuda", target="cpu")._lane
-    assert ("cuda", "cpu") == (lane._scratch, lane._target)
+    assert "cuda" == lane._scratch
 
 
 def test_a_measure_lane_has_its_limits_its_device_and_its_meters():
@@ -131,35 +130,30 @@ def test_a_trace_says_whether_something_in_it_was_compiled(name, is_compiled, mo
     assert 1 == len(noticed)
 
 
-@pytest.mark.parametrize(
-    ("name", "requires", "allows"),
-    [("shadow", True, True), ("prove", True, True), ("measure", False, False)],
-)
-def test_a_process_that_measures_is_left_as_it_is(monkeypatch, name, requires, allows):
-    """No compiler is required there, and no device is made that was not there."""
+@pytest.mark.parametrize(("name", "requires"), [("shadow", 1), ("prove", 1), ("measure", 0)])
+def test_a_process_that_measures_needs_no_compiler(monkeypatch, name, requires):
     seen = []
     monkeypatch.setattr(lanes, "require_compiler", lambda: seen.append("compiler"))
-    monkeypatch.setattr(lanes, "_allow_autocast", lambda: seen.append("autocast"))
-    monkeypatch.setattr(lanes, "private_device_type", lambda: None)
     running(name)
-    assert ["compiler"] * requires + ["autocast"] * allows == seen
-    monkeypatch.setattr(lanes, "private_device_type", lambda: "oom")
-    seen.clear()
-    running(name)
-    assert ["compiler"] * requires + ["autocast"] == seen
+    assert ["compiler"] * requires == seen
 
 
-@pytest.mark.parametrize("has_own", [True, False])
-def test_autocast_takes_the_device_without_memory_for_a_gpu(monkeypatch, has_own):
-    """In three types; a device that says itself what it takes is left alone."""
-    own = {"get_amp_supported_dtype": "its own"} if has_own else {}
-    module = SimpleNamespace(**own)
-    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
-    lanes._allow_autocast()
-    if has_own:
-        assert "its own" == module.get_amp_supported_dtype
-    else:
-        assert [torch.float16, torch.bfloat16, torch.float32] == module.get_amp_supported_dtype()
+@pytest.mark.parametrize(("name", "is_believed"), [("shadow", True), ("measure", False)])
+def test_modules_are_imported_as_on_the_target_but_where_they_will_be_measured(
+    monkeypatch, name, is_believed
+):
+    seen = []
+
+    @contextlib.contextmanager
+    def believing(there):
+        seen.append(there.name)
+        yield
+        seen.append("over")
+
+    monkeypatch.setattr(lanes, "believing", believing)
+    with lanes.loading(LaneSpec(name, target="cpu")):
+        assert ["cpu"] * is_believed == seen
+    assert ["cpu", "over"] * is_believed == seen
 
 
 @pytest.mark.parametrize("name", LANES)
@@ -188,10 +182,25 @@ def test_an_operator_that_torch_cannot_run_on_fakes_is_named(monkeypatch):
         run(running("shadow"), body, "shadow")
 
 
+def test_an_operator_of_torch_that_has_no_fake_is_named_with_torchs_version(monkeypatch):
+    monkeypatch.setattr(lanes, "operator_without_fake", lambda error: "aten::_unique")
+
+    def body(sizes, device):
+        raise ZeroDivisionError
+
+    with pytest.raises(LaneError) as found:
+        run(running("shadow"), body, "shadow")
+    assert (
+        f"torch {torch.__version__} has no fake kernel for aten::_unique, so its result's size is "
+        "not known without running it: leave it out, or run it in the measure lane"
+    ) == str(found.value)
+
+
 @pytest.mark.parametrize(
     "error",
     [
         ZeroDivisionError("division by zero"),
+        RuntimeError("from the 'Autocast"),
         RuntimeError("no fake impl registered for something else"),
         RuntimeError("<CustomOpDef(mine::scale)> is broken"),
         RuntimeError("Autocast"),
@@ -210,7 +219,7 @@ def test_any_other_error_is_the_codes_own(error):
 
 def test_autocast_that_cannot_be_run_says_what_to_do():
     def body(sizes, device):
-        raise NotImplementedError("Could not run with the 'AutocastPrivateUse1' backend")
+        raise NotImplementedError("Could not run 'x' from the 'AutocastPrivateUse1' backend")
 
     with pytest.raises(LaneError, match=r"torch\.autocast on the device that it is given"):
         run(running("shadow"), body, "shadow")
