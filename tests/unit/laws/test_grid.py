@@ -189,3 +189,10 @@ def test_a_point_that_cannot_be_built_or_run_has_no_trace():
     assert 132 not in seen
     assert found.trace((("t", 5),)) is None
     assert 148 == found.trace((("t", 6),)).sizes["t"]
+
+
+def test_a_step_is_tried_once():
+    """Those of one, where that is the axis's own step."""
+    axis = Axis("t", 1, ())
+    found, _ = grid_of(lambda s: 8, axes=(axis,))
+    assert [1, 2, -2, 4, -4, 8, -8, 16, -16, -1] == list(found._reachable(axis))
