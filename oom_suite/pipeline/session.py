@@ -158,6 +158,8 @@ class Runs:
         self._on_device = device
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[str, tuple[tuple[str, int], ...]], Trace] = {}
+        self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
+        self._symbolic: dict[object, SymbolicTrace] = {}
         self._num_runs = 0
 
     def __enter__(self) -> Self:
@@ -232,24 +234,30 @@ class Runs:
         return trace
 
     def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:
-        """The exact traces of two calls in a process that has made no other.
+        """The exact traces of two calls in a process that has made no other; made once.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        self._session.report(self._name, "it keeps state: shadow runs afresh")
-        lane = LaneSpec("shadow", is_fresh=True)
-        return self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+        key = _key(sizes)
+        if key not in self._fresh:
+            self._session.report(self._name, "it keeps state: shadow runs afresh")
+            lane = LaneSpec("shadow", is_fresh=True)
+            self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+        return self._fresh[key]
 
     def symbolic(self, hints: Hints) -> SymbolicTrace:
-        """The trace of a run on symbols.
+        """The trace of a run on symbols; each is made once.
 
         Raises:
             ChildError: the code cannot be run on symbols.
         """
-        self._session.report(self._name, "proving")
-        lane = LaneSpec("prove")
-        return self._ask(lane, Prove(self._program, lane, hints))
+        key = (_key(hints.sizes), hints.held, _key(hints.lower))
+        if key not in self._symbolic:
+            self._session.report(self._name, "proving")
+            lane = LaneSpec("prove")
+            self._symbolic[key] = self._ask(lane, Prove(self._program, lane, hints))
+        return self._symbolic[key]
 
     def begin_measuring(self) -> None:
         """Start the child that measures, which imports torch while other lanes run."""
