@@ -19,7 +19,6 @@ from oom_suite.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from oom_suite.laws.derive import Derivation
     from oom_suite.laws.proof import Proof
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import Settings
@@ -35,16 +34,13 @@ KINDS = ("pageable", "pinned")
 _ORDER = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
-def with_host(
-    result: Result, runs: Runs, settings: Settings, derivation: Derivation, proof: Proof | None
-) -> Result:
+def with_host(result: Result, runs: Runs, settings: Settings, proof: Proof | None) -> Result:
     """The result with the host's laws; its verdict is the worst of them and the device's.
 
     Args:
         result: what is known of the device's memory.
         runs: of the program; those that were made are not made again.
         settings: the workload says whether it promises anything of the host.
-        derivation: the device's law.
         proof: the device's proof; None where the code keeps state.
 
     **Does not prove:** what libraries, Python objects and NumPy's own arrays take.
@@ -52,7 +48,7 @@ def with_host(
     if not settings.workload.host:
         return result
     for kind in KINDS:
-        result = _with_kind(result, kind, runs, settings, derivation, proof)
+        result = _with_kind(result, kind, runs, settings, proof)
     return result
 
 
@@ -61,7 +57,6 @@ def _with_kind(
     kind: str,
     runs: Runs,
     settings: Settings,
-    derivation: Derivation,
     proof: Proof | None,
 ) -> Result:
     known = [_of(kind, runs.known(sizes)) for sizes in runs.known_sizes]
@@ -73,7 +68,7 @@ def _with_kind(
         found = HostMemory(kind, law, first, Verdict.PASS, "the same at all sizes")
         return replace(result, host=(*result.host, found))
     try:
-        judged = _judged(result, kind, runs, settings, derivation, proof)
+        judged = _judged(result, kind, runs, settings, proof)
     except OomSuiteError as error:
         judged = replace(result, verdict=Verdict.INCONCLUSIVE, reason=str(error), blame=())
     assert judged.law is not None
@@ -95,23 +90,29 @@ def _judged(
     kind: str,
     runs: Runs,
     settings: Settings,
-    derivation: Derivation,
     proof: Proof | None,
 ) -> Result:
     """The result as if the host's memory of this kind were all there is."""
     workload, sizes = _allowing(settings.workload), settings.sizes
 
+    asked: list[Mapping[str, int]] = []
+
     def exact(at: Mapping[str, int]) -> Trace:
         return _of(kind, runs.known(at))
 
-    if derivation.unsteady:
+    def run(at: Mapping[str, int]) -> Trace:
+        # Asked a second time, it is to be a new run: that shows whether state is kept.
+        is_again = at in asked
+        asked.append(at)
+        return _of(kind, runs.shadow(at)) if is_again else exact(at)
 
-        def afresh(at: Mapping[str, int]) -> tuple[Trace, ...]:
-            return tuple(_of(kind, trace) for trace in runs.afresh(at))
+    def afresh(at: Mapping[str, int]) -> tuple[Trace, ...]:
+        return tuple(_of(kind, trace) for trace in runs.afresh(at))
 
-        found, judgement = judge_from_start(afresh, workload, sizes)
+    found = None if proof is None else derive(run, workload, sizes)
+    if found is None or found.unsteady:
+        proof, (found, judgement) = None, judge_from_start(afresh, workload, sizes)
     else:
-        found = derive(exact, workload, sizes)
         judgement = judge(found, workload)
     result = replace(
         device,
@@ -122,7 +123,7 @@ def _judged(
         peak_requested_bytes=found.trace.peak().num_bytes,
         notes=(),
     )
-    if proof is None or proof.how != CLOSED_FORM or derivation.unsteady:
+    if proof is None or proof.how != CLOSED_FORM:
         return with_forms(result, found.law, workload, found)
 
     def symbolic(hints: Hints) -> SymbolicTrace:

@@ -19,6 +19,7 @@ from oom_suite.laws.proof import prove
 from oom_suite.pipeline.host_law import with_host
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
+from oom_suite.pipeline.state import leaves_state, with_state
 from oom_suite.records import BudgetFit, Result, Verdict
 from oom_suite.units import format_bytes
 
@@ -70,7 +71,8 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         result = with_lanes(result, proof, runs.known, runs.known_sizes)
     else:
         result = with_forms(result, derivation.law, settings.workload, derivation)
-    result = with_host(result, runs, settings, derivation, proof)
+    result = with_host(result, runs, settings, proof)
+    result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
     result = _with_budget(result, settings.budget)
@@ -100,6 +102,10 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
         OomSuiteError: the scenario itself cannot be run.
     """
     workload, sizes = settings.workload, settings.sizes
+    if runs.is_here and leaves_state(runs, sizes):
+        # This process is to stay as it is: each run has a fork that none came before.
+        runs.run_afresh()
+        return (*judge_from_start(runs.afresh, workload, sizes), None)
     fitted: Future[Derivation] = Future()
 
     def proved() -> Proof:
@@ -116,7 +122,8 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
             raise
         fitted.set_result(derivation)
         judgement = judge(derivation, workload)
-        if derivation.unsteady and judgement.verdict is Verdict.INCONCLUSIVE:
+        if derivation.unsteady:
+            # Runs that depend on those before them are evidence of nothing.
             return (*judge_from_start(runs.afresh, workload, sizes), None)
         return derivation, judgement, proved() if proving is None else proving.result()
 

@@ -11,7 +11,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from oom_suite.pipeline.programs import CallableProgram, Prove, Run, RunAfresh, SubjectProgram
+from oom_suite.pipeline.fresh import Repeat, RunAfresh
+from oom_suite.pipeline.programs import CallableProgram, Prove, Run, SubjectProgram
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
 from oom_suite.processes.askers import InThisProcess, Respawning
 from oom_suite.processes.child import Child
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.processes.protocol import Answer, Asker, Request
     from oom_suite.records import Trace, Workload
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.records.symbolic import Hints, SymbolicTrace
     from oom_suite.targets.free_memory import FreeMemory
 
-PRELOAD = ("oom_suite.pipeline.programs", "oom_suite.tracing.prove", "oom_suite.tracing.warm")
+PRELOAD = ("oom_suite.pipeline.fresh", "oom_suite.tracing.prove", "oom_suite.tracing.warm")
 """What the server that children are forked from imports once: the same for whoever starts it."""
 
 _IMPORTS = {
@@ -160,6 +162,8 @@ class Runs:
         self._traces: dict[tuple[str, tuple[tuple[str, int], ...]], Trace] = {}
         self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
         self._symbolic: dict[object, SymbolicTrace] = {}
+        self._repeated: dict[tuple[tuple[str, int], ...], RepeatedCalls] = {}
+        self._is_fresh = False
         self._num_runs = 0
 
     def __enter__(self) -> Self:
@@ -228,6 +232,8 @@ class Runs:
         return self._traces.get((scratch, _key(sizes))) or self._shadow(sizes, scratch)
 
     def _shadow(self, sizes: Mapping[str, int], scratch: str) -> Trace:
+        if self._is_fresh and not scratch:
+            return self.afresh(sizes)[0]
         lane = LaneSpec("shadow", scratch=scratch)
         trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
         self._traces.setdefault((scratch, _key(sizes)), trace)
@@ -244,7 +250,26 @@ class Runs:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
             lane = LaneSpec("shadow", is_fresh=True)
             self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+        if self._is_fresh:
+            self._traces.setdefault(("", key), self._fresh[key][0])
         return self._fresh[key]
+
+    def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls at the same sizes leave alive, in a process that has made no other.
+
+        Raises:
+            ChildError: the code cannot be run.
+        """
+        key = _key(sizes)
+        if key not in self._repeated:
+            self._session.report(self._name, "shadow runs repeated")
+            lane = LaneSpec("shadow", is_fresh=True)
+            self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
+        return self._repeated[key]
+
+    def run_afresh(self) -> None:
+        """From now on, make each exact run in a fork: none meets what another has left."""
+        self._is_fresh = True
 
     def symbolic(self, hints: Hints) -> SymbolicTrace:
         """The trace of a run on symbols; each is made once.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
+    from oom_suite.records.kept import Kept
     from oom_suite.records.law import Law
     from oom_suite.records.measurement import Measurement, Reconciliation
     from oom_suite.records.trace import Unseen
@@ -115,6 +116,7 @@ class Result:
         next_command: what to run next; empty when nothing is wrong.
         host: what tensors take of the host's memory, pageable and pinned apart; nothing where
             they take none, or where the workload leaves it out.
+        kept: what further calls at the scenario leave alive.
     """
 
     subject: str
@@ -138,6 +140,7 @@ class Result:
     reconciliation: Reconciliation | None = None
     next_command: str = ""
     host: tuple[HostMemory, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -193,6 +196,7 @@ class Result:
             if self.reconciliation is None
             else self.reconciliation.to_json(),
             "host": [each.to_json() for each in self.host],
+            "kept": [each.to_json() for each in self.kept],
             "next_command": self.next_command,
         }
 

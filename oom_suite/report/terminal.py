@@ -41,6 +41,7 @@ MIN_PIPED_WIDTH = 100
 _VERDICT_WIDTH = 15
 _LAW_WIDTH = 28
 _WIDEST_LAW = 56
+_MAX_KEPT = 3
 
 
 def render(results: Sequence[Result], console: Console, *, quiet: bool = False) -> None:
@@ -125,7 +126,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
 
 
 def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
-    """The device's law and peak, and below it the host's, each peak beside its law's first line."""
+    """The device's law and peak, below it the host's, then what calls keep and what holds it."""
     laws = ["-"] if result.law is None else list(law_lines(result.law.here, width))
     peaks = [num_bytes_text(result.peak_requested_bytes)]
     for host in result.host:
@@ -133,6 +134,9 @@ def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
         name = "pinned: " if host.kind == "pinned" else "host: "
         first, *rest = law_lines(host.law.here, width - len(name))
         laws += [f"{name}{first}", *(f"  {line}" for line in rest)]
+    for kept in result.kept[:_MAX_KEPT]:
+        peaks += [""] * (len(laws) - len(peaks)) + [num_bytes_text(kept.num_bytes)]
+        laws.append(f"kept: {printable(kept.holder) or '(holder unknown)'}")
     return "\n".join(laws), "\n".join(peaks)
 
 

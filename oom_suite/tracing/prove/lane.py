@@ -198,7 +198,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def symbolic_trace(self, hints: Hints) -> SymbolicTrace:
         """What was recorded, in the axes' names."""
         symbols = self._symbols
-        books = (self._device, self._host or Book(), self._pinned or Book())
+        books = (self.books.device, self.books.host or Book(), self.books.pinned or Book())
         device, host, pinned = (self._symbolic(book) for book in books)
         unseen = tuple(
             SymbolicUnseen(op, stack, symbols.polynomial(given), reason)
@@ -209,7 +209,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
             hints=hints,
             specialised=symbols.specialised(),
             allocations=device,
-            events=tuple(self._device.events),
+            events=tuple(books[0].events),
             guards=guards,
             requires=requires,
             quantities=symbols.derived(),
