@@ -10,7 +10,7 @@ from oom_suite.errors import OomSuiteError
 from oom_suite.laws.judge import listed
 from oom_suite.pipeline.proved import weakened
 from oom_suite.records import Blame, Verdict
-from oom_suite.records.kept import MEMORIES
+from oom_suite.records.kept import DEVICE, HOST, MEMORIES, PINNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def with_state(result: Result, runs: Runs, settings: Settings) -> Result:
     after more of them.
     """
     known = [(sizes, runs.known(sizes)) for sizes in runs.known_sizes]
-    memories = list(MEMORIES) if settings.workload.host else ["device"]
+    memories = list(MEMORIES) if settings.workload.host else [DEVICE]
     keeps = any(
         part is not None and part.kept
         for _, trace in known
@@ -126,4 +126,4 @@ def _moves(kept: Kept, known: Sequence[Run], axis: str) -> bool:
 
 def _part(trace: Trace, memory: str) -> Trace | None:
     """The trace of one memory."""
-    return {"device": trace, "host": trace.host, "pinned": trace.pinned}[memory]
+    return {DEVICE: trace, HOST: trace.host, PINNED: trace.pinned}[memory]

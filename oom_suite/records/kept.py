@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from oom_suite.records.frame import Frame
     from oom_suite.records.trace import Allocation, Event, Trace
 
-MEMORIES = {"device": "", "host": "host memory", "pinned": "pinned host memory"}
+DEVICE, HOST, PINNED = "device", "host", "pinned"
+MEMORIES = {DEVICE: "", HOST: "host memory", PINNED: "pinned host memory"}
 """The memories that are looked at, by the names that sentences give them; the device's has none."""
 
 MIN_CALLS = 8
@@ -73,7 +74,7 @@ class RepeatedCalls:
     @property
     def num_calls(self) -> int:
         """How many were made."""
-        return len(self.live_bytes["device"])
+        return len(self.live_bytes[DEVICE])
 
     @property
     def leaks(self) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.records import Allocation, Event, Trace
+from oom_suite.records.kept import DEVICE, HOST, PINNED
 from oom_suite.torch_compat.dispatch import storage_key
 from oom_suite.torch_compat.fakes import device_of
 
@@ -147,7 +148,7 @@ class Books:
     @property
     def named(self) -> dict[str, Book]:
         """Each, by the names in `oom_suite.records.kept.MEMORIES`."""
-        books = {"device": self.device, "host": self.host, "pinned": self.pinned}
+        books = {DEVICE: self.device, HOST: self.host, PINNED: self.pinned}
         return {memory: book for memory, book in books.items() if book is not None}
 
     @property

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from oom_suite.records.kept import MAX_CALLS, Kept, RepeatedCalls, is_settled
+from oom_suite.records.kept import DEVICE, MAX_CALLS, Kept, RepeatedCalls, is_settled
 from oom_suite.tracing.holders import holders
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Repeated:
         """Make the calls."""
         books = self._recorder.books.named
         while not is_settled(book.live_bytes for book in books.values()):
-            if len(books["device"].live_bytes) == MAX_CALLS:
+            if len(books[DEVICE].live_bytes) == MAX_CALLS:
                 break
             self._once()
             # Its own cycles are no state; none is older than the last call.
