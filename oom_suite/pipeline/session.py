@@ -40,6 +40,9 @@ _IMPORTS = {
 }
 """What a child imports before the time of its first request counts."""
 
+_LAW = LaneSpec("shadow")
+"""The lane whose exact runs a law is found from."""
+
 _device_turn = threading.Lock()
 """One call of this process is on a device at a time, whichever session asks for it."""
 
@@ -159,7 +162,7 @@ class Runs:
         self._name = name
         self._on_device = device
         self._askers: dict[LaneSpec, Asker] = {}
-        self._traces: dict[tuple[str, tuple[tuple[str, int], ...]], Trace] = {}
+        self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
         self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
         self._symbolic: dict[object, SymbolicTrace] = {}
         self._repeated: dict[tuple[tuple[str, int], ...], RepeatedCalls] = {}
@@ -207,7 +210,7 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for scratch, sizes in self._traces if not scratch)
+        return tuple(dict(sizes) for lane, sizes in self._traces if lane == _LAW)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -217,26 +220,29 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, "")
+        return self._shadow(sizes, _LAW)
 
-    def known(self, sizes: Mapping[str, int], scratch: str = "") -> Trace:
+    def known(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+    ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
+            target: which machine it is for, see `LaneSpec`.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        return self._traces.get((scratch, _key(sizes))) or self._shadow(sizes, scratch)
+        lane = replace(_LAW, scratch=scratch, target=target)
+        return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
 
-    def _shadow(self, sizes: Mapping[str, int], scratch: str) -> Trace:
-        if self._is_fresh and not scratch:
+    def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
+        if self._is_fresh and lane == _LAW:
             return self.afresh(sizes)[0]
-        lane = LaneSpec("shadow", scratch=scratch)
         trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
-        self._traces.setdefault((scratch, _key(sizes)), trace)
+        self._traces.setdefault((lane, _key(sizes)), trace)
         return trace
 
     def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:
@@ -248,10 +254,10 @@ class Runs:
         key = _key(sizes)
         if key not in self._fresh:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
-            lane = LaneSpec("shadow", is_fresh=True)
+            lane = replace(_LAW, is_fresh=True)
             self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
         if self._is_fresh:
-            self._traces.setdefault(("", key), self._fresh[key][0])
+            self._traces.setdefault((_LAW, key), self._fresh[key][0])
         return self._fresh[key]
 
     def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:
@@ -263,7 +269,7 @@ class Runs:
         key = _key(sizes)
         if key not in self._repeated:
             self._session.report(self._name, "shadow runs repeated")
-            lane = LaneSpec("shadow", is_fresh=True)
+            lane = replace(_LAW, is_fresh=True)
             self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
         return self._repeated[key]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.errors import OomSuiteError
+from oom_suite.errors import LaneError, OomSuiteError
 from oom_suite.records import Verdict
 from oom_suite.records.kept import HOST, MEMORIES, PINNED, steps_of
 from oom_suite.records.safety import Finding, Hit
@@ -172,7 +172,11 @@ class Creep:
 
 
 def judged(run: CreepRun, how: str) -> Judged:
-    """What a session showed, by its trace and, where there are some, a GPU's counters."""
+    """What a session showed, by its trace and, where there are some, a GPU's counters.
+
+    Raises:
+        LaneError: nothing grows in what was recorded, and not all was.
+    """
     parts = steps_of(run.trace)
     modelled = ModelledSteps(run.trace, parts)
     states = modelled.states()
@@ -185,6 +189,8 @@ def judged(run: CreepRun, how: str) -> Judged:
             hits += growth(run.steps, on_host, trace, f"{name}: ")
     if run.counted and not hits:
         hits = counted_growth(run.steps, run.counted)
+    if run.trace.unrecorded and not hits:
+        raise LaneError("; ".join(run.trace.unrecorded))
     last = run.counted[-1] if run.counted else states[-1]
     return Judged(
         how=how,

@@ -13,6 +13,8 @@ from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.tracing.starting import watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +87,7 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
     counted: list[Counted] = []
 
     def mark() -> None:
-        recorder.mark()
+        recorder.books.mark()
         if not on_cpu:
             counted.append(
                 Counted(
@@ -95,8 +97,10 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
             )
 
     contents = contents_of(target, steps)
-    recorder = Recorder(target.device.type, lines_under_test(target.root))
-    with recorder:
+    lines = lines_under_test(target.root)
+    recorder = Recorder(target.device.type, lines)
+    threads = recorder.threads = Threads((recorder,), recorder.overlaps, lines)
+    with watched(), threads.recorded():
         call = _loop(target, steps, target.device, contents, mark)
         recorder.record(call)
     # One count before the first step, and one after the last collection, belong to no step.

@@ -29,8 +29,8 @@ class Book:
     The death of a storage, told by a weak reference, is its free.
 
     Attributes:
-        requests: bytes, operator, stack of every request. Plain tuples: making records costs more
-            than all else that a request takes.
+        requests: bytes, operator, stack of every request, and True where it is a bound. Plain
+            tuples: making records costs more than all else that a request takes.
         events: ``("alloc", request)`` and ``("free", request)``, in order.
         input_bytes: bytes of the storages that were there when the recording began.
         is_open: whether requests and frees are written down.
@@ -41,7 +41,7 @@ class Book:
 
     def __init__(self) -> None:
         """Know of no storage yet."""
-        self.requests: list[tuple[Any, str, tuple[Frame, ...]]] = []
+        self.requests: list[tuple[Any, ...]] = []
         self.events: list[tuple[str, int]] = []
         self.input_bytes = 0
         self.is_open = False

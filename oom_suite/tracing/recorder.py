@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators import cuda_scratch, scratch
+from oom_suite.operators import cuda_scratch, operands, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records import Launch, Unseen
 from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
+from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
+from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from oom_suite.records import Frame, Measurement, Trace
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
+    from oom_suite.tracing.threads import Threads
 
 _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
@@ -57,7 +60,7 @@ def _plan(func: OpOverload) -> _Plan:
     return _Plan(facts, compose, is_composed(func), is_noted, is_pinning)
 
 
-class Recorder(DispatchMode):
+class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
     """A dispatch mode that turns new storages into allocations and dead ones into frees.
 
     A storage that an operator returns and that was not seen before is an allocation; the
@@ -74,6 +77,10 @@ class Recorder(DispatchMode):
     Does not prove: that a kernel allocates nothing inside. `oom_suite.operators.scratch` lists the
     operators known to; their calls are in `Trace.unseen`. Nor who allocates in a backward pass
     that autograd runs on a thread of its own: there is no line of Python on that stack.
+
+    Attributes:
+        threads: the threads that record here; None for the calling one alone.
+        overlaps: what one of them may still have taken while another goes on.
     """
 
     def __init__(self, device_type: str, lines: SourceLines, scratch: str = "") -> None:
@@ -87,24 +94,27 @@ class Recorder(DispatchMode):
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
-        self._literal: weakref.ref[Any] | None = None
+        self._literal: tuple[weakref.ref[Any], int] | None = None
+        self._unwritten: Unwritten | None = None
+        self.threads: Threads | None = None
+        self.overlaps = Overlaps(self.books.device.requests, self.books.device.events)
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
         with no_collections():
             self.books.begin()
+            self._unwritten = Unwritten(call)
             self._switch(is_open=True)
             try:
-                enter_code_under_test(call)
+                if self.threads is None:
+                    enter_code_under_test(call)
+                else:
+                    self.threads.call(call)
                 if self.books.have_live:
                     # No collection ran since the call began: its own cycles are all young.
                     gc.collect(0)
             finally:
                 self._switch(is_open=False)
-
-    def mark(self) -> None:
-        """Note that a step of the call ends here."""
-        self.books.mark()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -119,10 +129,12 @@ class Recorder(DispatchMode):
         self._recording = is_open
         self.books.switch(is_open=is_open)
 
-    def launched(self, kernel: str) -> None:
-        """Note a kernel that a fake lane did not run."""
+    def launched(self, kernel: str, arguments: Sequence[object] = ()) -> None:
+        """Note a kernel that a fake lane did not run, and that may write what it is given."""
         if self._recording:
             self._launches.append(Launch(kernel, self._lines.stack()))
+            if self._unwritten:
+                self._unwritten.wrote(tensors(arguments))
 
     def trace(
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
@@ -134,6 +146,10 @@ class Recorder(DispatchMode):
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
             measurement=measurement,
+            unrecorded=(
+                *(self._unwritten.reasons if self._unwritten is not None else ()),
+                *(self.threads.unrecorded if self.threads is not None else ()),
+            ),
         )
 
     def __torch_dispatch__(
@@ -143,14 +159,32 @@ class Recorder(DispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run the operator and note what it allocated."""
+        """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
+        kwargs = kwargs or {}
+        threads = self.threads
+        if threads is None or threads.are_one:
+            return self._dispatch(func, types, args, kwargs)
+        threads.enter()
+        try:
+            return self._dispatch(func, types, args, kwargs)
+        finally:
+            threads.leave()
+
+    def _dispatch(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
-        kwargs = kwargs or {}
         plan = _plan(func)
+        if self._unwritten and plan.facts.is_mutable:
+            self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
@@ -197,7 +231,8 @@ class Recorder(DispatchMode):
         book = self.books.of(tensor, is_pinned=bool(kwargs.get("pin_memory")))
         if book is not None:
             if facts.family == _LIFT and book is not self.books.device:
-                self._literal = weakref.ref(tensor)
+                # Not to the tensor: one with a weak reference cannot be converted in place.
+                self._literal = (weakref.ref(tensor.untyped_storage()), id(tensor))
             self._observe_in(book, facts, tensor, args, kwargs)
 
     def _observe_in(
@@ -280,8 +315,10 @@ class Recorder(DispatchMode):
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
-        if facts.family == _COPY and self._literal is not None and self._literal() is args[0]:
-            return _LIFT
+        if facts.family == _COPY and self._literal is not None:
+            storage, identity = self._literal
+            if identity == id(args[0]) and storage() is args[0].untyped_storage():
+                return _LIFT
         return facts.name
 
     def _note(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
