@@ -254,7 +254,7 @@ class Runs:
         key = _key(sizes)
         if key not in self._fresh:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
-            lane = LaneSpec("shadow", is_fresh=True)
+            lane = replace(_LAW, is_fresh=True)
             self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
         if self._is_fresh:
             self._traces.setdefault((_LAW, key), self._fresh[key][0])
@@ -269,7 +269,7 @@ class Runs:
         key = _key(sizes)
         if key not in self._repeated:
             self._session.report(self._name, "shadow runs repeated")
-            lane = LaneSpec("shadow", is_fresh=True)
+            lane = replace(_LAW, is_fresh=True)
             self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
         return self._repeated[key]
 
