@@ -300,7 +300,7 @@ class Prove(Request[SymbolicTrace]):
 def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, Loaded]:
     """The lane and the program in this process, each made once."""
     # What starts threads when it is imported is followed onto them later.
-    from oom_suite.tracing.threads import watched
+    from oom_suite.tracing.starting import watched
 
     with watched():
         loaded = kept.get(program.key, lambda: program.load(kept))

@@ -10,6 +10,7 @@ import torch
 
 from oom_suite.errors import LaneError, unknown
 from oom_suite.torch_compat.compiler import compiled_calls_noted, require_compiler
+from oom_suite.torch_compat.dispatch import no_dispatch
 from oom_suite.torch_compat.fakes import operator_without_fake
 from oom_suite.torch_compat.private_device import private_device_type
 from oom_suite.tracing.lane_spec import LANES
@@ -58,7 +59,7 @@ class RunningLane:
         if not is_measured:
             require_compiler()
         if not is_measured or private_device_type() is not None:
-            _allow_autocast()
+            _complete_device_module()
 
     @property
     def on_launch(self) -> Callable[[str, list[object]], None] | None:
@@ -118,12 +119,30 @@ def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
     raise unknown("lane", spec.name, LANES)
 
 
-def _allow_autocast() -> None:
-    """Let ``torch.autocast`` and checkpoints take the device without memory for a GPU."""
-    module = torch.get_device_module(shadow_device())
-    if not hasattr(module, "get_amp_supported_dtype"):
-        supported = [torch.float16, torch.bfloat16, torch.float32]
-        vars(module)["get_amp_supported_dtype"] = lambda: supported
+_RNG_STATE_BYTES = 16
+"""A seed and an offset, on the host.
+
+Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
+"""
+
+
+def _complete_device_module() -> None:
+    """Let autocast, ``torch.random.fork_rng`` and checkpoints take the device for a GPU."""
+    functions = vars(torch.get_device_module(shadow_device()))
+    supported = [torch.float16, torch.bfloat16, torch.float32]
+    functions.setdefault("get_amp_supported_dtype", lambda: supported)
+    functions.setdefault("get_rng_state", _rng_state)
+    functions.setdefault("set_rng_state", _set_rng_state)
+
+
+def _rng_state(_device: object = None) -> torch.Tensor:
+    """The state of a device's random numbers: nothing is drawn where there is no memory."""
+    with no_dispatch():
+        return torch.zeros(_RNG_STATE_BYTES, dtype=torch.uint8)
+
+
+def _set_rng_state(_state: torch.Tensor, _device: object = None) -> None:
+    """Nothing is drawn: there is nothing to set."""
 
 
 @contextlib.contextmanager
@@ -132,11 +151,17 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if "Autocast" in str(error) and isinstance(error, NotImplementedError):
+        if "from the 'Autocast" in str(error) and isinstance(error, NotImplementedError):
             raise LaneError(_NO_AUTOCAST) from error
         name = _operator_without_fake(error)
         if name is None:
             raise
+        if name.startswith("aten::"):
+            msg = (
+                f"torch {torch.__version__} has no fake kernel for {name}, so its result's size is "
+                "not known without running it: leave it out, or run it in the measure lane"
+            )
+            raise LaneError(msg) from error
         msg = (
             f"custom operator {name} has no fake kernel, so its result's size is not known without "
             f'running it: register one with @torch.library.register_fake("{name}")'
