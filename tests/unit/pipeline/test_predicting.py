@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -95,6 +96,17 @@ def test_a_bound_counts_in_the_peak_and_not_in_the_least(is_bound):
         found.least_requested_bytes,
         found.is_bound,
     )
+
+
+def test_a_module_may_be_copied_by_the_builder():
+    """As encoders of layers are made; 4 rows of 64 floats are the call's."""
+
+    def build(sizes, device):
+        module = copy.deepcopy(torch.nn.Linear(64, 64, device=device))
+        x = torch.ones(sizes.n, 64, device=device)
+        return lambda: module(x)
+
+    assert 4 * 64 * 4 == oom_suite.predict(build, {"n": 4}).peak_requested_bytes
 
 
 def test_a_decorated_test_can_be_predicted():
