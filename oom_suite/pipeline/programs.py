@@ -299,11 +299,16 @@ class Prove(Request[SymbolicTrace]):
 
 def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, Loaded]:
     """The lane and the program in this process, each made once."""
+    from oom_suite.tracing.lanes import loading
+
     # What starts threads when it is imported is followed onto them later.
     from oom_suite.tracing.starting import watched
 
-    with watched():
-        loaded = kept.get(program.key, lambda: program.load(kept))
+    def load() -> Loaded:
+        with watched(), loading(spec):
+            return program.load(kept)
+
+    loaded = kept.get(program.key, load)
     lane = kept.get((spec, loaded.root), lambda: _lane(spec, loaded.root))
     # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
     from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch

@@ -10,7 +10,7 @@ trace.
 ==================  =============================================================================
 `dispatch`          operators, dispatch modes, and which storage a tensor has
 `fakes`             fake tensors and their mode
-`private_device`    the device that has no memory
+`fake_cuda`         a CUDA device that is not there
 `symbols`           sizes as symbols
 `compiler`          who enters a compiled function
 `printing`          who prints a tensor

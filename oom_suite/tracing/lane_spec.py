@@ -14,8 +14,8 @@ class LaneSpec:
     Attributes:
         name: ``"shadow"``, ``"prove"`` or ``"measure"``.
         device: where the measure lane runs.
-        target: which machine a fake lane predicts, by its name in `oom_suite.targets`: ``"cpu"``
-            places fake tensors on the CPU, so that torch takes the CPU's kernels.
+        target: what the other lanes predict for, as `oom_suite.targets.target.target` takes it:
+            ``"cpu"`` places fake tensors on the CPU, so that torch takes the CPU's kernels.
         scratch: ``"cuda"`` where the shadow lane adds what CUDA's own kernels allocate inside,
             for a prediction of that device; empty where it leaves them out, as laws do.
         headroom_bytes: what is left free for the call in the measure lane; None for all there is.

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError, unknown
+from oom_suite.targets.target import target
 from oom_suite.torch_compat.compiler import compiled_calls_noted, require_compiler
-from oom_suite.torch_compat.dispatch import no_dispatch
 from oom_suite.torch_compat.fakes import operator_without_fake
-from oom_suite.torch_compat.private_device import private_device_type
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.lane_spec import LANES
-from oom_suite.tracing.shadow_device import shadow_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +32,13 @@ _NO_AUTOCAST = (
     "torch.autocast on the device that it is given cannot be run without memory: "
     "convert the tensors in the test, or take autocast out of what it calls"
 )
+
+
+@contextlib.contextmanager
+def loading(spec: LaneSpec) -> Iterator[None]:
+    """While active, modules are imported that will run in a lane: they may ask about the device."""
+    with contextlib.nullcontext() if spec.name == "measure" else believing(target(spec.target)):
+        yield
 
 
 class RunningLane:
@@ -54,12 +60,8 @@ class RunningLane:
         self._name = spec.name
         self._is_compiled = False
         self._lane: Any = _lane(spec, root, watch)
-        # A process that has no such device yet may be one that measures on a GPU: leave it so.
-        is_measured = spec.name == "measure"
-        if not is_measured:
+        if spec.name != "measure":
             require_compiler()
-        if not is_measured or private_device_type() is not None:
-            _complete_device_module()
 
     @property
     def on_launch(self) -> Callable[[str, list[object]], None] | None:
@@ -110,39 +112,13 @@ def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
     if spec.name == "prove":
         from oom_suite.tracing.prove import ProveLane
 
-        return ProveLane(root)
+        return ProveLane(root, spec.target)
     if spec.name == "measure":
         from oom_suite.tracing.measure import Limits, MeasureLane
 
         limits = Limits(spec.headroom_bytes, spec.headroom_by, spec.snapshot_folder)
         return MeasureLane(root, spec.device, watch, limits)
     raise unknown("lane", spec.name, LANES)
-
-
-_RNG_STATE_BYTES = 16
-"""A seed and an offset, on the host.
-
-Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
-"""
-
-
-def _complete_device_module() -> None:
-    """Let autocast, ``torch.random.fork_rng`` and checkpoints take the device for a GPU."""
-    functions = vars(torch.get_device_module(shadow_device()))
-    supported = [torch.float16, torch.bfloat16, torch.float32]
-    functions.setdefault("get_amp_supported_dtype", lambda: supported)
-    functions.setdefault("get_rng_state", _rng_state)
-    functions.setdefault("set_rng_state", _set_rng_state)
-
-
-def _rng_state(_device: object = None) -> torch.Tensor:
-    """The state of a device's random numbers: nothing is drawn where there is no memory."""
-    with no_dispatch():
-        return torch.zeros(_RNG_STATE_BYTES, dtype=torch.uint8)
-
-
-def _set_rng_state(_state: torch.Tensor, _device: object = None) -> None:
-    """Nothing is drawn: there is nothing to set."""
 
 
 @contextlib.contextmanager

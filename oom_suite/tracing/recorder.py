@@ -13,6 +13,7 @@ import torch
 from oom_suite.operators import cuda_scratch, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
 from oom_suite.operators.operands import (
+    DEVICE_QUERY,
     is_foreign,
     operator,
     tensors,
@@ -20,12 +21,12 @@ from oom_suite.operators.operands import (
 )
 from oom_suite.records import Launch, Unseen
 from oom_suite.torch_compat.dispatch import (
+    DispatchMode,
     is_composed,
     storage_key,
     taken_apart,
 )
 from oom_suite.torch_compat.fakes import device_of, is_real
-from oom_suite.tracing.backward import BackwardMode
 from oom_suite.tracing.book import NOT_RECORDED, Book
 from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
@@ -70,7 +71,7 @@ def _plan(func: OpOverload) -> _Plan:
     return _Plan(facts, compose, is_composed(func), is_noted, is_pinning)
 
 
-class Recorder(BackwardMode):  # type: ignore[no-untyped-call]  # by torch
+class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
     """A dispatch mode that turns new storages into allocations and dead ones into frees.
 
     A storage that an operator returns and that was not seen before is an allocation; the
@@ -95,7 +96,8 @@ class Recorder(BackwardMode):  # type: ignore[no-untyped-call]  # by torch
 
     def __init__(self, device_type: str, lines: SourceLines, scratch: str = "") -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
-        super().__init__(device_type)
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._device_type = device_type
         self._lines = lines
         self._scratch = scratch
         self._recording = False
@@ -161,14 +163,17 @@ class Recorder(BackwardMode):  # type: ignore[no-untyped-call]  # by torch
             pinned=None if pinned is None else pinned.trace(lane, sizes),
         )
 
-    def _in_turn(
+    def __torch_dispatch__(
         self,
         func: OpOverload,
         types: Sequence[type],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator, in its thread's turn, and note what it allocated."""
+        if func is DEVICE_QUERY:
+            return device_of(args[0])
+        kwargs = kwargs or {}
         threads = self.threads
         if threads is None or threads.are_one:
             return self._dispatch(func, types, args, kwargs)

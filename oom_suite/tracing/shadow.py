@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from oom_suite.operators.operands import tensors
-from oom_suite.torch_compat.private_device import literals_made_on_host
+from oom_suite.targets.target import target as named
+from oom_suite.torch_compat.fake_cuda import literals_made_on_host
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
@@ -44,9 +44,9 @@ class ShadowLane:
             root: folder that source files are shown relative to.
             scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
                 `oom_suite.operators.cuda_scratch` knows it; empty to leave it out.
-            target: ``"cpu"`` for fake tensors that are on the CPU.
+            target: the device that the code is to believe in, as a user spells it.
         """
-        self._target = target
+        self._target = named(target)
         self._scratch = scratch
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
@@ -60,7 +60,7 @@ class ShadowLane:
         Raises:
             LaneError: the code needs a value that exists only on a device.
         """
-        device = torch.device("cpu") if self._target == "cpu" else shadow_device()
+        device = shadow_device(self._target)
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
         modes = (self._fake, self._values, recorder)
         threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
@@ -68,9 +68,10 @@ class ShadowLane:
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
+                believing(self._target),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
+                self._fake.refusing(),
             ):
                 recorder.record(build(sizes, device))
         finally:

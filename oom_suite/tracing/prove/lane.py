@@ -10,12 +10,14 @@ from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
 from oom_suite.operators.operands import is_foreign, operator, tensors
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
+from oom_suite.targets.target import target as named
+from oom_suite.torch_compat.fake_cuda import literals_made_on_host
 from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
     DynamicOutputShapeException,
 )
-from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.book import Book
 from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
@@ -71,8 +73,14 @@ class ProveLane:
 
     name = "prove"
 
-    def __init__(self, root: Path) -> None:
-        """Show source files relative to `root`."""
+    def __init__(self, root: Path, target: str = "generic") -> None:
+        """Show source files relative to `root`.
+
+        Args:
+            root: folder that source files are shown relative to.
+            target: the device that the code is to believe in, as a user spells it.
+        """
+        self._target = named(target)
         self._lines = lines_under_test(root)
         self._recorder: _SymbolicRecorder | None = None
         self._modules: dict[int, dict[str, Any]] = {}
@@ -90,7 +98,7 @@ class ProveLane:
         raise LaneError(msg)
 
     def _run(self, build: Build, hints: Hints) -> SymbolicTrace:
-        device = shadow_device()
+        device = shadow_device(self._target)
         symbols = Symbols(hints, self._lines.stack)
         # Without torch's cache: a result of symbolic sizes costs more to describe than to compute.
         fake = LaneFakeMode(symbols.env)
@@ -100,11 +108,12 @@ class ProveLane:
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
+                believing(self._target),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
+                fake.refusing(),
             ):
                 call = build(symbols.sizes, device)
                 symbols.begin_call()

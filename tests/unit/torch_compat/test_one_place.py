@@ -12,9 +12,9 @@ from oom_suite.torch_compat import (
     compiler,
     cuda_memory,
     dispatch,
+    fake_cuda,
     fakes,
     printing,
-    private_device,
     symbols,
 )
 
@@ -26,9 +26,9 @@ MODULES = (
     compiler,
     cuda_memory,
     dispatch,
+    fake_cuda,
     fakes,
     printing,
-    private_device,
     symbols,
 )
 PROBED = frozenset(
