@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import OomSuiteError
-from oom_suite.pipeline.conformance.cases import cases_of, units_of
+from oom_suite.pipeline.conformance.units import cases_of, units_of
 from oom_suite.processes.protocol import Request
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
