@@ -104,8 +104,9 @@ class Measure(Request[bool]):
         """Whether all is done; what is found is in the journal."""
         lane = LaneSpec("measure", device=self.device)
         # It refuses a device that is not there, and readies this process as for any measurement.
+        # A tensor's device has its number, by which trackers know it.
         kept.get(lane, lambda: RunningLane(lane, Path.cwd()))
-        device = torch.device(self.device)
+        device = torch.empty(0, device=self.device).device
         return _write_all(self, lambda build: measured(build, device))
 
 
