@@ -40,9 +40,6 @@ _IMPORTS = {
 }
 """What a child imports before the time of its first request counts."""
 
-_LAW = LaneSpec("shadow")
-"""The lane whose exact runs a law is found from."""
-
 _device_turn = threading.Lock()
 """One call of this process is on a device at a time, whichever session asks for it."""
 
@@ -87,15 +84,22 @@ class Session:
         """End every child that it started."""
         self._undo.close()
 
-    def open(self, program: Program, name: str, lane: LaneSpec | None = None) -> Runs:
+    def open(
+        self,
+        program: Program,
+        name: str,
+        lane: LaneSpec | None = None,
+        target: str = "generic",
+    ) -> Runs:
         """Runs of a program; closed with the session, or before.
 
         Args:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
+            target: the device that the code believes in, in the other lanes.
         """
-        runs = Runs(self, program, name, lane or LaneSpec("measure"))
+        runs = Runs(self, program, name, lane or LaneSpec("measure"), target)
         self._undo.callback(runs.close)
         return runs
 
@@ -155,8 +159,18 @@ class Runs:
     From `Session.open`. A context manager that ends its children.
     """
 
-    def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
+    def __init__(
+        self,
+        session: Session,
+        program: Program,
+        name: str,
+        device: LaneSpec,
+        target: str = "generic",
+    ) -> None:
         """Start nothing yet."""
+        self._target = target
+        # The lane whose exact runs a law is found from.
+        self._law = LaneSpec("shadow", target=target)
         self._session = session
         self._program = program
         self._name = name
@@ -185,7 +199,7 @@ class Runs:
 
     def interrupt_proof(self) -> None:
         """End the run on symbols that another thread waits for."""
-        asker = self._askers.get(LaneSpec("prove"))
+        asker = self._askers.get(LaneSpec("prove", target=self._target))
         if isinstance(asker, Respawning):
             asker.kill()
 
@@ -193,7 +207,7 @@ class Runs:
         """Runs of the same subject for another workload, in the same children."""
         assert isinstance(self._program, SubjectProgram)
         program = replace(self._program, workload=workload)
-        other = Runs(self._session, program, self._name, self._on_device)
+        other = Runs(self._session, program, self._name, self._on_device, self._target)
         other._askers = self._askers
         return other
 
@@ -210,7 +224,7 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for lane, sizes in self._traces if lane == _LAW)
+        return tuple(dict(sizes) for lane, sizes in self._traces if lane == self._law)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -220,26 +234,26 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, _LAW)
+        return self._shadow(sizes, self._law)
 
     def known(
-        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
     ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
-            target: which machine it is for, see `LaneSpec`.
+            target: which machine it is for, see `LaneSpec`; None for the one it was opened for.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        lane = replace(_LAW, scratch=scratch, target=target)
+        lane = replace(self._law, scratch=scratch, target=target or self._target)
         return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
 
     def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
-        if self._is_fresh and lane == _LAW:
+        if self._is_fresh and lane == self._law:
             return self.afresh(sizes)[0]
         trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
         self._traces.setdefault((lane, _key(sizes)), trace)
@@ -254,10 +268,10 @@ class Runs:
         key = _key(sizes)
         if key not in self._fresh:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
-            lane = replace(_LAW, is_fresh=True)
+            lane = replace(self._law, is_fresh=True)
             self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
         if self._is_fresh:
-            self._traces.setdefault((_LAW, key), self._fresh[key][0])
+            self._traces.setdefault((self._law, key), self._fresh[key][0])
         return self._fresh[key]
 
     def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:
@@ -269,7 +283,7 @@ class Runs:
         key = _key(sizes)
         if key not in self._repeated:
             self._session.report(self._name, "shadow runs repeated")
-            lane = replace(_LAW, is_fresh=True)
+            lane = replace(self._law, is_fresh=True)
             self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
         return self._repeated[key]
 
@@ -286,7 +300,7 @@ class Runs:
         key = (_key(hints.sizes), hints.held, _key(hints.lower))
         if key not in self._symbolic:
             self._session.report(self._name, "proving")
-            lane = LaneSpec("prove")
+            lane = LaneSpec("prove", target=self._target)
             self._symbolic[key] = self._ask(lane, Prove(self._program, lane, hints))
         return self._symbolic[key]
 
