@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from oom_suite import doors
-from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, selfcheck
+from oom_suite.cli import compare, conformance, doctor, law, lock, measure, ranks, replay, selfcheck
 from oom_suite.cli.options import (
     Arch,
     BudgetText,
@@ -220,6 +220,7 @@ def bisect_command(
         write_json(found.tried, json)
 
 
+conformance.register(app)
 doctor.register(app)
 law.register(app)
 lock.register(app)

@@ -77,6 +77,7 @@ def derive(
         refused=tuple(survey.refusals),
         violations=_violations(runs, workload),
         excesses=excesses,
+        unrecorded=tuple(dict.fromkeys(why for _, trace in runs for why in trace.unrecorded)),
         unsteady=_unsteady(first, second),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from oom_suite.laws.judge import what_was_not_recorded
 from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of
 from oom_suite.processes.child import ChildError
 from oom_suite.units import format_bytes
@@ -92,7 +93,7 @@ def measure(
         where = f"on {runs.device}"
         note = f"{COMPILED}: {actual_bytes:,} measured {where}, {peak_bytes:,} as written"
         return Measured(first, measurement, reconciled, num_runs, notes=(note,))
-    found = problem(measurement, reconciled) or unlike
+    found = problem(measurement, reconciled) or unlike or what_was_not_recorded(first.unrecorded)
     return Measured(first, measurement, reconciled, num_runs, found)
 
 

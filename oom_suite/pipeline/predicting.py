@@ -18,6 +18,7 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.processes.child_main import CHILD_NAME
 from oom_suite.records import AllocatorPeaks, Trace
 from oom_suite.targets.target import target as target_of
+from oom_suite.tracing.lane_spec import LaneSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,7 +94,7 @@ def predict(
     Args:
         build: makes the inputs and returns the call, as for `oom_suite.memory_law`.
         sizes: the values that it gets, ``{"num_tokens": 8}``.
-        target: the device: ``"cuda:sm_90"``, or ``"generic"``.
+        target: the device: ``"cuda:sm_90"``, ``"cpu"``, or ``"generic"``.
         in_child: whether it runs in a process of its own, which may crash or hang alone. That
             takes a function of a file; what a notebook defines runs in this process.
         time_limit_s: seconds that the child may take.
@@ -105,33 +106,39 @@ def predict(
     Does not prove: what the shadow lane does not; ``unseen`` names what may take more.
     """
     device = target_of(target)
-    scratch = scratch_of(device)
+    lane = lane_of(device)
     checked = checked_sizes("sizes", sizes)
     program = program_of(build, in_child=in_child)
     with Session(Limits(time_limit_s=time_limit_s)) as session:
-        trace = session.open(program, name_of(build)).known(checked, scratch)
+        runs = session.open(program, name_of(build))
+        trace = runs.known(checked, scratch=lane.scratch, target=lane.target)
     return prediction(trace, device)
 
 
 def prediction(trace: Trace, target: Target) -> Prediction:
-    """A trace of the shadow lane as what it says of its target."""
+    """A trace of the shadow lane as what it says of its target. A CPU's heap is not modelled."""
     own = {name: getattr(trace, name) for name in Trace.__slots__}
-    return Prediction(**own, target=target.name, peaks=peaks_of(trace))
+    peaks = peaks_of(trace)
+    if target.backend == "cpu":
+        peaks = AllocatorPeaks(*(peaks.requested_bytes,) * len(AllocatorPeaks.__slots__))
+    return Prediction(**own, target=target.name, peaks=peaks)
 
 
-def scratch_of(target: Target) -> str:
-    """Whose kernels' own scratch a prediction for this target has, as `LaneSpec.scratch`.
+def lane_of(target: Target) -> LaneSpec:
+    """The lane that predicts a target.
 
     Raises:
         UsageError: it is not known what that target's kernels take inside.
     """
     if target.backend == "generic":
-        return ""
+        return LaneSpec("shadow")
+    if target.backend == "cpu":
+        return LaneSpec("shadow", target="cpu")
     if target.backend == "cuda":
-        return "cuda"
+        return LaneSpec("shadow", scratch="cuda")
     msg = (
         f"target {target.name!r}: what its kernels take inside is not known yet: "
-        "choose generic or cuda:sm_90"
+        "choose generic, cpu or cuda:sm_90"
     )
     raise UsageError(msg)
 

@@ -302,7 +302,7 @@ def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, L
     from oom_suite.tracing.lanes import loading
 
     # What starts threads when it is imported is followed onto them later.
-    from oom_suite.tracing.threads import watched
+    from oom_suite.tracing.starting import watched
 
     def load() -> Loaded:
         with watched(), loading(spec):

@@ -217,7 +217,7 @@ class Runs:
         return self._shadow(sizes, _LAW)
 
     def known(
-        self, sizes: Mapping[str, int], *, scratch: str = "", target: str = _LAW.target
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
     ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 

@@ -10,7 +10,7 @@ from oom_suite.laws.judge import listed
 from oom_suite.laws.proof import CLOSED_FORM
 from oom_suite.pipeline.judging import study
 from oom_suite.pipeline.law_tests.promise import checked_sizes, varied_axes
-from oom_suite.pipeline.predicting import name_of, program_of, scratch_of
+from oom_suite.pipeline.predicting import lane_of, name_of, program_of
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Contract, Law, Verdict, Workload
@@ -189,7 +189,7 @@ def law(
         LaneError: no law can be found; the message says why.
     """
     device = target_of(target)
-    scratch = scratch_of(device)
+    lane = lane_of(device)
     defaults = checked_sizes("axes", axes)
     if not defaults:
         raise UsageError("axes: name at least one, such as axes={'num_tokens': 4}")
@@ -203,12 +203,12 @@ def law(
         result = found.result
         if result.law is None or result.verdict is not Verdict.PASS:
             raise LaneError(f"no law of {name}: {result.reason}")
-        ordinary = runs.known(defaults).peak().num_bytes
-        inside = runs.known(defaults, scratch).peak().num_bytes - ordinary
+        there = runs.known(defaults, scratch=lane.scratch, target=lane.target).peak()
+        beyond = there.num_bytes - runs.known(defaults).peak().num_bytes
     notes = result.notes
-    if inside:
-        taken = f"{inside:,} bytes that kernels of {device.name} take inside at {listed(defaults)}"
-        notes = (*notes, f"{taken} are in no term of it")
+    if beyond:
+        where = f"at {listed(defaults)} a run for {device.name} takes {beyond:+,} bytes"
+        notes = (*notes, f"{where}, which no term of it states")
     least = {axis.name: axis.lower for axis in varied}
     formula = _whole(found.proof, defaults) or result.law
     return SizedLaw(formula, device.name, least, notes, found.proof)

@@ -13,7 +13,8 @@ from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.tracing.source_lines import lines_under_test
-from oom_suite.tracing.threads import Threads, watched
+from oom_suite.tracing.starting import watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

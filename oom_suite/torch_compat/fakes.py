@@ -52,6 +52,7 @@ __all__ = [
     "DynamicOutputShapeException",
     "FakeMode",
     "FakeTensor",
+    "UnsupportedOperatorException",
     "device_of",
     "fake_of",
     "forget_literal",

@@ -10,6 +10,7 @@ from unittest import mock
 
 import torch
 
+from oom_suite.torch_compat.dispatch import no_dispatch
 from oom_suite.torch_compat.fake_cuda import PRIVATE_ANSWERS, fake_cuda
 from oom_suite.tracing.believed_objects import Event, Generator, Stream
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
     from oom_suite.targets.target import Target
 
-_MIB = 2**20
+_RNG_STATE_BYTES = 16
+"""A seed and an offset.
+
+Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
+"""
+
 _ZERO_BYTES = (
     "max_memory_allocated",
     "max_memory_cached",
@@ -166,6 +172,8 @@ def _of_device(target: Target) -> dict[str, Any]:
         "current_device_idx": lambda: 0,
         "get_arch_list": lambda: [target.arch] if target.arch else [],
         "get_device_properties": lambda _device=None: found,
+        "get_rng_state": _rng_state,
+        "set_rng_state": _nothing,
         "is_current_stream_capturing": lambda: False,
         **dict.fromkeys(_NOTHING, _nothing),
     }
@@ -204,6 +212,12 @@ def _of_streams() -> dict[str, Any]:
         "default_stream": lambda _device=None: Stream(),
         "set_stream": set_stream,
     }
+
+
+def _rng_state(_device: object = None) -> torch.Tensor:
+    """The state of the device's random numbers, on the host: nothing is drawn without memory."""
+    with no_dispatch():
+        return torch.zeros(_RNG_STATE_BYTES, dtype=torch.uint8)
 
 
 def _nothing(*_: object, **__: object) -> None:

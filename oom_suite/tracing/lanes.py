@@ -127,11 +127,17 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if "Autocast" in str(error) and isinstance(error, NotImplementedError):
+        if "from the 'Autocast" in str(error) and isinstance(error, NotImplementedError):
             raise LaneError(_NO_AUTOCAST) from error
         name = _operator_without_fake(error)
         if name is None:
             raise
+        if name.startswith("aten::"):
+            msg = (
+                f"torch {torch.__version__} has no fake kernel for {name}, so its result's size is "
+                "not known without running it: leave it out, or run it in the measure lane"
+            )
+            raise LaneError(msg) from error
         msg = (
             f"custom operator {name} has no fake kernel, so its result's size is not known without "
             f'running it: register one with @torch.library.register_fake("{name}")'

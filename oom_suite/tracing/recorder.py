@@ -13,21 +13,26 @@ import torch
 from oom_suite.operators import cuda_scratch, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
 from oom_suite.operators.operands import (
-    DEVICE_QUERY,
     is_foreign,
     operator,
     tensors,
     written_tensors,
 )
 from oom_suite.records import Launch, Unseen
-from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
+from oom_suite.torch_compat.dispatch import (
+    is_composed,
+    storage_key,
+    taken_apart,
+)
 from oom_suite.torch_compat.fakes import device_of, is_real
+from oom_suite.tracing.backward import BackwardMode
 from oom_suite.tracing.book import NOT_RECORDED, Book
 from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
+from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.operators.compositions import Composition
     from oom_suite.operators.cuda_scratch import Step
@@ -65,7 +70,7 @@ def _plan(func: OpOverload) -> _Plan:
     return _Plan(facts, compose, is_composed(func), is_noted, is_pinning)
 
 
-class Recorder(DispatchMode):
+class Recorder(BackwardMode):  # type: ignore[no-untyped-call]  # by torch
     """A dispatch mode that turns new storages into allocations and dead ones into frees.
 
     A storage that an operator returns and that was not seen before is an allocation; the
@@ -90,8 +95,7 @@ class Recorder(DispatchMode):
 
     def __init__(self, device_type: str, lines: SourceLines, scratch: str = "") -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
-        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self._device_type = device_type
+        super().__init__(device_type)
         self._lines = lines
         self._scratch = scratch
         self._recording = False
@@ -103,7 +107,7 @@ class Recorder(DispatchMode):
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
-        self._unwritten: dict[int, str] = {}
+        self._unwritten: Unwritten | None = None
         self.threads: Threads | None = None
         self.overlaps = Overlaps(self._device.requests, self._device.events)
 
@@ -116,7 +120,7 @@ class Recorder(DispatchMode):
         with no_collections():
             for book in self._books:
                 book.begin()
-            self._unwritten = _outputs(call)
+            self._unwritten = Unwritten(call)
             self._recording = True
             try:
                 if self.threads is None:
@@ -135,7 +139,8 @@ class Recorder(DispatchMode):
         """Note a kernel that a fake lane did not run, and that may write what it is given."""
         if self._recording:
             self._launches.append(Launch(kernel, self._lines.stack()))
-            self._wrote(tensors(arguments))
+            if self._unwritten:
+                self._unwritten.wrote(tensors(arguments))
 
     def trace(
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
@@ -149,23 +154,21 @@ class Recorder(DispatchMode):
             host_reads=tuple(self._host_reads),
             measurement=measurement,
             unrecorded=(
-                *(f"the call writes no element of `{name}`" for name in self._unwritten.values()),
+                *(self._unwritten.reasons if self._unwritten is not None else ()),
                 *(self.threads.unrecorded if self.threads is not None else ()),
             ),
             host=None if host is None else host.trace(lane, sizes),
             pinned=None if pinned is None else pinned.trace(lane, sizes),
         )
 
-    def __torch_dispatch__(
+    def _in_turn(
         self,
         func: OpOverload,
         types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
     ) -> Any:
         """Run the operator, in its thread's turn, and note what it allocated."""
-        if func is DEVICE_QUERY:
-            return device_of(args[0])
         threads = self.threads
         if threads is None or threads.are_one:
             return self._dispatch(func, types, args, kwargs)
@@ -180,15 +183,14 @@ class Recorder(DispatchMode):
         func: OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
+        kwargs: Mapping[str, Any],
     ) -> Any:
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
-        kwargs = kwargs or {}
         plan = _plan(func)
         if self._unwritten and plan.facts.is_mutable:
-            self._wrote(written_tensors(plan.facts, args, kwargs))
+            self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
@@ -214,11 +216,6 @@ class Recorder(DispatchMode):
         if plan.is_noted and self._recording:
             self._note(func, args, kwargs)
         return result
-
-    def _wrote(self, written: Iterable[torch.Tensor]) -> None:
-        for tensor in written if self._unwritten else ():
-            if tensor.layout is torch.strided:
-                self._unwritten.pop(storage_key(tensor.untyped_storage()), None)
 
     def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
         """Whether host memory is pinned, or a copy of it that is; None where torch is to say.
@@ -357,14 +354,3 @@ class Recorder(DispatchMode):
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
         self._unseen[name, stack] = Unseen(name, stack, largest, reason)
-
-
-def _outputs(call: Callable[[], object]) -> dict[int, str]:
-    """The storages that a call is to write to, by the names of their tensors."""
-    writes: Mapping[str, Any] = getattr(call, "writes", {})
-    return {
-        storage_key(tensor.untyped_storage()): name
-        for name, value in writes.items()
-        for tensor in tensors(value)
-        if tensor.layout is torch.strided
-    }

@@ -14,7 +14,8 @@ from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
-from oom_suite.tracing.threads import Threads, one_backward_thread, watched
+from oom_suite.tracing.starting import one_backward_thread, watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

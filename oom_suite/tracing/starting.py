@@ -18,13 +18,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from oom_suite.tracing.threads import follow, on_thread, running
+import torch
+
+from oom_suite.errors import LaneError
+from oom_suite.tracing.threads import STATE, UNSEEN, follow, on_thread, running
+from oom_suite.tracing.turns import ASLEEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from oom_suite.records import Frame
+    from oom_suite.tracing.threads import Around
+
+    Stack = tuple[Frame, ...]
 
 _COMPILERS = ("/triton/", "/torch/_inductor/", "/torch/utils/cpp_extension.py")
 """Whose processes run no tensor code."""
+
+_LOADER = "/torch/utils/data/dataloader.py"
+_NO_LOADER = (
+    "the workers of a DataLoader are other processes, which cannot hand over tensors that have no "
+    "memory: set num_workers=0 in the test, or take the loader out of what it calls"
+)
 
 _runner: weakref.WeakKeyDictionary[Future[Any], list[int]] = weakref.WeakKeyDictionary()
 """The thread that ran what a future stands for."""
@@ -38,7 +54,7 @@ def _started(self: threading.Thread) -> None:
     follow(self)
     own = vars(self).get("run")
     # Without a reference to the thread: in a circle with itself it would keep what it was given.
-    vars(self)["run"] = functools.partial(_run, own)
+    vars(self)["run"] = functools.partial(_run, own, _here())
     try:
         _start(self)
     except BaseException:
@@ -47,10 +63,10 @@ def _started(self: threading.Thread) -> None:
     _settle()
 
 
-def _run(own: Callable[[], None] | None) -> None:
+def _run(own: Callable[[], None] | None, given: Stack) -> None:
     thread = threading.current_thread()
     _restore(thread, own)
-    on_thread(thread.run, is_whole=True)
+    on_thread(thread.run, given, is_whole=True)
 
 
 def _restore(thread: threading.Thread, own: Callable[[], None] | None) -> None:
@@ -66,15 +82,22 @@ def _submitted(
     for thread in tuple(getattr(self, "_threads", ())):
         follow(thread)
     runner: list[int] = []
-    future = _submit(self, functools.partial(_work, runner, fn), *args, **kwargs)
+    future = _submit(self, functools.partial(_work, runner, _here(), fn), *args, **kwargs)
     _runner[future] = runner
     _settle()
     return future
 
 
-def _work(runner: list[int], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _work(
+    runner: list[int], given: Stack, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
     runner.append(threading.get_ident())
-    return on_thread(functools.partial(fn, *args, **kwargs), is_whole=False)
+    return on_thread(functools.partial(fn, *args, **kwargs), given, is_whole=False)
+
+
+def _here() -> Stack:
+    run = running()
+    return () if run is None else run.stack()
 
 
 def _settle() -> None:
@@ -84,7 +107,7 @@ def _settle() -> None:
 
 
 def _new_thread(function: Callable[..., Any], args: tuple[Any, ...], *rest: Any) -> int:
-    ident = _new(functools.partial(_raw, function), args, *rest)
+    ident = _new(functools.partial(_raw, _here(), function), args, *rest)
     _settle()
     return ident
 
@@ -92,10 +115,10 @@ def _new_thread(function: Callable[..., Any], args: tuple[Any, ...], *rest: Any)
 _new = _thread.start_new_thread
 
 
-def _raw(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _raw(given: Stack, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     # Only here the thread has an object that stands for it.
     follow(threading.current_thread())
-    return on_thread(functools.partial(function, *args, **kwargs), is_whole=True)
+    return on_thread(functools.partial(function, *args, **kwargs), given, is_whole=True)
 
 
 def _waiting(wait: Callable[..., Any], source: Callable[[Any], int | None]) -> Callable[..., Any]:
@@ -122,15 +145,15 @@ def _ran(future: Future[Any]) -> int | None:
 
 
 def _asleep(seconds: float) -> None:
-    run = running()
-    if run is None or run.are_one:
-        _sleep(seconds)
-        return
-    run.sleeps(is_asleep=True)
+    ident = threading.get_ident()
+    ASLEEP.add(ident)
     try:
         _sleep(seconds)
     finally:
-        run.sleeps(is_asleep=False)
+        ASLEEP.discard(ident)
+
+
+_starting = threading.local()
 
 
 def _noted(start: Callable[..., Any], what: str) -> Callable[..., Any]:
@@ -138,39 +161,60 @@ def _noted(start: Callable[..., Any], what: str) -> Callable[..., Any]:
 
     @functools.wraps(start)
     def noted(*args: Any, **kwargs: Any) -> Any:
-        run = running()
-        if run is not None and not _is_compiler():
-            run.note(f"another process is started ({what}){run.caller()}")
-        return start(*args, **kwargs)
+        # What multiprocessing starts it forks: that is one process.
+        run = None if getattr(_starting, "is_so", False) else running()
+        if run is not None and run.are_fake and _is_asked_by(_LOADER):
+            raise LaneError(_NO_LOADER)
+        if run is not None and not _is_asked_by(*_COMPILERS):
+            run.note(f"another process is started ({what}){run.caller()}: {UNSEEN}")
+        _starting.is_so = True
+        try:
+            return start(*args, **kwargs)
+        finally:
+            _starting.is_so = False
 
     return noted
 
 
-def _is_compiler() -> bool:
-    frame = sys._getframe(1)
+def _is_asked_by(*files: str) -> bool:
+    """Whether code of one of these files is on the stack."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if any(part in frame.f_code.co_filename for part in _COMPILERS):
+        if any(part in frame.f_code.co_filename for part in files):
             return True
-        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+        frame = frame.f_back
     return False
 
 
-_depth = 0
+@contextlib.contextmanager
+def watched(*around: Around) -> Iterator[None]:
+    """While active, threads that are started or fed are followed.
+
+    Args:
+        around: entered on each of those threads, around all that it does.
+    """
+    before = STATE.around
+    STATE.around = (*before, *around)
+    STATE.num_watching += 1
+    try:
+        with contextlib.ExitStack() as patches:
+            for patch in _patches() if STATE.num_watching == 1 else ():
+                patches.enter_context(patch)
+            yield
+    finally:
+        STATE.around = before
+        STATE.num_watching -= 1
 
 
 @contextlib.contextmanager
-def starts_followed() -> Iterator[None]:
-    """While active, whoever starts a thread or a process comes by here."""
-    global _depth
-    _depth += 1
-    try:
-        with contextlib.ExitStack() as patches:
-            if _depth == 1:
-                for patch in _patches():
-                    patches.enter_context(patch)
-            yield
-    finally:
-        _depth -= 1
+def one_backward_thread() -> Iterator[None]:
+    """While active, autograd runs a backward pass on the thread that asks for it.
+
+    torch ends the process where Python code runs on the thread that autograd keeps for a device
+    without memory.
+    """
+    with torch.autograd.set_multithreading_enabled(False):
+        yield
 
 
 def _patches() -> Iterator[Any]:

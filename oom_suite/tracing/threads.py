@@ -14,22 +14,23 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from oom_suite.errors import OomSuiteError
 from oom_suite.operators.operands import DEVICE_QUERY
 from oom_suite.torch_compat.dispatch import DispatchMode
-from oom_suite.tracing.source_lines import enter_code_under_test
+from oom_suite.torch_compat.fakes import FakeMode
+from oom_suite.tracing.source_lines import enter_code_under_test, give, given_at
 from oom_suite.tracing.turns import ShortSwitches, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from oom_suite.records import Frame
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.overlaps import Overlaps
     from oom_suite.tracing.source_lines import SourceLines
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 
 _AFTER_CALL_S = 2.0
 """How long a thread may work on when the call has returned, as a part of the call."""
+
+UNSEEN = "what it takes is not recorded"
+_WORKS_ON = f"is still at work when the call has returned: {UNSEEN}"
+
+_WENT_ON = f"went on when an earlier call had returned: {UNSEEN}"
 
 
 class _State:
@@ -62,56 +68,26 @@ class _State:
         self.num_watching = 0
 
 
-_state = _State()
+STATE = _State()
+"""Of this process."""
 
 
 def follow(thread: threading.Thread) -> int:
     """The number of a thread, which takes part from now on."""
-    number = _state.followed.get(thread)
+    number = STATE.followed.get(thread)
     if number is None:
-        number = _state.followed[thread] = next(_state.numbers)
+        number = STATE.followed[thread] = next(STATE.numbers)
     return number
 
 
 def running() -> Threads | None:
     """The run that is recorded now."""
-    return _state.run
+    return STATE.run
 
 
 def watching() -> bool:
     """Whether a lane runs, recorded or not."""
-    return _state.num_watching > 0
-
-
-@contextlib.contextmanager
-def watched(*around: Around) -> Iterator[None]:
-    """While active, threads that are started or fed are followed.
-
-    Args:
-        around: entered on each of those threads, around all that it does.
-    """
-    from oom_suite.tracing.starting import starts_followed
-
-    before = _state.around
-    _state.around = (*before, *around)
-    _state.num_watching += 1
-    try:
-        with starts_followed():
-            yield
-    finally:
-        _state.around = before
-        _state.num_watching -= 1
-
-
-@contextlib.contextmanager
-def one_backward_thread() -> Iterator[None]:
-    """While active, autograd runs a backward pass on the thread that asks for it.
-
-    torch ends the process where Python code runs on the thread that autograd keeps for a device
-    without memory.
-    """
-    with torch.autograd.set_multithreading_enabled(False):
-        yield
+    return STATE.num_watching > 0
 
 
 class Threads:
@@ -133,8 +109,8 @@ class Threads:
         self._inside = threading.local()
         self._errors: list[BaseException] = []
         self._turns = Turns(self._others, overlaps)
-        self.unrecorded: dict[str, None] = _state.strays
-        _state.strays = {}
+        self.unrecorded: dict[str, None] = STATE.strays
+        STATE.strays = {}
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -149,29 +125,42 @@ class Threads:
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
         """While active, this is the run, and its modes are entered here."""
-        before, _state.run = _state.run, self
+        before, STATE.run = STATE.run, self
         try:
             with ShortSwitches(), self.entered():
                 yield
         finally:
-            _state.run = before
+            STATE.run = before
 
     def elsewhere(self) -> AbstractContextManager[None] | None:
         """The modes, on a thread that has not entered them; None where it has."""
-        if getattr(self._inside, "is_so", False) or _state.run is not self:
+        if getattr(self._inside, "is_so", False) or STATE.run is not self:
             return None
         follow(threading.current_thread())
         return self.entered()
 
     @property
+    def are_fake(self) -> bool:
+        """Whether tensors have no memory here."""
+        return any(isinstance(mode, FakeMode) for mode in self._modes)
+
+    @property
     def are_one(self) -> bool:
         """Whether nobody but the calling thread takes part."""
-        return not _state.followed
+        return not STATE.followed
 
     def enter(self) -> None:
         """Wait for this thread's turn to run an operator."""
         thread = threading.current_thread()
+        if isinstance(thread, threading._DummyThread) and (given := self._of_first()):
+            # A thread of C++, which nobody started by a line of Python: its work is the call's.
+            give(given)
         self._turns.enter(0 if thread is self._first else follow(thread))
+
+    def _of_first(self) -> tuple[Frame, ...]:
+        """The lines on which the calling thread is."""
+        frame = sys._current_frames().get(self._first.ident or 0)
+        return self._lines.stack(frame) if frame is not None else ()
 
     def leave(self) -> None:
         """The operator is done."""
@@ -189,15 +178,23 @@ class Threads:
             if self._errors and error not in self._errors:
                 raise self._errors[0] from error
             raise
-        if not self.are_one:
-            for thread in self._turns.finish(seconds=_AFTER_CALL_S):
-                self.note(f"thread {thread.name!r} is still at work when the call has returned")
+        self.finish()
         if self._errors:
             raise self._errors[0]
+
+    def finish(self) -> None:
+        """Let other threads work on until they wait for something or end; say which did not."""
+        if not self.are_one:
+            for thread in self._turns.finish(seconds=_AFTER_CALL_S):
+                self.note(f"thread {thread.name!r} {_WORKS_ON}")
 
     def note(self, reason: str) -> None:
         """Say what was not recorded."""
         self.unrecorded.setdefault(reason)
+
+    def stack(self) -> tuple[Frame, ...]:
+        """The lines that run now."""
+        return self._lines.stack()
 
     def caller(self) -> str:
         """The line that runs now, as `` at file:line (function)``."""
@@ -210,10 +207,6 @@ class Threads:
     def waited(self, source: int | None = None) -> None:
         """This thread has waited for another: whatever that held for a time it holds no more."""
         self._turns.release(threading.get_ident(), source)
-
-    def sleeps(self, *, is_asleep: bool) -> None:
-        """This thread begins to sleep, or wakes."""
-        self._turns.waiting.sleeps(threading.get_ident(), is_asleep=is_asleep)
 
     def failed(self, error: BaseException, *, is_last: bool) -> None:
         """An error left the code that a thread was given.
@@ -231,11 +224,11 @@ class Threads:
     def _others(self) -> list[tuple[threading.Thread, int]]:
         """The threads that take part and are alive, but for this one."""
         this = threading.current_thread()
-        found = [(t, n) for t, n in list(_state.followed.items()) if t is not this and t.is_alive()]
+        found = [(t, n) for t, n in list(STATE.followed.items()) if t is not this and t.is_alive()]
         return found if this is self._first else [*found, (self._first, 0)]
 
 
-class _OnThread(DispatchMode):
+class _OnThread(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
     """Stays on a thread as long as that lives, and leads to the modes of the run, if any."""
 
     def __torch_dispatch__(
@@ -246,39 +239,43 @@ class _OnThread(DispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator in the run that is recorded now."""
-        run = _state.run
+        run = STATE.run
         if run is None or func is DEVICE_QUERY:
             if run is None and not watching():
                 name = threading.current_thread().name
-                _state.strays[f"thread {name!r} went on when an earlier call had returned"] = None
+                STATE.strays[
+                    f"thread {name!r} went on when an earlier call had returned: {UNSEEN}"
+                ] = None
             return func(*args, **(kwargs or {}))
         with run.entered():
             return func(*args, **(kwargs or {}))
 
 
-def on_thread(body: Callable[[], Any], *, is_whole: bool) -> Any:
+def on_thread(body: Callable[[], Any], given: tuple[Frame, ...], *, is_whole: bool) -> Any:
     """What `body` gives, its operators recorded by whichever run there is.
 
     Args:
         body: what a thread was given to do.
+        given: the lines at which it was.
         is_whole: whether the thread ends with it.
     """
-    local = _state.local
+    local = STATE.local
     entered: tuple[Around, ...] | None = getattr(local, "entered", None)
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(given_at(given))
             stack.callback(setattr, local, "entered", entered)
-            local.entered = (*(entered or ()), *_state.around)
-            for around in _state.around:
+            local.entered = (*(entered or ()), *STATE.around)
+            for around in STATE.around:
                 if around not in (entered or ()):
                     stack.enter_context(around())
             if entered is None:
                 stack.enter_context(_OnThread())  # type: ignore[no-untyped-call]  # by torch
             return body()
     except BaseException as error:
-        if (run := _state.run) is not None:
+        if (run := STATE.run) is not None:
             run.failed(error, is_last=is_whole)
         raise
     finally:
-        if (run := _state.run) is not None:
+        if (run := STATE.run) is not None:
             run.waited()

@@ -26,8 +26,11 @@ _SWITCH_S = 0.0005
 _POLL_S = 0.0003
 _BLIND_S = 0.05
 """On a system without ``/proc``: a thread that asks for nothing for so long waits for something."""
-_BUSY_S = 2.0
+_BUSY_S = 1.0
 """A thread that neither ends nor waits for so long may wait by asking again and again."""
+
+ASLEEP: set[int | None] = set()
+"""The threads that sleep, by ident: they wait for nobody, and go on by themselves."""
 
 _sleep = time.sleep
 
@@ -52,7 +55,6 @@ class Waiting:
     def __init__(self) -> None:
         """Nothing was seen yet."""
         self._looked: dict[int, _Looked] = {}
-        self._asleep: set[int] = set()
 
     def is_waiting(self, thread: threading.Thread) -> bool:
         """Whether it has ended, or waits until another thread or the system wakes it."""
@@ -61,7 +63,7 @@ class Waiting:
         ident, number = thread.ident, thread.native_id
         if ident is None or number is None:
             return False
-        if ident in self._asleep:
+        if ident in ASLEEP:
             return True
         found, now = _status(number), time.monotonic()
         looked = self._looked.get(ident)
@@ -73,14 +75,6 @@ class Waiting:
             self._looked[ident] = _Looked(num_switches if state == "S" else -1, now)
             return False
         return now - looked.since >= _PROOF_S
-
-    def sleeps(self, ident: int, *, is_asleep: bool) -> None:
-        """Note that a thread begins to sleep, or wakes."""
-        (self._asleep.add if is_asleep else self._asleep.discard)(ident)
-
-    def is_asleep(self, ident: int | None) -> bool:
-        """Whether a thread will go on by itself."""
-        return ident in self._asleep
 
     def forget(self, ident: int) -> None:
         """A thread runs again."""
@@ -247,7 +241,7 @@ class Turns:
                 thread
                 for thread, _ in self._others()
                 if thread.ident in self._gate
-                or self.waiting.is_asleep(thread.ident)
+                or thread.ident in ASLEEP
                 or (isinstance(thread, threading.Timer) and not thread.finished.is_set())
                 or not self.waiting.is_waiting(thread)
             ]

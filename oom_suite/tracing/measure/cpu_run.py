@@ -9,8 +9,10 @@ import torch
 from oom_suite.records import Reading
 from oom_suite.targets import process_memory
 from oom_suite.tracing.measure.out_of_memory import warm_up
+from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.recorder import Recorder
-from oom_suite.tracing.threads import Threads, watched
+from oom_suite.tracing.starting import watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +53,7 @@ def _run_on_cpu(
     failed: FailedCall,
 ) -> tuple[Recorder, Reading]:
     warm_up(make_call, around)
+    Threads((), Overlaps([], []), lines).finish()
     recorder = Recorder(torch.device("cpu").type, lines)
     threads = recorder.threads = Threads((recorder,), recorder.overlaps, lines)
     with threads.recorded():

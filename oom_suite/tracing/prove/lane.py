@@ -15,11 +15,11 @@ from oom_suite.torch_compat.fake_cuda import literals_made_on_host
 from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeMode,
 )
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.book import Book
+from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.overlaps import UnorderedOverlaps
@@ -35,7 +35,8 @@ from oom_suite.tracing.prove.symbols import Symbols
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
-from oom_suite.tracing.threads import Threads, one_backward_thread, watched
+from oom_suite.tracing.starting import one_backward_thread, watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +101,7 @@ class ProveLane:
         device = shadow_device(self._target)
         symbols = Symbols(hints, self._lines.stack)
         # Without torch's cache: a result of symbolic sizes costs more to describe than to compute.
-        fake = FakeMode(symbols.env)
+        fake = LaneFakeMode(symbols.env)
         recorder = self._recorder = _SymbolicRecorder(device.type, self._lines, symbols)
         threads = recorder.threads = Threads((fake, recorder), recorder.overlaps, self._lines)
         fake.elsewhere = threads.elsewhere
@@ -120,7 +121,7 @@ class ProveLane:
             raise LaneError(_needs(error, self._where(error))) from error
         finally:
             self._recorder = None
-        if recorder.overlaps.are_needed:
+        if recorder.unordered.are_needed:
             raise LaneError(_AT_ONCE)
         return recorder.symbolic_trace(hints)
 
@@ -155,12 +156,11 @@ def _needs(error: Exception, where: str) -> str:
 class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     """A recorder whose bytes are expressions. It never asks torch to compare two of them."""
 
-    overlaps: UnorderedOverlaps
-
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.overlaps = UnorderedOverlaps(self._device.requests, self._device.events)
+        self.unordered = UnorderedOverlaps(self._device.requests, self._device.events)
+        self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
         self._given: dict[tuple[str, tuple[Frame, ...]], tuple[Any, str]] = {}
@@ -170,21 +170,20 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
         func: OpOverload,
         types: Any,
         args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
+        kwargs: Mapping[str, Any],
     ) -> Any:
         """Run the operator, note what it allocated and what is known of its values."""
         fresh = self._symbols.fresh
         fresh.clear()
         compose = SYMBOLIC_COMPOSITIONS.get(operator(func).name) if self._recording else None
         if compose is not None and not is_foreign(types):
-            self._flag(func, args, kwargs or {})
+            self._flag(func, args, kwargs)
             with self:
-                return compose(*args, **(kwargs or {}))
+                return compose(*args, **kwargs)
         self._keeps_every_entry = operator(func).family in KEEP_EVERY_ENTRY
         result = super()._dispatch(func, types, args, kwargs)
         if result is NotImplemented or is_foreign(types):
             return result
-        kwargs = kwargs or {}
         for symbol in fresh:
             stack = self._lines.stack()
             self._symbols.quantities.setdefault(

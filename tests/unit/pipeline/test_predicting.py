@@ -60,6 +60,19 @@ def test_a_prediction_is_a_trace_with_lines():
     )
 
 
+def test_a_cpu_has_kernels_of_its_own_and_no_caching_allocator():
+    """Its dropout draws a mask; what is requested is all that is known."""
+    found = oom_suite.predict(dropped_out, {"n": 100}, target="cpu")
+    generic = oom_suite.predict(dropped_out, {"n": 100})
+    assert found.peak_requested_bytes == found.peak_reserved_bytes
+    assert found.peak_requested_bytes != generic.peak_requested_bytes
+
+
+def dropped_out(sizes, device):
+    x = torch.ones(sizes.n, device=device)
+    return lambda: torch.nn.functional.dropout(x, 0.5)
+
+
 def test_gradients_are_as_the_code_leaves_them():
     """The backward pass asks for the weight's gradient, as large as the weight, and keeps it."""
     found = oom_suite.predict(trained, {"num_tokens": 4})
@@ -159,7 +172,7 @@ def test_a_function_of_a_notebook_runs_here():
             {"target": "rocm:gfx942"},
             (
                 "target 'rocm:gfx942': what its kernels take inside is not known yet: "
-                "choose generic or cuda:sm_90"
+                "choose generic, cpu or cuda:sm_90"
             ),
         ),
     ],

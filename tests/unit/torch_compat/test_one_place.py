@@ -14,6 +14,7 @@ from oom_suite.torch_compat import (
     dispatch,
     fake_cuda,
     fakes,
+    mem_tracker,
     printing,
     symbols,
 )
@@ -22,7 +23,16 @@ PACKAGE = Path(oom_suite.__file__).parent
 EXEMPT: frozenset[str] = frozenset()
 """Files that may use private names of torch all the same; never more than three."""
 
-MODULES = (compiler, cuda_memory, dispatch, fake_cuda, fakes, printing, symbols)
+MODULES = (
+    compiler,
+    cuda_memory,
+    dispatch,
+    fakes,
+    mem_tracker,
+    printing,
+    fake_cuda,
+    symbols,
+)
 PROBED = frozenset(
     part
     for module in MODULES

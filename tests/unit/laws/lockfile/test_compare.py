@@ -381,3 +381,22 @@ def test_a_scenario_that_is_new_is_no_growth_and_a_smaller_one_is_the_gain(entry
 def test_what_cannot_be_shown_is_named_with_its_formula(entry, workload):
     found = compare(entry("2*t", "2*k"), entry("t + k"), workload)
     assert "cannot show that t + k is at most what is locked" == found.reason
+
+
+def test_the_same_law_at_another_place_is_no_longer_the_one_that_was_locked(entry, law, workload):
+    """It grew nowhere, and is not as locked."""
+    held = ("block_size", "k")
+    locked = entry("4*t", elsewhere=[law("4*t", k=32, held=held)])
+    now = entry("4*t", elsewhere=[law("4*t", k=16, held=held)])
+    assert Change.SHRANK is compare(locked, now, workload).change
+
+
+def test_growth_where_an_axis_was_held_is_told_as_the_laws_read(entry, workload):
+    """The term in the axis, and not the number that it is at the value held."""
+    locked = entry("4*t + 8", held=("block_size", "k"))
+    (growth,) = compare(locked, entry("4*t + 2*k"), workload).growths
+    assert ("4*t + 2*k", "4*t + 8") == (str(growth.now), str(growth.locked))
+    assert ["2*k"] == [str(one.term) for one in growth.terms]
+    now = entry("4*t + 9", held=("block_size", "k"))
+    found = compare(entry("4*t + k"), now, workload)
+    assert "grew in a constant: the new term 9" == found.reason
