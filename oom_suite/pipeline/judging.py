@@ -19,6 +19,7 @@ from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import CLOSED_FORM, DisagreementError, cross_check, prove
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.records import BudgetFit, Law, Result, Verdict
+from oom_suite.targets.target import label
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def inconclusive(name: str, settings: Settings, reason: str) -> Result:
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
     )
@@ -158,6 +160,7 @@ def _judged(
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=judgement.verdict,
         reason=judgement.reason,
         law=derivation.law,

@@ -135,7 +135,7 @@ def lane_of(target: Target) -> LaneSpec:
     if target.backend == "cpu":
         return LaneSpec("shadow", target="cpu")
     if target.backend == "cuda":
-        return LaneSpec("shadow", scratch="cuda")
+        return LaneSpec("shadow", target=target.name, scratch="cuda")
     msg = (
         f"target {target.name!r}: what its kernels take inside is not known yet: "
         "choose generic, cpu or cuda:sm_90"

@@ -79,6 +79,7 @@ class Result:
         measurement: what the device and the machine said (measure lane only).
         reconciliation: what was predicted against what was measured (measure lane only).
         next_command: what to run next; empty when nothing is wrong.
+        target: the device that the verdict is for; ``generic`` for one of no particular kind.
     """
 
     subject: str
@@ -101,6 +102,7 @@ class Result:
     measurement: Measurement | None = None
     reconciliation: Reconciliation | None = None
     next_command: str = ""
+    target: str = "generic"
 
     @property
     def as_expected(self) -> bool:
@@ -113,6 +115,7 @@ class Result:
             "subject": self.subject,
             "workload": self.workload,
             "lane": self.lane,
+            "target": self.target,
             "scenario": self.scenario,
             "sizes": dict(self.sizes),
             "verdict": self.verdict.value,
