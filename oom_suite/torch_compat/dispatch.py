@@ -13,7 +13,6 @@ from oom_suite.torch_compat.probes import Name, needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import FrameType
 
 NAMES = (
     Name("torch._ops:OpOverload"),
@@ -29,7 +28,6 @@ NAMES = (
     Name("torch._C:DispatchKey.CompositeExplicitAutograd"),
     Name("torch._C:DispatchKey.CompositeExplicitAutogradNonFunctional"),
     Name("torch._C:DispatchKey.CompositeImplicitAutograd"),
-    Name("torch.autograd.graph:_engine_run_backward", positional=1),
     Name("torch.utils._mode_utils:no_dispatch", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode._should_skip_dynamo", positional=0),
@@ -40,7 +38,6 @@ NAMES = (
 
 with needed("every lane needs", NAMES):
     from torch._ops import OpOverload
-    from torch.autograd.graph import _engine_run_backward
     from torch.utils._mode_utils import no_dispatch
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -50,7 +47,6 @@ __all__ = [
     "DispatchMode",
     "OpOverload",
     "has_kernel",
-    "is_backward_pass",
     "is_composed",
     "no_dispatch",
     "run_kernel",
@@ -80,11 +76,6 @@ class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     def _should_skip_dynamo(cls) -> bool:
         """Keep torch from importing its compiler (a second of start-up) to wrap each call."""
         return False
-
-
-def is_backward_pass(frame: FrameType | None) -> bool:
-    """Whether a frame is that from which autograd runs its own backward formulas."""
-    return frame is not None and frame.f_code is getattr(_engine_run_backward, "__code__", None)
 
 
 def schema_of(func: OpOverload) -> torch.FunctionSchema:

@@ -46,6 +46,11 @@ _NOTHING = (
     "set_per_process_memory_fraction",
     "synchronize",
 )
+_RNG_STATE_BYTES = 16
+"""A seed and an offset, on the host.
+
+Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
+"""
 _MODULES = (
     torch.cuda.memory,
     torch.cuda.random,
@@ -175,6 +180,10 @@ def _of_device(target: Target) -> dict[str, Any]:
         "get_rng_state": _rng_state,
         "set_rng_state": _nothing,
         "is_current_stream_capturing": lambda: False,
+        "get_rng_state": _rng_state,
+        "get_rng_state_all": lambda: [_rng_state()],
+        "set_rng_state": _nothing,
+        "set_rng_state_all": _nothing,
         **dict.fromkeys(_NOTHING, _nothing),
     }
 
@@ -222,3 +231,9 @@ def _rng_state(_device: object = None) -> torch.Tensor:
 
 def _nothing(*_: object, **__: object) -> None:
     """What waits for the device, or tells it something."""
+
+
+def _rng_state(_device: object = None) -> torch.Tensor:
+    """The state of a device's random numbers: nothing is drawn where there is no memory."""
+    with no_dispatch():
+        return torch.zeros(_RNG_STATE_BYTES, dtype=torch.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +11,7 @@ from oom_suite.operators.operands import operator
 from oom_suite.torch_compat.fakes import FakeMode, UnsupportedOperatorException
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from oom_suite.torch_compat.dispatch import OpOverload
 
@@ -30,6 +31,22 @@ _NO_MEMORY_THERE = "Could not run 'aten::empty_strided' with arguments from the"
 class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """`FakeMode` with the fake kernels that torch lacks."""
 
+    refused: UnsupportedOperatorException | None = None
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Raises at the end what could not be run, also where the code has caught that.
+
+        On a GPU the operator would have run: what the code did instead is not what it does there.
+
+        Raises:
+            UnsupportedOperatorException: an operator inside had no fake kernel.
+        """
+        self.refused = None
+        yield
+        if self.refused is not None:
+            raise self.refused
+
     def __torch_dispatch__(
         self,
         func: OpOverload,
@@ -48,8 +65,11 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
                 return torch.empty_like(args[position])
         try:
             return super().__torch_dispatch__(func, types, args, kwargs or {})
-        except NotImplementedError as error:
+        except (NotImplementedError, UnsupportedOperatorException) as error:
             # Without a fake kernel torch would run the real one, on a device that has no memory.
             if str(error).startswith(_NO_MEMORY_THERE):
-                raise UnsupportedOperatorException(func) from error
+                self.refused = UnsupportedOperatorException(func)
+                raise self.refused from error
+            if isinstance(error, UnsupportedOperatorException):
+                self.refused = error
             raise

@@ -84,6 +84,7 @@ def promise(
     measure: bool = True,
     budget: str | None = None,
     law: str = "",
+    host: bool = True,
     target: str | Iterable[str] = (),
 ) -> Promise:
     """The promise that these arguments of `memory_law` make.
@@ -110,7 +111,7 @@ def promise(
         defaults, largest, frozenset(named.independent_of), steps=steps, far=far, lower=lower
     )
     return Promise(
-        workload=Workload("memory_law", chosen, builder="", contract=named),
+        workload=Workload("memory_law", chosen, builder="", contract=named, host=host),
         defaults=defaults,
         production=largest,
         measure=measure,

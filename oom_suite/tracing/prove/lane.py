@@ -113,6 +113,7 @@ class ProveLane:
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
+                fake.refusing(),
             ):
                 call = build(symbols.sizes, device)
                 symbols.begin_call()
@@ -159,7 +160,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.unordered = UnorderedOverlaps(self._device.requests, self._device.events)
+        self.unordered = UnorderedOverlaps(self.books.device.requests, self.books.device.events)
         self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
@@ -217,7 +218,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def symbolic_trace(self, hints: Hints) -> SymbolicTrace:
         """What was recorded, in the axes' names."""
         symbols = self._symbols
-        books = (self._device, self._host or Book(), self._pinned or Book())
+        books = (self.books.device, self.books.host or Book(), self.books.pinned or Book())
         device, host, pinned = (self._symbolic(book) for book in books)
         unseen = tuple(
             SymbolicUnseen(op, stack, symbols.polynomial(given), reason)
@@ -228,7 +229,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
             hints=hints,
             specialised=symbols.specialised(),
             allocations=device,
-            events=tuple(self._device.events),
+            events=tuple(books[0].events),
             guards=guards,
             requires=requires,
             quantities=symbols.derived(),

@@ -27,10 +27,10 @@ MODULES = (
     compiler,
     cuda_memory,
     dispatch,
+    fake_cuda,
     fakes,
     mem_tracker,
     printing,
-    fake_cuda,
     symbols,
 )
 PROBED = frozenset(
