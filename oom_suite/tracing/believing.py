@@ -177,8 +177,6 @@ def _of_device(target: Target) -> dict[str, Any]:
         "current_device_idx": lambda: 0,
         "get_arch_list": lambda: [target.arch] if target.arch else [],
         "get_device_properties": lambda _device=None: found,
-        "get_rng_state": _rng_state,
-        "set_rng_state": _nothing,
         "is_current_stream_capturing": lambda: False,
         "get_rng_state": _rng_state,
         "get_rng_state_all": lambda: [_rng_state()],
@@ -224,16 +222,10 @@ def _of_streams() -> dict[str, Any]:
 
 
 def _rng_state(_device: object = None) -> torch.Tensor:
-    """The state of the device's random numbers, on the host: nothing is drawn without memory."""
+    """The state of a device's random numbers: nothing is drawn where there is no memory."""
     with no_dispatch():
         return torch.zeros(_RNG_STATE_BYTES, dtype=torch.uint8)
 
 
 def _nothing(*_: object, **__: object) -> None:
     """What waits for the device, or tells it something."""
-
-
-def _rng_state(_device: object = None) -> torch.Tensor:
-    """The state of a device's random numbers: nothing is drawn where there is no memory."""
-    with no_dispatch():
-        return torch.zeros(_RNG_STATE_BYTES, dtype=torch.uint8)
