@@ -16,6 +16,7 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Contract, Law, Verdict, Workload
 from oom_suite.targets.budgets import budget as budget_of
 from oom_suite.targets.target import target as target_of
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ def law(
     settings = Settings("default", defaults, workload=workload, time_limit_s=time_limit_s)
     name = name_of(build)
     with Session.of(settings) as session:
-        runs = session.open(program_of(build, in_child=in_child), name, target=lane.target)
+        on = LaneSpec("measure", target=lane.target)
+        runs = session.open(program_of(build, in_child=in_child), name, on)
         found = study(runs, name, settings)
         result = found.result
         if result.law is None or result.verdict is not Verdict.PASS:

@@ -117,6 +117,7 @@ class Result:
         host: what tensors take of the host's memory, pageable and pinned apart; nothing where
             they take none, or where the workload leaves it out.
         kept: what further calls at the scenario leave alive.
+        target: the device that the verdict is for; ``generic`` for one of no particular kind.
     """
 
     subject: str
@@ -141,6 +142,7 @@ class Result:
     next_command: str = ""
     host: tuple[HostMemory, ...] = ()
     kept: tuple[Kept, ...] = ()
+    target: str = "generic"
 
     @property
     def as_expected(self) -> bool:
@@ -153,6 +155,7 @@ class Result:
             "subject": self.subject,
             "workload": self.workload,
             "lane": self.lane,
+            "target": self.target,
             "scenario": self.scenario,
             "sizes": dict(self.sizes),
             "verdict": self.verdict.value,
