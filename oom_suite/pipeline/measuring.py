@@ -52,7 +52,10 @@ class Measured:
             return ""
         exact = self.reconciliation is not None and self.reconciliation.is_exact
         how = "to the byte" if exact else "within the bound on unexplained bytes"
-        often = f", {self.num_runs} times alike" if self.num_runs > 1 else ""
+        alike = " alike"
+        if not exact and self.reconciliation and self.reconciliation.is_within_worst_case:
+            how, alike = "within the worst case", ""
+        often = f", {self.num_runs} times{alike}" if self.num_runs > 1 else ""
         return f"measured {how}{often}"
 
 
@@ -91,7 +94,8 @@ def measure(
         where = f"on {runs.device}"
         note = f"{COMPILED}: {actual_bytes:,} measured {where}, {peak_bytes:,} as written"
         return Measured(first, measurement, reconciled, num_runs, notes=(note,))
-    found = problem(measurement, reconciled) or unlike
+    # What data decides may be another size each time.
+    found = problem(measurement, reconciled) or ("" if predicted.data_sizes else unlike)
     return Measured(first, measurement, reconciled, num_runs, found)
 
 

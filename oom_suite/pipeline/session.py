@@ -16,7 +16,7 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
 from oom_suite.processes.askers import InThisProcess, Respawning
 from oom_suite.processes.child import Child
 from oom_suite.targets.free_memory import FreeMemoryOf
-from oom_suite.tracing.lane_spec import LaneSpec
+from oom_suite.tracing.lane_spec import MOST, LaneSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,6 +148,10 @@ class Runs:
     """Runs of one program, each lane in a child of its own, every exact trace kept.
 
     From `Session.open`. A context manager that ends its children.
+
+    Attributes:
+        choice: how much of what data may choose exact runs take: all of it, until somebody who
+            tried others says which is the worst.
     """
 
     def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
@@ -157,8 +161,9 @@ class Runs:
         self._name = name
         self._on_device = device
         self._askers: dict[LaneSpec, Asker] = {}
-        self._traces: dict[tuple[str, tuple[tuple[str, int], ...]], Trace] = {}
+        self._traces: dict[tuple[str, str, tuple[tuple[str, int], ...]], Trace] = {}
         self._num_runs = 0
+        self.choice = MOST
 
     def __enter__(self) -> Self:
         """The runs."""
@@ -201,7 +206,8 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for scratch, sizes in self._traces if not scratch)
+        own = (self.choice, "")
+        return tuple(dict(sizes) for *kind, sizes in self._traces if tuple(kind) == own)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -211,7 +217,18 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, "")
+        return self._shadow(sizes, "", self.choice)
+
+    def choosing(self, choice: str, sizes: Mapping[str, int]) -> Trace:
+        """The exact trace of a run that takes so much of what data may choose.
+
+        Raises:
+            ChildError: the code cannot be run.
+        """
+        self._num_runs += 1
+        self._session.report(self._name, f"shadow run {self._num_runs}")
+        known = self._traces.get((choice, "", _key(sizes)))
+        return known or self._shadow(sizes, "", choice)
 
     def known(self, sizes: Mapping[str, int], scratch: str = "") -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
@@ -223,12 +240,13 @@ class Runs:
         Raises:
             ChildError: the code cannot be run.
         """
-        return self._traces.get((scratch, _key(sizes))) or self._shadow(sizes, scratch)
+        known = self._traces.get((self.choice, scratch, _key(sizes)))
+        return known or self._shadow(sizes, scratch, self.choice)
 
-    def _shadow(self, sizes: Mapping[str, int], scratch: str) -> Trace:
+    def _shadow(self, sizes: Mapping[str, int], scratch: str, choice: str) -> Trace:
         lane = LaneSpec("shadow", scratch=scratch)
-        trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
-        self._traces.setdefault((scratch, _key(sizes)), trace)
+        trace = self._ask(lane, Run(self._program, lane, dict(sizes), choice))
+        self._traces.setdefault((choice, scratch, _key(sizes)), trace)
         return trace
 
     def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:

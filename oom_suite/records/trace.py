@@ -71,6 +71,29 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
+class DataSize:
+    """A size that data decides, and the most that it can be: the trace has the worst case.
+
+    Attributes:
+        op: the operator whose result has that size.
+        stack: where it was called, innermost first.
+        at_most: the largest number of its entries, of all the calls there.
+        is_shared: whether that is what several such calls have together.
+    """
+
+    op: str
+    stack: tuple[Frame, ...]
+    at_most: int
+    is_shared: bool = False
+
+    def __str__(self) -> str:
+        """What it is at most, as one clause."""
+        at = f" at {self.stack[0]}" if self.stack else ""
+        shared = " in all its calls" if self.is_shared else ""
+        return f"{self.op}{at} gives at most {self.at_most:,} entries{shared}: the worst case"
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """A GPU kernel launch that a fake lane recorded by name and did not run."""
 
@@ -112,6 +135,8 @@ class Trace:
         pinned: what it asked of pinned host memory; None where the device is the host.
         unrecorded: what ran torch where no recorder looks, one line each: a thread of C++, a
             process. Nothing is known of what it took.
+        data_sizes: sizes that data decides. Where there are any, the trace is not what a call
+            takes, but what one takes at most.
     """
 
     lane: str
@@ -127,6 +152,7 @@ class Trace:
     host: Trace | None = None
     pinned: Trace | None = None
     unrecorded: tuple[str, ...] = ()
+    data_sizes: tuple[DataSize, ...] = ()
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -205,6 +231,9 @@ class Trace:
             "host": None if self.host is None else self.host.to_json(),
             "pinned": None if self.pinned is None else self.pinned.to_json(),
             "unrecorded": list(self.unrecorded),
+            "data_sizes": [
+                [d.op, number(d.stack), d.at_most, d.is_shared] for d in self.data_sizes
+            ],
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
         return body
@@ -231,4 +260,8 @@ class Trace:
             host=cls.from_json(body["host"]) if body.get("host") else None,
             pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
             unrecorded=tuple(body.get("unrecorded", ())),
+            data_sizes=tuple(
+                DataSize(op, stacks[s], most, shared)
+                for op, s, most, shared in body.get("data_sizes", ())
+            ),
         )

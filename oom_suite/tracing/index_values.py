@@ -3,10 +3,14 @@
 A fake tensor has sizes and no values. Code that reads a value on the host (`.item()`), or
 whose sizes depend on values (`torch.unique`), still runs when those values come from index
 data: that is small, so it is computed for real on the CPU beside the fake run.
+
+No value is drawn: what comes from a random operator is unknown, unless the code hands it a
+generator of its own. Where a size depends on unknown values, `DataSizes` gives the worst case.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,11 +34,18 @@ from oom_suite.torch_compat.fakes import (
     forget_literal,
     is_real,
 )
+from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY, DataSizes
+from oom_suite.tracing.index_ranges import IndexRanges
+from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.real_values import RealValues, holds_index_data, is_kept
+from oom_suite.tracing.splits import Splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy
+
+    from oom_suite.records import DataSize, Frame
     from oom_suite.torch_compat.dispatch import OpOverload
 
 _READ = "aten::_local_scalar_dense"
@@ -46,9 +57,8 @@ _FACTORIES_OF_GARBAGE = frozenset(
 # What a CPU cannot compute is unknown, no more; a wrong index is an IndexError and is told.
 _NO_CPU_KERNEL = (RuntimeError, NotImplementedError)
 
-
-_KEEP_EVERY_ENTRY = frozenset({"aten::_unique", "aten::_unique2"})
-"""Operators whose first result, on a GPU, keeps the storage of everything that was sorted."""
+_MAX_COMPARED = 4096
+"""Entries of a tensor, at most, whose values are looked at one by one."""
 
 
 class IndexValues(DispatchMode):
@@ -59,19 +69,55 @@ class IndexValues(DispatchMode):
 
     Args:
         fake: the mode below.
-        where: the line of the code under test that runs now, as `` at file:line (function)``.
+        stack: reads the lines of the code under test that run now, innermost first.
     """
 
-    def __init__(self, fake: FakeMode, where: Callable[[], str]) -> None:
+    def __init__(self, fake: FakeMode, stack: Callable[[], tuple[Frame, ...]]) -> None:
         """Start with no values known."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._values = RealValues()
+        self._ranges = IndexRanges(_number, self._values.extremes)
+        self._splits = Splits(self._numbers)
+        self._sizes = DataSizes(self._ranges, self._splits, stack)
         self._fake = fake
-        self._where = where
+        self._stack = stack
+
+    def begin(self, choice: str = MOST) -> None:
+        """Start a call.
+
+        Args:
+            choice: how much of what data may choose is taken, as `oom_suite.tracing.lane_spec`
+                has it.
+        """
+        self._sizes.begin(choice)
+
+    @property
+    def data_sizes(self) -> tuple[DataSize, ...]:
+        """The sizes that data decided since `begin`."""
+        return self._sizes.noted
 
     def forget(self, written: Sequence[torch.Tensor]) -> None:
         """Treat these tensors' values as unknown from now on: a kernel may have written them."""
         self._values.forget(written)
+        self._ranges.forget(written)
+        self._splits.forget(written)
+
+    def array_of(self, fake: torch.Tensor) -> numpy.ndarray[Any, Any]:
+        """The values of a tensor as a NumPy array that shares its memory.
+
+        Raises:
+            LaneError: they are not known.
+            TypeError: the tensor is on a device, where NumPy sees nothing.
+        """
+        if device_of(fake).type != "cpu":
+            raise TypeError(
+                f"can't convert a tensor on {device_of(fake)} to NumPy: use Tensor.cpu() first"
+            )
+        if not self._values.are_known(fake):
+            raise self._refusal("numpy() reads")
+        with no_dispatch():
+            found: numpy.ndarray[Any, Any] = self._values.of(fake).numpy()
+            return found
 
     def __torch_dispatch__(
         self,
@@ -95,18 +141,41 @@ class IndexValues(DispatchMode):
             leaves = list(tensors((args, kwargs)))
         if facts.returns_alias and not facts.is_mutable and facts.family != _LIFT:
             return func(*args, **kwargs)
-        known = all(map(self._values.are_known, leaves))
+        is_drawn = _is_random(func) and kwargs.get("generator") is None
+        known = not is_drawn and all(map(self._values.are_known, leaves))
         try:
             result = func(*args, **kwargs)
         except (DynamicOutputShapeException, DataDependentOutputException) as error:
-            if not known:
-                raise self._refusal(f"{facts.family} has a result that depends on") from error
-            return self._shaped_by_values(func, args, kwargs)
+            if known:
+                return self._shaped_by_values(func, args, kwargs)
+            result = self._at_worst(func, args, kwargs, error)
         if known:
             self._follow(func, args, kwargs, result)
         elif facts.is_mutable:
             self._values.forget(written_tensors(facts, args, kwargs))
+        self._ranges.follow(func, args, kwargs, result)
+        self._splits.follow(func, args, kwargs, result)
         return result
+
+    def _at_worst(
+        self,
+        func: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        error: Exception,
+    ) -> Any:
+        """The result of an operator whose size depends on values that are not known."""
+        try:
+            return self._sizes.result(func, args, kwargs)
+        except LaneError as unbounded:
+            raise self._refusal(str(unbounded)) from error
+
+    def _numbers(self, tensor: torch.Tensor) -> list[Any] | None:
+        """The values of a short tensor; None where they are not known."""
+        if tensor.numel() > _MAX_COMPARED or not self._values.are_known(tensor):
+            return None
+        with no_dispatch():
+            return self._values.of(tensor).flatten().tolist()
 
     def _faked(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor from before the call, a constant of a module say, as a fake with its values."""
@@ -162,6 +231,10 @@ class IndexValues(DispatchMode):
             "index data alone; run it in the measure lane"
         )
 
+    def _where(self) -> str:
+        frames = self._stack()
+        return f" at {frames[0]}" if frames else ""
+
     def _run_real(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         changed = dict(kwargs)
         changed.pop("pin_memory", None)
@@ -195,8 +268,19 @@ class IndexValues(DispatchMode):
             self._values.keep(made, value)
             return made
 
-        if operator(func).family in _KEEP_EVERY_ENTRY:
-            # Source: PyTorch 2.13 cuda/Unique.cu: what was sorted is resized, not copied.
+        if operator(func).family in KEEP_EVERY_ENTRY:
             values, *others = real
             return fake(values, first.numel()), *(fake(other, 0) for other in others)
         return with_tensors(lambda value: fake(value, 0), real)
+
+
+@functools.cache
+def _is_random(func: OpOverload) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+def _number(value: Any) -> Any:
+    """A plain number as sympy has it."""
+    import sympy  # type: ignore[import-untyped]  # sympy has no types
+
+    return sympy.Integer(value)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from oom_suite.errors import LaneError
 from oom_suite.operators.operands import tensors
+from oom_suite.torch_compat.host_arrays import arrays_of_fakes
 from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.tracing.index_values import IndexValues
+from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
@@ -44,29 +48,55 @@ class ShadowLane:
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
         self._fake = QuickFakeMode()
-        self._values = IndexValues(self._fake, self._lines.here)
+        self._values = IndexValues(self._fake, self._lines.stack)
         self._recorder: Recorder | None = None
 
-    def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
+    def run(self, build: Build, sizes: Mapping[str, int], choice: str = MOST) -> Trace:
         """The trace of one call of ``build(sizes, device)``.
+
+        Args:
+            build: makes the call.
+            sizes: the axes' values.
+            choice: how much of what data may choose is taken, as `oom_suite.tracing.lane_spec`
+                has it; all of it is the worst case, unless the code does more with less.
 
         Raises:
             LaneError: the code needs a value that exists only on a device.
         """
+        if choice.startswith("part"):
+            # Which part comes at a number is known after a call.
+            self._run(build, sizes, MOST)
+        return self._run(build, sizes, choice)
+
+    def _run(self, build: Build, sizes: Mapping[str, int], choice: str) -> Trace:
+        self._values.begin(choice)
         device = shadow_device()
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
         try:
             with (
                 recorded_launches(self.launched),
                 literals_made_on_host(),
+                arrays_of_fakes(self._values.array_of),
                 self._fake,
                 self._values,
                 recorder,
             ):
                 recorder.record(build(sizes, device))
+        except (RuntimeError, IndexError) as error:
+            if isinstance(error, LaneError) or not self._values.data_sizes:
+                raise
+            raise LaneError(self._misfit(error)) from error
         finally:
             self._recorder = None
-        return recorder.trace(self.name, sizes)
+        return replace(recorder.trace(self.name, sizes), data_sizes=self._values.data_sizes)
+
+    def _misfit(self, error: Exception) -> str:
+        """What may be wrong where code fails whose sizes are decided by data."""
+        first = str(error).splitlines()[0]
+        return (
+            f"the code fails where data decides a size ({self._values.data_sizes[-1]}): {first}; "
+            "it may rely on another number, which only the measure lane has"
+        )
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
@@ -14,16 +14,17 @@ from oom_suite.torch_compat.fakes import (
     DynamicOutputShapeException,
     FakeMode,
 )
+from oom_suite.torch_compat.host_arrays import arrays_of_fakes
 from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
-from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
+from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY
+from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.prove.expressions import (
     AgainError,
     symbolic_powers,
     whole_sizes_stay_symbolic,
 )
-from oom_suite.tracing.prove.index_ranges import IndexRanges
 from oom_suite.tracing.prove.quantities import quantity
 from oom_suite.tracing.prove.symbolic_compositions import SYMBOLIC_COMPOSITIONS
 from oom_suite.tracing.prove.symbols import Symbols
@@ -93,6 +94,7 @@ class ProveLane:
             with (
                 recorded_launches(self.launched),
                 literals_made_on_host(),
+                arrays_of_fakes(self._array_of),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 fake,
@@ -112,6 +114,10 @@ class ProveLane:
         if self._recorder is not None:
             self._recorder.launched(kernel)
             self._recorder.ranges.forget(arguments)
+
+    def _array_of(self, fake: torch.Tensor) -> NoReturn:
+        where = self._lines.here()
+        raise LaneError(f"the code reads values through NumPy{where}, and sizes are symbols here")
 
     def _where(self, error: BaseException) -> str:
         """The innermost line under test in an error's traceback, as `` at file:line``."""

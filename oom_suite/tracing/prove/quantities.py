@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.operators.operands import operator, tensors
 from oom_suite.records.symbolic import Formula, Quantity
-from oom_suite.tracing.prove.index_ranges import NOTHING
+from oom_suite.tracing.index_ranges import NOTHING
 
 if TYPE_CHECKING:
     import sympy  # type: ignore[import-untyped]  # sympy has no types
 
     from oom_suite.records import Frame
     from oom_suite.torch_compat.dispatch import OpOverload
-    from oom_suite.tracing.prove.index_ranges import IndexRanges
+    from oom_suite.tracing.index_ranges import IndexRanges
     from oom_suite.tracing.prove.symbols import Symbols
 
 _COUNTS = {

@@ -7,7 +7,7 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oom_suite.tracing.prove.index_ranges import NOTHING, Range, floor_quotient, is_nonnegative
+from oom_suite.tracing.index_ranges import NOTHING, Range, floor_quotient, is_nonnegative
 
 A, B = sympy.symbols("a b", positive=True, integer=True)
 
