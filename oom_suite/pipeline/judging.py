@@ -18,6 +18,7 @@ from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import CLOSED_FORM, DisagreementError, cross_check, prove
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
+from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.records import BudgetFit, Law, Result, Verdict
 from oom_suite.units import format_bytes
 
@@ -124,7 +125,9 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
         judgement = judge(derivation, workload)
         if derivation.unsteady and judgement.verdict is Verdict.INCONCLUSIVE:
             return (*judge_from_start(runs.afresh, workload, sizes), None)
-        return derivation, judgement, proved() if proving is None else proving.result()
+        proof = proved() if proving is None else proving.result()
+        found = worst_case(runs, workload, sizes, (derivation, judgement), proof)
+        return (*found, proof)
 
 
 def _measured(runs: Runs, settings: Settings) -> Measured:

@@ -85,7 +85,7 @@ def measure(
     if measurement.out_of_memory is not None:
         failed = problem(measurement, None)
         return Measured(first, measurement, None, num_runs, failed, is_short_of_memory=True)
-    predicted = runs.known(sizes, scratch_of(measurement.environment))
+    predicted = runs.largest(sizes, scratch_of(measurement.environment))
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
     unlike = others(traces)
     measurement = replace(measurement, num_runs=num_runs, is_repeatable=not unlike)

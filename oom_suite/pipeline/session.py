@@ -243,6 +243,23 @@ class Runs:
         known = self._traces.get((self.choice, scratch, _key(sizes)))
         return known or self._shadow(sizes, scratch, self.choice)
 
+    def largest(self, sizes: Mapping[str, int], scratch: str = "") -> Trace:
+        """The exact trace of the most that a call takes at these sizes, as far as it is known.
+
+        Args:
+            sizes: the axes' values.
+            scratch: whose kernels' own scratch it has, see `LaneSpec`.
+
+        Raises:
+            ChildError: the code cannot be run.
+        """
+        found = self.known(sizes, scratch)
+        if self.choice == MOST:
+            return found
+        all_of_it = self._traces.get((MOST, scratch, _key(sizes)))
+        all_of_it = all_of_it or self._shadow(sizes, scratch, MOST)
+        return max(found, all_of_it, key=lambda trace: trace.peak().num_bytes)
+
     def _shadow(self, sizes: Mapping[str, int], scratch: str, choice: str) -> Trace:
         lane = LaneSpec("shadow", scratch=scratch)
         trace = self._ask(lane, Run(self._program, lane, dict(sizes), choice))

@@ -78,18 +78,18 @@ class DataSize:
         op: the operator whose result has that size.
         stack: where it was called, innermost first.
         at_most: the largest number of its entries, of all the calls there.
-        is_shared: whether that is what several such calls have together.
+        num_parts: how many calls have that together, because their masks share one whole.
     """
 
     op: str
     stack: tuple[Frame, ...]
     at_most: int
-    is_shared: bool = False
+    num_parts: int = 1
 
     def __str__(self) -> str:
         """What it is at most, as one clause."""
         at = f" at {self.stack[0]}" if self.stack else ""
-        shared = " in all its calls" if self.is_shared else ""
+        shared = f" in {self.num_parts:,} calls together" if self.num_parts > 1 else ""
         return f"{self.op}{at} gives at most {self.at_most:,} entries{shared}: the worst case"
 
 
@@ -232,7 +232,7 @@ class Trace:
             "pinned": None if self.pinned is None else self.pinned.to_json(),
             "unrecorded": list(self.unrecorded),
             "data_sizes": [
-                [d.op, number(d.stack), d.at_most, d.is_shared] for d in self.data_sizes
+                [d.op, number(d.stack), d.at_most, d.num_parts] for d in self.data_sizes
             ],
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
@@ -261,7 +261,7 @@ class Trace:
             pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
             unrecorded=tuple(body.get("unrecorded", ())),
             data_sizes=tuple(
-                DataSize(op, stacks[s], most, shared)
-                for op, s, most, shared in body.get("data_sizes", ())
+                DataSize(op, stacks[s], most, num_parts)
+                for op, s, most, num_parts in body.get("data_sizes", ())
             ),
         )

@@ -171,6 +171,8 @@ def _kind(result: Result) -> str:
         return "out of memory"
     if measurement is None or reconciled is None:
         return _NOT_MEASURED
+    if reconciled.is_within_worst_case and not reconciled.is_exact:
+        return "within the worst case"
     if not measurement.is_repeatable:
         return f"not alike in {measurement.num_runs} runs"
     if measurement.tenants:

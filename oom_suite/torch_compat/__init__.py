@@ -10,6 +10,7 @@ trace.
 ==================  =============================================================================
 `dispatch`          operators, dispatch modes, and which storage a tensor has
 `fakes`             fake tensors and their mode
+`host_arrays`       NumPy's view of fake tensors
 `private_device`    the device that has no memory
 `symbols`           sizes as symbols
 `compiler`          who enters a compiled function

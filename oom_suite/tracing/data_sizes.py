@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError
-from oom_suite.operators.operands import operator
+from oom_suite.operators.operands import operator, tensors
 from oom_suite.records import DataSize
 from oom_suite.torch_compat.fakes import device_of
 from oom_suite.tracing.lane_spec import EACH, HALF, MOST, NONE, ONE
 from oom_suite.tracing.positions import argument
+from oom_suite.tracing.real_values import holds_index_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 KEEP_EVERY_ENTRY = frozenset({"aten::_unique", "aten::_unique2"})
 """Operators whose first result, on a GPU, keeps the storage of everything that was sorted.
 
-Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/Unique.cu``: what was sorted is resized, not copied.
+Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/Unique.cu``: what was sorted is resized.
 """
 
+_COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 _MASKS = frozenset({torch.bool, torch.uint8})
 
 
@@ -88,13 +90,13 @@ class DataSizes:
         """How many of at most so many there are, by the choice; that data decides it is noted."""
         limit = min(most, part.whole.num_entries) if part is not None else most
         given = self._given.get(part.whole, {}) if part is not None else {}
-        is_shared = part is not None and bool(given.keys() - {part.name})
+        num_parts = len(given.keys() | {part.name}) if part is not None else 1
         key = (op, self._stack())
         before = self._noted.get(key)
         self._noted[key] = DataSize(
             *key,
             at_most=max(limit, before.at_most if before else 0),
-            is_shared=is_shared or bool(before and before.is_shared),
+            num_parts=max(num_parts, before.num_parts if before else 1),
         )
         if part is None:
             return max(min(least, limit), _chosen(self._choice, limit))
@@ -123,10 +125,9 @@ class DataSizes:
         )
 
     def _masked_select(self, _func: OpOverload, args: Args, _kwargs: Keywords) -> torch.Tensor:
-        source, mask = args
-        both = torch.broadcast_shapes(source.shape, mask.shape)
-        part = self._splits.part(mask) if both == mask.shape else None
-        count = self._count("aten::masked_select", both.numel(), part)
+        source: torch.Tensor = args[0]
+        _, mask = torch.broadcast_tensors(source, args[1])  # type: ignore[no-untyped-call]  # torch does not annotate it
+        count = self._count("aten::masked_select", mask.numel(), self._splits.part(mask))
         return source.new_empty((count,))
 
     def _index(self, func: OpOverload, args: Args, kwargs: Keywords) -> Any:
@@ -164,8 +165,8 @@ class DataSizes:
         return pair if family == "aten::_unique" else (*pair, counts)
 
     def _bincount(self, func: OpOverload, args: Args, kwargs: Keywords) -> torch.Tensor:
-        weights = args[1] if len(args) > 1 else kwargs.get("weights")
-        least = args[2] if len(args) > 2 else kwargs.get("minlength", 0)
+        weights = argument(func, "weights", args, kwargs)
+        least: int = argument(func, "minlength", args, kwargs)
         highest = self._highest(args[0])
         if highest is None:
             raise LaneError(
@@ -177,10 +178,11 @@ class DataSizes:
         dtype = torch.int64
         if weights is not None:
             dtype = torch.float32 if weights.dtype is torch.float32 else torch.float64
-        return args[0].new_empty((count,), dtype=dtype)
+        values: torch.Tensor = args[0]
+        return values.new_empty((count,), dtype=dtype)
 
-    def _repeat_interleave(self, func: OpOverload, args: Args, kwargs: Keywords) -> torch.Tensor:
-        repeats = args[0]
+    def _repeat_interleave(self, _func: OpOverload, args: Args, _kwargs: Keywords) -> torch.Tensor:
+        repeats: torch.Tensor = args[0]
         highest = self._highest(repeats)
         if highest is None:
             raise LaneError(
@@ -203,6 +205,29 @@ class _Unique:
         self.dim: int | None = argument(func, "dim", args, kwargs)
         self.inverse = bool(argument(func, "return_inverse", args, kwargs))
         self.counts = bool(argument(func, "return_counts", args, kwargs))
+
+
+def compared(family: str, ranges: IndexRanges, args: Args) -> bool | None:
+    """What a comparison gives everywhere, where the ranges alone say so; None where they do not."""
+    name = family.removeprefix("aten::")
+    if name not in _COMPARISONS or len(args) != 2:
+        return None
+    if not all(map(holds_index_data, tensors(args))):
+        return None
+    left, right = map(ranges.of, args)
+    if left is None or right is None:
+        return None
+    is_less, is_more = bool(left.high < right.low), bool(left.low > right.high)
+    is_no_more, is_no_less = bool(left.high <= right.low), bool(left.low >= right.high)
+    always, never = {
+        "eq": (False, is_less or is_more),
+        "ne": (is_less or is_more, False),
+        "lt": (is_less, is_no_less),
+        "le": (is_no_more, is_more),
+        "gt": (is_more, is_no_more),
+        "ge": (is_no_less, is_less),
+    }[name]
+    return always if always or never else None
 
 
 def _chosen(choice: str, most: int) -> int:

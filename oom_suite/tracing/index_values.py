@@ -34,19 +34,21 @@ from oom_suite.torch_compat.fakes import (
     forget_literal,
     is_real,
 )
-from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY, DataSizes
+from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY, DataSizes, compared
+from oom_suite.tracing.host_reads import HostReads
 from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.real_values import RealValues, holds_index_data, is_kept
 from oom_suite.tracing.splits import Splits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy
 
-    from oom_suite.records import DataSize, Frame
+    from oom_suite.records import DataSize
     from oom_suite.torch_compat.dispatch import OpOverload
+    from oom_suite.tracing.source_lines import SourceLines
 
 _READ = "aten::_local_scalar_dense"
 _LIFT = "aten::lift_fresh"
@@ -69,18 +71,19 @@ class IndexValues(DispatchMode):
 
     Args:
         fake: the mode below.
-        stack: reads the lines of the code under test that run now, innermost first.
+        lines: reads the stack of the code under test.
     """
 
-    def __init__(self, fake: FakeMode, stack: Callable[[], tuple[Frame, ...]]) -> None:
+    def __init__(self, fake: FakeMode, lines: SourceLines) -> None:
         """Start with no values known."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._values = RealValues()
         self._ranges = IndexRanges(_number, self._values.extremes)
         self._splits = Splits(self._numbers)
-        self._sizes = DataSizes(self._ranges, self._splits, stack)
+        self._sizes = DataSizes(self._ranges, self._splits, lines.stack)
+        self._host = HostReads(self._values, self._ranges, lines)
         self._fake = fake
-        self._stack = stack
+        self._lines = lines
 
     def begin(self, choice: str = MOST) -> None:
         """Start a call.
@@ -90,6 +93,7 @@ class IndexValues(DispatchMode):
                 has it.
         """
         self._sizes.begin(choice)
+        self._host.begin()
 
     @property
     def data_sizes(self) -> tuple[DataSize, ...]:
@@ -103,21 +107,8 @@ class IndexValues(DispatchMode):
         self._splits.forget(written)
 
     def array_of(self, fake: torch.Tensor) -> numpy.ndarray[Any, Any]:
-        """The values of a tensor as a NumPy array that shares its memory.
-
-        Raises:
-            LaneError: they are not known.
-            TypeError: the tensor is on a device, where NumPy sees nothing.
-        """
-        if device_of(fake).type != "cpu":
-            raise TypeError(
-                f"can't convert a tensor on {device_of(fake)} to NumPy: use Tensor.cpu() first"
-            )
-        if not self._values.are_known(fake):
-            raise self._refusal("numpy() reads")
-        with no_dispatch():
-            found: numpy.ndarray[Any, Any] = self._values.of(fake).numpy()
-            return found
+        """The values of a tensor, as `HostReads.array_of` gives them."""
+        return self._host.array_of(fake)
 
     def __torch_dispatch__(
         self,
@@ -133,8 +124,9 @@ class IndexValues(DispatchMode):
             return NotImplemented
         kwargs = kwargs or {}
         facts = operator(func)
+        self._host.before(facts.family)
         if facts.family == _READ:
-            return self._read(args[0])
+            return self._host.scalar(args[0])
         leaves = list(tensors((args, kwargs)))
         if facts.family != _LIFT and any(map(is_real, leaves)):
             args, kwargs = with_tensors(self._faked, (args, kwargs))
@@ -155,7 +147,17 @@ class IndexValues(DispatchMode):
             self._values.forget(written_tensors(facts, args, kwargs))
         self._ranges.follow(func, args, kwargs, result)
         self._splits.follow(func, args, kwargs, result)
+        if not known and not facts.is_mutable:
+            self._keep_sure(facts.family, args, result)
         return result
+
+    def _keep_sure(self, family: str, args: tuple[Any, ...], result: Any) -> None:
+        """A comparison's values are known where ranges decide it: ``expert < num_experts``."""
+        truth = compared(family, self._ranges, args)
+        if truth is not None:
+            with no_dispatch():
+                real = torch.full(result.shape, truth)
+            self._values.keep(result, real)
 
     def _at_worst(
         self,
@@ -168,7 +170,7 @@ class IndexValues(DispatchMode):
         try:
             return self._sizes.result(func, args, kwargs)
         except LaneError as unbounded:
-            raise self._refusal(str(unbounded)) from error
+            raise self._host.refusal(str(unbounded)) from error
 
     def _numbers(self, tensor: torch.Tensor) -> list[Any] | None:
         """The values of a short tensor; None where they are not known."""
@@ -217,24 +219,6 @@ class IndexValues(DispatchMode):
         for fake_leaf, real_leaf in zip(outputs, tensors(real), strict=True):
             self._values.keep(fake_leaf, real_leaf)
 
-    def _read(self, tensor: torch.Tensor) -> Any:
-        if not self._values.are_known(tensor):
-            raise self._refusal(
-                "aten::_local_scalar_dense (.item(), int(), bool(), .tolist()) reads"
-            )
-        with no_dispatch():
-            return self._values.of(tensor).item()
-
-    def _refusal(self, what: str) -> LaneError:
-        return LaneError(
-            f"{what} a value that exists only on a device{self._where()}: it does not come from "
-            "index data alone; run it in the measure lane"
-        )
-
-    def _where(self) -> str:
-        frames = self._stack()
-        return f" at {frames[0]}" if frames else ""
-
     def _run_real(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         changed = dict(kwargs)
         changed.pop("pin_memory", None)
@@ -253,8 +237,10 @@ class IndexValues(DispatchMode):
         """The fake result of an operator whose shape the real values decide."""
         real = self._run_real(func, args, kwargs)
         if operator(func).is_mutable:
-            msg = f"{operator(func).name} resizes its out= by values{self._where()}: not supported"
-            raise LaneError(msg)
+            where = self._lines.here()
+            raise LaneError(
+                f"{operator(func).name} resizes its out= by values{where}: not supported"
+            )
         first = next(tensors((args, kwargs)))
         device = device_of(first)
 

@@ -102,9 +102,7 @@ def _last_along(
     return expression(source.shape[dim]) - 1
 
 
-def argument(
-    func: OpOverload, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Any:
+def argument(func: OpOverload, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """What an operator was given for an argument, or its default; None where it takes none."""
     if name in kwargs:
         return kwargs[name]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from oom_suite.errors import LaneError
 from oom_suite.operators.operands import tensors
-from oom_suite.torch_compat.host_arrays import arrays_of_fakes
 from oom_suite.torch_compat.private_device import literals_made_on_host
+from oom_suite.tracing.host_arrays import numpy_arrays
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.launches import recorded_launches
@@ -48,7 +48,7 @@ class ShadowLane:
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
         self._fake = QuickFakeMode()
-        self._values = IndexValues(self._fake, self._lines.stack)
+        self._values = IndexValues(self._fake, self._lines)
         self._recorder: Recorder | None = None
 
     def run(self, build: Build, sizes: Mapping[str, int], choice: str = MOST) -> Trace:
@@ -76,7 +76,7 @@ class ShadowLane:
             with (
                 recorded_launches(self.launched),
                 literals_made_on_host(),
-                arrays_of_fakes(self._values.array_of),
+                numpy_arrays(self._values.array_of),
                 self._fake,
                 self._values,
                 recorder,

@@ -76,7 +76,9 @@ class Splits:
     def part(self, mask: torch.Tensor) -> Part | None:
         """The part that a mask is; None where it may have entries whatever others have."""
         label = self._label(mask)
-        if any(step == 0 and size > 1 for size, step in zip(mask.shape, mask.stride(), strict=True)):
+        if any(
+            step == 0 and size > 1 for size, step in zip(mask.shape, mask.stride(), strict=True)
+        ):
             return None
         if label is None:
             return Part(self._whole(mask), True) if mask.dtype is torch.bool else None
@@ -208,9 +210,7 @@ def _class_of(label: _Classes, view: torch.Tensor) -> Part | None:
     return Part(label.whole, number)
 
 
-def _compared_along(
-    source: torch.Tensor, other: torch.Tensor, result: torch.Tensor
-) -> int | None:
+def _compared_along(source: torch.Tensor, other: torch.Tensor, result: torch.Tensor) -> int | None:
     """The dimension of a comparison along which only the other tensor changes."""
     if not isinstance(other, torch.Tensor) or result.numel() != source.numel() * other.numel():
         return None

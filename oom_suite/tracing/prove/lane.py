@@ -14,10 +14,10 @@ from oom_suite.torch_compat.fakes import (
     DynamicOutputShapeException,
     FakeMode,
 )
-from oom_suite.torch_compat.host_arrays import arrays_of_fakes
 from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
 from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY
+from oom_suite.tracing.host_arrays import numpy_arrays
 from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.prove.expressions import (
@@ -94,7 +94,7 @@ class ProveLane:
             with (
                 recorded_launches(self.launched),
                 literals_made_on_host(),
-                arrays_of_fakes(self._array_of),
+                numpy_arrays(self._array_of),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 fake,
@@ -115,7 +115,7 @@ class ProveLane:
             self._recorder.launched(kernel)
             self._recorder.ranges.forget(arguments)
 
-    def _array_of(self, fake: torch.Tensor) -> NoReturn:
+    def _array_of(self, _fake: torch.Tensor) -> NoReturn:
         where = self._lines.here()
         raise LaneError(f"the code reads values through NumPy{where}, and sizes are symbols here")
 
