@@ -158,9 +158,14 @@ class DataSizes:
             shape = list(source.shape)
             shape[given.dim] = count
             values = source.new_empty(shape)
+        # Source: PyTorch 2.13 torch/_subclasses/fake_impls.py, _unique: on a CPU all are made.
+        is_whole = given.dim is not None and device_of(source).type == "cpu"
         inverse_shape = source.shape if given.dim is None else (num_entries,)
-        inverse = source.new_empty(inverse_shape if given.inverse else (0,), dtype=torch.int64)
-        counts = source.new_empty((count if given.counts else 0,), dtype=torch.int64)
+        inverse = source.new_empty(
+            inverse_shape if given.inverse or is_whole else (0,), dtype=torch.int64
+        )
+        num_counts = count if given.counts or is_whole else 0
+        counts = source.new_empty((num_counts,), dtype=torch.int64)
         pair = (values, inverse)
         return pair if family == "aten::_unique" else (*pair, counts)
 
