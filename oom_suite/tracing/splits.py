@@ -108,7 +108,7 @@ class Splits:
         elif name in _COMPLEMENTS and result.dtype is torch.bool:
             if self._label(args[0]) is None:
                 self._keep(result, Part(self._whole(args[0]), False))
-        elif name in _COPIES or (name in _TRUTHS and args[1] in (0, False)):
+        elif name in _COPIES or (name in _TRUTHS and self._one(args[1]) == 0):
             self._kept(args[0], result)
         elif name in _SUBSETS or name in _OVER_ROWS:
             for given in tensors(args):
