@@ -38,6 +38,9 @@ _IMPORTS = {
 }
 """What a child imports before the time of its first request counts."""
 
+_LAW = LaneSpec("shadow")
+"""The lane whose exact runs a law is found from."""
+
 _device_turn = threading.Lock()
 """One call of this process is on a device at a time, whichever session asks for it."""
 
@@ -161,7 +164,7 @@ class Runs:
         self._name = name
         self._on_device = device
         self._askers: dict[LaneSpec, Asker] = {}
-        self._traces: dict[tuple[str, str, tuple[tuple[str, int], ...]], Trace] = {}
+        self._traces: dict[tuple[str, LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
         self._num_runs = 0
         self.choice = MOST
 
@@ -206,7 +209,7 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        own = (self.choice, "")
+        own = (self.choice, _LAW)
         return tuple(dict(sizes) for *kind, sizes in self._traces if tuple(kind) == own)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
@@ -217,7 +220,7 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, "", self.choice)
+        return self._shadow(sizes, _LAW, self.choice)
 
     def choosing(self, choice: str, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a run that takes so much of what data may choose.
@@ -227,43 +230,43 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        known = self._traces.get((choice, "", _key(sizes)))
-        return known or self._shadow(sizes, "", choice)
+        return self._known(sizes, _LAW, choice)
 
-    def known(self, sizes: Mapping[str, int], scratch: str = "") -> Trace:
+    def known(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+    ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
+            target: which machine it is for, see `LaneSpec`.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        known = self._traces.get((self.choice, scratch, _key(sizes)))
-        return known or self._shadow(sizes, scratch, self.choice)
+        return self._known(sizes, replace(_LAW, scratch=scratch, target=target), self.choice)
 
-    def largest(self, sizes: Mapping[str, int], scratch: str = "") -> Trace:
+    def largest(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+    ) -> Trace:
         """The exact trace of the most that a call takes at these sizes, as far as it is known.
 
-        Args:
-            sizes: the axes' values.
-            scratch: whose kernels' own scratch it has, see `LaneSpec`.
-
-        Raises:
-            ChildError: the code cannot be run.
+        Arguments and errors are those of `known`.
         """
-        found = self.known(sizes, scratch)
+        found = self.known(sizes, scratch, target=target)
         if self.choice == MOST:
             return found
-        all_of_it = self._traces.get((MOST, scratch, _key(sizes)))
-        all_of_it = all_of_it or self._shadow(sizes, scratch, MOST)
+        all_of_it = self._known(sizes, replace(_LAW, scratch=scratch, target=target), MOST)
         return max(found, all_of_it, key=lambda trace: trace.peak().num_bytes)
 
-    def _shadow(self, sizes: Mapping[str, int], scratch: str, choice: str) -> Trace:
-        lane = LaneSpec("shadow", scratch=scratch)
+    def _known(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
+        known = self._traces.get((choice, lane, _key(sizes)))
+        return known or self._shadow(sizes, lane, choice)
+
+    def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
         trace = self._ask(lane, Run(self._program, lane, dict(sizes), choice))
-        self._traces.setdefault((choice, scratch, _key(sizes)), trace)
+        self._traces.setdefault((choice, lane, _key(sizes)), trace)
         return trace
 
     def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:

@@ -150,7 +150,7 @@ class DataSizes:
         if "consecutive" in family:
             most = num_entries
         count = self._count(family, most, least=min(1, num_entries))
-        if family in KEEP_EVERY_ENTRY:
+        if family in KEEP_EVERY_ENTRY and device_of(source).type != "cpu":
             values = source.new_empty((num_entries,))[:count]
         elif given.dim is None:
             values = source.new_empty((count,))

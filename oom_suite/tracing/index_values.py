@@ -254,7 +254,7 @@ class IndexValues(DispatchMode):
             self._values.keep(made, value)
             return made
 
-        if operator(func).family in KEEP_EVERY_ENTRY:
+        if operator(func).family in KEEP_EVERY_ENTRY and device.type != "cpu":
             values, *others = real
             return fake(values, first.numel()), *(fake(other, 0) for other in others)
         return with_tensors(lambda value: fake(value, 0), real)
