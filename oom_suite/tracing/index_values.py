@@ -18,6 +18,7 @@ import torch
 from oom_suite.errors import LaneError
 from oom_suite.operators.operands import (
     DEVICE_QUERY,
+    has_tensors,
     is_foreign,
     operator,
     tensors,
@@ -84,9 +85,10 @@ class IndexValues(DispatchMode):
         self._host = HostReads(self._values, self._ranges, lines)
         self._fake = fake
         self._lines = lines
+        self._is_call = False
 
     def begin(self, choice: str = MOST) -> None:
-        """Start a call.
+        """Start with the builder of a call.
 
         Args:
             choice: how much of what data may choose is taken, as `oom_suite.tracing.lane_spec`
@@ -94,6 +96,11 @@ class IndexValues(DispatchMode):
         """
         self._sizes.begin(choice)
         self._host.begin()
+        self._is_call = False
+
+    def begin_call(self) -> None:
+        """The builder is done: what follows is the code under test."""
+        self._is_call = True
 
     @property
     def data_sizes(self) -> tuple[DataSize, ...]:
@@ -210,7 +217,9 @@ class IndexValues(DispatchMode):
             forget_literal(result)
         if not outputs or not all(is_kept(output) for output in outputs):
             return
-        if facts.family in _FACTORIES_OF_GARBAGE and not holds_index_data(outputs[0]):
+        if not holds_index_data(outputs[0]) and self._is_stand_in(
+            facts.family, args, kwargs, result
+        ):
             return
         try:
             real = self._run_real(func, args, kwargs)
@@ -218,6 +227,23 @@ class IndexValues(DispatchMode):
             return
         for fake_leaf, real_leaf in zip(outputs, tensors(real), strict=True):
             self._values.keep(fake_leaf, real_leaf)
+
+    def _is_stand_in(
+        self, family: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+    ) -> bool:
+        """Whether floats are no values that code may go by.
+
+        Those that nobody wrote; and what a builder makes of nothing, in place of a model's own:
+        zeros that are activations would choose no row of a mask. One number alone is a scale.
+        """
+        if family in _FACTORIES_OF_GARBAGE:
+            return True
+        if self._is_call or not isinstance(result, torch.Tensor) or result.numel() == 1:
+            return False
+        if family == _LIFT:
+            # NumPy's memory, which may be drawn; a literal's can be resized.
+            return not args[0].untyped_storage().resizable()
+        return not has_tensors((args, kwargs)) and kwargs.get("generator") is None
 
     def _run_real(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         changed = dict(kwargs)

@@ -91,7 +91,9 @@ class ShadowLane:
                 threads.recorded(),
                 self._fake.refusing(),
             ):
-                recorder.record(build(sizes, device))
+                call = build(sizes, device)
+                self._values.begin_call()
+                recorder.record(call)
         except (RuntimeError, IndexError) as error:
             if isinstance(error, LaneError) or not self._values.data_sizes:
                 raise

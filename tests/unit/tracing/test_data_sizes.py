@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from lane_traces import trace_in
@@ -74,6 +75,10 @@ def drawn(device):
     """Nobody knows these values where there is no memory."""
     x = torch.randn(NUM_TOKENS, 8, device=device)
     return x, torch.randint(0, NUM_EXPERTS, (NUM_TOKENS,), device=device)
+
+
+def drawn_rows(device):
+    return (torch.randn(4, 8, device=device),)
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
@@ -180,6 +185,46 @@ def test_what_is_drawn_is_not_known(shadow, draw):
     """To read it on the host is refused, even where the tensor is small."""
     with pytest.raises(LaneError, match="a value that exists only on a device"):
         shadow(lambda x: x.max().item(), lambda device: (draw(device),))
+
+
+STAND_INS = {
+    "zeros": lambda device: torch.zeros(4, device=device),
+    "ones": lambda device: torch.ones(4, device=device),
+    "full": lambda device: torch.full((4,), 2.0, device=device),
+    "arange": lambda device: torch.arange(4.0, device=device),
+    "computed": lambda device: torch.ones(4, device=device).cumsum(0) - 1,
+    "numpy": lambda device: torch.from_numpy(numpy.ones(4)).to(device),
+}
+
+
+@pytest.mark.parametrize("make", STAND_INS.values(), ids=STAND_INS)
+def test_floats_that_a_builder_makes_of_nothing_choose_nothing(shadow, make):
+    """They stand in place of activations: a mask over them has its worst case."""
+    trace = shadow(lambda x: x[x > 5], lambda device: (make(device),))
+    assert [4] == [size.at_most for size in trace.data_sizes]
+
+
+VALUES = {
+    "one number": lambda device: torch.full((1,), 2.0, device=device),
+    "a literal": lambda device: torch.tensor([2.0, 1.0], device=device),
+    "of index data": lambda device: torch.full((4,), 2, device=device).float(),
+    "of a generator": lambda device: torch.rand(4, generator=torch.Generator()).clamp(2.0, 2.0),
+}
+
+
+@pytest.mark.parametrize("make", VALUES.values(), ids=VALUES)
+def test_floats_that_mean_something_are_known(shadow, make):
+    """A scale, a literal, and statistics of index data may be read."""
+    seen = []
+    shadow(lambda x: seen.append(x.max().item()), lambda device: (make(device),))
+    assert [2.0] == seen
+
+
+def test_floats_that_the_code_makes_are_known(shadow):
+    """What the code under test makes of nothing is what it says."""
+    seen = []
+    shadow(lambda x: seen.append(torch.ones(4, device=x.device).sum().item()), drawn_rows)
+    assert [4.0] == seen
 
 
 def test_a_generator_of_the_code_is_known(shadow):
