@@ -117,6 +117,7 @@ class Result:
         host: what tensors take of the host's memory, pageable and pinned apart; nothing where
             they take none, or where the workload leaves it out.
         kept: what further calls at the scenario leave alive.
+        leaks: what each further call leaves more, a sentence for each memory.
     """
 
     subject: str
@@ -141,6 +142,7 @@ class Result:
     next_command: str = ""
     host: tuple[HostMemory, ...] = ()
     kept: tuple[Kept, ...] = ()
+    leaks: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -197,6 +199,7 @@ class Result:
             else self.reconciliation.to_json(),
             "host": [each.to_json() for each in self.host],
             "kept": [each.to_json() for each in self.kept],
+            "leaks": list(self.leaks),
             "next_command": self.next_command,
         }
 
