@@ -11,6 +11,8 @@ _FILES = (
     "growth",
     "axes",
     "builders",
+    "host",
+    "kept",
     "reach",
     "bad_indices",
     "addresses",
