@@ -27,6 +27,12 @@ def test_one_byte_that_nobody_named_fails_the_run(suite, monkeypatch, measured_b
     assert (code == 1) == (line in done.stdout)
 
 
+def test_a_run_that_compared_nothing_is_not_green(suite, monkeypatch):
+    nothing = Conformance("H200", "cuda:sm_90", (), left_out=("sort",), torch="2.13.0")
+    monkeypatch.setattr(run, "conformance", lambda options, on_progress: nothing)
+    assert 3 == suite("conformance").returncode
+
+
 def test_what_is_asked_for_reaches_the_run(suite, monkeypatch, tmp_path):
     """The evidence has every call and where it was made."""
     asked = []
