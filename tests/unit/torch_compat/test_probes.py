@@ -41,6 +41,8 @@ PUBLIC = frozenset(
         *("Basic", "Symbol", "Expr", "oo"),
         *("patch", "object", "modules", "_getframe", "f_code", "co_name", "partition", "cache"),
         *("contextmanager", "get", "clear"),
+        *("util", "find_spec", "import_module", "ModuleType", "TestCase", "StringIO"),
+        *("items", "update", "pop", "redirect_stdout", "suppress"),
     }
 )
 """Attributes that the package takes of others and that are documented, or no names of torch."""
