@@ -84,16 +84,22 @@ class Session:
         """End every child that it started."""
         self._undo.close()
 
-    def open(self, program: Program, name: str, lane: LaneSpec | None = None) -> Runs:
+    def open(
+        self,
+        program: Program,
+        name: str,
+        lane: LaneSpec | None = None,
+        target: str = "generic",
+    ) -> Runs:
         """Runs of a program; closed with the session, or before.
 
         Args:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
-                Its target is what the other lanes predict.
+            target: the device that the code believes in, in the other lanes.
         """
-        runs = Runs(self, program, name, lane or LaneSpec("measure"))
+        runs = Runs(self, program, name, lane or LaneSpec("measure"), target)
         self._undo.callback(runs.close)
         return runs
 
@@ -153,14 +159,22 @@ class Runs:
     From `Session.open`. A context manager that ends its children.
     """
 
-    def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
+    def __init__(
+        self,
+        session: Session,
+        program: Program,
+        name: str,
+        device: LaneSpec,
+        target: str = "generic",
+    ) -> None:
         """Start nothing yet."""
+        self._target = target
+        # The lane whose exact runs a law is found from.
+        self._law = LaneSpec("shadow", target=target)
         self._session = session
         self._program = program
         self._name = name
         self._on_device = device
-        self._law = LaneSpec("shadow", target=device.target)
-        self._proof = LaneSpec("prove", target=device.target)
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
         self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
@@ -185,7 +199,7 @@ class Runs:
 
     def interrupt_proof(self) -> None:
         """End the run on symbols that another thread waits for."""
-        asker = self._askers.get(self._proof)
+        asker = self._askers.get(LaneSpec("prove", target=self._target))
         if isinstance(asker, Respawning):
             asker.kill()
 
@@ -193,7 +207,7 @@ class Runs:
         """Runs of the same subject for another workload, in the same children."""
         assert isinstance(self._program, SubjectProgram)
         program = replace(self._program, workload=workload)
-        other = Runs(self._session, program, self._name, self._on_device)
+        other = Runs(self._session, program, self._name, self._on_device, self._target)
         other._askers = self._askers
         return other
 
@@ -230,12 +244,12 @@ class Runs:
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
-            target: which machine it is for, see `LaneSpec`; the law's where not given.
+            target: which machine it is for, see `LaneSpec`; None for the one it was opened for.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
+        lane = replace(self._law, scratch=scratch, target=target or self._target)
         return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
 
     def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
@@ -286,7 +300,7 @@ class Runs:
         key = (_key(hints.sizes), hints.held, _key(hints.lower))
         if key not in self._symbolic:
             self._session.report(self._name, "proving")
-            lane = self._proof
+            lane = LaneSpec("prove", target=self._target)
             self._symbolic[key] = self._ask(lane, Prove(self._program, lane, hints))
         return self._symbolic[key]
 

@@ -11,22 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators import cuda_scratch, scratch
+from oom_suite.operators import cuda_scratch, operands, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
-from oom_suite.operators.operands import (
-    DEVICE_QUERY,
-    is_foreign,
-    operator,
-    tensors,
-    written_tensors,
-)
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records import Launch, Unseen
-from oom_suite.torch_compat.dispatch import (
-    DispatchMode,
-    is_composed,
-    storage_key,
-    taken_apart,
-)
+from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.overlaps import Overlaps
@@ -127,10 +116,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             finally:
                 self._switch(is_open=False)
 
-    def mark(self) -> None:
-        """Note that a step of the call ends here."""
-        self.books.mark()
-
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """In the middle of a call, make inputs: they are no requests."""
@@ -199,7 +184,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             return NotImplemented
         plan = _plan(func)
         if self._unwritten and plan.facts.is_mutable:
-            self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
+            self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:

@@ -112,7 +112,7 @@ class ShadowLane:
     def mark(self) -> None:
         """Note that a step of the running call ends here."""
         if self._recorder is not None:
-            self._recorder.mark()
+            self._recorder.books.mark()
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""

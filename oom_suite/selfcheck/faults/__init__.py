@@ -12,6 +12,8 @@ _FILES = (
     "devices",
     "axes",
     "builders",
+    "host",
+    "kept",
     "reach",
     "bad_indices",
     "addresses",
