@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oom_suite.operators.registered import register_scratch
     from oom_suite.pipeline.law_tests import memory_law
 
-__all__ = ["memory_law"]
+__all__ = ["memory_law", "register_scratch"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,5 +17,9 @@ def __getattr__(name: str) -> Any:
         from oom_suite.pipeline.law_tests import memory_law
 
         return memory_law
+    if name == "register_scratch":
+        from oom_suite.operators.registered import register_scratch
+
+        return register_scratch
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

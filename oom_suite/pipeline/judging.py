@@ -17,9 +17,9 @@ from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import CLOSED_FORM, DisagreementError, cross_check, prove
+from oom_suite.pipeline.inside import with_bound, with_budget, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
-from oom_suite.records import BudgetFit, Law, Result, Verdict
-from oom_suite.units import format_bytes
+from oom_suite.records import Law, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Workload
-    from oom_suite.targets.budgets import Budget
 
 _MAX_CHECKED = 12
 """Exact runs that a proved law is compared with; those of the fit are there already."""
@@ -79,7 +78,8 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         result = _with_lanes(result, proof, runs)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
-    result = _with_budget(result, settings.budget)
+    result = with_opaque(with_bound(result, runs, settings), settings)
+    result = with_budget(result, runs, settings)
     return Study(result, derivation, proof, proof_notes)
 
 
@@ -285,15 +285,3 @@ def _weakened(result: Result, problem: str) -> Result:
     if result.verdict is Verdict.PASS:
         return replace(result, verdict=Verdict.INCONCLUSIVE, reason=problem)
     return replace(result, reason=f"{result.reason}; {problem}")
-
-
-def _with_budget(result: Result, budget: Budget | None) -> Result:
-    if budget is None or result.peak_allocated_bytes is None:
-        return result
-    num_bytes = result.peak_allocated_bytes
-    fit = BudgetFit(budget.name, budget.free_bytes, num_bytes <= budget.free_bytes)
-    if fit.fits:
-        return replace(result, budget=fit)
-    over = f"{format_bytes(num_bytes)} do not fit {fit.name}"
-    reason = f"{result.reason}; {over}" if result.verdict is Verdict.FAIL else over
-    return replace(result, budget=fit, verdict=Verdict.FAIL, reason=reason)

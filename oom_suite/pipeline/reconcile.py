@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 def scratch_of(environment: Environment) -> str:
-    """Whose kernels' own scratch a prediction for this device must have; empty for none known.
-
-    The scratch of ROCm's kernels is not known to the byte: there it stays unexplained.
-    """
+    """Whose kernels' own scratch a prediction for this device must have; empty for none known."""
     return "cuda" if environment.device_type == "cuda" else ""
 
 

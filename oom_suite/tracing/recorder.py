@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators import cuda_scratch, scratch
+from oom_suite.operators import scratch
 from oom_suite.operators.compositions import COMPOSITIONS
+from oom_suite.operators.inside import inside
+from oom_suite.operators.kernels import Call
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.operators.registered import registered, registered_bytes
+from oom_suite.operators.steps import Give
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
-from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
+from oom_suite.torch_compat.dispatch import (
+    DispatchMode,
+    is_composed,
+    storage_key,
+    taken_apart,
+    visible_body,
+)
 from oom_suite.torch_compat.fakes import device_of
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 
@@ -21,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.operators.compositions import Composition
-    from oom_suite.operators.cuda_scratch import Step
+    from oom_suite.operators.kernels import Kernels
     from oom_suite.operators.operands import Operator
+    from oom_suite.operators.steps import Step
     from oom_suite.records import Measurement
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
@@ -41,14 +52,16 @@ class _Plan:
     compose: Composition | None
     is_composed: bool
     is_noted: bool
+    body: Callable[..., Any] | None
 
 
 @functools.cache
 def _plan(func: OpOverload) -> _Plan:
     facts = operator(func)
     reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
-    is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(facts.family)
-    return _Plan(facts, COMPOSITIONS.get(facts.name), is_composed(func), is_noted)
+    is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(func)
+    body = visible_body(func)
+    return _Plan(facts, COMPOSITIONS.get(facts.name), is_composed(func), is_noted, body)
 
 
 class Recorder(DispatchMode):
@@ -61,23 +74,26 @@ class Recorder(DispatchMode):
     Args:
         device_type: only storages on this type of device are recorded (``"cpu"``, ``"cuda"``).
         lines: reads the stack, from `oom_suite.tracing.source_lines.lines_under_test`.
-        scratch: ``"cuda"`` to add what CUDA's kernels allocate inside; empty to leave it out.
+        kernels: whose kernels take what they take inside, to the byte or at most, for a
+            prediction; None to leave it out.
 
-    Does not prove: that a kernel allocates nothing inside. `oom_suite.operators.scratch` lists the
-    operators known to; their calls are in `Trace.unseen`. Nor who allocates in a backward pass
+    Does not prove: that a kernel allocates nothing inside. What may, and is not predicted here,
+    is named in `Trace.unseen` (`oom_suite.operators.scratch`). Nor who allocates in a backward pass
     that autograd runs on a thread of its own: there is no line of Python on that stack.
     """
 
-    def __init__(self, device_type: str, lines: SourceLines, scratch: str = "") -> None:
+    def __init__(
+        self, device_type: str, lines: SourceLines, kernels: Kernels | None = None
+    ) -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._device_type = device_type
         self._lines = lines
-        self._scratch = scratch
+        self._kernels = kernels
         self._recording = False
         self._storages: dict[int, tuple[weakref.ref[Any], int, int]] = {}
         # Plain tuples: making records costs more than all else that a request takes.
-        self._requests: list[tuple[int, str, tuple[Frame, ...]]] = []
+        self._requests: list[tuple[int, str, tuple[Frame, ...], bool]] = []
         self._events: list[tuple[str, int]] = []
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
@@ -133,6 +149,9 @@ class Recorder(DispatchMode):
         plan = _plan(func)
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
+        if plan.body is not None:
+            with self:
+                return plan.body(*args, **kwargs)
         if plan.compose is not None and self._recording:
             if plan.facts.name == "aten::_safe_softmax":
                 self._flag(func, args, kwargs)
@@ -141,16 +160,18 @@ class Recorder(DispatchMode):
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
-        inside = self._inside(plan.facts.name, args, result)
-        if inside is not None:
-            self._apply(inside, result)
+        steps = self._inside(plan.facts, args, kwargs, result)
+        if steps is not None:
+            self._apply(plan.facts, steps, result, args, kwargs)
         elif isinstance(result, torch.Tensor):
             self._observe(plan.facts, result, args, kwargs)
         else:
             for tensor in tensors(result):
                 self._observe(plan.facts, tensor, args, kwargs)
+        if self._recording and self._device_type != "cpu" and registered(plan.facts.family):
+            self._take_registered(plan.facts.family, args, kwargs)
         if plan.is_noted and self._recording:
-            self._note(func, args, kwargs)
+            self._note(func, args, kwargs, is_predicted=steps is not None)
         return result
 
     def _observe(
@@ -183,7 +204,8 @@ class Recorder(DispatchMode):
         is_request = self._recording and num_bytes != 0
         if is_request and (known is not None or self._is_new(facts, storage, args, kwargs)):
             allocation = len(self._requests)
-            self._requests.append((num_bytes, self._request_name(facts, args), self._lines.stack()))
+            name = self._request_name(facts, args)
+            self._requests.append((num_bytes, name, self._lines.stack(), False))
             self._events.append(("alloc", allocation))
         self._storages[key] = (weakref.ref(storage, self._died(key)), allocation, num_bytes)
 
@@ -195,28 +217,70 @@ class Recorder(DispatchMode):
         """Whether a known storage has the size it had."""
         return bool(num_bytes == had_bytes)
 
-    def _inside(self, name: str, args: tuple[Any, ...], result: Any) -> Sequence[Step] | None:
+    def _inside(
+        self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+    ) -> Sequence[Step] | None:
         """What the device's kernel does in that call, where it is wanted and known."""
-        wanted = self._recording and self._scratch == "cuda"
-        return cuda_scratch.inside(name, args, result) if wanted else None
+        if self._kernels is None or not self._recording:
+            return None
+        first = next(tensors((args, kwargs)), None)
+        if first is None or device_of(first).type != self._device_type:
+            return None
+        return inside(Call(facts.family, args, kwargs, result, self._kernels))
 
-    def _apply(self, steps: Sequence[Step], result: Any) -> None:
+    def _apply(
+        self,
+        facts: Operator,
+        steps: Sequence[Step],
+        result: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
         """Record what a kernel requests and frees, its results among it."""
         stack, held = self._lines.stack(), dict[str, int]()
+        results = list(tensors(result))
+        for tensor in results:
+            if storage_key(tensor.untyped_storage()) in self._storages:
+                # An out= argument: it is resized before anything else is done.
+                self._observe(facts, tensor, args, kwargs)
         for step in steps:
-            if isinstance(step, cuda_scratch.Give):
+            if isinstance(step, Give):
                 self._events.append(("free", held.pop(step.name)))
                 continue
+            if not step.num_bytes:
+                continue
             allocation = len(self._requests)
-            self._requests.append((step.num_bytes, step.op, stack))
+            self._requests.append((step.num_bytes, step.op, stack, step.is_bound))
             self._events.append(("alloc", allocation))
             if isinstance(step.name, str):
                 held[step.name] = allocation
                 continue
-            storage = result[step.name].untyped_storage()
-            key = storage_key(storage)
-            reference = weakref.ref(storage, self._died(key))
-            self._storages[key] = (reference, allocation, storage.nbytes())
+            self._keep(results[step.name], allocation)
+        for tensor in results:
+            if storage_key(tensor.untyped_storage()) not in self._storages:
+                self._keep(tensor, _NOT_RECORDED)
+
+    def _keep(self, tensor: torch.Tensor, allocation: int) -> None:
+        """Remember a result's storage, so that its end is seen."""
+        storage = tensor.untyped_storage()
+        key = storage_key(storage)
+        reference = weakref.ref(storage, self._died(key))
+        self._storages[key] = (reference, allocation, storage.nbytes())
+
+    def _take_registered(
+        self, family: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Record what the author of an operator says that it takes beside its results."""
+        num_bytes = self._expressed(registered_bytes(family, args, kwargs))
+        if num_bytes == 0:
+            return
+        allocation = len(self._requests)
+        self._requests.append((num_bytes, f"{family} (registered)", self._lines.stack(), True))
+        self._events += (("alloc", allocation), ("free", allocation))
+
+    def _expressed(self, num_bytes: Any) -> Any:
+        """A number of bytes as the record keeps it; an expression where sizes are symbols."""
+        return int(num_bytes)
 
     def _is_new(
         self, facts: Operator, storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -261,13 +325,21 @@ class Recorder(DispatchMode):
         if self._recording and allocation != _NOT_RECORDED:
             self._events.append(("free", allocation))
 
-    def _note(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _note(
+        self,
+        func: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        is_predicted: bool,
+    ) -> None:
         name = operator(func).family
         to_host = name == _COPY and str(kwargs.get("device", "")) == "cpu"
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
         if reads or (to_host and self._device_type != "cpu"):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
-        self._flag(func, args, kwargs)
+        if not is_predicted:
+            self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)
@@ -278,4 +350,5 @@ class Recorder(DispatchMode):
         input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
-        self._unseen[name, stack] = Unseen(name, stack, largest, reason)
+        is_bounded = name in scratch.SEEN_AS_MORE
+        self._unseen[name, stack] = Unseen(name, stack, largest, reason, is_bounded)

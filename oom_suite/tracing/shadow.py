@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oom_suite.operators.operands import tensors
 from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.tracing.index_values import IndexValues
+from oom_suite.tracing.kernels_of import kernels_of
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
@@ -37,10 +38,10 @@ class ShadowLane:
 
         Args:
             root: folder that source files are shown relative to.
-            scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
-                `oom_suite.operators.cuda_scratch` knows it; empty to leave it out.
+            scratch: a target (``"cuda:sm_90"``; ``"cuda"`` is that) whose kernels' own scratch is
+                added, to the byte or at most; empty to leave it out.
         """
-        self._scratch = scratch
+        self._kernels = kernels_of(scratch)
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
         self._fake = QuickFakeMode()
@@ -54,7 +55,7 @@ class ShadowLane:
             LaneError: the code needs a value that exists only on a device.
         """
         device = shadow_device()
-        recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
+        recorder = self._recorder = Recorder(device.type, self._lines, self._kernels)
         try:
             with (
                 recorded_launches(self.launched),

@@ -181,6 +181,9 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
             return self._symbols.expression(args[0].numel()) * tensor.element_size()
         return self._symbols.expression(storage.nbytes())
 
+    def _expressed(self, num_bytes: Any) -> Any:
+        return self._symbols.expression(num_bytes)
+
     def _are_same(self, num_bytes: Any, had_bytes: Any) -> bool:
         return self._symbols.are_same(num_bytes, had_bytes)
 
@@ -198,10 +201,10 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def symbolic_trace(self, hints: Hints) -> SymbolicTrace:
         """What was recorded, in the axes' names."""
         symbols = self._symbols
-        requests: list[tuple[Any, str, tuple[Frame, ...]]] = self._requests
+        requests: list[tuple[Any, str, tuple[Frame, ...], bool]] = self._requests
         allocations = tuple(
             SymbolicAllocation(symbols.polynomial(num_bytes), op, stack)
-            for num_bytes, op, stack in requests
+            for num_bytes, op, stack, _ in requests
         )
         unseen = tuple(
             SymbolicUnseen(op, stack, symbols.polynomial(given), reason)

@@ -1,0 +1,43 @@
+"""What a call takes inside on a target: exact steps, or a bound; None where neither is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oom_suite.operators.cuda import reductions, sorting, temporaries
+from oom_suite.operators.cuda.unique import unique
+from oom_suite.operators.steps import Take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from oom_suite.operators.kernels import Call
+    from oom_suite.operators.steps import Step
+
+    Formula = Callable[[Call], Iterable[Step] | None]
+
+FORMULAS: dict[str, Formula] = {
+    **reductions.FORMULAS,
+    **sorting.FORMULAS,
+    **temporaries.FORMULAS,
+    "aten::_unique": unique,
+    "aten::_unique2": unique,
+}
+"""By an operator's name without its overload; ``add_`` is looked up as ``add``."""
+
+
+def formula(family: str) -> Formula | None:
+    """What says the steps of an operator's calls."""
+    return FORMULAS.get(family) or FORMULAS.get(family.removesuffix("_"))
+
+
+def inside(call: Call) -> tuple[Step, ...] | None:
+    """What a call requests and frees, its new results among it; None where that is not known."""
+    found = formula(call.op)
+    steps = None if found is None else found(call)
+    return None if steps is None else tuple(steps)
+
+
+def is_exact(steps: Iterable[Step]) -> bool:
+    """Whether none of the requests is a bound."""
+    return not any(isinstance(step, Take) and step.is_bound for step in steps)
