@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import UsageError
+from oom_suite.torch_compat.dispatch import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +37,11 @@ def register_scratch(op: Any, fn: Any) -> None:
     if not callable(fn):
         msg = f"register_scratch needs a function that gives bytes, not {fn!r}"
         raise UsageError(msg)
-    _SCRATCH[_family(op)] = fn
+    family = op.partition(".")[0] if isinstance(op, str) and "::" in op else family_of(op)
+    if not family:
+        msg = f"register_scratch needs an operator, such as torch.ops.mine.attend, not {op!r}"
+        raise UsageError(msg)
+    _SCRATCH[family] = fn
 
 
 def registered(family: str) -> bool:
@@ -58,17 +63,3 @@ def registered_bytes(family: str, args: tuple[Any, ...], kwargs: Mapping[str, An
         msg = f"register_scratch: the function for {family} gave {num_bytes:,} bytes"
         raise UsageError(msg)
     return num_bytes
-
-
-def _family(op: Any) -> str:
-    if isinstance(op, str) and "::" in op:
-        return op.partition(".")[0]
-    for name in (
-        getattr(getattr(op, "_schema", None), "name", None),
-        getattr(op, "_qualified_op_name", None),
-        getattr(op, "_qualname", None),
-    ):
-        if isinstance(name, str) and "::" in name:
-            return name.partition(".")[0]
-    msg = f"register_scratch needs an operator, such as torch.ops.mine.attend, not {op!r}"
-    raise UsageError(msg)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 NAMES = (
     Name("torch._ops:OpOverload"),
+    Name("torch._ops:OpOverloadPacket"),
+    Name("torch:ops.aten.add._qualified_op_name"),
+    Name("torch:ops.aten.add.overloads", positional=0),
     Name("torch:ops.aten.add.Tensor._schema"),
     Name("torch:ops.aten.add.Tensor._schema.arguments"),
     Name("torch:ops.aten.add.Tensor._schema.returns"),
@@ -30,6 +33,7 @@ NAMES = (
     Name("torch._C:DispatchKey.CompositeImplicitAutograd"),
     Name("torch._library.custom_ops:CustomOpDef._abstract_fn"),
     Name("torch._library.custom_ops:CustomOpDef._init_fn"),
+    Name("torch._library.custom_ops:CustomOpDef._qualname"),
     Name("torch._library.custom_ops:OPDEFS"),
     Name("torch.utils._mode_utils:no_dispatch", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode", positional=0),
@@ -39,8 +43,8 @@ NAMES = (
 """The names of torch behind this module."""
 
 with needed("every lane needs", NAMES):
-    from torch._library.custom_ops import OPDEFS
-    from torch._ops import OpOverload
+    from torch._library.custom_ops import OPDEFS, CustomOpDef
+    from torch._ops import OpOverload, OpOverloadPacket
     from torch.utils._mode_utils import no_dispatch
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -49,6 +53,7 @@ __all__ = [
     "COMPOSED_IMPLICITLY",
     "DispatchMode",
     "OpOverload",
+    "family_of",
     "has_kernel",
     "is_composed",
     "is_elementwise",
@@ -130,6 +135,19 @@ def visible_body(func: OpOverload) -> Callable[..., Any] | None:
         return None
     body = made._init_fn
     return body if made._abstract_fn is body else None
+
+
+def family_of(op: object) -> str:
+    """The name of an operator without its overload; empty where it is none.
+
+    Args:
+        op: ``torch.ops.mine.attend``, an overload of it, or what `torch.library.custom_op` gave.
+    """
+    if isinstance(op, OpOverload):
+        return str(schema_of(op).name)
+    if isinstance(op, OpOverloadPacket):
+        return str(op._qualified_op_name)
+    return op._qualname if isinstance(op, CustomOpDef) else ""
 
 
 def has_kernel(name: str, key: str) -> bool:
