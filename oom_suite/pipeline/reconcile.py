@@ -41,8 +41,13 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
     assert measurement is not None
     settings = parse_settings(measurement.environment.allocator)
     expected = peaks_of(predicted, settings)
+    sure = predicted.without(lambda allocation: allocation.is_bound)
+    has_bounds = len(sure.allocations) < len(predicted.allocations)
+    least = peaks_of(sure, settings) if has_bounds else None
     if measurement.peaks is None:
-        return Reconciliation(expected, measured.peak().num_bytes, bound_bytes=bound_bytes)
+        return Reconciliation(
+            expected, measured.peak().num_bytes, bound_bytes=bound_bytes, least=least
+        )
     made = tuple(each for each in measurement.workspaces if each.in_call)
     in_call = _added(measured, settings) if made else (0, 0)
     return Reconciliation(
@@ -53,6 +58,7 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
         workspaces_requested_bytes=in_call[0],
         workspaces_allocated_bytes=in_call[1],
         bound_bytes=bound_bytes,
+        least=least,
     )
 
 

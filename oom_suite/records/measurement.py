@@ -58,6 +58,8 @@ class Reconciliation:
         workspaces_requested_bytes: what these add to the measured peak of requests.
         workspaces_allocated_bytes: what these add to the measured peak of blocks.
         bound_bytes: unexplained bytes, more or less, that are let pass.
+        least: the prediction without what kernels take inside at most; None where it has no
+            such bounds. What is measured between the two is explained.
     """
 
     predicted: AllocatorPeaks
@@ -67,20 +69,23 @@ class Reconciliation:
     workspaces_requested_bytes: int = 0
     workspaces_allocated_bytes: int = 0
     bound_bytes: int = 0
+    least: AllocatorPeaks | None = None
 
     @property
     def unexplained_requested_bytes(self) -> int:
         """Requested bytes measured that are neither predicted nor a named workspace's."""
-        explained_bytes = self.predicted.requested_bytes + self.workspaces_requested_bytes
-        return self.measured_requested_bytes - explained_bytes
+        least = self.predicted if self.least is None else self.least
+        own_bytes = self.measured_requested_bytes - self.workspaces_requested_bytes
+        return _outside(own_bytes, least.requested_bytes, self.predicted.requested_bytes)
 
     @property
     def unexplained_allocated_bytes(self) -> int | None:
         """The same of allocated bytes; None where no allocator counted them."""
         if self.measured is None:
             return None
-        explained_bytes = self.predicted.allocated_bytes + self.workspaces_allocated_bytes
-        return self.measured.allocated_bytes - explained_bytes
+        least = self.predicted if self.least is None else self.least
+        own_bytes = self.measured.allocated_bytes - self.workspaces_allocated_bytes
+        return _outside(own_bytes, least.allocated_bytes, self.predicted.allocated_bytes)
 
     @property
     def reserved_difference_bytes(self) -> int | None:
@@ -91,8 +96,9 @@ class Reconciliation:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is unexplained."""
-        return not self.unexplained_requested_bytes and not self.unexplained_allocated_bytes
+        """Whether nothing is unexplained, and nothing of the prediction a bound."""
+        unexplained = self.unexplained_requested_bytes or self.unexplained_allocated_bytes
+        return self.least is None and not unexplained
 
     @property
     def is_explained(self) -> bool:
@@ -108,6 +114,11 @@ class Reconciliation:
             "unexplained_allocated_bytes": self.unexplained_allocated_bytes,
             "reserved_difference_bytes": self.reserved_difference_bytes,
         }
+
+
+def _outside(num_bytes: int, least_bytes: int, most_bytes: int) -> int:
+    """How far it lies below or above what was predicted; 0 between the two."""
+    return max(num_bytes - most_bytes, 0) + min(num_bytes - least_bytes, 0)
 
 
 @dataclass(frozen=True, slots=True)
