@@ -69,6 +69,7 @@ class Derivation:
         refused: sizes that could not be run, each with why.
         violations: runs over the contract's bound, the smallest peak first.
         excesses: regimes that are not provably within the bound.
+        unrecorded: what runs did where no lane looks, or should have done, each in a clause.
         unsteady: how a second run at the scenario differed from the first; empty when not.
     """
 
@@ -85,6 +86,7 @@ class Derivation:
     refused: tuple[tuple[Mapping[str, int], str], ...] = ()
     violations: tuple[Violation, ...] = ()
     excesses: tuple[Excess, ...] = ()
+    unrecorded: tuple[str, ...] = ()
     unsteady: str = ""
 
     @property

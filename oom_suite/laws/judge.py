@@ -9,13 +9,16 @@ from oom_suite.laws.blame import blame_dependence, blame_excess, blame_regime, b
 from oom_suite.records import Blame, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from fractions import Fraction
 
     from oom_suite.laws.derivation import Change, Derivation, Violation
     from oom_suite.laws.evidence import Dependence
     from oom_suite.laws.fit import Regime
     from oom_suite.records import Law, Workload
+
+_MAX_UNRECORDED = 3
+"""Clauses on what was not recorded that a reason has room for."""
 
 
 def join(words: Iterable[str]) -> str:
@@ -109,10 +112,14 @@ def judge(derivation: Derivation, workload: Workload) -> Judgement:
     bound is then checked at every run made, and a note says that it is not proved.
     """
     notes = notes_on(derivation)
-    for decide in (_growth, _unsteady, _dependence, _undecided, _over_bound, _unproved):
-        judgement = decide(derivation, workload)
-        if judgement is not None:
-            return Judgement(judgement.verdict, judgement.reason, judgement.blame, notes)
+    deciders = (_growth, _unsteady, _dependence, _undecided, _over_bound, _unproved)
+    shown = (decide(derivation, workload) for decide in deciders)
+    judgement = next(filter(None, shown), None)
+    if derivation.unrecorded and (judgement is None or judgement.verdict is not Verdict.FAIL):
+        reason = what_was_not_recorded(derivation.unrecorded)
+        return Judgement(Verdict.INCONCLUSIVE, reason, notes=notes)
+    if judgement is not None:
+        return Judgement(judgement.verdict, judgement.reason, judgement.blame, notes)
     kept = []
     if workload.contract.independent_of:
         kept.append(f"independent of {join(workload.contract.independent_of)}")
@@ -123,6 +130,13 @@ def judge(derivation: Derivation, workload: Workload) -> Judgement:
         ", ".join(kept) or "nothing is promised",
         notes=(*notes, *note_on_bound(derivation, workload)),
     )
+
+
+def what_was_not_recorded(unrecorded: Sequence[str]) -> str:
+    """The first things that a trace does not have, in one line."""
+    more = len(unrecorded) - _MAX_UNRECORDED
+    rest = f"; and {more} more" if more > 0 else ""
+    return "; ".join(unrecorded[:_MAX_UNRECORDED]) + rest
 
 
 def _growth(derivation: Derivation, workload: Workload) -> Judgement | None:

@@ -105,5 +105,12 @@ def written_tensors(
 
 
 def is_foreign(types: Sequence[type]) -> bool:
-    """Whether a call has tensor subclasses that must first take themselves apart."""
-    return any(not issubclass(kind, FakeTensor) for kind in types if kind is not torch.Tensor)
+    """Whether a call has tensor subclasses that must first take themselves apart.
+
+    One that leaves dispatch as torch has it, as a parameter does, has nothing to take apart.
+    """
+    return any(
+        not issubclass(kind, FakeTensor)
+        and getattr(kind, "__torch_dispatch__", None) is not torch.Tensor.__torch_dispatch__
+        for kind in types
+    )

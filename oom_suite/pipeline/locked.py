@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import UsageError
+from oom_suite.laws.judge import what_was_not_recorded
 from oom_suite.laws.lines import with_lines
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
@@ -147,6 +148,9 @@ def _difference(
         known.sizes for known in settings.workload.scenarios.values()
     ]
     found = compare(entry, now, settings.workload, scenarios)
+    if study.derivation.unrecorded and found.change is not Change.GREW:
+        reason = what_was_not_recorded(study.derivation.unrecorded)
+        return Difference(key, Change.UNDECIDED, reason)
     return with_lines(found, study.derivation)
 
 

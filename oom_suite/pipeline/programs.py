@@ -103,12 +103,15 @@ class SubjectProgram:
 
         def build(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
             with torch.set_grad_enabled(enabled):
-                step = functools.partial(subject.call, **inputs(sizes, device))
+                arguments = inputs(sizes, device)
+            step = functools.partial(subject.call, **arguments)
 
             def call() -> object:
                 with torch.set_grad_enabled(enabled):
                     return step()
 
+            if convention is not None and convention.output in arguments:
+                vars(call)["writes"] = {convention.output: arguments[convention.output]}
             return call
 
         return Loaded(build, subject.root)
@@ -296,7 +299,16 @@ class Prove(Request[SymbolicTrace]):
 
 def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, Loaded]:
     """The lane and the program in this process, each made once."""
-    loaded = kept.get(program.key, lambda: program.load(kept))
+    from oom_suite.tracing.lanes import loading
+
+    # What starts threads when it is imported is followed onto them later.
+    from oom_suite.tracing.starting import watched
+
+    def load() -> Loaded:
+        with watched(), loading(spec):
+            return program.load(kept)
+
+    loaded = kept.get(program.key, load)
     lane = kept.get((spec, loaded.root), lambda: _lane(spec, loaded.root))
     # Where Triton is not installed, vLLM's kernels are placeholders with a hook of their own.
     from oom_suite.subjects.families.vllm.triton_placeholder import set_on_launch

@@ -38,6 +38,9 @@ _IMPORTS = {
 }
 """What a child imports before the time of its first request counts."""
 
+_LAW = LaneSpec("shadow")
+"""The lane whose exact runs a law is found from."""
+
 _device_turn = threading.Lock()
 """One call of this process is on a device at a time, whichever session asks for it."""
 
@@ -157,7 +160,7 @@ class Runs:
         self._name = name
         self._on_device = device
         self._askers: dict[LaneSpec, Asker] = {}
-        self._traces: dict[tuple[str, tuple[tuple[str, int], ...]], Trace] = {}
+        self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
         self._num_runs = 0
 
     def __enter__(self) -> Self:
@@ -201,7 +204,7 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for scratch, sizes in self._traces if not scratch)
+        return tuple(dict(sizes) for lane, sizes in self._traces if lane == _LAW)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -211,24 +214,27 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, "")
+        return self._shadow(sizes, _LAW)
 
-    def known(self, sizes: Mapping[str, int], scratch: str = "") -> Trace:
+    def known(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+    ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
+            target: which machine it is for, see `LaneSpec`.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        return self._traces.get((scratch, _key(sizes))) or self._shadow(sizes, scratch)
+        lane = replace(_LAW, scratch=scratch, target=target)
+        return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
 
-    def _shadow(self, sizes: Mapping[str, int], scratch: str) -> Trace:
-        lane = LaneSpec("shadow", scratch=scratch)
+    def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
         trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
-        self._traces.setdefault((scratch, _key(sizes)), trace)
+        self._traces.setdefault((lane, _key(sizes)), trace)
         return trace
 
     def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:

@@ -76,8 +76,8 @@ def budget_text(budget: BudgetFit | None) -> str:
 
 def headline(result: Result) -> str:
     """Verdict, subject, workload, lane and scenario, on one line."""
-    return (
-        f"{verdict_text(result)}  {printable(result.subject)}: workload {result.workload}, "
+    return printable(
+        f"{verdict_text(result)}  {result.subject}: workload {result.workload}, "
         f"lane {result.lane}, scenario {result.scenario}"
     )
 

@@ -40,7 +40,6 @@ class Refused:
     source: str
 
 
-_NATIVE = "aten/src/ATen/native/"
 _UNIQUE = Refused(SHAPE, "waits to learn how many distinct values there are", "cuda/Unique.cu")
 _NONZERO = Refused(SHAPE, "waits to learn how many entries are true", "cuda/Nonzero.cu")
 _MASK = Refused(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.errors import OomSuiteError
+from oom_suite.errors import LaneError, OomSuiteError
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.creep_judge import counted_growth, judge
@@ -171,7 +171,11 @@ class Creep:
 
 
 def judged(run: CreepRun, how: str) -> Judged:
-    """What a session showed, by its trace and, where there are some, a GPU's counters."""
+    """What a session showed, by its trace and, where there are some, a GPU's counters.
+
+    Raises:
+        LaneError: nothing grows in what was recorded, and not all was.
+    """
     parts = cut(run.trace, MARK_BYTES)
     modelled = ModelledSteps(run.trace, parts)
     states = modelled.states()
@@ -180,6 +184,8 @@ def judged(run: CreepRun, how: str) -> Judged:
     hits = judge(run.steps, states, run.trace, repeated)
     if run.counted and not hits:
         hits = counted_growth(run.steps, run.counted)
+    if run.trace.unrecorded and not hits:
+        raise LaneError("; ".join(run.trace.unrecorded))
     last = run.counted[-1] if run.counted else states[-1]
     return Judged(
         how=how,

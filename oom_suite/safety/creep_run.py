@@ -13,6 +13,8 @@ from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.tracing.starting import watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,8 +99,10 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
             )
 
     contents = contents_of(target, steps)
-    recorder = Recorder(target.device.type, lines_under_test(target.root))
-    with recorder:
+    lines = lines_under_test(target.root)
+    recorder = Recorder(target.device.type, lines)
+    threads = recorder.threads = Threads((recorder,), recorder.overlaps, lines)
+    with watched(), threads.recorded():
         call = _loop(target, steps, target.device, contents, count)
         recorder.record(call)
     return CreepRun(tuple(steps), recorder.trace("measure", {}), tuple(counted))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.torch_compat.per_thread import PerThread
 from oom_suite.torch_compat.probes import Name, needed
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ NAMES = (
     Name("torch.utils._mode_utils:no_dispatch", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode._should_skip_dynamo", positional=0),
+    Name("torch.utils._python_dispatch:TorchDispatchMode.old_dispatch_mode_flags"),
     Name("torch:UntypedStorage._cdata"),
 )
 """The names of torch behind this module."""
@@ -74,10 +77,14 @@ COMPOSED_IMPLICITLY = "CompositeImplicitAutograd"
 
 
 class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
-    """A dispatch mode that leaves torch's compiler alone.
+    """A dispatch mode that leaves torch's compiler alone, and that several threads may enter.
 
-    Source: PyTorch 2.13 ``torch/utils/_python_dispatch.py``, ``__init_subclass__``.
+    Source: PyTorch 2.13 ``torch/utils/_python_dispatch.py``, ``__init_subclass__``, ``__enter__``.
     """
+
+    old_dispatch_mode_flags = PerThread(deque)
+    old_non_infra_dispatch_mode_flags = PerThread(deque)
+    old_without_ignore_compile_internals_dispatch_mode_flags = PerThread(deque)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
+from oom_suite.torch_compat.per_thread import PerThread
 from oom_suite.torch_compat.probes import Name, needed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
     import torch
 
+    from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.torch_compat.symbols import SymbolEnv
 
 _FAKES = "torch._subclasses.fake_tensor"
@@ -20,7 +26,11 @@ NAMES = (
     Name(f"{_FAKES}:FakeTensor.constant"),
     Name(f"{_FAKES}:FakeTensorMode", keywords=("allow_non_fake_inputs", "shape_env"), positional=0),
     Name(f"{_FAKES}:FakeTensorMode.cache_enabled"),
+    Name(f"{_FAKES}:FakeTensorMode.enter_stack"),
     Name(f"{_FAKES}:FakeTensorMode.from_tensor", positional=2),
+    Name(f"{_FAKES}:FakeTensorMode.in_kernel_invocation"),
+    Name(f"{_FAKES}:FakeTensorMode.fake_tensor_converter"),
+    Name(f"{_FAKES}:FakeTensorConverter.set_tensor_memo", positional=3),
     Name(f"{_FAKES}:DataDependentOutputException"),
     Name(f"{_FAKES}:DynamicOutputShapeException"),
     Name(f"{_FAKES}:UnsupportedOperatorException"),
@@ -42,6 +52,7 @@ __all__ = [
     "DynamicOutputShapeException",
     "FakeMode",
     "FakeTensor",
+    "UnsupportedOperatorException",
     "device_of",
     "fake_of",
     "forget_literal",
@@ -53,22 +64,62 @@ __all__ = [
 ]
 
 
+def _not_kept(_meta: torch.Tensor, _fake: FakeTensor) -> None:
+    """Keep no reference to a fake by the meta tensor that it was made of."""
+
+
 class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """torch's mode of fake tensors, as the lanes use it: without torch's memory of results.
 
+    Several threads may enter it; one of them at a time runs an operator.
+
     Args:
         symbols: the environment of symbolic sizes; None where all sizes are numbers.
+
+    Attributes:
+        elsewhere: gives what is to be entered around an operator on this mode's fakes that comes
+            from a thread where only torch has entered the mode; None on every other thread.
     """
+
+    old_dispatch_mode_flags = PerThread(deque)
+    old_non_infra_dispatch_mode_flags = PerThread(deque)
+    old_without_ignore_compile_internals_dispatch_mode_flags = PerThread(deque)
+    enter_stack = PerThread(list)
+    in_kernel_invocation = PerThread(bool)
 
     def __init__(self, symbols: SymbolEnv | None = None) -> None:
         """Let the code under test use real tensors beside fakes."""
         super().__init__(allow_non_fake_inputs=True, shape_env=symbols)
         self.cache_enabled = False
+        self.elsewhere: Callable[[], AbstractContextManager[None] | None] = _nowhere
+        # torch would keep a weak reference to each result by the meta tensor that it was made of,
+        # which nobody asks for again; and a parameter with one cannot be converted in place.
+        # Source: PyTorch 2.13 torch/utils/__init__.py, swap_tensors.
+        vars(self.fake_tensor_converter)["set_tensor_memo"] = _not_kept
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The fake result of an operator on fakes."""
+        entered = self.elsewhere()
+        if entered is None:
+            return super().__torch_dispatch__(func, types, args, kwargs or {})
+        # A thread made earlier: torch came here by itself, for one of the tensors is a fake.
+        with entered:
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """As of `oom_suite.torch_compat.dispatch.DispatchMode`."""
         return False
+
+
+def _nowhere() -> None:
+    """Every thread is as good as the first."""
 
 
 def is_real(tensor: torch.Tensor) -> bool:

@@ -2,77 +2,62 @@
 
 from __future__ import annotations
 
-import functools
+import gc
 import weakref
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from oom_suite.operators import scratch
-from oom_suite.operators.compositions import COMPOSITIONS
-from oom_suite.operators.inside import inside
-from oom_suite.operators.kernels import Call
-from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.operators.operands import (
+    DEVICE_QUERY,
+    is_foreign,
+    operator,
+    tensors,
+    written_tensors,
+)
 from oom_suite.operators.registered import registered, registered_bytes
-from oom_suite.operators.steps import Give
-from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
+from oom_suite.records import Launch, Unseen
 from oom_suite.torch_compat.dispatch import (
     DispatchMode,
-    is_composed,
     storage_key,
     taken_apart,
-    visible_body,
 )
-from oom_suite.torch_compat.fakes import device_of
+from oom_suite.torch_compat.fakes import device_of, is_real
+from oom_suite.tracing.book import NOT_RECORDED, Book
+from oom_suite.tracing.kernels_of import InsideKernels
+from oom_suite.tracing.overlaps import Overlaps
+from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
+from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from oom_suite.operators.compositions import Composition
     from oom_suite.operators.kernels import Kernels
     from oom_suite.operators.operands import Operator
-    from oom_suite.operators.steps import Step
-    from oom_suite.records import Measurement
+    from oom_suite.records import Frame, Measurement, Trace
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
+    from oom_suite.tracing.threads import Threads
 
-_NOT_RECORDED = -1
+_CPU = "cpu"
 _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
-_COPY = "aten::_to_copy"
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the recorder does with an operator, decided once."""
-
-    facts: Operator
-    compose: Composition | None
-    is_composed: bool
-    is_noted: bool
-    body: Callable[..., Any] | None
-
-
-@functools.cache
-def _plan(func: OpOverload) -> _Plan:
-    facts = operator(func)
-    reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
-    is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(func)
-    body = visible_body(func)
-    return _Plan(facts, COMPOSITIONS.get(facts.name), is_composed(func), is_noted, body)
-
-
-class Recorder(DispatchMode):
+class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
     """A dispatch mode that turns new storages into allocations and dead ones into frees.
 
     A storage that an operator returns and that was not seen before is an allocation; the
     death of that storage, told by a weak reference, is its free. What the builder made, and
     what was there before, counts as input.
 
+    Each memory has a book of its own: the device's, the host's, and the host's that is pinned.
+
     Args:
-        device_type: only storages on this type of device are recorded (``"cpu"``, ``"cuda"``).
+        device_type: the type of the device (``"cpu"``, ``"cuda"``).
         lines: reads the stack, from `oom_suite.tracing.source_lines.lines_under_test`.
         kernels: whose kernels take what they take inside, to the byte or at most, for a
             prediction; None to leave it out.
@@ -80,6 +65,10 @@ class Recorder(DispatchMode):
     Does not prove: that a kernel allocates nothing inside. What may, and is not predicted here,
     is named in `Trace.unseen` (`oom_suite.operators.scratch`). Nor who allocates in a backward pass
     that autograd runs on a thread of its own: there is no line of Python on that stack.
+
+    Attributes:
+        threads: the threads that record here; None for the calling one alone.
+        overlaps: what one of them may still have taken while another goes on.
     """
 
     def __init__(
@@ -89,47 +78,68 @@ class Recorder(DispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._device_type = device_type
         self._lines = lines
-        self._kernels = kernels
         self._recording = False
-        self._storages: dict[int, tuple[weakref.ref[Any], int, int]] = {}
-        # Plain tuples: making records costs more than all else that a request takes.
-        self._requests: list[tuple[int, str, tuple[Frame, ...], bool]] = []
-        self._events: list[tuple[str, int]] = []
+        self._device = Book()
+        self._insides = InsideKernels(self._device, device_type, kernels, lines.stack)
+        # Where the device is the CPU itself, all that the host has is the device's.
+        self._host = None if device_type == _CPU else Book()
+        self._pinned = None if device_type == _CPU else Book()
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
-        self._input_bytes = 0
-        self._literal: weakref.ref[Any] | None = None
+        self._literal: tuple[weakref.ref[Any], int] | None = None
+        self._unwritten: Unwritten | None = None
+        self.threads: Threads | None = None
+        self.overlaps = Overlaps(self._device.requests, self._device.events)
+
+    @property
+    def _books(self) -> list[Book]:
+        return [book for book in (self._device, self._host, self._pinned) if book is not None]
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
         with no_collections():
-            self._input_bytes = sum(num_bytes for _, _, num_bytes in self._storages.values())
+            for book in self._books:
+                book.begin()
+            self._unwritten = Unwritten(call)
             self._recording = True
             try:
-                enter_code_under_test(call)
+                if self.threads is None:
+                    enter_code_under_test(call)
+                else:
+                    self.threads.call(call)
+                if any(book.has_live for book in self._books):
+                    # No collection ran since the call began: its own cycles are all young.
+                    gc.collect(0)
             finally:
                 self._recording = False
+                for book in self._books:
+                    book.end()
 
-    def launched(self, kernel: str) -> None:
-        """Note a kernel that a fake lane did not run."""
+    def launched(self, kernel: str, arguments: Sequence[object] = ()) -> None:
+        """Note a kernel that a fake lane did not run, and that may write what it is given."""
         if self._recording:
             self._launches.append(Launch(kernel, self._lines.stack()))
+            if self._unwritten:
+                self._unwritten.wrote(tensors(arguments))
 
     def trace(
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
-        return Trace(
-            lane=lane,
-            sizes=dict(sizes),
-            allocations=tuple(Allocation(*request) for request in self._requests),
-            events=tuple(Event(*event) for event in self._events),
-            input_bytes=self._input_bytes,
+        host, pinned = self._host, self._pinned
+        return replace(
+            self._device.trace(lane, sizes),
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
             measurement=measurement,
+            unrecorded=(
+                *(self._unwritten.reasons if self._unwritten is not None else ()),
+                *(self.threads.unrecorded if self.threads is not None else ()),
+            ),
+            host=None if host is None else host.trace(lane, sizes),
+            pinned=None if pinned is None else pinned.trace(lane, sizes),
         )
 
     def __torch_dispatch__(
@@ -139,14 +149,32 @@ class Recorder(DispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run the operator and note what it allocated."""
+        """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
+        kwargs = kwargs or {}
+        threads = self.threads
+        if threads is None or threads.are_one:
+            return self._dispatch(func, types, args, kwargs)
+        threads.enter()
+        try:
+            return self._dispatch(func, types, args, kwargs)
+        finally:
+            threads.leave()
+
+    def _dispatch(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
-        kwargs = kwargs or {}
-        plan = _plan(func)
+        plan = plan_of(func)
+        if self._unwritten and plan.facts.is_mutable:
+            self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
@@ -159,20 +187,33 @@ class Recorder(DispatchMode):
                 result = plan.compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
+        if plan.is_pinning and self._pinned is not None:
+            pinned = self._pinned_host(self._pinned, plan.facts, args)
+            if pinned is not None:
+                return pinned
         result = func(*args, **kwargs)
-        steps = self._inside(plan.facts, args, kwargs, result)
-        if steps is not None:
-            self._apply(plan.facts, steps, result, args, kwargs)
-        elif isinstance(result, torch.Tensor):
-            self._observe(plan.facts, result, args, kwargs)
-        else:
-            for tensor in tensors(result):
+        is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
+        if not is_predicted:
+            for tensor in (result,) if isinstance(result, torch.Tensor) else tensors(result):
                 self._observe(plan.facts, tensor, args, kwargs)
-        if self._recording and self._device_type != "cpu" and registered(plan.facts.family):
-            self._take_registered(plan.facts.family, args, kwargs)
+        if self._recording and self._device_type != _CPU and registered(plan.facts.family):
+            taken = registered_bytes(plan.facts.family, args, kwargs)
+            self._insides.write_registered(plan.facts, self._expressed(taken))
         if plan.is_noted and self._recording:
-            self._note(func, args, kwargs, is_predicted=steps is not None)
+            self._note(func, args, kwargs, is_predicted=is_predicted)
         return result
+
+    def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
+        """Whether host memory is pinned, or a copy of it that is; None where torch is to say.
+
+        Fake tensors cannot be pinned: the copy is an ordinary one, in the book of pinned memory.
+        Source: PyTorch 2.13 ``aten/src/ATen/native/Memory.cpp``, ``_pin_memory``: strides are kept.
+        """
+        if facts.family == IS_PINNED:
+            return True if book.find(storage_key(args[0].untyped_storage())) else None
+        copy = torch.ops.aten.clone.default(args[0])
+        self._observe_in(book, facts, copy, args, {})
+        return copy
 
     def _observe(
         self,
@@ -181,33 +222,47 @@ class Recorder(DispatchMode):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        if device_of(tensor).type != self._device_type:
+        device_type = device_of(tensor).type
+        if device_type == self._device_type:
+            self._observe_in(self._device, facts, tensor, args, kwargs)
+        elif device_type == _CPU and self._host is not None and self._pinned is not None:
             if facts.family == _LIFT:
-                self._literal = weakref.ref(tensor)
-            return
+                # Not to the tensor: one with a weak reference cannot be converted in place.
+                self._literal = (weakref.ref(tensor.untyped_storage()), id(tensor))
+            if kwargs.get("pin_memory"):
+                self._observe_in(self._pinned, facts, tensor, args, kwargs)
+            elif tensor.layout is not torch.strided or not self._pinned.find(
+                storage_key(tensor.untyped_storage())
+            ):
+                self._observe_in(self._host, facts, tensor, args, kwargs)
+
+    def _observe_in(
+        self,
+        book: Book,
+        facts: Operator,
+        tensor: torch.Tensor,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        """Write down what a result of an operator says of one memory."""
         try:
             storage = tensor.untyped_storage()
         except NotImplementedError:
             # Sparse layouts: their parts are tensors of their own.
             return
-        key = storage_key(storage)
         num_bytes = self._bytes_of(storage, tensor, args)
-        known = self._storages.get(key)
+        key = storage_key(storage)
+        known = book.find(key)
         if known is not None:
-            _, allocation, had_bytes = known
-            if self._are_same(num_bytes, had_bytes):
+            if self._are_same(num_bytes, known[1]):
                 return
             # An out= argument was resized: the old block is freed, a new one requested.
-            self._freed(allocation)
-            self._storages.pop(key)
-        allocation = _NOT_RECORDED
+            book.forget(key)
+        number = NOT_RECORDED
         is_request = self._recording and num_bytes != 0
         if is_request and (known is not None or self._is_new(facts, storage, args, kwargs)):
-            allocation = len(self._requests)
-            name = self._request_name(facts, args)
-            self._requests.append((num_bytes, name, self._lines.stack(), False))
-            self._events.append(("alloc", allocation))
-        self._storages[key] = (weakref.ref(storage, self._died(key)), allocation, num_bytes)
+            number = book.request(num_bytes, self._request_name(facts, args), self._lines.stack())
+        book.keep(storage, number, num_bytes)
 
     def _bytes_of(self, storage: Any, _tensor: torch.Tensor, _args: tuple[Any, ...]) -> Any:
         """The bytes of a result's storage; an expression where sizes are symbols."""
@@ -217,66 +272,19 @@ class Recorder(DispatchMode):
         """Whether a known storage has the size it had."""
         return bool(num_bytes == had_bytes)
 
-    def _inside(
+    def _predicted(
         self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
-    ) -> Sequence[Step] | None:
-        """What the device's kernel does in that call, where it is wanted and known."""
-        if self._kernels is None or not self._recording:
-            return None
-        first = next(tensors((args, kwargs)), None)
-        if first is None or device_of(first).type != self._device_type:
-            return None
-        return inside(Call(facts.family, args, kwargs, result, self._kernels))
-
-    def _apply(
-        self,
-        facts: Operator,
-        steps: Sequence[Step],
-        result: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> None:
-        """Record what a kernel requests and frees, its results among it."""
-        stack, held = self._lines.stack(), dict[str, int]()
+    ) -> bool:
+        """Whether it is known what the kernel requests and frees, which is then written down."""
+        steps = self._insides.steps(facts, args, kwargs, result)
+        if steps is None:
+            return False
         results = list(tensors(result))
-        for tensor in results:
-            if storage_key(tensor.untyped_storage()) in self._storages:
-                # An out= argument: it is resized before anything else is done.
-                self._observe(facts, tensor, args, kwargs)
-        for step in steps:
-            if isinstance(step, Give):
-                self._events.append(("free", held.pop(step.name)))
-                continue
-            if not step.num_bytes:
-                continue
-            allocation = len(self._requests)
-            self._requests.append((step.num_bytes, step.op, stack, step.is_bound))
-            self._events.append(("alloc", allocation))
-            if isinstance(step.name, str):
-                held[step.name] = allocation
-                continue
-            self._keep(results[step.name], allocation)
-        for tensor in results:
-            if storage_key(tensor.untyped_storage()) not in self._storages:
-                self._keep(tensor, _NOT_RECORDED)
-
-    def _keep(self, tensor: torch.Tensor, allocation: int) -> None:
-        """Remember a result's storage, so that its end is seen."""
-        storage = tensor.untyped_storage()
-        key = storage_key(storage)
-        reference = weakref.ref(storage, self._died(key))
-        self._storages[key] = (reference, allocation, storage.nbytes())
-
-    def _take_registered(
-        self, family: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
-        """Record what the author of an operator says that it takes beside its results."""
-        num_bytes = self._expressed(registered_bytes(family, args, kwargs))
-        if num_bytes == 0:
-            return
-        allocation = len(self._requests)
-        self._requests.append((num_bytes, f"{family} (registered)", self._lines.stack(), True))
-        self._events += (("alloc", allocation), ("free", allocation))
+        for tensor in self._insides.known_among(results):
+            # An out= argument is resized before anything else is done.
+            self._observe(facts, tensor, args, kwargs)
+        self._insides.write(steps, results)
+        return True
 
     def _expressed(self, num_bytes: Any) -> Any:
         """A number of bytes as the record keeps it; an expression where sizes are symbols."""
@@ -288,10 +296,11 @@ class Recorder(DispatchMode):
         """Whether an unknown storage was made by this operator, and was not there before."""
         if facts.family == _LIFT:
             # A literal was made where no mode looks. What wraps NumPy's memory cannot be resized.
-            return bool(storage.resizable())
+            made = args[0].untyped_storage() if is_real(args[0]) else storage
+            return bool(made.resizable())
         if facts.returns_alias:
             return False
-        if facts.family == _SCALAR and self._device_type != "cpu" and self._lines.assigns_element():
+        if facts.family == _SCALAR and self._device_type != _CPU and self._lines.assigns_element():
             # x[mask] = 0.0: on a GPU torch keeps the value on the host, where no mode looks.
             # Source: PyTorch 2.13 python_variable_indexing.cpp, THPVariable_setitem.
             return False
@@ -306,24 +315,11 @@ class Recorder(DispatchMode):
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
-        if facts.family == _COPY and self._literal is not None and self._literal() is args[0]:
-            return _LIFT
+        if facts.family == COPY and self._literal is not None:
+            storage, identity = self._literal
+            if identity == id(args[0]) and storage() is args[0].untyped_storage():
+                return _LIFT
         return facts.name
-
-    def _died(self, key: int) -> Callable[[weakref.ref[Any]], None]:
-        storages = self._storages
-
-        def died(reference: weakref.ref[Any]) -> None:
-            entry = storages.get(key)
-            if entry is not None and entry[0] is reference:
-                del storages[key]
-                self._freed(entry[1])
-
-        return died
-
-    def _freed(self, allocation: int) -> None:
-        if self._recording and allocation != _NOT_RECORDED:
-            self._events.append(("free", allocation))
 
     def _note(
         self,
@@ -334,9 +330,9 @@ class Recorder(DispatchMode):
         is_predicted: bool,
     ) -> None:
         name = operator(func).family
-        to_host = name == _COPY and str(kwargs.get("device", "")) == "cpu"
+        to_host = name == COPY and str(kwargs.get("device", "")) == _CPU
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
-        if reads or (to_host and self._device_type != "cpu"):
+        if reads or (to_host and self._device_type != _CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
         if not is_predicted:
             self._flag(func, args, kwargs)

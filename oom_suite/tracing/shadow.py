@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oom_suite.operators.operands import tensors
-from oom_suite.torch_compat.private_device import literals_made_on_host
+from oom_suite.targets.target import target as named
+from oom_suite.torch_compat.fake_cuda import literals_made_on_host
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.kernels_of import kernels_of
 from oom_suite.tracing.launches import recorded_launches
@@ -13,6 +15,8 @@ from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.tracing.starting import one_backward_thread, watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 class ShadowLane:
     """Runs a call with tensors that have sizes and no memory.
 
-    The trace's bytes are exact: they equal what a GPU's allocator counts as requested.
+    The trace's bytes are exact: they equal what a GPU's allocator counts as requested; for the
+    target ``cpu``, what the same operators request on the CPU.
 
     Does not prove: what kernels allocate inside (`Trace.unseen` names the known ones), nor
     that the values are right, nor anything about a Triton kernel's own behaviour.
@@ -33,14 +38,16 @@ class ShadowLane:
 
     name = "shadow"
 
-    def __init__(self, root: Path, scratch: str = "") -> None:
+    def __init__(self, root: Path, scratch: str = "", target: str = "generic") -> None:
         """Show source files relative to `root`.
 
         Args:
             root: folder that source files are shown relative to.
             scratch: a target (``"cuda:sm_90"``; ``"cuda"`` is that) whose kernels' own scratch is
                 added, to the byte or at most; empty to leave it out.
+            target: the device that the code is to believe in, as a user spells it.
         """
+        self._target = named(target)
         self._kernels = kernels_of(scratch)
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
@@ -54,15 +61,18 @@ class ShadowLane:
         Raises:
             LaneError: the code needs a value that exists only on a device.
         """
-        device = shadow_device()
+        device = shadow_device(self._target)
         recorder = self._recorder = Recorder(device.type, self._lines, self._kernels)
+        modes = (self._fake, self._values, recorder)
+        threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
+        self._fake.elsewhere = threads.elsewhere
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
-                self._fake,
-                self._values,
-                recorder,
+                believing(self._target),
+                watched(literals_made_on_host, one_backward_thread),
+                threads.recorded(),
+                self._fake.refusing(),
             ):
                 recorder.record(build(sizes, device))
         finally:
@@ -73,5 +83,5 @@ class ShadowLane:
         """Record a kernel launch by name; what it may have written is unknown from now on."""
         if self._recorder is None:
             return
-        self._recorder.launched(kernel)
+        self._recorder.launched(kernel, arguments)
         self._values.forget(list(tensors(arguments)))

@@ -7,6 +7,7 @@ import dis
 import gc
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,27 @@ _SUITE = Path(__file__).parent.parent
 _UNDER_TEST = (f"{_SUITE}/workloads/sparse_mla/builtins/", f"{_SUITE}/selfcheck/faults/")
 """The folders of the suite that hold code under test; the rest is harness."""
 _STDLIB = sysconfig.get_path("stdlib") + "/"
+
+
+_given = threading.local()
+
+
+def give(stack: tuple[Frame, ...]) -> None:
+    """Say at which lines this thread was given what it does from now on, if it has none yet."""
+    if not getattr(_given, "is_set", False):
+        _given.stack = stack
+
+
+@contextlib.contextmanager
+def given_at(stack: tuple[Frame, ...]) -> Iterator[None]:
+    """While active, this thread does what was given to it at these lines of another thread."""
+    before = vars(_given).copy()
+    vars(_given).update(stack=stack, is_set=True)
+    try:
+        yield
+    finally:
+        vars(_given).clear()
+        vars(_given).update(before)
 
 
 class FileNames:
@@ -85,11 +107,18 @@ class SourceLines:
         self._frames: dict[tuple[int, int], Frame | None] = {}
         self._codes: list[CodeType] = []
 
-    def stack(self) -> tuple[Frame, ...]:
-        """The lines on the stack now."""
+    def stack(self, frame: FrameType | None = None) -> tuple[Frame, ...]:
+        """The lines on the stack now, or on another thread's.
+
+        A thread that runs nothing but what it was given, such as a tensor's own method, has the
+        lines that gave it.
+
+        Args:
+            frame: where to begin; None for the caller's own.
+        """
         frames: list[Frame] = []
         known, anchor = self._frames, self._anchor
-        frame: FrameType | None = sys._getframe(1)
+        frame = frame or sys._getframe(1)
         while frame is not None:
             code = frame.f_code
             if code is anchor:
@@ -102,7 +131,7 @@ class SourceLines:
             if shown is not None:
                 frames.append(shown)
             frame = frame.f_back
-        return tuple(frames)
+        return tuple(frames) or getattr(_given, "stack", ())
 
     def of_history(self, frames: Iterable[Mapping[str, Any]]) -> tuple[Frame, ...]:
         """The lines of a stack that torch recorded, by the same rules as `stack`.

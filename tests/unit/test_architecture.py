@@ -42,6 +42,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "safety",
             "subjects",
             "targets",
+            "torch_compat",
             "tracing",
             "workloads",
         }
@@ -51,6 +52,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "doors",
             "hookspecs",
             "laws",
+            "operators",
             "pipeline",
             "processes",
             "safety",

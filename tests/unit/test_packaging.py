@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import subprocess
 import sys
@@ -170,7 +171,10 @@ def test_a_workflow_is_healthy(path):
         assert job["runs-on"]
         for step in job["steps"]:
             assert ("uses" in step) != ("run" in step)
-            assert "@" in step.get("uses", "@")
+            # A tag can be moved to other code; a commit cannot.
+            assert re.search(r"@[0-9a-f]{40}$", step.get("uses", "@" + "0" * 40))
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
             # An input in a shell line would be read as shell code.
             assert "${{" not in step.get("run", "")
 
@@ -207,12 +211,35 @@ def test_the_rocm_workflow_can_be_dispatched_and_called_and_never_runs_on_its_ow
     assert used == set(called)
 
 
+@pytest.mark.parametrize(
+    ("video", "render", "code"),
+    [
+        ("44", "109", 0),
+        ("", "109", 1),
+        ("44", "109 --privileged", 1),
+        ("44\n--privileged", "109", 1),
+        ("0x2c", "109", 1),
+    ],
+)
+def test_a_group_id_that_is_no_number_reaches_no_runner(tmp_path, video, render, code):
+    """It becomes part of the options of a container on a machine of the user's own."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/rocm.yml").read_text())
+    (step,) = workflow["jobs"]["groups"]["steps"]
+    assert "groups" == workflow["jobs"]["gate"]["needs"]
+    output = tmp_path / "output"
+    given = {"VIDEO": video, "RENDER": render, "GITHUB_OUTPUT": str(output)}
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], env=os.environ | given, check=False)
+    assert code == done.returncode
+    assert output.exists() == (code == 0)
+
+
 def test_the_rocm_workflow_opens_the_gpu_and_keeps_its_results():
     workflow = yaml.safe_load((ROOT / ".github/workflows/rocm.yml").read_text())
-    (job,) = workflow["jobs"].values()
+    job = workflow["jobs"]["gate"]
     options = job["container"]["options"].split()
     assert {"--device=/dev/kfd", "--device=/dev/dri", "--shm-size=16g"} <= set(options)
     assert options.count("--group-add") == 2
+    assert "inputs." not in job["container"]["options"]
     assert any("tox -e rocm" in step.get("run", "") for step in job["steps"])
     upload = job["steps"][-1]
     assert upload["if"] == "always()"

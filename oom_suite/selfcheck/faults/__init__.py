@@ -11,6 +11,7 @@ _FILES = (
     "growth",
     "axes",
     "builders",
+    "custom_operators",
     "reach",
     "bad_indices",
     "addresses",

@@ -35,7 +35,7 @@ def _rows_named(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 widened_lookup.register_fake(_rows_named)
 lookup.register_fake(_rows_named)
-register_scratch(widened_lookup, lambda table, rows: table.numel() * 4)
+register_scratch(widened_lookup, lambda table, _rows: table.numel() * 4)
 register_scratch(lookup, lambda table, rows: rows.shape[0] * table.shape[1] * 2)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import hmac
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
 CACHE_VARIABLE = "OOM_SUITE_CACHE"
+KEY_VARIABLE = "OOM_SUITE_CACHE_KEY"
 MARKER = ".oom-suite.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NUM_RELEASE_PARTS = 3
@@ -44,6 +47,43 @@ def _user_cache() -> Path:
     return platformdirs.user_cache_path("oom-suite")
 
 
+def _key() -> bytes:
+    """What signs the markers of the cache; kept outside of it, since others may fill a cache.
+
+    A cache that CI restores holds code that will be run, put there by whoever could write it.
+    Without the key nobody can make an entry that counts as fetched and verified here.
+
+    Raises:
+        OSError: the key can be neither read nor made.
+    """
+    given = os.environ.get(KEY_VARIABLE, "").strip()
+    if given:
+        return given.encode()
+    file = platformdirs.user_state_path("oom-suite") / "cache.key"
+    with contextlib.suppress(FileNotFoundError):
+        if key := file.read_bytes():
+            return key
+    file.parent.mkdir(parents=True, exist_ok=True)
+    made = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    made.touch(mode=0o600)
+    made.write_bytes(secrets.token_hex(32).encode())
+    try:
+        # Whoever is first has made the key; a rename would take it from the others.
+        os.link(made, file)
+    except FileExistsError:
+        pass
+    finally:
+        made.unlink()
+    return file.read_bytes()
+
+
+def _signature(marker: dict[str, Any], name: str) -> str:
+    """The signature of an entry's marker; it holds for an entry of that name alone."""
+    body = {key: value for key, value in marker.items() if key != "signature"}
+    text = json.dumps([name, body], sort_keys=True)
+    return hmac.new(_key(), text.encode(), hashlib.sha256).hexdigest()
+
+
 def entry(folder: Path, version: Version) -> Path:
     """Where a release's tree is kept; 0.21 and 0.21.0 are the same release.
 
@@ -64,12 +104,18 @@ def entry(folder: Path, version: Version) -> Path:
 def is_whole(tree: Path, needed: Iterable[str] = ()) -> bool:
     """Whether the tree holds, unchanged, all that was taken of the release, and what is needed.
 
+    The marker says what was taken of a verified download. It counts where it was signed with this
+    user's key: what was put there by anybody else is fetched anew.
+
     Args:
         tree: the entry.
         needed: what must have been looked for in the release, as given to `write_marker`.
     """
     marker = _marker(tree)
     try:
+        signature = _signature(marker, tree.name)
+        if not hmac.compare_digest(str(marker["signature"]), signature):
+            return False
         return set(needed) <= set(marker["wanted"]) and all(
             hashlib.sha256((tree / name).read_bytes()).hexdigest() == digest
             for name, digest in marker["files"].items()
@@ -94,17 +140,32 @@ def _marker(tree: Path) -> Any:
 
 
 def write_marker(
-    tree: Path, archive_sha256: str, files: dict[str, str], wanted: Iterable[str]
+    tree: Path, name: str, archive_sha256: str, files: dict[str, str], wanted: Iterable[str]
 ) -> None:
     """Nothing; afterwards the tree says of itself what it was made of.
 
     Args:
         tree: the extracted tree.
+        name: the entry that it becomes.
         archive_sha256: digest of the archive that it came from.
         files: sha256 of each file, by its path from the tree's root.
         wanted: what was looked for; the release may lack some of it.
+
+    Raises:
+        FetchError: there is no key to sign it with, and none can be made.
     """
-    marker = {"archive_sha256": archive_sha256, "files": files, "wanted": sorted(wanted)}
+    marker: dict[str, Any] = {
+        "archive_sha256": archive_sha256,
+        "files": files,
+        "wanted": sorted(wanted),
+    }
+    try:
+        marker["signature"] = _signature(marker, name)
+    except OSError as error:
+        raise FetchError(
+            f"the key that signs fetched releases cannot be kept in {error.filename} "
+            f"({error.strerror}): make that writable, or give a secret in {KEY_VARIABLE}"
+        ) from error
     (tree / MARKER).write_text(json.dumps(marker, indent=1, sort_keys=True), encoding="utf-8")
 
 

@@ -115,6 +115,6 @@ def fetch(
         archive, digest = download(project, wanted, work, on_bytes)
         made = work / "tree"
         made.mkdir()
-        write_marker(made, digest, extract(archive, made, needed), needed)
+        write_marker(made, tree.name, digest, extract(archive, made, needed), needed)
         replace(tree, made, work, needed)
     return tree

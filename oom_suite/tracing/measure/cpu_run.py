@@ -9,7 +9,10 @@ import torch
 from oom_suite.records import Reading
 from oom_suite.targets import process_memory
 from oom_suite.tracing.measure.out_of_memory import warm_up
+from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.recorder import Recorder
+from oom_suite.tracing.starting import watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,15 +42,27 @@ def run_on_cpu(
     **Does not prove:** that the resident peak is the call's alone: other threads, and pages
     that are not touched, make it differ from what was requested.
     """
+    with watched():
+        return _run_on_cpu(make_call, lines, around, failed)
+
+
+def _run_on_cpu(
+    make_call: Callable[[], Callable[[], object]],
+    lines: SourceLines,
+    around: Callable[..., AbstractContextManager[object]],
+    failed: FailedCall,
+) -> tuple[Recorder, Reading]:
     warm_up(make_call, around)
+    Threads((), Overlaps([], []), lines).finish()
     recorder = Recorder(torch.device("cpu").type, lines)
-    with recorder:
+    threads = recorder.threads = Threads((recorder,), recorder.overlaps, lines)
+    with threads.recorded():
         call = make_call()
     # What the warm-up left to the C library would hide as much of the call's own memory.
     process_memory.give_back()
     before_bytes = process_memory.resident_bytes()
     has_reset = process_memory.reset_peak()
-    with around(), recorder:
+    with around(), threads.recorded():
         try:
             recorder.record(call)
         except Exception as error:

@@ -95,7 +95,6 @@ _WORDS = re.compile(
     r"|std::bad_alloc"
 )
 _EXACT = re.compile(r"[Tt]ried to allocate (\d+) bytes")
-_REQUEST = re.compile(r"[Tt]ried to allocate (\d+(?:\.\d+)? (?:bytes|KiB|MiB|GiB))")
 _GPU = re.compile(r"\bGPU (\d+)\b")
 
 
@@ -125,12 +124,6 @@ def classified(error: BaseException, stack: tuple[Frame, ...]) -> OutOfMemory | 
         if recorded is not None:
             requested_bytes, free_bytes = recorded
     return OutOfMemory(message, requested_bytes, free_bytes, stack)
-
-
-def request_text(message: str) -> str:
-    """The amount asked for in the message's own words, for example ``13.54 GiB``; or empty."""
-    found = _REQUEST.search(message)
-    return found[1] if found else ""
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

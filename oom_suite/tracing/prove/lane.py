@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
-from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.operators.operands import is_foreign, operator, tensors
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
+from oom_suite.targets.target import target as named
+from oom_suite.torch_compat.fake_cuda import literals_made_on_host
 from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeMode,
 )
-from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
+from oom_suite.tracing.believing import believing
+from oom_suite.tracing.book import Book
+from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
+from oom_suite.tracing.overlaps import UnorderedOverlaps
 from oom_suite.tracing.prove.expressions import (
     AgainError,
     symbolic_powers,
@@ -30,6 +35,8 @@ from oom_suite.tracing.prove.symbols import Symbols
 from oom_suite.tracing.recorder import Recorder
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
+from oom_suite.tracing.starting import one_backward_thread, watched
+from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +51,9 @@ if TYPE_CHECKING:
     from oom_suite.tracing.lane import Build
     from oom_suite.tracing.source_lines import SourceLines
 
-_NOT_RECORDED = -1
-_LIFT = "aten::lift_fresh"
+_AT_ONCE = (
+    "two threads allocate at once, and which of their sums is the largest depends on the sizes"
+)
 _MAX_BEGINNINGS = 20
 _NEEDS_VALUES = (
     GuardOnDataDependentSymNode,
@@ -65,8 +73,14 @@ class ProveLane:
 
     name = "prove"
 
-    def __init__(self, root: Path) -> None:
-        """Show source files relative to `root`."""
+    def __init__(self, root: Path, target: str = "generic") -> None:
+        """Show source files relative to `root`.
+
+        Args:
+            root: folder that source files are shown relative to.
+            target: the device that the code is to believe in, as a user spells it.
+        """
+        self._target = named(target)
         self._lines = lines_under_test(root)
         self._recorder: _SymbolicRecorder | None = None
         self._modules: dict[int, dict[str, Any]] = {}
@@ -84,19 +98,22 @@ class ProveLane:
         raise LaneError(msg)
 
     def _run(self, build: Build, hints: Hints) -> SymbolicTrace:
-        device = shadow_device()
+        device = shadow_device(self._target)
         symbols = Symbols(hints, self._lines.stack)
         # Without torch's cache: a result of symbolic sizes costs more to describe than to compute.
-        fake = FakeMode(symbols.env)
+        fake = LaneFakeMode(symbols.env)
         recorder = self._recorder = _SymbolicRecorder(device.type, self._lines, symbols)
+        threads = recorder.threads = Threads((fake, recorder), recorder.overlaps, self._lines)
+        fake.elsewhere = threads.elsewhere
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
+                believing(self._target),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
-                fake,
-                recorder,
+                watched(literals_made_on_host, one_backward_thread),
+                threads.recorded(),
+                fake.refusing(),
             ):
                 call = build(symbols.sizes, device)
                 symbols.begin_call()
@@ -105,12 +122,14 @@ class ProveLane:
             raise LaneError(_needs(error, self._where(error))) from error
         finally:
             self._recorder = None
+        if recorder.unordered.are_needed:
+            raise LaneError(_AT_ONCE)
         return recorder.symbolic_trace(hints)
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""
         if self._recorder is not None:
-            self._recorder.launched(kernel)
+            self._recorder.launched(kernel, arguments)
             self._recorder.ranges.forget(arguments)
 
     def _where(self, error: BaseException) -> str:
@@ -141,30 +160,31 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
+        self.unordered = UnorderedOverlaps(self._device.requests, self._device.events)
+        self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
         self._given: dict[tuple[str, tuple[Frame, ...]], tuple[Any, str]] = {}
 
-    def __torch_dispatch__(
+    def _dispatch(
         self,
         func: OpOverload,
         types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
     ) -> Any:
         """Run the operator, note what it allocated and what is known of its values."""
         fresh = self._symbols.fresh
         fresh.clear()
         compose = SYMBOLIC_COMPOSITIONS.get(operator(func).name) if self._recording else None
         if compose is not None and not is_foreign(types):
-            self._flag(func, args, kwargs or {})
+            self._flag(func, args, kwargs)
             with self:
-                return compose(*args, **(kwargs or {}))
+                return compose(*args, **kwargs)
         self._keeps_every_entry = operator(func).family in KEEP_EVERY_ENTRY
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        if func is DEVICE_QUERY or result is NotImplemented or is_foreign(types):
+        result = super()._dispatch(func, types, args, kwargs)
+        if result is NotImplemented or is_foreign(types):
             return result
-        kwargs = kwargs or {}
         for symbol in fresh:
             stack = self._lines.stack()
             self._symbols.quantities.setdefault(
@@ -201,25 +221,35 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def symbolic_trace(self, hints: Hints) -> SymbolicTrace:
         """What was recorded, in the axes' names."""
         symbols = self._symbols
-        requests: list[tuple[Any, str, tuple[Frame, ...], bool]] = self._requests
-        allocations = tuple(
-            SymbolicAllocation(symbols.polynomial(num_bytes), op, stack)
-            for num_bytes, op, stack, _ in requests
-        )
+        books = (self._device, self._host or Book(), self._pinned or Book())
+        device, host, pinned = (self._symbolic(book) for book in books)
         unseen = tuple(
             SymbolicUnseen(op, stack, symbols.polynomial(given), reason)
             for (op, stack), (given, reason) in self._given.items()
         )
         guards, requires = symbols.guards()
-        return SymbolicTrace(
+        trace = SymbolicTrace(
             hints=hints,
             specialised=symbols.specialised(),
-            allocations=allocations,
-            events=tuple(self._events),
+            allocations=device,
+            events=tuple(self._device.events),
             guards=guards,
             requires=requires,
             quantities=symbols.derived(),
             unseen=unseen,
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
+        )
+        # The same run, with the same guards and quantities; the kernels' scratch is the device's.
+        of_host = replace(trace, unseen=(), launches=(), host_reads=())
+        return replace(
+            trace,
+            host=replace(of_host, allocations=host, events=tuple(books[1].events)),
+            pinned=replace(of_host, allocations=pinned, events=tuple(books[2].events)),
+        )
+
+    def _symbolic(self, book: Book) -> tuple[SymbolicAllocation, ...]:
+        return tuple(
+            SymbolicAllocation(self._symbols.polynomial(num_bytes), op, stack)
+            for num_bytes, op, stack, *_ in book.requests
         )

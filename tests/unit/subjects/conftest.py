@@ -152,6 +152,8 @@ def index(monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_INDEX_URL", served.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("OOM_SUITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("OOM_SUITE_CACHE_KEY", raising=False)
     yield served
     server.shutdown()
     server.server_close()

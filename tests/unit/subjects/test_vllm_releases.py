@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,7 +15,7 @@ import pytest
 from packaging.version import Version
 
 from oom_suite.errors import FetchError, UsageError
-from oom_suite.subjects.families import cache, registry
+from oom_suite.subjects.families import archive, cache, registry
 from oom_suite.subjects.families.vllm import VLLM
 from oom_suite.workloads.sparse_mla.workload import VLLM_ENTRY
 
@@ -122,6 +125,81 @@ def test_a_damaged_entry_is_fetched_again(index, harm):
             marker.write_text("[]")
     assert "x = 1\n" == (VLLM.fetch("1.0.0") / DECODE_FILE).read_text()
     assert 2 == sum(path.endswith(".tar.gz") for path in index.requests)
+
+
+def poisoned(tree, how):
+    """Make an entry hold other code, with a marker that says that all is as it was fetched."""
+    evil = "x = 'evil'\n"
+    (tree / DECODE_FILE).write_text(evil)
+    marker = json.loads((tree / cache.MARKER).read_text())
+    match how:
+        case "nothing is listed":
+            marker["files"] = {}
+        case "its digest is listed":
+            marker["files"][DECODE_FILE] = hashlib.sha256(evil.encode()).hexdigest()
+        case "no signature":
+            marker["files"] = {}
+            del marker["signature"]
+    (tree / cache.MARKER).write_text(json.dumps(marker))
+
+
+@pytest.mark.parametrize("how", ["nothing is listed", "its digest is listed", "no signature"])
+def test_code_that_others_put_into_the_cache_is_not_run(index, how):
+    """Whoever fills the cache can write its marker, too; without the key it counts for nothing."""
+    index.add("1.0.0")
+    poisoned(VLLM.fetch("1.0.0"), how)
+    assert "x = 1\n" == (VLLM.fetch("1.0.0") / DECODE_FILE).read_text()
+
+
+def test_a_release_under_the_name_of_another_is_not_used(index):
+    """A signed entry holds for its own release alone."""
+    index.add("1.0.0")
+    index.add("2.0.0", index.sdist("2.0.0", {DECODE_FILE: "x = 2\n"}))
+    old = VLLM.fetch("1.0.0")
+    shutil.copytree(old, old.with_name("vllm-2.0.0"))
+    assert "x = 2\n" == (VLLM.fetch("2.0.0") / DECODE_FILE).read_text()
+
+
+@pytest.mark.parametrize(("key", "num_fetched"), [("ours", 1), ("theirs", 2)])
+def test_a_key_can_be_given_for_a_cache_that_machines_share(index, monkeypatch, key, num_fetched):
+    index.add("1.0.0")
+    monkeypatch.setenv("OOM_SUITE_CACHE_KEY", "ours")
+    VLLM.fetch("1.0.0")
+    monkeypatch.setenv("OOM_SUITE_CACHE_KEY", key)
+    VLLM.fetch("1.0.0")
+    assert num_fetched == sum(path.endswith(".tar.gz") for path in index.requests)
+
+
+def test_the_key_is_the_users_own(index, tmp_path):
+    index.add("1.0.0")
+    VLLM.fetch("1.0.0")
+    (file,) = (path for path in (tmp_path / "state").rglob("*") if path.is_file())
+    assert 0o600 == file.stat().st_mode & 0o777
+
+
+def test_without_a_place_for_the_key_one_line_says_what_to_give(index, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    index.add("1.0.0")
+    assert "give a secret in OOM_SUITE_CACHE_KEY" in failure()
+
+
+def test_a_file_that_is_in_the_archive_twice_is_refused(index):
+    """The second one would be taken, whatever a person saw of the first."""
+    again = tarfile.TarInfo(f"vllm-1.0.0/{DECODE_FILE}")
+    index.add("1.0.0", index.sdist("1.0.0", extra_members=[again]))
+    assert f"{DECODE_FILE} is in it twice" in failure()
+
+
+@pytest.mark.parametrize(("num_bytes", "is_taken"), [(100, True), (101, False)])
+@pytest.mark.parametrize("limit", ["MAX_FILE_BYTES", "MAX_ARCHIVE_BYTES"])
+def test_an_archive_may_not_unpack_to_any_size(index, monkeypatch, limit, num_bytes, is_taken):
+    monkeypatch.setattr(archive, limit, 100)
+    index.add("1.0.0", index.sdist("1.0.0", {DECODE_FILE: "x" * num_bytes}))
+    if is_taken:
+        assert num_bytes == len((VLLM.fetch("1.0.0") / DECODE_FILE).read_text())
+    else:
+        assert "more than 100 B" in failure()
 
 
 def test_two_processes_fetch_it_once(index):

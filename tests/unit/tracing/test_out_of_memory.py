@@ -19,7 +19,6 @@ from oom_suite.tracing.measure.out_of_memory import (
     classified,
     keep_snapshot,
     let_go,
-    request_text,
     warm_up,
 )
 from oom_suite.tracing.source_lines import enter_code_under_test, lines_under_test
@@ -58,36 +57,32 @@ CPU_14 = (
 )
 
 LACKS = {
-    "CUDA, torch 2.11": (torch.OutOfMemoryError(CUDA_211), None, "13.54 GiB"),
-    "CUDA under a limit": (torch.OutOfMemoryError(CUDA_LIMITED), None, "13.54 GiB"),
-    "HIP": (torch.OutOfMemoryError(HIP), None, "13.54 GiB"),
-    "CUDA, torch 1": (RuntimeError(CUDA_1X), None, "264.00 MiB"),
+    "CUDA, torch 2.11": (torch.OutOfMemoryError(CUDA_211), None),
+    "CUDA under a limit": (torch.OutOfMemoryError(CUDA_LIMITED), None),
+    "HIP": (torch.OutOfMemoryError(HIP), None),
+    "CUDA, torch 1": (RuntimeError(CUDA_1X), None),
     "a GPU, below a KiB": (
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 512 bytes. GPU 0 has"),
         512,
-        "512 bytes",
     ),
-    "CPU, torch 2.13": (RuntimeError(CPU_213), 14_538_440_704, "14538440704 bytes"),
-    "CPU, torch 1.4": (RuntimeError(CPU_14), 2_359_296, "2359296 bytes"),
+    "CPU, torch 2.13": (RuntimeError(CPU_213), 14_538_440_704),
+    "CPU, torch 1.4": (RuntimeError(CPU_14), 2_359_296),
     "CPU, Windows": (
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:75] data. DefaultCPUAllocator: not enough memory: you "
             "tried to allocate 4096 bytes."
         ),
         4096,
-        "4096 bytes",
     ),
     "cuBLAS": (
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         None,
-        "",
     ),
     "hipBLAS": (
         RuntimeError(
             "CUDA error: HIPBLAS_STATUS_ALLOC_FAILED when calling `hipblasCreate(handle)`"
         ),
         None,
-        "",
     ),
     "the driver": (
         RuntimeError(
@@ -95,30 +90,28 @@ LACKS = {
             "some other API call, so the stacktrace below might be incorrect."
         ),
         None,
-        "",
     ),
-    "the HIP driver": (RuntimeError("HIP error: out of memory"), None, ""),
-    "Triton": (RuntimeError("Triton Error [CUDA]: out of memory"), None, ""),
-    "Python": (MemoryError(), None, ""),
-    "the system": (OSError(12, "Cannot allocate memory"), None, ""),
-    "torch's own class, whatever it says": (torch.OutOfMemoryError("GPU 0 is full"), None, ""),
-    "C++": (RuntimeError("std::bad_alloc"), None, ""),
-    "cuDNN": (RuntimeError("CUDNN_STATUS_ALLOC_FAILED"), None, ""),
-    "MIOpen": (RuntimeError("MIOPEN_STATUS_ALLOC_FAILED"), None, ""),
-    "cuSPARSE": (RuntimeError("CUSPARSE_STATUS_ALLOC_FAILED"), None, ""),
-    "hipSPARSE": (RuntimeError("HIPSPARSE_STATUS_ALLOC_FAILED"), None, ""),
-    "an error's name": (RuntimeError("cudaErrorMemoryAllocation"), None, ""),
-    "HIP's": (RuntimeError("hipErrorOutOfMemory"), None, ""),
+    "the HIP driver": (RuntimeError("HIP error: out of memory"), None),
+    "Triton": (RuntimeError("Triton Error [CUDA]: out of memory"), None),
+    "Python": (MemoryError(), None),
+    "the system": (OSError(12, "Cannot allocate memory"), None),
+    "torch's own class, whatever it says": (torch.OutOfMemoryError("GPU 0 is full"), None),
+    "C++": (RuntimeError("std::bad_alloc"), None),
+    "cuDNN": (RuntimeError("CUDNN_STATUS_ALLOC_FAILED"), None),
+    "MIOpen": (RuntimeError("MIOPEN_STATUS_ALLOC_FAILED"), None),
+    "cuSPARSE": (RuntimeError("CUSPARSE_STATUS_ALLOC_FAILED"), None),
+    "hipSPARSE": (RuntimeError("HIPSPARSE_STATUS_ALLOC_FAILED"), None),
+    "an error's name": (RuntimeError("cudaErrorMemoryAllocation"), None),
+    "HIP's": (RuntimeError("hipErrorOutOfMemory"), None),
 }
 
 
-@pytest.mark.parametrize(("error", "requested", "words"), LACKS.values(), ids=LACKS)
-def test_a_lack_of_memory_is_told_with_its_request(error, requested, words):
+@pytest.mark.parametrize(("error", "requested"), LACKS.values(), ids=LACKS)
+def test_a_lack_of_memory_is_told_with_its_request(error, requested):
     """The message's first line, the request to the byte where it says so, and who asked."""
     found = classified(error, STACK)
     assert found.message == (str(error).strip().splitlines() or ["MemoryError"])[0]
     assert requested == found.requested_bytes
-    assert words == request_text(found.message)
     assert (STACK, None, "") == (found.stack, found.free_bytes, found.snapshot)
 
 

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from oom_suite.operators.operands import DEVICE_QUERY
 from oom_suite.tracing import quick_fake, shadow
+from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
@@ -99,7 +100,7 @@ def outcome(mode, call, shapes):
 
 
 def torch_mode():
-    return FakeTensorMode(allow_non_fake_inputs=True)
+    return LaneFakeMode()
 
 
 @pytest.fixture

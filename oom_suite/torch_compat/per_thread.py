@@ -1,0 +1,51 @@
+"""What torch keeps on a mode for the thread that entered it, as if a mode had one thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class PerThread:
+    """An attribute that has a value of its own on each thread.
+
+    torch keeps what `__exit__` puts back in a list on the mode. Two threads that have entered
+    one mode would take each other's entries.
+
+    Args:
+        make: the value on a thread that has set none.
+
+    Source: PyTorch 2.13 ``torch/utils/_python_dispatch.py``, ``TorchDispatchMode.__enter__``;
+    ``torch/_subclasses/fake_tensor.py``, ``FakeTensorMode.__enter__`` and
+    ``in_kernel_invocation_manager``; 2.11 is alike.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        """No thread has a value yet."""
+        self._make = make
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Keep the values beside the mode's other attributes."""
+        self._name = f"_{name}_of_threads"
+
+    def __get__(self, mode: Any, owner: type) -> Any:
+        """This thread's value."""
+        if mode is None:
+            return self
+        values = self._values(mode)
+        found = values.get(threading.get_ident(), self)
+        if found is self:
+            found = values[threading.get_ident()] = self._make()
+        return found
+
+    def __set__(self, mode: Any, value: object) -> None:
+        """Set this thread's value."""
+        self._values(mode)[threading.get_ident()] = value
+
+    def _values(self, mode: Any) -> dict[int, Any]:
+        values: dict[int, Any] = mode.__dict__.setdefault(self._name, {})
+        return values
