@@ -11,7 +11,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from oom_suite.pipeline.programs import CallableProgram, Prove, Run, RunAfresh, SubjectProgram
+from oom_suite.pipeline.fresh import Repeat, RunAfresh
+from oom_suite.pipeline.programs import CallableProgram, Prove, Run, SubjectProgram
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
 from oom_suite.processes.askers import InThisProcess, Respawning
 from oom_suite.processes.child import Child
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.processes.protocol import Answer, Asker, Request
     from oom_suite.records import Trace, Workload
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.records.symbolic import Hints, SymbolicTrace
     from oom_suite.targets.free_memory import FreeMemory
 
-PRELOAD = ("oom_suite.pipeline.programs", "oom_suite.tracing.prove", "oom_suite.tracing.warm")
+PRELOAD = ("oom_suite.pipeline.fresh", "oom_suite.tracing.prove", "oom_suite.tracing.warm")
 """What the server that children are forked from imports once: the same for whoever starts it."""
 
 _IMPORTS = {
@@ -161,6 +163,10 @@ class Runs:
         self._on_device = device
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
+        self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
+        self._symbolic: dict[object, SymbolicTrace] = {}
+        self._repeated: dict[tuple[tuple[str, int], ...], RepeatedCalls] = {}
+        self._is_fresh = False
         self._num_runs = 0
 
     def __enter__(self) -> Self:
@@ -233,29 +239,56 @@ class Runs:
         return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
 
     def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
+        if self._is_fresh and lane == _LAW:
+            return self.afresh(sizes)[0]
         trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
         self._traces.setdefault((lane, _key(sizes)), trace)
         return trace
 
     def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:
-        """The exact traces of two calls in a process that has made no other.
+        """The exact traces of two calls in a process that has made no other; made once.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        self._session.report(self._name, "it keeps state: shadow runs afresh")
-        lane = LaneSpec("shadow", is_fresh=True)
-        return self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+        key = _key(sizes)
+        if key not in self._fresh:
+            self._session.report(self._name, "it keeps state: shadow runs afresh")
+            lane = LaneSpec("shadow", is_fresh=True)
+            self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+        if self._is_fresh:
+            self._traces.setdefault((_LAW, key), self._fresh[key][0])
+        return self._fresh[key]
+
+    def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls at the same sizes leave alive, in a process that has made no other.
+
+        Raises:
+            ChildError: the code cannot be run.
+        """
+        key = _key(sizes)
+        if key not in self._repeated:
+            self._session.report(self._name, "shadow runs repeated")
+            lane = LaneSpec("shadow", is_fresh=True)
+            self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
+        return self._repeated[key]
+
+    def run_afresh(self) -> None:
+        """From now on, make each exact run in a fork: none meets what another has left."""
+        self._is_fresh = True
 
     def symbolic(self, hints: Hints) -> SymbolicTrace:
-        """The trace of a run on symbols.
+        """The trace of a run on symbols; each is made once.
 
         Raises:
             ChildError: the code cannot be run on symbols.
         """
-        self._session.report(self._name, "proving")
-        lane = LaneSpec("prove")
-        return self._ask(lane, Prove(self._program, lane, hints))
+        key = (_key(hints.sizes), hints.held, _key(hints.lower))
+        if key not in self._symbolic:
+            self._session.report(self._name, "proving")
+            lane = LaneSpec("prove")
+            self._symbolic[key] = self._ask(lane, Prove(self._program, lane, hints))
+        return self._symbolic[key]
 
     def begin_measuring(self) -> None:
         """Start the child that measures, which imports torch while other lanes run."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from oom_suite.torch_compat.per_thread import PerThread
 from oom_suite.torch_compat.probes import Name, needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-
-    import torch
 
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.torch_compat.symbols import SymbolEnv
@@ -64,6 +64,9 @@ __all__ = [
 ]
 
 
+_RECORD_STREAM = torch.ops.aten.record_stream.default
+
+
 def _not_kept(_meta: torch.Tensor, _fake: FakeTensor) -> None:
     """Keep no reference to a fake by the meta tensor that it was made of."""
 
@@ -105,6 +108,9 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does n
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """The fake result of an operator on fakes."""
+        if func is _RECORD_STREAM:
+            # It has no kernel for fakes; it tells the allocator when the memory is free.
+            return None
         entered = self.elsewhere()
         if entered is None:
             return super().__torch_dispatch__(func, types, args, kwargs or {})

@@ -46,6 +46,15 @@ _RNG_STATE_BYTES = 16
 
 Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
 """
+_MODULES = (
+    torch.cuda.memory,
+    torch.cuda.random,
+    torch.cuda.streams,
+    torch.accelerator,
+    torch.accelerator.memory,
+)
+"""Modules that have the same names as ``torch.cuda``, some of them imported from there."""
+
 _RANGES = ("mark", "range_end", "range_pop", "range_push", "range_start")
 
 
@@ -122,12 +131,9 @@ def properties(target: Target) -> Properties:
 def _believe(undo: contextlib.ExitStack, target: Target) -> None:
     device = {**_of_device(target), **_of_memory(target), **_of_streams(), **PRIVATE_ANSWERS}
     _patch(undo, torch.cuda, {**device, "default_generators": (Generator("cuda"),)})
-    _patch(undo, torch.cuda.memory, device)
-    _patch(undo, torch.cuda.random, device)
-    _patch(undo, torch.cuda.streams, device)
+    for module in _MODULES:
+        _patch(undo, module, device)
     _patch(undo, torch.cuda.nvtx, dict.fromkeys(_RANGES, _nothing))
-    _patch(undo, torch.accelerator, device)
-    _patch(undo, torch.accelerator.memory, device)
     _patch(undo, torch, {"Generator": Generator})
     is_cuda = target.backend == "cuda"
     _patch(

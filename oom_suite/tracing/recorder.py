@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
 from dataclasses import replace
@@ -25,7 +26,7 @@ from oom_suite.torch_compat.dispatch import (
     taken_apart,
 )
 from oom_suite.torch_compat.fakes import device_of, is_real
-from oom_suite.tracing.book import NOT_RECORDED, Book
+from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.kernels_of import InsideKernels
 from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
@@ -33,7 +34,7 @@ from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oom_suite.operators.kernels import Kernels
     from oom_suite.operators.operands import Operator
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from oom_suite.tracing.source_lines import SourceLines
     from oom_suite.tracing.threads import Threads
 
-_CPU = "cpu"
 _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
 
@@ -79,42 +79,49 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self._device_type = device_type
         self._lines = lines
         self._recording = False
-        self._device = Book()
-        self._insides = InsideKernels(self._device, device_type, kernels, lines.stack)
-        # Where the device is the CPU itself, all that the host has is the device's.
-        self._host = None if device_type == _CPU else Book()
-        self._pinned = None if device_type == _CPU else Book()
+        self.books = Books(device_type)
+        self._insides = InsideKernels(self.books.device, device_type, kernels, lines.stack)
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
         self.threads: Threads | None = None
-        self.overlaps = Overlaps(self._device.requests, self._device.events)
-
-    @property
-    def _books(self) -> list[Book]:
-        return [book for book in (self._device, self._host, self._pinned) if book is not None]
+        self.overlaps = Overlaps(self.books.device.requests, self.books.device.events)
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
         with no_collections():
-            for book in self._books:
-                book.begin()
+            self.books.begin()
             self._unwritten = Unwritten(call)
-            self._recording = True
+            self._switch(is_open=True)
             try:
                 if self.threads is None:
                     enter_code_under_test(call)
                 else:
                     self.threads.call(call)
-                if any(book.has_live for book in self._books):
+                if self.books.have_live:
                     # No collection ran since the call began: its own cycles are all young.
                     gc.collect(0)
             finally:
-                self._recording = False
-                for book in self._books:
-                    book.end()
+                self._switch(is_open=False)
+
+    def mark(self) -> None:
+        """Note that a step of the call ends here."""
+        self.books.mark()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """In the middle of a call, make inputs: they are no requests."""
+        self._switch(is_open=False)
+        try:
+            yield
+        finally:
+            self._switch(is_open=True)
+
+    def _switch(self, *, is_open: bool) -> None:
+        self._recording = is_open
+        self.books.switch(is_open=is_open)
 
     def launched(self, kernel: str, arguments: Sequence[object] = ()) -> None:
         """Note a kernel that a fake lane did not run, and that may write what it is given."""
@@ -127,9 +134,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
-        host, pinned = self._host, self._pinned
         return replace(
-            self._device.trace(lane, sizes),
+            self.books.trace(lane, sizes),
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
@@ -138,8 +144,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
                 *(self._unwritten.reasons if self._unwritten is not None else ()),
                 *(self.threads.unrecorded if self.threads is not None else ()),
             ),
-            host=None if host is None else host.trace(lane, sizes),
-            pinned=None if pinned is None else pinned.trace(lane, sizes),
         )
 
     def __torch_dispatch__(
@@ -187,16 +191,14 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
                 result = plan.compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
-        if plan.is_pinning and self._pinned is not None:
-            pinned = self._pinned_host(self._pinned, plan.facts, args)
-            if pinned is not None:
-                return pinned
+        if plan.is_pinning and self.books.pinned is not None:
+            return self._pinned_host(self.books.pinned, plan.facts, args)
         result = func(*args, **kwargs)
         is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
         if not is_predicted:
             for tensor in (result,) if isinstance(result, torch.Tensor) else tensors(result):
                 self._observe(plan.facts, tensor, args, kwargs)
-        if self._recording and self._device_type != _CPU and registered(plan.facts.family):
+        if self._recording and self._device_type != CPU and registered(plan.facts.family):
             taken = registered_bytes(plan.facts.family, args, kwargs)
             self._insides.write_registered(plan.facts, self._expressed(taken))
         if plan.is_noted and self._recording:
@@ -204,13 +206,13 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         return result
 
     def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
-        """Whether host memory is pinned, or a copy of it that is; None where torch is to say.
+        """Whether host memory is pinned, or a copy of it that is.
 
         Fake tensors cannot be pinned: the copy is an ordinary one, in the book of pinned memory.
         Source: PyTorch 2.13 ``aten/src/ATen/native/Memory.cpp``, ``_pin_memory``: strides are kept.
         """
         if facts.family == IS_PINNED:
-            return True if book.find(storage_key(args[0].untyped_storage())) else None
+            return self.books.holds_pinned(args[0])
         copy = torch.ops.aten.clone.default(args[0])
         self._observe_in(book, facts, copy, args, {})
         return copy
@@ -222,19 +224,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        device_type = device_of(tensor).type
-        if device_type == self._device_type:
-            self._observe_in(self._device, facts, tensor, args, kwargs)
-        elif device_type == _CPU and self._host is not None and self._pinned is not None:
-            if facts.family == _LIFT:
+        book = self.books.of(tensor, is_pinned=bool(kwargs.get("pin_memory")))
+        if book is not None:
+            if facts.family == _LIFT and book is not self.books.device:
                 # Not to the tensor: one with a weak reference cannot be converted in place.
                 self._literal = (weakref.ref(tensor.untyped_storage()), id(tensor))
-            if kwargs.get("pin_memory"):
-                self._observe_in(self._pinned, facts, tensor, args, kwargs)
-            elif tensor.layout is not torch.strided or not self._pinned.find(
-                storage_key(tensor.untyped_storage())
-            ):
-                self._observe_in(self._host, facts, tensor, args, kwargs)
+            self._observe_in(book, facts, tensor, args, kwargs)
 
     def _observe_in(
         self,
@@ -300,7 +295,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             return bool(made.resizable())
         if facts.returns_alias:
             return False
-        if facts.family == _SCALAR and self._device_type != _CPU and self._lines.assigns_element():
+        if facts.family == _SCALAR and self._device_type != CPU and self._lines.assigns_element():
             # x[mask] = 0.0: on a GPU torch keeps the value on the host, where no mode looks.
             # Source: PyTorch 2.13 python_variable_indexing.cpp, THPVariable_setitem.
             return False
@@ -330,9 +325,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         is_predicted: bool,
     ) -> None:
         name = operator(func).family
-        to_host = name == COPY and str(kwargs.get("device", "")) == _CPU
+        to_host = name == COPY and str(kwargs.get("device", "")) == CPU
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
-        if reads or (to_host and self._device_type != _CPU):
+        if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
         if not is_predicted:
             self._flag(func, args, kwargs)

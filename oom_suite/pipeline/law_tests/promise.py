@@ -81,6 +81,7 @@ def promise(
     measure: bool = True,
     budget: str | None = None,
     law: str = "",
+    host: bool = True,
 ) -> Promise:
     """The promise that these arguments of `memory_law` make.
 
@@ -106,7 +107,7 @@ def promise(
         defaults, largest, frozenset(named.independent_of), steps=steps, far=far, lower=lower
     )
     return Promise(
-        workload=Workload("memory_law", chosen, builder="", contract=named),
+        workload=Workload("memory_law", chosen, builder="", contract=named, host=host),
         defaults=defaults,
         production=largest,
         measure=measure,
