@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.operators.cuda import reductions, sorting, temporaries
+from oom_suite.operators.cuda import indexing, reductions, sorting, temporaries
 from oom_suite.operators.cuda.unique import unique
 from oom_suite.operators.steps import Take
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMULAS: dict[str, Formula] = {
     **reductions.FORMULAS,
     **sorting.FORMULAS,
+    **indexing.FORMULAS,
     **temporaries.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,

@@ -235,3 +235,34 @@ def test_sizes_that_share_an_allocation_are_aligned_each():
 def test_an_operator_without_a_formula_is_not_known():
     x = floats(4, 4)
     assert steps_of("aten::linalg_qr", x, result=(x, x)) is None
+
+
+def test_indices_of_unlike_strides_are_copied_each_in_full():
+    """Rows beside columns: both as large as the result, eight bytes an entry."""
+    x, rows, columns = floats(8, 16), floats(4, 1).long(), floats(1, 5).long()
+    assert 2 * 20 * 8 == beside("aten::index", x, [rows, columns], result=floats(4, 5))
+    assert 0 == beside("aten::index", x, [rows, rows], result=floats(4, 1))
+    assert 4 * 8 == beside("aten::index", x, [rows.int()], result=floats(4, 1, 16))
+
+
+def test_a_write_that_adds_sorts_its_places():
+    """Two of five rows, as an H200 counted: 65 bytes beside the copy."""
+    x, rows, values = floats(5, 5), floats(2).long(), floats(2, 5)
+    args = (x, [rows], values)
+    assert 65 == beside("aten::index_put", *args, accumulate=True, result=x.clone())
+    assert 0 == beside("aten::index_put", *args, accumulate=False, result=x.clone())
+    one_for_all = (x, [rows], values[0])
+    assert 65 + 40 == beside("aten::index_put", *one_for_all, accumulate=True, result=x.clone())
+
+
+def test_the_gradient_of_few_lookups_takes_nothing():
+    """From 3,073 on they are sorted, and each piece of ten has a sum of its own."""
+
+    def gradient(count):
+        grad, rows = floats(count, 64), floats(count).long()
+        args = (grad, rows, 10**6, -1, False)
+        return beside("aten::embedding_dense_backward", *args, result=floats(10**6, 64))
+
+    num_pieces = 3073 // 10 + 3073
+    assert 0 == gradient(3072)
+    assert num_pieces * 64 * 4 + 5 * 3073 * 8 + num_pieces * 8 + 16 == gradient(3073)
