@@ -27,6 +27,31 @@ FORMULAS: dict[str, Formula] = {
 """By an operator's name without its overload; ``add_`` is looked up as ``add``."""
 
 
+BOUNDED = frozenset({"aten::topk", "aten::nonzero"})
+"""Operators whose steps have a bound among them at some sizes."""
+
+SOMETIMES = frozenset(
+    {
+        *("aten::_unique", "aten::_unique2", "aten::cumsum", "aten::cumprod", "aten::normal"),
+        *("aten::linalg_vector_norm", "aten::index_put", "aten::embedding_dense_backward"),
+        *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
+    }
+)
+"""Operators with a formula for some arguments, and a name for the others."""
+
+_NEEDS_CUB = frozenset(
+    {
+        *("aten::sort", "aten::topk", "aten::multinomial", "aten::masked_scatter"),
+        *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::linalg_vector_norm"}),
+    }
+)
+
+
+def needs_cub() -> frozenset[str]:
+    """Operators whose formula has CUB's temporary storage in it, tuned for sm_90."""
+    return _NEEDS_CUB
+
+
 def formula(family: str) -> Formula | None:
     """What says the steps of an operator's calls."""
     return FORMULAS.get(family) or FORMULAS.get(family.removesuffix("_"))

@@ -164,14 +164,14 @@ SEEN_AS_MORE = frozenset({"aten::_safe_softmax"})
 def may_be_unseen(func: OpOverload) -> bool:
     """Whether some call of this operator takes unseen scratch."""
     family = operator(func).family
-    return family in _BY_CALL or _always_unseen(func) is not None
+    return family in _BY_CALL or unseen_always(func) is not None
 
 
 def unseen_reason(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """Why this call may take scratch that the trace does not show; None when it takes none."""
     name = operator(func).family
     if name not in _BY_CALL:
-        return _always_unseen(func)
+        return unseen_always(func)
     if name in _SOFTMAXES:
         return None if args[0].is_contiguous() else _NON_CONTIGUOUS_SOFTMAX
     if name in _PUTS:
@@ -187,7 +187,7 @@ def unseen_reason(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, 
     return _FUSED_ATTENTION
 
 
-def _always_unseen(func: OpOverload) -> str | None:
+def unseen_always(func: OpOverload) -> str | None:
     """Why every call of it may take unseen scratch; None where none does."""
     name = operator(func).family
     reason = UNSEEN.get(name) or UNSEEN.get(name.removesuffix("_"))

@@ -12,7 +12,7 @@ from oom_suite.torch_compat.per_thread import PerThread
 from oom_suite.torch_compat.probes import Name, needed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 NAMES = (
     Name("torch._ops:OpOverload"),
@@ -29,6 +29,7 @@ NAMES = (
     Name("torch:ops.aten.add.Tensor.tags"),
     Name("torch:Tag.inplace_view"),
     Name("torch:Tag.pointwise"),
+    Name("torch._C:_dispatch_get_all_op_names", positional=0),
     Name("torch._C:_dispatch_has_kernel_for_dispatch_key", positional=2),
     Name("torch._C:DispatchKey.CompositeExplicitAutograd"),
     Name("torch._C:DispatchKey.CompositeExplicitAutogradNonFunctional"),
@@ -56,6 +57,7 @@ __all__ = [
     "COMPOSED_IMPLICITLY",
     "DispatchMode",
     "OpOverload",
+    "every_operator",
     "family_of",
     "has_kernel",
     "is_composed",
@@ -129,6 +131,17 @@ def is_elementwise(name: str) -> bool:
     packet = getattr(torch.ops.aten, name, None)
     overloads = () if packet is None else packet.overloads()
     return any(torch.Tag.pointwise in getattr(packet, each).tags for each in overloads)
+
+
+def every_operator(namespace: str) -> Iterator[OpOverload]:
+    """Every overload that a namespace has, ordered by name; those that torch hides left out."""
+    for name in sorted(torch._C._dispatch_get_all_op_names()):
+        space, _, rest = name.partition("::")
+        base, _, overload = rest.partition(".")
+        packet = getattr(getattr(torch.ops, space), base, None) if space == namespace else None
+        func = getattr(packet, overload or "default", None)
+        if isinstance(func, OpOverload):
+            yield func
 
 
 def visible_body(func: OpOverload) -> Callable[..., Any] | None:
