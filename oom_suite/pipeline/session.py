@@ -84,16 +84,18 @@ class Session:
         """End every child that it started."""
         self._undo.close()
 
-    def open(self, program: Program, name: str, lane: LaneSpec | None = None) -> Runs:
+    def open(
+        self, program: Program, name: str, lane: LaneSpec | None = None, target: str = "generic"
+    ) -> Runs:
         """Runs of a program; closed with the session, or before.
 
         Args:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
-                Its target is what the other lanes predict.
+            target: what the other lanes predict.
         """
-        runs = Runs(self, program, name, lane or LaneSpec("measure"))
+        runs = Runs(self, program, name, replace(lane or LaneSpec("measure"), target=target))
         self._undo.callback(runs.close)
         return runs
 
