@@ -85,11 +85,7 @@ class Session:
         self._undo.close()
 
     def open(
-        self,
-        program: Program,
-        name: str,
-        lane: LaneSpec | None = None,
-        target: str = "generic",
+        self, program: Program, name: str, lane: LaneSpec | None = None, target: str = "generic"
     ) -> Runs:
         """Runs of a program; closed with the session, or before.
 
@@ -97,9 +93,9 @@ class Session:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
-            target: the device that the code believes in, in the other lanes.
+            target: what the other lanes predict.
         """
-        runs = Runs(self, program, name, lane or LaneSpec("measure"), target)
+        runs = Runs(self, program, name, replace(lane or LaneSpec("measure"), target=target))
         self._undo.callback(runs.close)
         return runs
 
@@ -169,15 +165,14 @@ class Runs:
         program: Program,
         name: str,
         device: LaneSpec,
-        target: str = "generic",
     ) -> None:
         """Start nothing yet."""
         self._session = session
         self._program = program
         self._name = name
         self._on_device = device
-        self._law = LaneSpec("shadow", target=target)
-        self._proof = LaneSpec("prove", target=target)
+        self._law = LaneSpec("shadow", target=device.target)
+        self._proof = LaneSpec("prove", target=device.target)
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[str, LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
         self._fresh: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], tuple[Trace, ...]] = {}
@@ -211,7 +206,7 @@ class Runs:
         """Runs of the same subject for another workload, in the same children."""
         assert isinstance(self._program, SubjectProgram)
         program = replace(self._program, workload=workload)
-        other = Runs(self._session, program, self._name, self._on_device, self._law.target)
+        other = Runs(self._session, program, self._name, self._on_device)
         other._askers = self._askers
         return other
 
