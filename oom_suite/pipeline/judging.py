@@ -21,6 +21,7 @@ from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
 from oom_suite.records import BudgetFit, Result, Verdict
+from oom_suite.targets.target import label
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def inconclusive(name: str, settings: Settings, reason: str) -> Result:
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
     )
@@ -159,6 +161,7 @@ def _judged(
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=judgement.verdict,
         reason=judgement.reason,
         law=derivation.law,

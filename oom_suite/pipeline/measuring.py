@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from oom_suite.laws.judge import what_was_not_recorded
-from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of
+from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of, target_of
 from oom_suite.processes.child import ChildError
 from oom_suite.units import format_bytes
 
@@ -84,10 +84,12 @@ def measure(
     if measurement.out_of_memory is not None:
         failed = problem(measurement, None)
         return Measured(first, measurement, None, num_runs, failed, is_short_of_memory=True)
-    scratch = scratch_of(measurement.environment)
-    predicted = on_cpu or runs.known(sizes, scratch=scratch)
+    environment = measurement.environment
+    # The law may be for another device: what is measured is held against a prediction for its own.
+    target = None if settings.target == "generic" else target_of(environment)
+    predicted = on_cpu or runs.known(sizes, scratch=scratch_of(environment), target=target)
     if predicted.kept:
-        predicted = _second(runs, sizes, scratch)
+        predicted = _second(runs, sizes, scratch_of(environment), target)
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
     unlike = others(traces)
     measurement = replace(measurement, num_runs=num_runs, is_repeatable=not unlike)
@@ -139,13 +141,13 @@ def _known_on_cpu(runs: Runs, sizes: Mapping[str, int]) -> Trace:
         return runs.known(sizes)
 
 
-def _second(runs: Runs, sizes: Mapping[str, int], scratch: str) -> Trace:
+def _second(runs: Runs, sizes: Mapping[str, int], scratch: str, target: str | None) -> Trace:
     """The prediction of a call after another one, as measured calls are: what that kept is there.
 
     The inputs are its own.
     """
     if runs.device != "cpu":
-        return runs.afresh(sizes, scratch)[1]
+        return runs.afresh(sizes, scratch, target=target)[1]
     try:
         return runs.afresh(sizes, target="cpu")[1]
     except ChildError:

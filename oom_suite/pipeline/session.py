@@ -40,9 +40,6 @@ _IMPORTS = {
 }
 """What a child imports before the time of its first request counts."""
 
-_LAW = LaneSpec("shadow")
-"""The lane whose exact runs a law is found from."""
-
 _device_turn = threading.Lock()
 """One call of this process is on a device at a time, whichever session asks for it."""
 
@@ -94,6 +91,7 @@ class Session:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
+                Its target is what the other lanes predict.
         """
         runs = Runs(self, program, name, lane or LaneSpec("measure"))
         self._undo.callback(runs.close)
@@ -161,6 +159,8 @@ class Runs:
         self._program = program
         self._name = name
         self._on_device = device
+        self._law = LaneSpec("shadow", target=device.target)
+        self._proof = LaneSpec("prove", target=device.target)
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
         self._fresh: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], tuple[Trace, ...]] = {}
@@ -185,7 +185,7 @@ class Runs:
 
     def interrupt_proof(self) -> None:
         """End the run on symbols that another thread waits for."""
-        asker = self._askers.get(LaneSpec("prove"))
+        asker = self._askers.get(self._proof)
         if isinstance(asker, Respawning):
             asker.kill()
 
@@ -210,7 +210,7 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for lane, sizes in self._traces if lane == _LAW)
+        return tuple(dict(sizes) for lane, sizes in self._traces if lane == self._law)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -220,33 +220,33 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, _LAW)
+        return self._shadow(sizes, self._law)
 
     def known(
-        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
     ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
-            target: which machine it is for, see `LaneSpec`.
+            target: which machine it is for, see `LaneSpec`; the law's where not given.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        lane = replace(_LAW, scratch=scratch, target=target)
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
         return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
 
     def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
-        if self._is_fresh and lane == _LAW:
-            return self.afresh(sizes)[0]
+        if self._is_fresh:
+            return self.afresh(sizes, lane.scratch, target=lane.target)[0]
         trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
         self._traces.setdefault((lane, _key(sizes)), trace)
         return trace
 
     def afresh(
-        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
     ) -> tuple[Trace, ...]:
         """The exact traces of two calls in a process that has made no other; made once.
 
@@ -258,7 +258,7 @@ class Runs:
         Raises:
             ChildError: the code cannot be run.
         """
-        lane = replace(_LAW, scratch=scratch, target=target)
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
         key = (lane, _key(sizes))
         if key not in self._fresh:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
@@ -277,7 +277,7 @@ class Runs:
         key = _key(sizes)
         if key not in self._repeated:
             self._session.report(self._name, "shadow runs repeated")
-            lane = replace(_LAW, is_fresh=True)
+            lane = replace(self._law, is_fresh=True)
             self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
         return self._repeated[key]
 
@@ -294,7 +294,7 @@ class Runs:
         key = (_key(hints.sizes), hints.held, _key(hints.lower))
         if key not in self._symbolic:
             self._session.report(self._name, "proving")
-            lane = LaneSpec("prove")
+            lane = self._proof
             self._symbolic[key] = self._ask(lane, Prove(self._program, lane, hints))
         return self._symbolic[key]
 

@@ -118,6 +118,7 @@ class Result:
             they take none, or where the workload leaves it out.
         kept: what further calls at the scenario leave alive.
         leaks: what each further call leaves more, a sentence for each memory.
+        target: the device that the verdict is for; ``generic`` for one of no particular kind.
     """
 
     subject: str
@@ -143,6 +144,7 @@ class Result:
     host: tuple[HostMemory, ...] = ()
     kept: tuple[Kept, ...] = ()
     leaks: tuple[str, ...] = ()
+    target: str = "generic"
 
     @property
     def as_expected(self) -> bool:
@@ -155,6 +157,7 @@ class Result:
             "subject": self.subject,
             "workload": self.workload,
             "lane": self.lane,
+            "target": self.target,
             "scenario": self.scenario,
             "sizes": dict(self.sizes),
             "verdict": self.verdict.value,
