@@ -117,8 +117,8 @@ class Result:
         host: what tensors take of the host's memory, pageable and pinned apart; nothing where
             they take none, or where the workload leaves it out.
         kept: what further calls at the scenario leave alive.
-        leaks: what each further call leaves more, a sentence for each memory.
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
+        leaks: what each further call leaves more, a sentence for each memory.
     """
 
     subject: str
@@ -143,8 +143,8 @@ class Result:
     next_command: str = ""
     host: tuple[HostMemory, ...] = ()
     kept: tuple[Kept, ...] = ()
-    leaks: tuple[str, ...] = ()
     target: str = "generic"
+    leaks: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
