@@ -76,6 +76,23 @@ class Overlaps:
         self._events.extend(("free", allocation) for allocation in allocations)
 
 
+def in_order(events: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The events, frees that follow one another in the order of what they free.
+
+    A thread needs no turn to drop a tensor: which of two drops theirs first differs from run to
+    run, and no sum with it.
+    """
+    ordered: list[tuple[str, int]] = []
+    frees: list[tuple[str, int]] = []
+    for event in events:
+        if event[0] == "free":
+            frees.append(event)
+            continue
+        ordered += (*sorted(frees), event)
+        frees.clear()
+    return [*ordered, *sorted(frees)]
+
+
 class UnorderedOverlaps(Overlaps):
     """Where sizes are symbols nobody can say when the others had most.
 

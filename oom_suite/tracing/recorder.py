@@ -21,7 +21,7 @@ from oom_suite.operators.operands import (
 from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
 from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of
-from oom_suite.tracing.overlaps import Overlaps
+from oom_suite.tracing.overlaps import Overlaps, in_order
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 from oom_suite.tracing.unwritten import Unwritten
 
@@ -126,11 +126,13 @@ class Recorder(DispatchMode):
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
+        is_one = self.threads is None or self.threads.are_one
+        events = self._events if is_one else in_order(self._events)
         return Trace(
             lane=lane,
             sizes=dict(sizes),
             allocations=tuple(Allocation(*request) for request in self._requests),
-            events=tuple(Event(*event) for event in self._events),
+            events=tuple(Event(*event) for event in events),
             input_bytes=self._input_bytes,
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),

@@ -31,6 +31,8 @@ _BUSY_S = 1.0
 
 ASLEEP: set[int | None] = set()
 """The threads that sleep, by ident: they wait for nobody, and go on by themselves."""
+STARTING: set[int | None] = set()
+"""The threads that start another one: they wait for it, and for nobody's turn."""
 
 _sleep = time.sleep
 
@@ -61,7 +63,7 @@ class Waiting:
         if not thread.is_alive():
             return True
         ident, number = thread.ident, thread.native_id
-        if ident is None or number is None:
+        if ident is None or number is None or ident in STARTING:
             return False
         if ident in ASLEEP:
             return True

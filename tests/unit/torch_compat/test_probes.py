@@ -40,7 +40,7 @@ PUBLIC = frozenset(
         *("cuda", "version", "hip", "untyped_storage"),
         *("Basic", "Symbol", "Expr", "oo"),
         *("patch", "object", "modules", "_getframe", "f_code", "co_name", "partition", "cache"),
-        *("contextmanager", "get", "clear"),
+        *("contextmanager", "get", "clear", "elsewhere"),
     }
 )
 """Attributes that the package takes of others and that are documented, or no names of torch."""
