@@ -6,15 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oom_suite.pipeline.law_tests import memory_law
+    from oom_suite.pipeline.predicting import Prediction, predict
+    from oom_suite.pipeline.sized_law import SizedLaw, law
 
-__all__ = ["memory_law"]
+__all__ = ["Prediction", "SizedLaw", "law", "memory_law", "predict"]
+
+_HOMES = {
+    "Prediction": "oom_suite.pipeline.predicting",
+    "SizedLaw": "oom_suite.pipeline.sized_law",
+    "law": "oom_suite.pipeline.sized_law",
+    "memory_law": "oom_suite.pipeline.law_tests",
+    "predict": "oom_suite.pipeline.predicting",
+}
+"""Where each public name is defined."""
 
 
 def __getattr__(name: str) -> Any:
     """The public names, each imported when it is first asked for."""
-    if name == "memory_law":
-        from oom_suite.pipeline.law_tests import memory_law
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    import importlib
 
-        return memory_law
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion in a notebook."""
+    return sorted({*globals(), *__all__})

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from oom_suite.report.comparison import compare_files
+from oom_suite.report.screen import screen
 
 EXIT_GROWN = 1
 
@@ -34,7 +34,7 @@ def compare_command(
     be compared: where the environments differ, that takes --across-environments.
     """
     found = compare_files(old, new, across_environments=across)
-    console = Console()
+    console = screen()
     for line in found.lines:
         console.print(Text(line), soft_wrap=True, highlight=False)
     raise typer.Exit(EXIT_GROWN if found.has_grown else 0)

@@ -10,12 +10,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from oom_suite.cli.doctor_findings import sections
 from oom_suite.cli.options import Json
 from oom_suite.report.doctor import broken, render
 from oom_suite.report.files import write_body
+from oom_suite.report.screen import screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         Exits 0, 1 when something that should work here is broken, 2 on bad usage.
         """
         found = sections(ask_survey())
-        render(found, Console())
+        render(found, screen())
         if json is not None:
             body = {section.title: [one.to_json() for one in section.findings] for section in found}
             write_body({"doctor": body}, json)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from oom_suite.cli.options import (
     Arch,
@@ -26,6 +25,7 @@ from oom_suite.report.files import write_body
 from oom_suite.report.html import write_law_page
 from oom_suite.report.law_page import render_law
 from oom_suite.report.rows import printable
+from oom_suite.report.screen import screen
 
 EXIT_NO_LAW = 3
 
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
             reason = printable(found.study.result.reason)
             typer.echo(f"INCONCLUSIVE {printable(subject)}: no law was found: {reason}")
             raise typer.Exit(EXIT_NO_LAW)
-        render_law(page, Console())
+        render_law(page, screen())
         if json is not None:
             write_body({"law": page.to_json()}, json)
         if html is not None:

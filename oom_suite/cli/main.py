@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from oom_suite import doors
-from oom_suite.cli import compare, doctor, law, lock, measure, ranks, replay, selfcheck
+from oom_suite.cli import compare, conformance, doctor, law, lock, measure, ranks, replay, selfcheck
 from oom_suite.cli.options import (
     Arch,
     BudgetText,
@@ -51,6 +50,7 @@ from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.lock_diff import render_differences
+from oom_suite.report.screen import say_error, screen
 from oom_suite.report.terminal import render, render_bisection
 
 EXIT_USAGE = 2
@@ -147,9 +147,9 @@ def check_command(
             cases = read_cases(named, workload, settings_for, scenario, sizes or ())
             studies = check_cases(cases, progress.update, progress.finish)
             results = [study.result for study in studies]
-    render(results, Console(), quiet=quiet)
+    render(results, screen(), quiet=quiet)
     if against_lock:
-        render_differences(differences, Console(), quiet=quiet)
+        render_differences(differences, screen(), quiet=quiet)
     if json is not None:
         write_json(results, json, differences if against_lock else None)
     write_reports(reports, results)
@@ -215,11 +215,12 @@ def bisect_command(
     )
     with Progress() as progress:
         found = bisect_releases(good, bad, settings, progress.update, progress.finish)
-    render_bisection(found, Console())
+    render_bisection(found, screen())
     if json is not None:
         write_json(found.tried, json)
 
 
+conformance.register(app)
 doctor.register(app)
 law.register(app)
 lock.register(app)
@@ -253,9 +254,9 @@ def main() -> NoReturn:
     try:
         _with_plugins()()
     except OomSuiteError as error:
-        sys.stderr.write(f"oom-suite: {error}\n")
+        say_error(error)
         sys.exit(EXIT_USAGE)
     except KeyboardInterrupt:
-        sys.stderr.write("oom-suite: interrupted\n")
+        say_error("interrupted")
         sys.exit(130)
     sys.exit(0)

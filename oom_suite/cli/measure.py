@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from oom_suite.cli.options import (
     Arch,
@@ -37,6 +36,7 @@ from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
 from oom_suite.report.files import write_body
 from oom_suite.report.measured import render_measured
+from oom_suite.report.screen import screen
 from oom_suite.workloads.sparse_mla.geometry.measured_grid import GRID, GridPoint
 
 EXIT_UNEXPLAINED = 1
@@ -103,7 +103,7 @@ def measure_command(
             replace(settings, num_repeats=repeat),
             progress.update,
         )
-    render_measured(rows, Console(), quiet=quiet)
+    render_measured(rows, screen(), quiet=quiet)
     if json is not None:
         _write(rows, json)
     raise typer.Exit(exit_code(rows))

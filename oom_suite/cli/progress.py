@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.text import Text
+
+from oom_suite.report.screen import screen
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,7 +24,7 @@ class Progress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         """Write to standard error, so that standard output stays the result alone."""
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = screen(stderr=True, quiet=quiet)
         self._doing: dict[str, str] = {}
         self._lock = threading.Lock()
         self._status = self._console.status("") if self._console.is_terminal else None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from oom_suite.cli.options import (
     Arch,
@@ -32,6 +31,7 @@ from oom_suite.pipeline.ranks.torchrun import say_why
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.report.files import write_body
 from oom_suite.report.ranks import group_line, render_ranks
+from oom_suite.report.screen import say_error, screen
 from oom_suite.subjects import builtin_names, parse
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def register(app: typer.Typer) -> None:
         except OomSuiteError as error:
             # The store cannot be reached, or is gone.
             code, message = EXIT_INCONCLUSIVE, str(error)
-            sys.stderr.write(f"oom-suite: {error}\n")
+            say_error(error)
         except KeyboardInterrupt:
             code, message = EXIT_INTERRUPTED, "interrupted"
         _end(code, message, group)
@@ -119,7 +119,7 @@ def _with_heads(overrides: Sequence[str], heads: Heads) -> list[str]:
 def _refuse(error: OomSuiteError, group: Group) -> NoReturn:
     """End every rank in the same way; rank 0 alone says why."""
     if group.rank == 0:
-        sys.stderr.write(f"oom-suite: {error}\n")
+        say_error(error)
     else:
         # The first rank that ends has torchrun end the others: rank 0 must have printed it by then.
         time.sleep(_RANK_0_FIRST_S)
@@ -143,7 +143,7 @@ def _run(
         code, why = run.shared()
         # One of the others speaks for them all.
         if why and group.rank == 1:
-            sys.stderr.write(f"oom-suite: {why}\n")
+            say_error(why)
         return code, why or "as rank 0 says"
     return _conclude(run, run.gather(), subjects, settings, heads, json)
 
@@ -158,7 +158,7 @@ def _conclude(
 ) -> tuple[int, str]:
     groups = judge_group(subjects, settings, answers, heads.each)
     code = group_exit_code(groups)
-    console = Console()
+    console = screen()
     console.width = max(console.width, MIN_WIDTH)
     render_ranks(groups, str(heads), console)
     sys.stdout.flush()
@@ -167,7 +167,7 @@ def _conclude(
         try:
             write_body({"group": split, "subjects": [one.to_json() for one in groups]}, json)
         except OomSuiteError as error:
-            sys.stderr.write(f"oom-suite: {error}\n")
+            say_error(error)
             code = EXIT_USAGE
     run.share(code)
     bad = [group_line(one) for one in groups if group_exit_code([one])]

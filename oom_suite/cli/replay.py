@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from oom_suite.cli.options import Set, TimeLimit, WorkloadName
 from oom_suite.cli.progress import Progress
@@ -18,6 +17,7 @@ from oom_suite.pipeline.replay import Plan, replay
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.report.files import write_body
 from oom_suite.report.replay import render_replay
+from oom_suite.report.screen import screen
 from oom_suite.targets import visible_gpus
 from oom_suite.targets.machine import torch_build
 from oom_suite.units import parse_bytes
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
             # Typer ends quietly; that the device is as it was is worth a line.
             typer.echo("oom-suite: interrupted; no child is left on the device", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        render_replay(story, Console())
+        render_replay(story, screen())
         if json is not None:
             write_body({"replay": story.to_json()}, json)
         raise typer.Exit(story.exit_code)

@@ -6,8 +6,6 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import ARCHS
 from oom_suite.doors import workload as find_workload
@@ -15,6 +13,7 @@ from oom_suite.errors import UsageError, unknown
 from oom_suite.pipeline.safety_checks.check import SafetySettings, check_safety_all, exit_code
 from oom_suite.report.files import write_body
 from oom_suite.report.safety import render_safety
+from oom_suite.report.screen import screen
 from oom_suite.subjects import builtin_names
 from oom_suite.units import parse_bytes
 
@@ -90,7 +89,7 @@ def run_safety(
             on_progress=progress.update,
             on_report=on_report,
         )
-    render_safety(reports, Console(), quiet=quiet)
+    render_safety(reports, screen(), quiet=quiet)
     _write(reports, json)
     return exit_code(reports)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from oom_suite.cli.progress import Progress
 from oom_suite.errors import UsageError, unknown
 from oom_suite.records.selfcheck import LIMIT_GROUP, Trial
 from oom_suite.report.files import write_body
+from oom_suite.report.screen import screen
 from oom_suite.report.selfcheck import render_selfcheck, wrong_text
 
 _DEVICES = ("cpu", "cuda")
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
         options = Options(only=only, half=None if half is None else halves[half], device=device)
         with Progress() as progress:
             found = selfcheck(options, _show_on(progress))
-        render_selfcheck(found, Console())
+        render_selfcheck(found, screen())
         if json is not None:
             write_body({"selfcheck": found.to_json()}, json)
         raise typer.Exit(0 if found.is_good else 1)

@@ -127,7 +127,7 @@ def _live_sums(trace: SymbolicTrace, order: tuple[str, ...]) -> list[tuple[Polyn
             if not live[monomial]:
                 del live[monomial]
         key = frozenset(live.items())
-        if sign > 0 and key not in found:
+        if sign == 1 and key not in found:
             found[key] = (Polynomial.of(live, order), at)
     return list(found.values())
 

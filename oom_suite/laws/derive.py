@@ -169,7 +169,7 @@ class Atlas:
             *(f"held at {a}={grid.sizes[a]:,}: {why}" for a, why in grid.irregular.items()),
             *(f"held at {a}={grid.sizes[a]:,}: {why}" for a, why in grid.fixed.items()),
             *(
-                f"holds for every {step}th {axis} from {grid.sizes[axis]:,}"
+                f"holds for every {abs(step)}th {axis} from {grid.sizes[axis]:,}"
                 for axis, step in grid.steps.items()
                 if abs(step) > own[axis]
             ),

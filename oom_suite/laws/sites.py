@@ -118,7 +118,7 @@ def alive_with(trace: Trace, merged: Collection[Place], site: Site) -> Counter[S
         sign = -1 if event.kind == "free" else 1
         live_bytes += sign * size
         now[name] += sign * size
-        if sign > 0 and name == site and live_bytes > best_bytes:
+        if sign == 1 and name == site and live_bytes > best_bytes:
             best_bytes, best = live_bytes, now.copy()
     return +best
 

@@ -106,4 +106,5 @@ def written_tensors(
 
 def is_foreign(types: Sequence[type]) -> bool:
     """Whether a call has tensor subclasses that must first take themselves apart."""
-    return any(not issubclass(kind, FakeTensor) for kind in types if kind is not torch.Tensor)
+    plain = {torch.Tensor, torch.nn.Parameter}
+    return any(kind not in plain and not issubclass(kind, FakeTensor) for kind in types)

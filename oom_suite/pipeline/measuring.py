@@ -74,7 +74,8 @@ def measure(
         ChildError: the call ended its process, or raised.
         UsageError: the allocator's settings cannot be read.
     """
-    if runs.device == "cpu" and (lack := lack_of(runs.known(sizes), workload)):
+    on_cpu = _known_on_cpu(runs, sizes) if runs.device == "cpu" else None
+    if on_cpu is not None and (lack := lack_of(on_cpu, workload)):
         return Measured(problem=f"not measured: {lack}", is_short_of_memory=True)
     traces = runs.measured(sizes, settings.num_repeats)
     first, num_runs = traces[0], len(traces)
@@ -83,7 +84,7 @@ def measure(
     if measurement.out_of_memory is not None:
         failed = problem(measurement, None)
         return Measured(first, measurement, None, num_runs, failed, is_short_of_memory=True)
-    predicted = runs.known(sizes, scratch_of(measurement.environment))
+    predicted = on_cpu or runs.known(sizes, scratch=scratch_of(measurement.environment))
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
     unlike = others(traces)
     measurement = replace(measurement, num_runs=num_runs, is_repeatable=not unlike)
@@ -103,8 +104,9 @@ def measure_beside(runs: Runs, workload: Workload, settings: Settings) -> Measur
     """
     sizes = settings.beside_sizes
     assert sizes is not None
-    predicted = runs.known(sizes)
-    if runs.device == "cpu":
+    on_cpu = runs.device == "cpu"
+    predicted = _known_on_cpu(runs, sizes) if on_cpu else runs.known(sizes)
+    if on_cpu:
         if predicted.is_compiled:
             # Under a recorder compiled functions run as written: nothing else could count.
             return Measured(notes=(f"{COMPILED}, which a GPU can measure (--oom-device cuda)",))
@@ -121,6 +123,17 @@ def measure_beside(runs: Runs, workload: Workload, settings: Settings) -> Measur
     suspects = f"; {names} may have taken them inside" if names else ""
     where = f"on {runs.device} at the sizes of axes{suspects} (measure=False leaves it out)"
     return replace(found, problem=f"{found.problem}, {where}")
+
+
+def _known_on_cpu(runs: Runs, sizes: Mapping[str, int]) -> Trace:
+    """The prediction for a CPU: its own where the code runs there without memory, else the law's.
+
+    The CPU takes kernels of its own, for attention and dropout among others.
+    """
+    try:
+        return runs.known(sizes, target="cpu")
+    except ChildError:
+        return runs.known(sizes)
 
 
 def lack_of(predicted: Trace, workload: Workload) -> str:

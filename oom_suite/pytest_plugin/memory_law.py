@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,8 @@ class OomLaw:
             lane = LaneSpec("measure", device=settings.device)
             result = study(session.open(program, subject, lane), subject, settings).result
         if result.verdict is Verdict.FAIL:
-            return replace(result, next_command=f"git bisect run pytest {self._node.nodeid}")
+            test = shlex.quote(self._node.nodeid)
+            return replace(result, next_command=f"git bisect run pytest {test}")
         return result
 
     def _named(self, build: Callable[..., Any]) -> str:

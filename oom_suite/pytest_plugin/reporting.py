@@ -60,6 +60,7 @@ def properties(results: Sequence[Result]) -> list[tuple[str, object]]:
             found.append(("oom_law", str(result.law.here)))
         if result.peak_requested_bytes is not None:
             found.append(("oom_peak_requested_bytes", result.peak_requested_bytes))
+        found += [(f"oom_{each.kind}_host_law", str(each.law.here)) for each in result.host]
     return found
 
 

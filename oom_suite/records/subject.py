@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 
@@ -30,3 +31,11 @@ class SubjectSpec:
     function: str | None = None
     stubs: tuple[str, ...] = ()
     package: str | None = None
+
+    @property
+    def quoted(self) -> str:
+        """The spelling and its options as a shell reads them: quoted where they must be."""
+        options = [word for stub in self.stubs for word in ("--stub", stub)]
+        options += ["--package", self.package] if self.package else []
+        spelling = self.text.removesuffix(" ".join(("", *options)))
+        return shlex.join((spelling, *options))

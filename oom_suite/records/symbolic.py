@@ -217,6 +217,8 @@ class SymbolicTrace:
         unseen: operators with scratch that dispatch cannot see.
         launches: kernels recorded and not run.
         host_reads: lines that read a tensor's value on the host.
+        host: what the same call asks of pageable host memory; None in the trace of a host's.
+        pinned: what it asks of pinned host memory; None likewise.
     """
 
     hints: Hints
@@ -229,3 +231,5 @@ class SymbolicTrace:
     unseen: tuple[SymbolicUnseen, ...] = ()
     launches: tuple[Launch, ...] = ()
     host_reads: tuple[Frame, ...] = ()
+    host: SymbolicTrace | None = None
+    pinned: SymbolicTrace | None = None

@@ -14,7 +14,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from oom_suite.records import Bisection, Blame, BudgetFit, Polynomial, Result
+    from oom_suite.records import Bisection, Blame, BudgetFit, HostMemory, Polynomial, Result
 
 
 _REPRODUCES = "reproduces "
@@ -41,6 +41,11 @@ def exact_bytes_text(num_bytes: int) -> str:
     """The amount in binary units and to the byte: ``13.54 GiB (14,538,440,704 bytes)``."""
     short = format_bytes(num_bytes)
     return short if short.endswith(" B") else f"{short} ({num_bytes:,} bytes)"
+
+
+def host_text(host: HostMemory) -> str:
+    """Kind, bytes at the scenario and law: ``pageable 64.00 KiB (65,536 bytes): 128*pool``."""
+    return f"{host.kind} {exact_bytes_text(host.peak_requested_bytes)}: {host.law.here}"
 
 
 def law_lines(polynomial: Polynomial, width: int) -> tuple[str, ...]:
@@ -76,8 +81,8 @@ def budget_text(budget: BudgetFit | None) -> str:
 
 def headline(result: Result) -> str:
     """Verdict, subject, workload, lane and scenario, on one line."""
-    return (
-        f"{verdict_text(result)}  {printable(result.subject)}: workload {result.workload}, "
+    return printable(
+        f"{verdict_text(result)}  {result.subject}: workload {result.workload}, "
         f"lane {result.lane}, scenario {result.scenario}"
     )
 
@@ -172,6 +177,8 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
         text = f"{exact_bytes_text(result.largest_request_bytes)} in one request"
         rows.append(Row("largest", (Line(text),)))
     rows.extend(_budget_row(result))
+    if result.host:
+        rows.append(Row("host", tuple(Line(host_text(each)) for each in result.host)))
     unseen = _unseen_lines(result)
     if unseen:
         rows.append(Row("unseen", unseen))

@@ -39,7 +39,7 @@ CALL_LIMIT_BYTES = 512 << 20
 """Address space that a call may add on a CPU with a pool of 8 GiB: it must not copy the pool."""
 
 TIME_LIMIT_S = 60.0
-_NO_MEMORY = ("can't allocate memory", "OutOfMemoryError", "MemoryError", "out of memory")
+_NO_MEMORY = ("can't allocate memory", "MemoryError", "out of memory")
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT")
 _RIGHT = "the same bits"
 

@@ -180,8 +180,11 @@ def guard_step(target: Target, step: Mapping[str, Any]) -> GuardedStep:
     return GuardedStep({**step, **tensors}, buffers, pools, slots, target.variants.pool_bytes)
 
 
-def fill_unreferenced(guarded_step: GuardedStep, seed: int) -> None:
-    """Put arbitrary finite values into all of a step's pools that it does not reference."""
+def fill_unreferenced(guarded_step: GuardedStep, seed: int = 0) -> None:
+    """Put arbitrary finite values into all of a step's pools that it does not reference.
+
+    The same step and seed get the same values.
+    """
     generator = torch.Generator(device="cpu").manual_seed(seed)
     for part in guarded_step.unreferenced():
         if part.tensor in guarded_step.slots:

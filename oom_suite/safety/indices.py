@@ -117,7 +117,7 @@ def run_case(target: Target, case: IndexCase) -> Outcome:
 def _outcome(target: Target, case: IndexCase) -> Outcome:
     variant, step, sane = make_case(target, case)
     guarded = guard_step(target, step)
-    fill_unreferenced(guarded, seed=7)
+    fill_unreferenced(guarded)
     got, touched = _call(target, guarded)
     if touched:
         return Outcome(case.name, touched, "writes-outside")

@@ -116,7 +116,7 @@ def _errors(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) ->
     error = (got.cpu().to(torch.float64) - expected).abs()
     # Where no error is allowed (a row of zeros), any error has an infinite share.
     share = torch.where(error == 0, 0.0, error / allowed)
-    share = share.nan_to_num(nan=torch.inf)
+    share = share.nan_to_num(nan=torch.inf, posinf=torch.inf)
     at = int(share.argmax())
     return _Errors(float(error.max()), float(share.flatten()[at]), float(allowed.flatten()[at]))
 

@@ -50,7 +50,7 @@ def smallest(items: Sequence[Item], changes: Callable[[Sequence[Item]], bool]) -
 
 
 def narrowed(region: Region, changes: Callable[[Region], bool]) -> Region:
-    """The run of bytes within a region from the first to the last that changes the result.
+    """A run of bytes within a region that changes the result, and not without its first or last.
 
     Args:
         region: all of it changes the result.
@@ -104,8 +104,8 @@ class Reads:
         """The verdict on reads."""
         hits: list[Hit] = []
         num_bytes = 0
-        for number, variant in enumerate(plain_steps(target), start=1):
-            tried = _PoisonedStep(target, variant, seed=number)
+        for seed, variant in enumerate(plain_steps(target)):
+            tried = _PoisonedStep(target, variant, seed)
             if tried.plain.outputs is None:
                 reason = f"a plain step ({variant.name}) raised {tried.plain.error}"
                 return Finding(self.name, Verdict.INCONCLUSIVE, reason, not_proved=NOT_PROVED)

@@ -10,6 +10,7 @@ from rich.console import Console
 from oom_suite.cli.options import Json, Scenario, TimeLimit, WorkloadName
 from oom_suite.report.files import write_body
 from oom_suite.report.rows import printable
+from oom_suite.report.screen import screen
 from oom_suite.sanitizers.record import SanitizerOutcome, SanitizerRun
 from oom_suite.sanitizers.run import TOOLS, sanitize
 
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
             workload=workload,
             time_limit_s=time_limit,
         )
-        render_sanitizer(run, Console())
+        render_sanitizer(run, screen())
         if json is not None:
             write_body({"sanitizer": run.to_json()}, json)
         raise typer.Exit(EXIT_CODES.get(run.outcome, EXIT_NOTHING_LEARNT))

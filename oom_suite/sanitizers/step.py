@@ -9,6 +9,7 @@ import torch
 
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError
+from oom_suite.report.screen import say_error
 from oom_suite.safety.steps import Target, builder_of
 from oom_suite.sanitizers.record import STEP_DONE
 from oom_suite.subjects import load, parse
@@ -41,5 +42,5 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except OomSuiteError as error:
-        sys.stderr.write(f"oom-suite: {error}\n")
+        say_error(error)
         sys.exit(USAGE)

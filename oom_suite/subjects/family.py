@@ -188,4 +188,4 @@ class SubjectFamily(Protocol):
 
     def next_command(self, spec: SubjectSpec) -> str:
         """What to run when it fails, to find the change that broke it; empty for nothing."""
-        return f"git bisect run oom-suite probe {spec.text}"
+        return f"git bisect run oom-suite probe {spec.quoted}"

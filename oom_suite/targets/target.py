@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Final, Literal
 
 from oom_suite.errors import unknown
 from oom_suite.targets.budgets import DEVICES
@@ -27,6 +27,14 @@ class Target:
         warp_size: threads of a warp or wavefront.
         max_threads_per_multiprocessor: resident threads at most.
         l2_bytes: of the level-2 cache.
+        max_threads_per_block: threads of a block at most.
+        registers_per_multiprocessor: of 32 bits.
+        shared_bytes_per_block: shared memory (LDS) of a block that asks for no more.
+        shared_bytes_optin: the same of a block that does.
+        shared_bytes_per_multiprocessor: all there is.
+        toolkit_version: what `torch.version.cuda` or `torch.version.hip` gives in a build that
+            has none.
+        dnn_version: what `torch.backends.cudnn.version` gives, cuDNN's or MIOpen's.
         aliases: further spellings: device names.
     """
 
@@ -39,6 +47,13 @@ class Target:
     warp_size: int = 32
     max_threads_per_multiprocessor: int = 2048
     l2_bytes: int = 0
+    max_threads_per_block: int = 1024
+    registers_per_multiprocessor: int = 65536
+    shared_bytes_per_block: int = 64 * 2**10
+    shared_bytes_optin: int = 64 * 2**10
+    shared_bytes_per_multiprocessor: int = 64 * 2**10
+    toolkit_version: str = "7.0.0"
+    dnn_version: int = 3_05_00
     aliases: tuple[str, ...] = ()
 
     @property
@@ -57,7 +72,21 @@ def _memory_bytes(device: str) -> int:
     return next(one.free_bytes for one in DEVICES if one.name == device)
 
 
-GENERIC = Target("generic", "generic", memory_bytes=256 * GIB, num_multiprocessors=304)
+_NVIDIA: Final[dict[str, Any]] = {
+    "shared_bytes_per_block": 48 * 2**10,
+    "shared_bytes_optin": 227 * 2**10,
+    "shared_bytes_per_multiprocessor": 228 * 2**10,
+    "dnn_version": 91_300,
+}
+"""Source: NVIDIA CUDA C++ Programming Guide 13.0, compute capabilities 9.0 and 10.0."""
+
+GENERIC = Target(
+    "generic",
+    "generic",
+    device_name="generic accelerator",
+    memory_bytes=256 * GIB,
+    num_multiprocessors=304,
+)
 CPU = Target("cpu", "cpu")
 
 TARGETS = (
@@ -82,6 +111,9 @@ TARGETS = (
         _memory_bytes("MI355X"),
         num_multiprocessors=256,
         warp_size=64,
+        shared_bytes_per_block=160 * 2**10,
+        shared_bytes_optin=160 * 2**10,
+        shared_bytes_per_multiprocessor=160 * 2**10,
         l2_bytes=4 * 2**20,
         aliases=("gfx950", "MI355X"),
     ),
@@ -93,6 +125,8 @@ TARGETS = (
         _memory_bytes("H200"),
         num_multiprocessors=132,
         l2_bytes=50 * 2**20,
+        toolkit_version="13.0",
+        **_NVIDIA,
         aliases=("sm_90", "H100", "H200"),
     ),
     Target(
@@ -103,6 +137,8 @@ TARGETS = (
         _memory_bytes("B200"),
         num_multiprocessors=148,
         l2_bytes=126 * 2**20,
+        toolkit_version="13.0",
+        **_NVIDIA,
         aliases=("sm_100", "B200"),
     ),
 )

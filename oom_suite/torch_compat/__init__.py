@@ -10,11 +10,13 @@ trace.
 ==================  =============================================================================
 `dispatch`          operators, dispatch modes, and which storage a tensor has
 `fakes`             fake tensors and their mode
-`private_device`    the device that has no memory
+`fake_cuda`         a CUDA device that is not there
 `symbols`           sizes as symbols
 `compiler`          who enters a compiled function
 `printing`          who prints a tensor
 `cuda_memory`       the caching allocator's history
+`sample_databases`  torch's own operators and modules, with inputs that they take
+`mem_tracker`       torch's own tracker of memory
 `per_thread`        what a mode keeps for each thread that entered it
 `probes`            how a name is looked for
 ==================  =============================================================================

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
 
 from oom_suite.torch_compat.per_thread import PerThread
 from oom_suite.torch_compat.probes import Name, needed
@@ -11,8 +13,6 @@ from oom_suite.torch_compat.probes import Name, needed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-
-    import torch
 
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.torch_compat.symbols import SymbolEnv
@@ -27,6 +27,8 @@ NAMES = (
     Name(f"{_FAKES}:FakeTensorMode", keywords=("allow_non_fake_inputs", "shape_env"), positional=0),
     Name(f"{_FAKES}:FakeTensorMode.cache_enabled"),
     Name(f"{_FAKES}:FakeTensorMode.from_tensor", positional=2),
+    Name(f"{_FAKES}:FakeTensorMode.fake_tensor_converter"),
+    Name(f"{_FAKES}:FakeTensorConverter.set_tensor_memo", positional=3),
     Name(f"{_FAKES}:DataDependentOutputException"),
     Name(f"{_FAKES}:DynamicOutputShapeException"),
     Name(f"{_FAKES}:UnsupportedOperatorException"),
@@ -48,6 +50,7 @@ __all__ = [
     "DynamicOutputShapeException",
     "FakeMode",
     "FakeTensor",
+    "UnsupportedOperatorException",
     "device_of",
     "fake_of",
     "forget_literal",
@@ -57,6 +60,13 @@ __all__ = [
     "new_fake",
     "operator_without_fake",
 ]
+
+
+_RECORD_STREAM = torch.ops.aten.record_stream.default
+
+
+def _not_kept(_meta: torch.Tensor, _fake: FakeTensor) -> None:
+    """Keep no reference to a fake by the meta tensor that it was made of."""
 
 
 class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -83,6 +93,10 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does n
         super().__init__(allow_non_fake_inputs=True, shape_env=symbols)
         self.cache_enabled = False
         self.elsewhere: Callable[[], AbstractContextManager[None] | None] = _nowhere
+        # torch would keep a weak reference to each result by the meta tensor that it was made of,
+        # which nobody asks for again; and a parameter with one cannot be converted in place.
+        # Source: PyTorch 2.13 torch/utils/__init__.py, swap_tensors.
+        vars(self.fake_tensor_converter)["set_tensor_memo"] = _not_kept
 
     def __torch_dispatch__(
         self,
@@ -92,12 +106,20 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does n
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """The fake result of an operator on fakes."""
+        if func is _RECORD_STREAM:
+            # It has no kernel for fakes; it tells the allocator when the memory is free.
+            return None
         entered = self.elsewhere()
         if entered is None:
             return super().__torch_dispatch__(func, types, args, kwargs or {})
         # A thread made earlier: torch came here by itself, for one of the tensors is a fake.
         with entered:
             return func(*args, **(kwargs or {}))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: who copies a module copies the fakes in it, and both are of this mode."""
+        del memo
+        return self
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -195,7 +195,7 @@ class IndexValues(DispatchMode):
             self._values.keep(made, value)
             return made
 
-        if operator(func).family in _KEEP_EVERY_ENTRY:
+        if operator(func).family in _KEEP_EVERY_ENTRY and device.type != "cpu":
             # Source: PyTorch 2.13 cuda/Unique.cu: what was sorted is resized, not copied.
             values, *others = real
             return fake(values, first.numel()), *(fake(other, 0) for other in others)

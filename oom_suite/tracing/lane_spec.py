@@ -14,6 +14,8 @@ class LaneSpec:
     Attributes:
         name: ``"shadow"``, ``"prove"`` or ``"measure"``.
         device: where the measure lane runs.
+        target: what the other lanes predict for, as `oom_suite.targets.target.target` takes it:
+            ``"cpu"`` places fake tensors on the CPU, so that torch takes the CPU's kernels.
         scratch: ``"cuda"`` where the shadow lane adds what CUDA's own kernels allocate inside,
             for a prediction of that device; empty where it leaves them out, as laws do.
         headroom_bytes: what is left free for the call in the measure lane; None for all there is.
@@ -25,6 +27,7 @@ class LaneSpec:
 
     name: str
     device: str = "cpu"
+    target: str = "generic"
     scratch: str = ""
     headroom_bytes: int | None = None
     headroom_by: str = "ballast"

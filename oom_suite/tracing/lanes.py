@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError, unknown
+from oom_suite.targets.target import target
 from oom_suite.torch_compat.compiler import compiled_calls_noted, require_compiler
 from oom_suite.torch_compat.fakes import operator_without_fake
-from oom_suite.torch_compat.private_device import private_device_type
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.lane_spec import LANES
-from oom_suite.tracing.shadow_device import shadow_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oom_suite.records import Trace
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.records.symbolic import Hints, SymbolicTrace
     from oom_suite.tracing.lane import Build
     from oom_suite.tracing.lane_spec import LaneSpec
@@ -32,6 +33,13 @@ _NO_AUTOCAST = (
     "torch.autocast on the device that it is given cannot be run without memory: "
     "convert the tensors in the test, or take autocast out of what it calls"
 )
+
+
+@contextlib.contextmanager
+def loading(spec: LaneSpec) -> Iterator[None]:
+    """While active, modules are imported that will run in a lane: they may ask about the device."""
+    with contextlib.nullcontext() if spec.name == "measure" else believing(target(spec.target)):
+        yield
 
 
 class RunningLane:
@@ -53,12 +61,8 @@ class RunningLane:
         self._name = spec.name
         self._is_compiled = False
         self._lane: Any = _lane(spec, root, watch)
-        # A process that has no such device yet may be one that measures on a GPU: leave it so.
-        is_measured = spec.name == "measure"
-        if not is_measured:
+        if spec.name != "measure":
             require_compiler()
-        if not is_measured or private_device_type() is not None:
-            _allow_autocast()
 
     @property
     def on_launch(self) -> Callable[[str, list[object]], None] | None:
@@ -74,6 +78,16 @@ class RunningLane:
         with self._around():
             trace: Trace = self._lane.run(build, sizes)
         return replace(trace, is_compiled=self._is_compiled)
+
+    def repeat(self, build: Build, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls of one ``build(sizes, device)`` leave alive; in the shadow lane.
+
+        Raises:
+            LaneError: the code cannot be run in this lane.
+        """
+        with self._around():
+            found: RepeatedCalls = self._lane.repeat(build, sizes)
+        return found
 
     def prove(self, build: Build, hints: Hints) -> SymbolicTrace:
         """The symbolic trace of one call, the sizes being symbols.
@@ -105,11 +119,11 @@ def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
     if spec.name == "shadow":
         from oom_suite.tracing.shadow import ShadowLane
 
-        return ShadowLane(root, spec.scratch)
+        return ShadowLane(root, spec.scratch, spec.target)
     if spec.name == "prove":
         from oom_suite.tracing.prove import ProveLane
 
-        return ProveLane(root)
+        return ProveLane(root, spec.target)
     if spec.name == "measure":
         from oom_suite.tracing.measure import Limits, MeasureLane
 
@@ -118,25 +132,23 @@ def _lane(spec: LaneSpec, root: Path, watch: Watch | None) -> object:
     raise unknown("lane", spec.name, LANES)
 
 
-def _allow_autocast() -> None:
-    """Let ``torch.autocast`` and checkpoints take the device without memory for a GPU."""
-    module = torch.get_device_module(shadow_device())
-    if not hasattr(module, "get_amp_supported_dtype"):
-        supported = [torch.float16, torch.bfloat16, torch.float32]
-        vars(module)["get_amp_supported_dtype"] = lambda: supported
-
-
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Says what to do about an operator that no fake tensor can go through."""
     try:
         yield
     except Exception as error:
-        if "Autocast" in str(error) and isinstance(error, NotImplementedError):
+        if "from the 'Autocast" in str(error) and isinstance(error, NotImplementedError):
             raise LaneError(_NO_AUTOCAST) from error
         name = _operator_without_fake(error)
         if name is None:
             raise
+        if name.startswith("aten::"):
+            msg = (
+                f"torch {torch.__version__} has no fake kernel for {name}, so its result's size is "
+                "not known without running it: leave it out, or run it in the measure lane"
+            )
+            raise LaneError(msg) from error
         msg = (
             f"custom operator {name} has no fake kernel, so its result's size is not known without "
             f'running it: register one with @torch.library.register_fake("{name}")'

@@ -20,13 +20,13 @@ from oom_suite.torch_compat.dispatch import (
     storage_key,
 )
 from oom_suite.torch_compat.fakes import (
-    FakeMode,
     FakeTensor,
     device_of,
     is_made_by,
     literal_of,
     new_fake,
 )
+from oom_suite.tracing.fake_mode import LaneFakeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -113,8 +113,8 @@ _known: dict[Hashable, _Results | None] = {}
 """What calls gave, of the whole process as torch's own are; None for what is left to torch."""
 
 
-class QuickFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
-    """`FakeMode` without symbols that remembers what plain calls gave.
+class QuickFakeMode(LaneFakeMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
+    """`LaneFakeMode` without symbols that remembers what plain calls gave.
 
     Every result is as torch's own would be: size, stride, offset, dtype, device, and whose
     storage it shares.

@@ -62,7 +62,8 @@ class RealValues:
 
     def keep(self, fake: torch.Tensor, real: torch.Tensor) -> None:
         """Remember the values of a new fake tensor where they are worth it."""
-        if not is_kept(fake):
+        # Some operators give a device a buffer that they do not give the CPU, or an empty one.
+        if not is_kept(fake) or real.shape != fake.shape:
             return
         with no_dispatch():
             if real.stride() != fake.stride() or real.storage_offset() != fake.storage_offset():

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators import cuda_scratch, scratch
+from oom_suite.operators import cuda_scratch, operands, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
-from oom_suite.operators.operands import (
-    DEVICE_QUERY,
-    is_foreign,
-    operator,
-    tensors,
-    written_tensors,
-)
-from oom_suite.records import Allocation, Event, Frame, Launch, Trace, Unseen
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.records import Launch, Unseen
 from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
-from oom_suite.torch_compat.fakes import device_of
+from oom_suite.torch_compat.fakes import device_of, is_real
+from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.overlaps import Overlaps, in_order
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oom_suite.operators.compositions import Composition
     from oom_suite.operators.cuda_scratch import Step
     from oom_suite.operators.operands import Operator
-    from oom_suite.records import Measurement
+    from oom_suite.records import Frame, Measurement, Trace
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
     from oom_suite.tracing.threads import Threads
 
-_NOT_RECORDED = -1
 _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
 _COPY = "aten::_to_copy"
+_IS_PINNED = "aten::is_pinned"
+_PINNING = frozenset({_IS_PINNED, "aten::_pin_memory"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,7 @@ class _Plan:
     compose: Composition | None
     is_composed: bool
     is_noted: bool
+    is_pinning: bool
 
 
 @functools.cache
@@ -57,18 +56,21 @@ def _plan(func: OpOverload) -> _Plan:
     facts = operator(func)
     reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
     is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(facts.family)
-    return _Plan(facts, COMPOSITIONS.get(facts.name), is_composed(func), is_noted)
+    compose, is_pinning = COMPOSITIONS.get(facts.name), facts.family in _PINNING
+    return _Plan(facts, compose, is_composed(func), is_noted, is_pinning)
 
 
-class Recorder(DispatchMode):
+class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
     """A dispatch mode that turns new storages into allocations and dead ones into frees.
 
     A storage that an operator returns and that was not seen before is an allocation; the
     death of that storage, told by a weak reference, is its free. What the builder made, and
     what was there before, counts as input.
 
+    Each memory has a book of its own: the device's, the host's, and the host's that is pinned.
+
     Args:
-        device_type: only storages on this type of device are recorded (``"cpu"``, ``"cuda"``).
+        device_type: the type of the device (``"cpu"``, ``"cuda"``).
         lines: reads the stack, from `oom_suite.tracing.source_lines.lines_under_test`.
         scratch: ``"cuda"`` to add what CUDA's kernels allocate inside; empty to leave it out.
 
@@ -88,32 +90,50 @@ class Recorder(DispatchMode):
         self._lines = lines
         self._scratch = scratch
         self._recording = False
-        self._storages: dict[int, tuple[weakref.ref[Any], int, int]] = {}
-        # Plain tuples: making records costs more than all else that a request takes.
-        self._requests: list[tuple[Any, ...]] = []
-        self._events: list[tuple[str, int]] = []
+        self.books = Books(device_type)
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
-        self._input_bytes = 0
-        self._literal: weakref.ref[Any] | None = None
+        self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
         self.threads: Threads | None = None
-        self.overlaps = Overlaps(self._requests, self._events)
+        self.overlaps = Overlaps(*self.books.records)
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
         with no_collections():
-            self._input_bytes = sum(num_bytes for _, _, num_bytes in self._storages.values())
+            self.books.begin()
             self._unwritten = Unwritten(call)
-            self._recording = True
+            self._switch(is_open=True)
             try:
                 if self.threads is None:
                     enter_code_under_test(call)
                 else:
                     self.threads.call(call)
+                if self.books.have_live:
+                    # No collection ran since the call began: its own cycles are all young.
+                    gc.collect(0)
             finally:
-                self._recording = False
+                self._switch(is_open=False)
+
+    def mark(self) -> None:
+        """Note that a step of the call ends here, and with it what its threads are at."""
+        if self.threads is not None:
+            self.threads.finish()
+        self.books.mark()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """In the middle of a call, make inputs: they are no requests."""
+        self._switch(is_open=False)
+        try:
+            yield
+        finally:
+            self._switch(is_open=True)
+
+    def _switch(self, *, is_open: bool) -> None:
+        self._recording = is_open
+        self.books.switch(is_open=is_open)
 
     def launched(self, kernel: str, arguments: Sequence[object] = ()) -> None:
         """Note a kernel that a fake lane did not run, and that may write what it is given."""
@@ -126,14 +146,11 @@ class Recorder(DispatchMode):
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
-        is_one = self.threads is None or self.threads.are_one
-        events = self._events if is_one else in_order(self._events)
-        return Trace(
-            lane=lane,
-            sizes=dict(sizes),
-            allocations=tuple(Allocation(*request) for request in self._requests),
-            events=tuple(Event(*event) for event in events),
-            input_bytes=self._input_bytes,
+        trace = self.books.trace(lane, sizes)
+        if self.threads is not None and not self.threads.are_one:
+            trace = replace(trace, events=in_order(trace.events, trace.marks))
+        return replace(
+            trace,
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
@@ -154,6 +171,7 @@ class Recorder(DispatchMode):
         """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
+        kwargs = kwargs or {}
         threads = self.threads
         if threads is None or threads.are_one:
             return self._dispatch(func, types, args, kwargs)
@@ -168,15 +186,14 @@ class Recorder(DispatchMode):
         func: OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
+        kwargs: Mapping[str, Any],
     ) -> Any:
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
-        kwargs = kwargs or {}
         plan = _plan(func)
         if self._unwritten and plan.facts.is_mutable:
-            self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
+            self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
@@ -186,6 +203,8 @@ class Recorder(DispatchMode):
                 result = plan.compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
+        if plan.is_pinning and self.books.pinned is not None:
+            return self._pinned_host(self.books.pinned, plan.facts, args)
         result = func(*args, **kwargs)
         inside = self._inside(plan.facts.name, args, result)
         if inside is not None:
@@ -199,6 +218,18 @@ class Recorder(DispatchMode):
             self._note(func, args, kwargs)
         return result
 
+    def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
+        """Whether host memory is pinned, or a copy of it that is.
+
+        Fake tensors cannot be pinned: the copy is an ordinary one, in the book of pinned memory.
+        Source: PyTorch 2.13 ``aten/src/ATen/native/Memory.cpp``, ``_pin_memory``: strides are kept.
+        """
+        if facts.family == _IS_PINNED:
+            return self.books.holds_pinned(args[0])
+        copy = torch.ops.aten.clone.default(args[0])
+        self._observe_in(book, facts, copy, args, {})
+        return copy
+
     def _observe(
         self,
         facts: Operator,
@@ -206,32 +237,40 @@ class Recorder(DispatchMode):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        if device_of(tensor).type != self._device_type:
-            if facts.family == _LIFT:
-                self._literal = weakref.ref(tensor)
-            return
+        book = self.books.of(tensor, is_pinned=bool(kwargs.get("pin_memory")))
+        if book is not None:
+            if facts.family == _LIFT and book is not self.books.device:
+                # Not to the tensor: one with a weak reference cannot be converted in place.
+                self._literal = (weakref.ref(tensor.untyped_storage()), id(tensor))
+            self._observe_in(book, facts, tensor, args, kwargs)
+
+    def _observe_in(
+        self,
+        book: Book,
+        facts: Operator,
+        tensor: torch.Tensor,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        """Write down what a result of an operator says of one memory."""
         try:
             storage = tensor.untyped_storage()
         except NotImplementedError:
             # Sparse layouts: their parts are tensors of their own.
             return
-        key = storage_key(storage)
         num_bytes = self._bytes_of(storage, tensor, args)
-        known = self._storages.get(key)
+        key = storage_key(storage)
+        known = book.find(key)
         if known is not None:
-            _, allocation, had_bytes = known
-            if self._are_same(num_bytes, had_bytes):
+            if self._are_same(num_bytes, known[1]):
                 return
             # An out= argument was resized: the old block is freed, a new one requested.
-            self._freed(allocation)
-            self._storages.pop(key)
-        allocation = _NOT_RECORDED
+            book.forget(key)
+        number = NOT_RECORDED
         is_request = self._recording and num_bytes != 0
         if is_request and (known is not None or self._is_new(facts, storage, args, kwargs)):
-            allocation = len(self._requests)
-            self._requests.append((num_bytes, self._request_name(facts, args), self._lines.stack()))
-            self._events.append(("alloc", allocation))
-        self._storages[key] = (weakref.ref(storage, self._died(key)), allocation, num_bytes)
+            number = book.request(num_bytes, self._request_name(facts, args), self._lines.stack())
+        book.keep(storage, number, num_bytes)
 
     def _bytes_of(self, storage: Any, _tensor: torch.Tensor, _args: tuple[Any, ...]) -> Any:
         """The bytes of a result's storage; an expression where sizes are symbols."""
@@ -248,21 +287,17 @@ class Recorder(DispatchMode):
 
     def _apply(self, steps: Sequence[Step], result: Any) -> None:
         """Record what a kernel requests and frees, its results among it."""
-        stack, held = self._lines.stack(), dict[str, int]()
+        book, stack, held = self.books.device, self._lines.stack(), dict[str, int]()
         for step in steps:
             if isinstance(step, cuda_scratch.Give):
-                self._events.append(("free", held.pop(step.name)))
+                book.give_back(held.pop(step.name))
                 continue
-            allocation = len(self._requests)
-            self._requests.append((step.num_bytes, step.op, stack))
-            self._events.append(("alloc", allocation))
+            number = book.request(step.num_bytes, step.op, stack)
             if isinstance(step.name, str):
-                held[step.name] = allocation
+                held[step.name] = number
                 continue
             storage = result[step.name].untyped_storage()
-            key = storage_key(storage)
-            reference = weakref.ref(storage, self._died(key))
-            self._storages[key] = (reference, allocation, storage.nbytes())
+            book.keep(storage, number, storage.nbytes())
 
     def _is_new(
         self, facts: Operator, storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -270,10 +305,11 @@ class Recorder(DispatchMode):
         """Whether an unknown storage was made by this operator, and was not there before."""
         if facts.family == _LIFT:
             # A literal was made where no mode looks. What wraps NumPy's memory cannot be resized.
-            return bool(storage.resizable())
+            made = args[0].untyped_storage() if is_real(args[0]) else storage
+            return bool(made.resizable())
         if facts.returns_alias:
             return False
-        if facts.family == _SCALAR and self._device_type != "cpu" and self._lines.assigns_element():
+        if facts.family == _SCALAR and self._device_type != CPU and self._lines.assigns_element():
             # x[mask] = 0.0: on a GPU torch keeps the value on the host, where no mode looks.
             # Source: PyTorch 2.13 python_variable_indexing.cpp, THPVariable_setitem.
             return False
@@ -288,30 +324,17 @@ class Recorder(DispatchMode):
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
-        if facts.family == _COPY and self._literal is not None and self._literal() is args[0]:
-            return _LIFT
+        if facts.family == _COPY and self._literal is not None:
+            storage, identity = self._literal
+            if identity == id(args[0]) and storage() is args[0].untyped_storage():
+                return _LIFT
         return facts.name
-
-    def _died(self, key: int) -> Callable[[weakref.ref[Any]], None]:
-        storages = self._storages
-
-        def died(reference: weakref.ref[Any]) -> None:
-            entry = storages.get(key)
-            if entry is not None and entry[0] is reference:
-                del storages[key]
-                self._freed(entry[1])
-
-        return died
-
-    def _freed(self, allocation: int) -> None:
-        if self._recording and allocation != _NOT_RECORDED:
-            self._events.append(("free", allocation))
 
     def _note(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         name = operator(func).family
-        to_host = name == _COPY and str(kwargs.get("device", "")) == "cpu"
+        to_host = name == _COPY and str(kwargs.get("device", "")) == CPU
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
-        if reads or (to_host and self._device_type != "cpu"):
+        if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
         self._flag(func, args, kwargs)
 

@@ -5,28 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oom_suite.operators.operands import tensors
-from oom_suite.torch_compat.private_device import literals_made_on_host
+from oom_suite.targets.target import target as named
+from oom_suite.torch_compat.fake_cuda import literals_made_on_host
+from oom_suite.tracing.believing import believing
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
+from oom_suite.tracing.repeated import Repeated
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
 from oom_suite.tracing.starting import one_backward_thread, watched
 from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from oom_suite.records import Trace
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.tracing.lane import Build
 
 
 class ShadowLane:
     """Runs a call with tensors that have sizes and no memory.
 
-    The trace's bytes are exact: they equal what a GPU's allocator counts as requested.
+    The trace's bytes are exact: they equal what a GPU's allocator counts as requested; for the
+    target ``cpu``, what the same operators request on the CPU.
 
     Does not prove: what kernels allocate inside (`Trace.unseen` names the known ones), nor
     that the values are right, nor anything about a Triton kernel's own behaviour.
@@ -34,14 +39,16 @@ class ShadowLane:
 
     name = "shadow"
 
-    def __init__(self, root: Path, scratch: str = "") -> None:
+    def __init__(self, root: Path, scratch: str = "", target: str = "generic") -> None:
         """Show source files relative to `root`.
 
         Args:
             root: folder that source files are shown relative to.
             scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
                 `oom_suite.operators.cuda_scratch` knows it; empty to leave it out.
+            target: the device that the code is to believe in, as a user spells it.
         """
+        self._target = named(target)
         self._scratch = scratch
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
@@ -55,7 +62,36 @@ class ShadowLane:
         Raises:
             LaneError: the code needs a value that exists only on a device.
         """
-        device = shadow_device()
+        device = shadow_device(self._target)
+        recorder = self._recorded(lambda _: build(sizes, device))
+        return recorder.trace(self.name, sizes)
+
+    def repeat(self, build: Build, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls at the same sizes leave alive, one after the other.
+
+        Raises:
+            LaneError: the code needs a value that exists only on a device.
+        """
+        device, files = shadow_device(self._target), self._lines.files
+        made: list[Repeated] = []
+
+        def repeated(recorder: Recorder) -> Repeated:
+            made.append(
+                Repeated(
+                    recorder,
+                    lambda: build(sizes, device),
+                    lambda file: files.shown(file) is not None,
+                )
+            )
+            return made[0]
+
+        self._recorded(repeated)
+        assert made[0].found is not None
+        return made[0].found
+
+    def _recorded(self, make: Callable[[Recorder], Callable[[], object]]) -> Recorder:
+        """The recorder of the call that `make` gives."""
+        device = shadow_device(self._target)
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
         modes = (self._fake, self._values, recorder)
         threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
@@ -63,14 +99,20 @@ class ShadowLane:
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
+                believing(self._target),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
+                self._fake.refusing(),
             ):
-                recorder.record(build(sizes, device))
+                recorder.record(make(recorder))
         finally:
             self._recorder = None
-        return recorder.trace(self.name, sizes)
+        return recorder
+
+    def mark(self) -> None:
+        """Note that a step of the running call ends here."""
+        if self._recorder is not None:
+            self._recorder.mark()
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""

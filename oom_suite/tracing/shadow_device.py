@@ -1,25 +1,25 @@
-"""A device that has no memory: fake tensors live on it, and are not on the CPU."""
+"""The device that fake lanes place tensors on."""
 
 from __future__ import annotations
 
-import functools
+from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.torch_compat.private_device import name_private_device, private_device_type
+from oom_suite.targets.target import target as named
 
-_NAME = "shadow"
+if TYPE_CHECKING:
+    from oom_suite.targets.target import Target
 
 
-@functools.cache
-def shadow_device() -> torch.device:
+def shadow_device(target: Target | None = None) -> torch.device:
     """The device that fake lanes place tensors on, the same with and without a GPU.
 
-    GPU-only code asserts that its tensors are not on the CPU, and a CPU-only torch cannot
-    index fake ``cuda`` tensors: it lacks that device's guard. The private-use device takes a
-    guard written in Python. Where a process has already given that device to a real backend,
-    its name is used as it is.
+    It is one that the code under test knows: what asks whether its tensors are on ``cuda``, or
+    asserts it, goes on as it does on a GPU. HIP's devices are ``cuda`` to torch as well.
+
+    Args:
+        target: what the run is for; None for the generic one.
     """
-    if private_device_type() is None:
-        name_private_device(_NAME)
-    return torch.device(private_device_type() or _NAME, 0)
+    target = target or named("generic")
+    return torch.device("cpu") if target.backend == "cpu" else torch.device("cuda", 0)

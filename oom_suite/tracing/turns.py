@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
-    from oom_suite.tracing.overlaps import Overlaps
+    from oom_suite.tracing.overlaps import Overlaps, Position
 
 _TASKS = Path("/proc/self/task")
 _PROOF_S = 0.004
@@ -100,7 +100,7 @@ class _Hold(NamedTuple):
 
     ident: int
     sources: set[int]
-    allocations: list[int]
+    held: list[tuple[int, int]]
 
 
 class Turns:
@@ -199,7 +199,7 @@ class Turns:
         for hold in [hold for hold in self._holds if hold.ident == ident]:
             hold.sources.discard(source) if source is not None else hold.sources.clear()
             if not hold.sources:
-                self._overlaps.release(hold.allocations)
+                self._overlaps.release(hold.held)
                 self._holds.remove(hold)
 
     def _until(self, ident: int, is_so: Callable[[], bool]) -> None:
@@ -248,7 +248,7 @@ class Turns:
                 or not self.waiting.is_waiting(thread)
             ]
 
-    def _went_on(self, ident: int, since: int, num_passed: int) -> None:
+    def _went_on(self, ident: int, since: Position, num_passed: int) -> None:
         """Hold what others had while this thread stood at the gate, now that it goes on."""
         with self._lock:
             alive = {thread.ident for thread, _ in self._others()} | {ident}

@@ -29,8 +29,12 @@ NOT_RUN = {
 }
 """Documented commands that cannot be run here, by how they begin, each with why."""
 
-MODULES = {"pytest": "pytest", "torchrun": "torch.distributed.run"}
-"""The module behind a command that is run as a process of its own."""
+MODULES = {
+    "pytest": ("-m", "pytest"),
+    "python": (),
+    "torchrun": ("-m", "torch.distributed.run"),
+}
+"""How Python is started for a command that is run as a process of its own."""
 
 OMITTED = "..."
 
@@ -108,7 +112,7 @@ def test_documented_command_prints_what_is_shown(command, suite, tmp_path):
 def process(words, folder):
     assert words[0] in MODULES, f"do not know how to run {words[0]!r}"
     return subprocess.run(
-        [sys.executable, "-m", MODULES[words[0]], *words[1:]],
+        [sys.executable, *MODULES[words[0]], *words[1:]],
         cwd=ROOT if words[0] == "pytest" else folder,
         env={**os.environ, "COLUMNS": "100"},
         capture_output=True,

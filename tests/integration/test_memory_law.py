@@ -191,3 +191,46 @@ def test_it(sizes, device):
     result.stdout.fnmatch_lines(
         ["*note *", "*torch.compile: the law is that of the code as it is written; compiled, *"]
     )
+
+
+def test_the_cpu_is_held_against_its_own_prediction(run):
+    """Fused attention and dropout take other kernels there than on a GPU, whose law it stays."""
+    body = """
+from torch.nn.functional import dropout, scaled_dot_product_attention
+
+
+@memory_law(axes={"n": 64}, linear_in="n", law="320*n")
+def test_dropout(sizes, device):
+    x = torch.zeros(sizes.n, 64, device=device)
+    return lambda: dropout(x, 0.5)
+
+
+@memory_law(axes={"n": 64}, linear_in="n")
+def test_attention(sizes, device):
+    x = torch.zeros(1, 2, sizes.n, 64, dtype=torch.bfloat16, device=device)
+    query = torch.zeros(1, 2, 1, 64, dtype=torch.bfloat16, device=device)
+    return lambda: scaled_dot_product_attention(query, x, x)
+
+
+@memory_law(axes={"n": 64}, linear_in="n")
+def test_another_branch(sizes, device):
+    x = torch.zeros(sizes.n, 64, device=device)
+    return lambda: x.double() if x.device.type == "cpu" else x.half()
+"""
+    run(body).assert_outcomes(passed=3)
+
+
+def test_bytes_that_a_cpu_takes_beside_its_prediction_are_not_green(run):
+    """A call that takes more when tensors are real is not explained by the CPU's own kernels."""
+    body = """
+from torch._subclasses.fake_tensor import FakeTensor
+
+
+@memory_law(axes={"n": 64}, linear_in="n")
+def test_more_where_real(sizes, device):
+    x = torch.zeros(sizes.n, 64, device=device)
+    return lambda: x.half() if isinstance(x, FakeTensor) else x.double()
+"""
+    result = run(body)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*+24,576 bytes requested measured*"])

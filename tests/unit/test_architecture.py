@@ -42,6 +42,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "safety",
             "subjects",
             "targets",
+            "torch_compat",
             "tracing",
             "workloads",
         }

@@ -176,18 +176,16 @@ def _growth(
         )
 
     nearest = min(locked.regimes, key=distance)
-    # Where neither is folded by held axes, the formulas are shown as they read in their laws.
-    shown = regime if _larger_terms(regime, nearest) else formula
-    base = nearest if shown is regime else nearest.at(held)
+    # What is larger with some axes held is so without: the formulas read as in their laws.
     terms = tuple(
         GrownTerm(
-            Polynomial({monomial: shown.terms[monomial]}, shown.order),
-            base.terms.get(monomial, Fraction(0)),
+            Polynomial({monomial: regime.terms[monomial]}, regime.order),
+            nearest.terms.get(monomial, Fraction(0)),
             added,
         )
-        for monomial, added in _larger_terms(shown, base).items()
+        for monomial, added in _larger_terms(regime, nearest).items()
     )
-    return Growth(shown, base, terms, dict(sizes), now(sizes), locked(sizes))
+    return Growth(regime, nearest, terms, dict(sizes), now(sizes), locked(sizes))
 
 
 def _larger_terms(now: Polynomial, locked: Polynomial) -> dict[tuple[str, ...], Fraction]:

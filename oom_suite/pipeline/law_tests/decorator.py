@@ -58,6 +58,7 @@ def memory_law(
     measure: bool = True,
     budget: str | None = None,
     law: str = "",
+    host: bool = True,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator that makes ``function(sizes, device) -> call`` a test of the call's memory.
 
@@ -79,6 +80,7 @@ def memory_law(
             or on the device of ``--oom-device``.
         budget: what the peak has to fit in, a device (``MI325X``) or bytes (``12.74GiB``).
         law: the law itself, as reports show it (``"128*num_tokens"``); any other fails.
+        host: whether all but ``law`` and ``budget`` is promised of the host's memory as well.
 
     What cannot be used is reported when pytest collects the test, in one line.
 

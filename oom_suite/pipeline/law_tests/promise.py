@@ -81,13 +81,14 @@ def promise(
     measure: bool = True,
     budget: str | None = None,
     law: str = "",
+    host: bool = True,
 ) -> Promise:
     """The promise that these arguments of `memory_law` make.
 
     Raises:
         UsageError: one of them cannot be used; one line says which, and what to write.
     """
-    defaults = _sizes("axes", axes)
+    defaults = checked_sizes("axes", axes)
     if not defaults:
         raise UsageError("axes: name at least one, such as axes={'num_tokens': 4}")
     named = contract(
@@ -101,15 +102,49 @@ def promise(
         raise UsageError(
             "nothing is promised: give independent_of, at_most, linear_in, constant, law or budget"
         )
-    at_least = _sizes("lower", lower or {}, defaults)
-    largest = {**defaults, **_sizes("production", production or {}, defaults)}
-    forbidden = frozenset(named.independent_of)
-    given_steps = _sizes("steps", steps or {}, defaults)
+    largest = {**defaults, **checked_sizes("production", production or {}, defaults)}
+    chosen = varied_axes(
+        defaults, largest, frozenset(named.independent_of), steps=steps, far=far, lower=lower
+    )
+    return Promise(
+        workload=Workload("memory_law", chosen, builder="", contract=named, host=host),
+        defaults=defaults,
+        production=largest,
+        measure=measure,
+        budget=None if budget is None else _budget(budget),
+        law=law,
+    )
+
+
+def varied_axes(
+    defaults: Mapping[str, int],
+    largest: Mapping[str, int],
+    forbidden: frozenset[str] = frozenset(),
+    *,
+    steps: Mapping[str, int] | None = None,
+    far: Mapping[str, Sequence[int]] | None = None,
+    lower: Mapping[str, int] | None = None,
+) -> tuple[Axis, ...]:
+    """How each axis is varied to find a law.
+
+    Args:
+        defaults: the axes, each with the size that the law begins at.
+        largest: the largest sizes that are asked about.
+        forbidden: axes that the peak must not depend on.
+        steps: distances between neighbouring sizes; where not given, what keeps them divisible.
+        far: sizes far away; where not given, the least, the largest, and multiples.
+        lower: the smallest sizes with a meaning; 1 where not given.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+    at_least = checked_sizes("lower", lower or {}, defaults)
+    given_steps = checked_sizes("steps", steps or {}, defaults)
     given_far = {name: _far(name, values, defaults) for name, values in (far or {}).items()}
     for name, size in defaults.items():
         if size < at_least.get(name, 1):
             raise UsageError(f"axes: {name}={size:,} is below its lower={at_least[name]:,}")
-    chosen = tuple(
+    return tuple(
         Axis(
             name,
             step=given_steps.get(name, _step(largest[name])),
@@ -120,18 +155,19 @@ def promise(
         )
         for name, size in defaults.items()
     )
-    return Promise(
-        workload=Workload("memory_law", chosen, builder="", contract=named),
-        defaults=defaults,
-        production=largest,
-        measure=measure,
-        budget=None if budget is None else _budget(budget),
-        law=law,
-    )
 
 
-def _sizes(what: str, values: Any, axes: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Whole numbers from 1 by name; the names are axes where those are given."""
+def checked_sizes(what: str, values: Any, axes: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Whole numbers from 1 by name; the names are axes where those are given.
+
+    Args:
+        what: the argument's name, for the error.
+        values: what was given.
+        axes: the names that are allowed; None for any that Python allows.
+
+    Raises:
+        UsageError: a name or a size cannot be used.
+    """
     try:
         items = dict(values).items()
     except (TypeError, ValueError):
@@ -154,7 +190,7 @@ def _far(name: str, values: Any, axes: Mapping[str, int]) -> tuple[int, ...]:
     except TypeError:
         raise UsageError(f"far: {name}={values!r}: give several sizes, such as (1, 4096)") from None
     for value in listed:
-        _sizes("far", {name: value}, axes)
+        checked_sizes("far", {name: value}, axes)
     return listed
 
 

@@ -12,6 +12,8 @@ _FILES = (
     "threads",
     "axes",
     "builders",
+    "host",
+    "kept",
     "reach",
     "bad_indices",
     "addresses",

@@ -209,7 +209,7 @@ class PackageFamily(SubjectFamily):
     def next_command(self, spec: SubjectSpec) -> str:
         """A bisection: of releases for a release, else of commits."""
         if spec.version is not None:
-            return f"oom-suite bisect --bad {spec.text}"
+            return f"oom-suite bisect --bad {spec.quoted}"
         return SubjectFamily.next_command(self, spec)
 
     def load(

@@ -174,8 +174,6 @@ _INFIX = {
     "IntTrueDiv": "/",
     "FloatTrueDiv": "/",
     "PowByNatural": "**",
-    "LShift": "<<",
-    "RShift": ">>",
     "BitwiseFn_bitwise_or": " | ",
     "BitwiseFn_bitwise_and": " & ",
     "BitwiseFn_bitwise_xor": " ^ ",

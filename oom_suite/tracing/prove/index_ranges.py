@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from oom_suite.torch_compat.dispatch import OpOverload
 
 _SHAPES_KEPT = frozenset({
-    "_to_copy", "clone", "index_select", "index", "gather", "take", "contiguous", "unique_dim",
-    "masked_select", "max", "min", "amax", "amin", "sort", "flip", "repeat", "roll", "cummax",
-    "lift_fresh", "lift_fresh_copy",
+    "_to_copy", "clone", "index_select", "index", "gather", "take", "unique_dim", "masked_select",
+    "max", "min", "amax", "amin", "sort", "flip", "repeat", "roll", "cummax", "lift_fresh_copy",
 })  # fmt: skip
 _FROM_ZERO = frozenset({"zeros", "zeros_like", "new_zeros", "zero"})
 _UNWRITTEN = frozenset({"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided"})
@@ -227,7 +226,12 @@ def _arithmetic(name: str, floors: bool, left: Range, right: Range) -> Range | N
 
 
 def floor_quotient(dividend: sympy.Expr, divisor: sympy.Expr) -> sympy.Expr:
-    """At least ``dividend // divisor``, both of them natural, as a polynomial."""
+    """At least ``dividend // divisor``, both of them natural, as a polynomial.
+
+    Args:
+        dividend: a polynomial in the sizes.
+        divisor: provably at least 1.
+    """
     whole, rest = [], []
     for term in sympy.expand(dividend).as_ordered_terms():
         if divisor.is_Integer:
@@ -243,7 +247,7 @@ def floor_quotient(dividend: sympy.Expr, divisor: sympy.Expr) -> sympy.Expr:
     quotient, remainder = sympy.Add(*whole), sympy.Add(*rest)
     if is_nonnegative(-remainder - 1):
         return cast("sympy.Expr", quotient - 1)
-    if is_nonnegative(-remainder) or is_nonnegative(divisor - 1 - remainder):
+    if is_nonnegative(divisor - 1 - remainder):
         return cast("sympy.Expr", quotient)
     # Dividing by at least 1 makes nothing larger.
     return dividend

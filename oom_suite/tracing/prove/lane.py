@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
 from oom_suite.operators.operands import is_foreign, operator, tensors
 from oom_suite.records.symbolic import SymbolicAllocation, SymbolicTrace, SymbolicUnseen
+from oom_suite.targets.target import target as named
+from oom_suite.torch_compat.fake_cuda import literals_made_on_host
 from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeMode,
 )
-from oom_suite.torch_compat.private_device import literals_made_on_host
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
+from oom_suite.tracing.believing import believing
+from oom_suite.tracing.book import Book
+from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.overlaps import UnorderedOverlaps
@@ -47,8 +51,6 @@ if TYPE_CHECKING:
     from oom_suite.tracing.lane import Build
     from oom_suite.tracing.source_lines import SourceLines
 
-_NOT_RECORDED = -1
-_LIFT = "aten::lift_fresh"
 _AT_ONCE = (
     "two threads allocate at once, and which of their sums is the largest depends on the sizes"
 )
@@ -71,8 +73,14 @@ class ProveLane:
 
     name = "prove"
 
-    def __init__(self, root: Path) -> None:
-        """Show source files relative to `root`."""
+    def __init__(self, root: Path, target: str = "generic") -> None:
+        """Show source files relative to `root`.
+
+        Args:
+            root: folder that source files are shown relative to.
+            target: the device that the code is to believe in, as a user spells it.
+        """
+        self._target = named(target)
         self._lines = lines_under_test(root)
         self._recorder: _SymbolicRecorder | None = None
         self._modules: dict[int, dict[str, Any]] = {}
@@ -90,21 +98,22 @@ class ProveLane:
         raise LaneError(msg)
 
     def _run(self, build: Build, hints: Hints) -> SymbolicTrace:
-        device = shadow_device()
+        device = shadow_device(self._target)
         symbols = Symbols(hints, self._lines.stack)
         # Without torch's cache: a result of symbolic sizes costs more to describe than to compute.
-        fake = FakeMode(symbols.env)
+        fake = LaneFakeMode(symbols.env)
         recorder = self._recorder = _SymbolicRecorder(device.type, self._lines, symbols)
         threads = recorder.threads = Threads((fake, recorder), recorder.overlaps, self._lines)
         fake.elsewhere = threads.elsewhere
         try:
             with (
                 recorded_launches(self.launched),
-                literals_made_on_host(),
+                believing(self._target),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
+                fake.refusing(),
             ):
                 call = build(symbols.sizes, device)
                 symbols.begin_call()
@@ -151,7 +160,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.unordered = UnorderedOverlaps(self._requests, self._events)
+        self.unordered = UnorderedOverlaps(*self.books.records)
         self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
@@ -162,21 +171,20 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
         func: OpOverload,
         types: Any,
         args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
+        kwargs: Mapping[str, Any],
     ) -> Any:
         """Run the operator, note what it allocated and what is known of its values."""
         fresh = self._symbols.fresh
         fresh.clear()
         compose = SYMBOLIC_COMPOSITIONS.get(operator(func).name) if self._recording else None
         if compose is not None and not is_foreign(types):
-            self._flag(func, args, kwargs or {})
+            self._flag(func, args, kwargs)
             with self:
-                return compose(*args, **(kwargs or {}))
+                return compose(*args, **kwargs)
         self._keeps_every_entry = operator(func).family in KEEP_EVERY_ENTRY
         result = super()._dispatch(func, types, args, kwargs)
         if result is NotImplemented or is_foreign(types):
             return result
-        kwargs = kwargs or {}
         for symbol in fresh:
             stack = self._lines.stack()
             self._symbols.quantities.setdefault(
@@ -210,25 +218,35 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def symbolic_trace(self, hints: Hints) -> SymbolicTrace:
         """What was recorded, in the axes' names."""
         symbols = self._symbols
-        requests: list[tuple[Any, str, tuple[Frame, ...]]] = self._requests
-        allocations = tuple(
-            SymbolicAllocation(symbols.polynomial(num_bytes), op, stack)
-            for num_bytes, op, stack in requests
-        )
+        books = (self.books.device, self.books.host or Book(), self.books.pinned or Book())
+        device, host, pinned = (self._symbolic(book) for book in books)
         unseen = tuple(
             SymbolicUnseen(op, stack, symbols.polynomial(given), reason)
             for (op, stack), (given, reason) in self._given.items()
         )
         guards, requires = symbols.guards()
-        return SymbolicTrace(
+        trace = SymbolicTrace(
             hints=hints,
             specialised=symbols.specialised(),
-            allocations=allocations,
-            events=tuple(self._events),
+            allocations=device,
+            events=tuple(books[0].events),
             guards=guards,
             requires=requires,
             quantities=symbols.derived(),
             unseen=unseen,
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
+        )
+        # The same run, with the same guards and quantities; the kernels' scratch is the device's.
+        of_host = replace(trace, unseen=(), launches=(), host_reads=())
+        return replace(
+            trace,
+            host=replace(of_host, allocations=host, events=tuple(books[1].events)),
+            pinned=replace(of_host, allocations=pinned, events=tuple(books[2].events)),
+        )
+
+    def _symbolic(self, book: Book) -> tuple[SymbolicAllocation, ...]:
+        return tuple(
+            SymbolicAllocation(self._symbols.polynomial(num_bytes), op, stack)
+            for num_bytes, op, stack in book.requests
         )

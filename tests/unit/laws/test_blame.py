@@ -5,9 +5,18 @@ from __future__ import annotations
 import pytest
 from heap import SCENARIO, Code, stack_of
 
-from oom_suite.laws.blame import blame_run, crossing, steepest
-from oom_suite.laws.derivation import Derivation, Violation
-from oom_suite.records import Law, Polynomial
+from oom_suite.laws.blame import (
+    blame_dependence,
+    blame_excess,
+    blame_regime,
+    blame_run,
+    crossing,
+    steepest,
+)
+from oom_suite.laws.derivation import Change, Derivation, Violation
+from oom_suite.laws.evidence import Dependence
+from oom_suite.laws.fit import Regime
+from oom_suite.records import Blame, Frame, Law, Polynomial
 
 
 def over_bound(num_tokens, **lines):
@@ -65,3 +74,90 @@ def test_the_steepest_axis_is_the_one_that_most_bytes_come_from():
     assert {"pool": 10} == steepest(formula(pool=10, tokens=200), sizes)
     assert {"tokens": 300} == steepest(formula(pool=10, tokens=300), sizes)
     assert {} == steepest(formula(bytes=7), sizes)
+
+
+def test_two_runs_are_blamed_on_the_lines_that_changed_by_their_mean_slope():
+    """The larger of both amounts, the axis moved, and bytes per unit of it; the most first."""
+
+    def site(number, *frames):
+        return (("aten.empty", frames), number)
+
+    caller = Frame("caller.py", 1, "caller")
+    first, second = Frame("code.py", 7, "first"), Frame("code.py", 9, "second")
+    shown = Dependence(
+        axes=("pool", "other"),
+        before={"pool": 10, "other": 1},
+        after={"pool": 30, "other": 9},
+        before_bytes=0,
+        after_bytes=1,
+        sites=(
+            (site(0, first, caller), 100, 160),
+            (site(0, second, caller), 900, 880),
+            (site(1, first, caller), 20, 40),
+            (site(2), 1, 10_000),
+        ),
+        num_rises=1,
+    )
+    assert (
+        Blame("code.py", 9, "second", 900, "pool", -1.0),
+        Blame("code.py", 7, "first", 160 + 40, "pool", 3.0 + 1.0),
+    ) == blame_dependence(shown)
+
+
+def test_a_regimes_blame_is_for_each_axis_it_grows_with():
+    """The bytes at these sizes, and the slope; lines that hold none of the axes are left out."""
+    rows, flat = stack_of("rows"), stack_of("flat")
+    live = (
+        ((("op", flat), 0), formula(bytes=900)),
+        ((("op", rows), 0), Polynomial.of({("pool", "tokens"): 2, ("pool",): 1})),
+    )
+    regime = Regime(formula(pool=1), live[1][0], live)
+    sizes = {"pool": 10, "tokens": 4}
+    blame = blame_regime(regime, {"pool": 1, "tokens": 1}, sizes)
+    assert [("rows", 90, "pool", 9.0), ("rows", 90, "tokens", 20.0)] == [
+        (one.function, one.bytes, one.axis, one.bytes_per_unit) for one in blame
+    ]
+
+
+def test_excess_is_blamed_on_each_line_by_its_own_main_axis_and_a_constant_by_the_regimes():
+    """A line with an eighth of the bytes is blamed, one with a byte less is not."""
+    live = tuple(
+        ((("op", stack_of(line)), 0), held)
+        for line, held in (
+            ("pool", formula(pool=30)),
+            ("tokens", formula(tokens=150, pool=1)),
+            ("eighth", formula(bytes=250)),
+            ("less", formula(bytes=249)),
+        )
+    )
+    whole = formula(pool=31, tokens=150, bytes=2000 - 910)
+    regime = Regime(whole, live[0][0], live)
+    blame = blame_excess(regime, {"pool": 10, "tokens": 4})
+    assert [
+        ("tokens", 610, "tokens", 150.0),
+        ("pool", 300, "pool", 30.0),
+        ("eighth", 250, "tokens", 0.0),
+    ] == [(one.function, one.bytes, one.axis, one.bytes_per_unit) for one in blame]
+
+
+def test_a_run_that_a_law_predicts_is_blamed_by_that_laws_regime():
+    """Also where the law is one found elsewhere: each line by its own axis, with its slope."""
+    sizes = {**SCENARIO, "num_tokens": 128, "swa_topk": 512}
+    trace = Code(lambda heap, s: heap.passing("rows", 8 * s.num_tokens))(sizes)
+    held = Polynomial.of({("num_tokens",): 8})
+    there = Regime(held, (("op", stack_of("rows")), 0), (((("op", stack_of("rows")), 0), held),))
+    law = Law((held,), SCENARIO)
+    other = Regime(formula(bytes=7), there.site, ())
+    violation = Violation(sizes, 1024, 0, trace)
+    change = Change({}, 0, 0, law, (other, there))
+    for derivation in (
+        Derivation(law, (other, there), trace),
+        Derivation(law, (other,), trace, elsewhere=(change,)),
+    ):
+        (blame,) = blame_run(violation, derivation)
+        assert ("rows", 1024, "num_tokens", 8.0) == (
+            blame.function,
+            blame.bytes,
+            blame.axis,
+            blame.bytes_per_unit,
+        )

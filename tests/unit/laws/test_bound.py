@@ -105,3 +105,18 @@ def test_a_regime_that_is_over_nowhere_but_not_provably_within_has_no_sizes():
     assert found({("t",): 2}, {("t", "t"): 1, (): 1}) is None
     over = found({("t",): 4}, {("t", "t"): 1, (): 4})
     assert (None, False) == (over.sizes, over.runnable)
+
+
+@pytest.mark.parametrize(
+    ("factor", "tokens"), [((128 << 24) - 1, 128 << 24), (128 << 24, None)], ids=["24", "25"]
+)
+def test_a_term_is_doubled_twenty_four_times_and_no_more(factor, tokens):
+    over = found({("t", "t"): 1}, {("t",): factor})
+    assert tokens == (None if over.sizes is None else over.sizes["t"])
+
+
+def test_an_axis_that_is_in_no_term_stays_at_the_scenarios():
+    """Neither its least nor its largest size says anything of the excess."""
+    sizes = {"t": 4, "k": 64}
+    for factor in (10, 1 << 10):
+        assert 64 == found({("t", "t"): 1}, {("t",): factor}, sizes=sizes).sizes["k"]

@@ -194,3 +194,82 @@ def test_hints_hold_what_the_workload_does_not_move():
     (hints,) = seen
     assert (("block_size",), 64) == (hints.held, hints.sizes["block_size"])
     assert {"pool": 1, "tokens": 1} == hints.lower
+
+
+def test_the_scenarios_own_value_of_a_held_axis_is_no_other_branch():
+    """The scenario is at the least of the far values: the other alone is beyond it."""
+    explorer = Explorer(turning(), WORKLOAD, {**SIZES, "tokens": 1}, 9)
+    main, *others = explorer.explore(explorer.begin())
+    assert ({"tokens": 1}, [{"tokens": 128}]) == (main.law.held, [one.law.held for one in others])
+    assert ["the same law at tokens=128"] == explorer.notes
+
+
+def test_a_value_of_a_held_axis_that_cannot_be_run_is_noted_and_the_next_is_tried():
+    def run(hints):
+        if hints.sizes["tokens"] == 1:
+            raise LaneError("too few")
+        return turning()(hints)
+
+    explorer, (_, *others) = explored(run)
+    assert [{"tokens": 128}] == [one.law.held for one in others]
+    assert ["at tokens=1, it cannot be run: too few", "the same law at tokens=128"] == (
+        explorer.notes
+    )
+
+
+def test_a_value_of_a_held_axis_that_cannot_be_built_is_left_out():
+    few = replace(WORKLOAD, settle=lambda sizes: dict(sizes) if sizes["tokens"] < 99 else None)
+    explorer, (_, *others) = explored(turning(), few)
+    assert [{"tokens": 1}] == [one.law.held for one in others]
+    without_far = replace(WORKLOAD, axes=tuple(replace(axis, far=()) for axis in WORKLOAD.axes))
+    explorer, branches = explored(turning(), without_far)
+    assert (1, []) == (len(branches), explorer.notes)
+
+
+def test_a_law_that_only_covers_the_first_is_not_the_same():
+    """Neither the larger nor the smaller one is."""
+    for here, there in ((8, 9), (9, 8)):
+        run = turning(law=lambda size, here=here, there=there: {
+            ("pool",): here if size == 4 else there
+        })  # fmt: skip
+        explorer, _ = explored(run)
+        assert [] == explorer.notes
+
+
+def test_one_axis_after_another_is_held_as_the_code_makes_numbers_of_them():
+    """Held ones have the scenario's value in the next run."""
+
+    def run(hints):
+        seen.append((hints.held, dict(hints.sizes)))
+        trace = symbolic(hints, [{("tokens",): 8}])
+        axis = "pool" if len(seen) == 1 else "tokens"
+        specialised = {"pool": (hints.sizes["pool"], line(1))}
+        if axis == "tokens":
+            specialised["tokens"] = (hints.sizes["tokens"], line(2))
+        return replace(trace, specialised=specialised)
+
+    seen = []
+    explorer = Explorer(run, WORKLOAD, SIZES, 9)
+    explorer.begin()
+    assert [
+        ((), {"pool": 704, "tokens": 5}),
+        (("pool",), {"pool": 640, "tokens": 5}),
+        (("pool", "tokens"), {"pool": 640, "tokens": 4}),
+    ] == seen
+    assert {"pool": (640, line(1)), "tokens": (4, line(2))} == explorer.held
+
+
+@pytest.mark.parametrize(("number", "held"), [(3, 3), (4, 4), (5, 4)])
+def test_up_to_four_axes_are_held_one_after_the_other(number, held):
+    """Each takes another run; a fifth stays what the fourth run made of it."""
+    names = [f"axis_{at}" for at in range(number)]
+    workload = replace(WORKLOAD, axes=tuple(Axis(name, step=1, far=(1,)) for name in names))
+
+    def run(hints):
+        found = names[: len(hints.held) + 1]
+        trace = symbolic(hints, [])
+        return replace(trace, specialised={name: (hints.sizes[name], None) for name in found})
+
+    explorer = Explorer(run, workload, dict.fromkeys(names, 7), 99)
+    explorer.begin()
+    assert (names[:held], held + 1) == (list(explorer.held), explorer.num_runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heap import SCENARIO, Code, attention, law_of, verdict_on
 
+from oom_suite.errors import LaneError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.evidence import Survey
 from oom_suite.laws.fit import Fit
@@ -155,3 +156,18 @@ def test_every_run_is_made_once():
     derivation = derive(code, DECODE, SCENARIO)
     # One run is made twice on purpose: the scenario's, to see whether the code keeps state.
     assert derivation.law.num_runs + 1 == code.num_calls
+
+
+def test_larger_steps_down_give_a_law_for_every_so_manieth_size_too():
+    """Code that refuses more than the scenario's top-k, and pads to 128."""
+
+    def program(heap, s):
+        heap.passing("padded", -(-s.extra_topk // 128) * 128 * 512)
+
+    law = law_of(
+        program,
+        at={"extra_topk": 500},
+        refuses=lambda s: LaneError("too many") if s.extra_topk > 500 else None,
+    ).law
+    assert "holds for every 128th extra_topk from 500" in law.notes
+    assert law({**SCENARIO, "extra_topk": 500 - 128}) == 384 * 512

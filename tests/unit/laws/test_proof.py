@@ -10,7 +10,16 @@ from symbolic_code import SIZES, WORKLOAD, exact, symbolic
 from oom_suite.errors import LaneError
 from oom_suite.laws.branches import Branch
 from oom_suite.laws.closed_form import closed_form
-from oom_suite.laws.proof import DisagreementError, cross_check, prove, resolved, sample
+from oom_suite.laws.proof import (
+    FINITE_DIFFERENCES,
+    DisagreementError,
+    Proof,
+    cross_check,
+    prove,
+    resolved,
+    sample,
+)
+from oom_suite.records import Law, Polynomial
 from oom_suite.records.symbolic import Formula, Guard, Hints, Quantity
 
 FOUND = Quantity("found", "what data decides", None, (Formula("tokens"),))
@@ -148,3 +157,60 @@ def test_sizes_to_compare_at_are_the_scenario_the_least_the_far_ones_and_some_at
         assert 1 <= point["pool"] <= 4096
         assert 1 <= point["tokens"] <= 128
     assert 4 == len({tuple(point.items()) for point in points[8:]})
+
+
+def test_a_fitted_law_is_known_without_a_run_on_symbols():
+    law = Law((Polynomial.of({(): 8}),), SIZES)
+    proof = Proof(law, (), FINITE_DIFFERENCES)
+    assert (0, 0.0, "", (), ()) == (
+        proof.num_runs,
+        proof.elapsed_s,
+        proof.reason,
+        proof.guards,
+        proof.branches,
+    )
+    assert proof.branch_at(SIZES) is None
+
+
+def test_axes_that_the_law_holds_stay_where_sizes_are_compared():
+    """The others are moved: to their least, to each far value alone, and four times at random."""
+    proof = proof_of([{("tokens",): 8}])
+    held = replace(proof, law=replace(proof.law, held={"pool": 640}))
+    points = sample(WORKLOAD, held)
+    assert {640} == {point["pool"] for point in points}
+    assert [4, 1, 1, 1, 128] == [point["tokens"] for point in points[:5]]
+    assert 4 == len(points[5:])
+
+
+def test_sizes_that_cannot_be_built_are_not_compared_at():
+    few = replace(WORKLOAD, settle=lambda sizes: dict(sizes) if sizes["tokens"] < 99 else None)
+    points = sample(few, proof_of([{("tokens",): 8}]))
+    assert all(point["tokens"] < 99 for point in points)
+    assert 7 <= len(points) < 12
+
+
+def test_a_slope_that_is_nothing_at_these_sizes_tells_nothing():
+    """Five tokens and the coefficient is none; at four each byte counts."""
+    requests = [{("found", "tokens"): 1, ("found",): -5, (): 7}]
+    trace = replace(exact(SIZES, [7]), sizes={**SIZES, "tokens": 5})
+    values = resolved(branch(requests), trace)
+    assert "found" not in values
+    assert {"found": 3} == told(requests, [7 - 3])
+
+
+def test_the_lanes_disagreement_names_both_figures():
+    proof = proof_of([{("tokens",): 8000}])
+    with pytest.raises(DisagreementError) as error:
+        cross_check(proof, lambda sizes: exact(sizes, [31999]), [SIZES])
+    assert (
+        "the lanes disagree at pool=640, tokens=4: prove says 32,000 bytes, shadow 31,999; "
+        "this is an error of the suite: please report it with the subject"
+    ) == str(error.value)
+    with pytest.raises(DisagreementError) as error:
+        cross_check(
+            proof_of([{("found",): 8}], (FOUND,)), lambda sizes: exact(sizes, [8 * 5000]), [SIZES]
+        )
+    assert (
+        "found is 5,000 in an exact run, and prove says at most tokens; this is an error of the "
+        "suite: please report it"
+    ) == str(error.value)

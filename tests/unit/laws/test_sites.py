@@ -109,3 +109,31 @@ def test_unseen_scratch_is_told_by_the_most_that_it_was_given():
 
     expected = {("aten::sort", stack_of("sort")): 40, ("aten::sort", stack_of("nothing")): 0}
     assert expected == unseen_inputs(run(sorts))
+
+
+def test_a_request_of_no_bytes_holds_none():
+    trace = run(lambda heap, s: heap.passing("turn", 0))
+    nothing = {(TURN, 0): 0}
+    assert Sheet(nothing, nothing, nothing, 0) == sheet(trace)
+    assert {} == alive_with(trace, (), (TURN, 0))
+
+
+def test_the_largest_live_sum_of_a_site_is_looked_for_where_it_allocates():
+    """Not where it frees, whatever is alive then."""
+
+    def program(heap, s):
+        turn = heap.alloc("turn", 1)
+        later = heap.alloc("later", 50)
+        heap.free(turn)
+        heap.free(later)
+
+    assert {(TURN, 0): 1} == alive_with(run(program), (), (TURN, 0))
+
+
+def test_what_is_held_of_a_merged_place_falls_when_it_is_freed():
+    def program(heap, s):
+        first = heap.alloc("turn", 30)
+        heap.free(first)
+        heap.passing("turn", 10)
+
+    assert {(TURN, ALL): 30} == sheet(run(program), {TURN}).held

@@ -68,8 +68,9 @@ def test_every_composition_is_called_here():
 
 @pytest.mark.parametrize("name", CALLS)
 def test_parts_allocate_with_fake_tensors_what_they_do_with_real_ones(name):
+    """On the CPU: a GPU's kernel of `log_sigmoid` has an empty buffer where the CPU's has one."""
     expected = requests(MeasureLane(HERE, "cpu"), CALLS[name])
-    assert expected == shadow(CALLS[name])
+    assert expected == requests(ShadowLane(HERE, target="cpu"), CALLS[name])
 
 
 COPIES = {

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 
+from oom_suite.processes.forked import in_fork
 from oom_suite.records import Verdict
+from oom_suite.safety import indices
 from oom_suite.safety.index_cases import IMPOSSIBLE, OPTIONAL, VALID, cases_of
 from oom_suite.safety.index_outcomes import Outcome, judge
-from oom_suite.safety.indices import BadIndices, run_case
+from oom_suite.safety.indices import BadIndices, names_of_cases, run_case
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS, token_gather_decode
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
@@ -174,3 +177,167 @@ def test_the_impossible_cases_come_last():
     """On a GPU one of them may end the process: what can be known is known before."""
     kinds = [one.expects for one in CASES]
     assert kinds == sorted(kinds, key=(VALID, OPTIONAL, IMPOSSIBLE).index)
+
+
+WORDS = {
+    "illegal memory access": True,
+    "illegal address": True,
+    "misaligned address": True,
+    "device-side assert": False,
+    "unspecified launch failure": False,
+    "AcceleratorError": False,
+}
+
+
+@pytest.mark.parametrize("expects", [VALID, OPTIONAL, IMPOSSIBLE])
+@pytest.mark.parametrize(("words", "is_wild"), WORDS.items())
+def test_an_error_of_a_gpu_ends_the_cases_and_may_be_a_wild_access(
+    safety_target, words, is_wild, expects
+):
+    """What it did to memory is not looked at: nothing can be read any more."""
+
+    def decode(**step):
+        step["q"].zero_()
+        raise RuntimeError(f"CUDA error: {words} was met")
+
+    one = replace(case("-1 anywhere"), expects=expects)
+    refuses = "refuses-valid" if expects == VALID else ""
+    assert Outcome(
+        one.name,
+        f"error: RuntimeError: CUDA error: {words} was met",
+        "wild-access" if is_wild else refuses,
+        deadly=True,
+    ) == run_case(safety_target(call=decode), one)
+
+
+def test_a_deadly_case_is_the_last_one_that_is_run(safety_target):
+    calls = []
+
+    def decode(**step):
+        calls.append(1)
+        raise RuntimeError("device-side assert")
+
+    finding = BadIndices()(safety_target(call=decode))
+    assert (Verdict.FAIL, 1) == (finding.verdict, len(finding.facts))
+    assert 1 == len(calls)
+
+
+def test_an_error_that_is_no_gpus_leaves_the_memory_to_be_looked_at(safety_target):
+    """A refusal that wrote an input before is a write."""
+
+    def decode(**step):
+        step["q"].zero_()
+        raise ValueError("no")
+
+    outcome = run_case(safety_target(call=decode), case("slot -2"))
+    assert ("writes-outside", False) == (outcome.breach, outcome.deadly)
+    assert outcome.seen.endswith(" bytes of or beside q were written")
+
+
+def test_the_bytes_written_are_counted_and_those_of_the_output_are_not(safety_target):
+    """Three bytes behind the output, and the output itself, whole."""
+
+    def extra(step):
+        output = step["output"]
+        output.fill_(0)
+        last = output.storage_offset() + output.numel()
+        output.as_strided((2,), (1,), last).view(torch.uint8)[:3] ^= 255
+
+    outcome = run_case(safety_target(extra), case("-1 anywhere"))
+    assert ("3 bytes of or beside output were written", "writes-outside") == (
+        outcome.seen,
+        outcome.breach,
+    )
+
+
+def test_a_result_that_follows_the_red_zones_names_their_poison(safety_target):
+    """NaN is the first of them; valid indices are not tried with it."""
+
+    def extra(step):
+        pool = step["swa_k_cache"]
+        num_bytes = pool.shape[0] * pool.stride(0)
+        behind = pool.as_strided((1,), (1,), pool.storage_offset() + num_bytes)
+        step["output"].view(torch.int16)[0, 0, 0] ^= behind[0].to(torch.int16)
+
+    outcome = run_case(safety_target(extra), case("slot -2"))
+    assert (
+        "the result depends on memory outside (NaN poison)",
+        "reads-outside",
+    ) == (outcome.seen, outcome.breach)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_wild"),
+    [
+        (signal.SIGSEGV, True),
+        (signal.SIGBUS, True),
+        (signal.SIGABRT, True),
+        (signal.SIGILL, True),
+        (signal.SIGKILL, False),
+        (signal.SIGTERM, False),
+    ],
+)
+def test_each_signal_of_a_wrong_address_is_a_wild_access(safety_target, number, is_wild):
+    def decode(**step):
+        os.kill(os.getpid(), number)
+
+    outcome = run_case(safety_target(call=decode), case("slot -2"))
+    assert "wild-access" * is_wild == outcome.breach
+    assert is_wild != outcome.seen.startswith("not known: ")
+
+
+def test_impossible_cases_run_in_one_fork_and_in_forks_of_their_own_after_a_breach(
+    safety_target, monkeypatch
+):
+    """Of a minute each; what can be harmful is never run in this process."""
+    forks = []
+
+    def forked(run, limit_s):
+        forks.append(limit_s)
+        return in_fork(run, limit_s)
+
+    monkeypatch.setattr(indices, "in_fork", forked)
+    num_impossible = sum(one.expects == IMPOSSIBLE for one in CASES)
+    assert Verdict.PASS is BadIndices()(safety_target()).verdict
+    assert [60.0] == forks
+
+    def breaks(**step):
+        if int(step["swa_indices"].min()) == -2:
+            step["q"].zero_()
+        token_gather_decode(**step)
+
+    finding = BadIndices()(safety_target(call=breaks))
+    assert ["slot -2"] == [hit.text.partition(":")[0] for hit in finding.hits]
+    assert [60.0] * (2 + num_impossible) == forks
+
+    def crashes(**step):
+        if int(step["swa_indices"].min()) == -2:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        token_gather_decode(**step)
+
+    finding = BadIndices()(safety_target(call=crashes))
+    assert ["wild-access"] == [hit.kind for hit in finding.hits]
+    assert [60.0] * (3 + 2 * num_impossible) == forks
+
+
+def test_cases_have_names_where_the_workload_has_what_they_need():
+    assert NAMES == names_of_cases(DECODE, "generic")
+    for facet in ("variants", "oracle", "tolerance"):
+        assert [] == names_of_cases(replace(DECODE, **{facet: ""}), "generic")
+    assert [] == names_of_cases(replace(DECODE, pools=()), "generic")
+
+
+def test_what_is_not_referenced_holds_small_numbers_that_are_finite_in_every_format(safety_target):
+    """The same in each call: a result that follows them is told by what it reads, not by chance."""
+    seen = []
+
+    def extra(step):
+        pool = step["swa_k_cache"]
+        named = step["swa_indices"][step["swa_indices"] >= 0].unique() // pool.shape[1]
+        others = [block for block in range(len(pool)) if block not in named]
+        seen.append(pool[others[0]].clone())
+
+    for _ in range(2):
+        run_case(safety_target(extra), case("-1 anywhere"))
+    assert torch.equal(*seen)
+    assert (63, True) == (int(seen[0].max()), len(seen[0].unique()) > 50)

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import paged_sums
 import pytest
 import torch
 
 from oom_suite.records import Verdict
+from oom_suite.safety import precision, steps
 from oom_suite.safety.precision import Precision
+from oom_suite.safety.steps import Target
 from oom_suite.workloads.sparse_mla.builtins import (
     BUILTINS,
     full_dequant_decode,
     token_gather_decode,
 )
+
+INFINITE = float("inf")
 
 
 @pytest.mark.parametrize("name", BUILTINS)
@@ -64,3 +73,93 @@ def test_a_call_without_the_choice_is_tried_with_the_targets_fp8(safety_target):
     """vLLM's own functions take no fp8_dtype: twelve steps in the caches' own kind."""
     finding = Precision()(safety_target())
     assert (Verdict.PASS, True) == (finding.verdict, finding.reason.startswith("12 steps"))
+
+
+def errors(got, expected, allowed):
+    tensors = [torch.tensor(one, dtype=torch.float64) for one in (got, expected, allowed)]
+    found = precision._errors(*tensors)
+    return found.largest, found.share, found.allowed
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "allowed", "found"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], [0.5, 0.5], (0.0, 0.0, 0.5)),
+        ([1.0, 2.5], [1.0, 2.0], [0.5, 0.5], (0.5, 1.0, 0.5)),
+        ([1.5, 12.0], [1.0, 10.0], [0.25, 4.0], (2.0, 2.0, 0.25)),
+        ([0.0, 1.0], [0.0, 0.0], [0.0, 0.0], (1.0, INFINITE, 0.0)),
+        ([0.0, -3.0], [0.0, 1.0], [0.0, 8.0], (4.0, 0.5, 8.0)),
+    ],
+)
+def test_an_error_is_judged_as_a_share_of_what_is_allowed_there(got, expected, allowed, found):
+    """Nothing is allowed of nothing: no error is none of it, and any is too much."""
+    assert found == errors(got, expected, allowed)
+
+
+def test_a_result_that_is_no_number_is_infinitely_wrong():
+    largest, share, allowed = errors([0.0, float("nan")], [0.0, 1.0], [8.0, 4.0])
+    assert (True, INFINITE, 4.0) == (math.isnan(largest), share, allowed)
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(1e-5, Verdict.PASS), (1.001e-5, Verdict.FAIL)])
+def test_an_error_as_large_as_is_allowed_is_right_and_a_larger_one_is_wrong(
+    monkeypatch, error, verdict
+):
+    """One step of three rows, whose result is returned in float64."""
+
+    def call(pool, table, lens):
+        result = paged_sums.oracle({"pool": pool, "table": table, "lens": lens})
+        result[1, 2] += error
+        return result
+
+    monkeypatch.setattr(paged_sums, "tolerance", lambda step, expected: expected * 0 + 1e-5 + 1e-12)
+    steps._named.cache_clear()
+    workload = replace(paged_sums.BARE, **paged_sums.FACETS)
+    finding = Precision()(Target(call, Path(__file__).parent, workload, torch.device("cpu")))
+    steps._named.cache_clear()
+    assert verdict is finding.verdict
+    assert ["max_abs_error", "bound", "share_of_bound"] == [name for name, _ in finding.facts]
+    assert (f"{error:.3g}", "1e-05", "100%") == tuple(text for _, text in finding.facts)
+    if verdict is Verdict.PASS:
+        assert ("1 steps within 100% of the error that bf16 allows", ()) == (
+            finding.reason,
+            finding.hits,
+        )
+    else:
+        assert "1 of 1 steps are further from the float64 oracle than bf16 allows" == finding.reason
+        (hit,) = finding.hits
+        assert "three rows: error 1e-05, 1 times the 1e-05 allowed there" == hit.text
+
+
+def test_the_worst_step_gives_the_bound_and_every_wrong_one_a_hit(safety_target):
+    """A factor of two in the layers with a compressed cache alone."""
+
+    def fault(step):
+        if not step["swa_only"]:
+            step["output"].mul_(2.0)
+
+    finding = Precision(("full_dequant", full_dequant_decode))(safety_target(fault))
+    facts = dict(finding.facts)
+    shares = [float(hit.text.partition(", ")[2].partition(" ")[0]) for hit in finding.hits]
+    assert all(share > 1 for share in shares)
+    assert f"{max(shares):.3g}" == f"{float(facts['share_of_bound'].rstrip('%')) / 100:.3g}"
+    worst = finding.hits[shares.index(max(shares))]
+    assert worst.text.endswith(f" times the {facts['bound']} allowed there")
+    largest = max(float(hit.text.partition("error ")[2].partition(",")[0]) for hit in finding.hits)
+    assert f"{largest:.3g}" == facts["max_abs_error"]
+    assert float(facts["max_abs_error_full_dequant"]) < largest / 10
+    assert finding.reason.startswith(f"{len(finding.hits)} of 12 steps are further")
+
+
+def test_a_step_that_raises_is_named(safety_target):
+    def broken(**step):
+        raise ValueError("no")
+
+    finding = Precision()(safety_target(call=broken))
+    name = finding.reason.removeprefix("a plain step (").partition(")")[0]
+    assert name
+    assert (Verdict.INCONCLUSIVE, f"a plain step ({name}) raised ValueError: no", "precision") == (
+        finding.verdict,
+        finding.reason,
+        finding.name,
+    )

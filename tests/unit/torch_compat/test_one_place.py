@@ -12,9 +12,9 @@ from oom_suite.torch_compat import (
     compiler,
     cuda_memory,
     dispatch,
+    fake_cuda,
     fakes,
     printing,
-    private_device,
     symbols,
 )
 
@@ -22,7 +22,15 @@ PACKAGE = Path(oom_suite.__file__).parent
 EXEMPT: frozenset[str] = frozenset()
 """Files that may use private names of torch all the same; never more than three."""
 
-MODULES = (compiler, cuda_memory, dispatch, fakes, printing, private_device, symbols)
+MODULES = (
+    compiler,
+    cuda_memory,
+    dispatch,
+    fake_cuda,
+    fakes,
+    printing,
+    symbols,
+)
 PROBED = frozenset(
     part
     for module in MODULES

@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 from oom_suite.torch_compat.dispatch import schema_of
-from oom_suite.torch_compat.private_device import literals_made_on_host
+from oom_suite.torch_compat.fake_cuda import fake_cuda
 from oom_suite.tracing.shadow_device import shadow_device
 
 aten = torch.ops.aten
@@ -77,7 +77,7 @@ def answer(mode, call):
     """All that can be seen of a call's results in a mode, and of its arguments after it."""
     before = torch.get_default_dtype()
     with contextlib.ExitStack() as undo:
-        undo.enter_context(literals_made_on_host())
+        undo.enter_context(fake_cuda())
         undo.enter_context(mode)
         undo.callback(torch.set_default_dtype, before)
         given, named = changed(Fake.made, Fake, (call.args, call.kwargs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from fake_gpu import FakeGpu
 
 from oom_suite.records import AllocatorPeaks, Workspace
-from oom_suite.tracing.measure.gpu_run import run_on_gpu
+from oom_suite.tracing.measure.gpu_run import KINDS, peaks_between, run_on_gpu
 from oom_suite.tracing.measure.out_of_memory import FailedCall
 from oom_suite.tracing.source_lines import lines_under_test
 
@@ -166,3 +167,51 @@ def test_a_second_measurement_equals_the_first(run):
     held = dict(gpu.live)
     assert first == run(two_requests, gpu)[1]
     assert {} == held == gpu.live
+
+
+def test_an_error_of_the_code_leaves_no_workspace(run):
+    """What libraries keep for the stream is freed then, too."""
+
+    def body(gpu):
+        gpu.keep_workspace(4096)
+        if gpu.recording:
+            raise ValueError("the code's own")
+
+    gpu = FakeGpu()
+    with pytest.raises(ValueError, match="the code's own"):
+        run(body, gpu)
+    assert [] == gpu.workspaces
+    assert {} == {address: size for address, size in gpu.live.items() if size == 4096}
+
+
+def test_the_device_is_settled_before_the_inputs_the_call_and_the_next_one(run):
+    """In one stream; the call alone is in a pool, and the device is waited for in it."""
+    gpu, *_ = run(lambda gpu: gpu.calls.append("call"))
+    assert [
+        "stream", "call", "settle", "settle", "history on", "pool", "call", "synchronize",
+        "pool left", "history off", "settle", "stream left",
+    ] == gpu.calls  # fmt: skip
+
+
+def test_a_workspace_is_what_clearing_frees_beyond_what_the_call_made(run):
+    """Of both a part: 4,096 bytes before the call, and 100 in it, which are a block of 512."""
+    calls = []
+
+    def body(gpu):
+        calls.append(1)
+        gpu.workspaces.append(gpu.take(4096 if len(calls) == 1 else 512))
+
+    _, done, _ = run(body)
+    assert (Workspace("cuBLAS", 512, in_call=True), Workspace("cuBLAS", 4096)) == done.workspaces
+
+
+def test_no_garbage_is_collected_in_the_measured_call(run):
+    seen = []
+    run(lambda gpu: seen.append((gpu.recording, gc.isenabled())))
+    assert [(False, True), (True, False)] == seen
+
+
+def test_peaks_of_each_kind_are_less_by_what_was_there():
+    before = {f"{kind}_bytes.all.current": 10 * n for n, kind in enumerate(KINDS, 1)}
+    after = {f"{kind}_bytes.all.peak": 100 * n for n, kind in enumerate(KINDS, 1)}
+    assert AllocatorPeaks(90, 180, 270, 360) == peaks_between(before, after)

@@ -7,6 +7,7 @@ import mmap
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from oom_suite.tracing.measure import ballast as others_on_device
 from oom_suite.tracing.measure import headroom as memory_fraction
 from oom_suite.tracing.measure.ballast import GRANULE_BYTES, fill
 from oom_suite.tracing.measure.headroom import headroom
-from oom_suite.units import GIB, MIB
+from oom_suite.units import GIB, MIB, format_bytes
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
@@ -291,3 +292,84 @@ def test_a_process_that_is_over_its_limit_may_add_nothing(monkeypatch):
     monkeypatch.setattr(memory_fraction, "address_space_bytes", lambda: 2 * GIB)
     with pytest.raises(LaneError, match=r"may still add \(0 B, by its"), headroom(CPU, 1, "limit"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("soft_bytes", "hard_bytes", "may_add_bytes"),
+    [
+        (3 * GIB, 5 * GIB, GIB),
+        (5 * GIB, 3 * GIB, GIB),
+        (resource.RLIM_INFINITY, 3 * GIB, GIB),
+        (3 * GIB, resource.RLIM_INFINITY, GIB),
+        (2 * GIB, resource.RLIM_INFINITY, 0),
+    ],
+)
+def test_the_lower_of_the_processs_limits_is_what_may_be_added(
+    monkeypatch, soft_bytes, hard_bytes, may_add_bytes
+):
+    """To the byte; then the soft limit is set to it, and put back."""
+    seen = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft_bytes, hard_bytes))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: seen.append(both))
+    monkeypatch.setattr(memory_fraction, "address_space_bytes", lambda: 2 * GIB)
+    with headroom(CPU, may_add_bytes, "limit"):
+        pass
+    assert [(2 * GIB + may_add_bytes, hard_bytes), (soft_bytes, hard_bytes)] == seen
+    with pytest.raises(LaneError) as error, headroom(CPU, may_add_bytes + 1, "limit"):
+        pass
+    assert f"({format_bytes(may_add_bytes)}, by its address-space limit)" in str(error.value)
+    assert 2 == len(seen)
+
+
+def test_a_process_without_a_limit_may_add_anything(monkeypatch):
+    seen = []
+    none = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: none)
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: seen.append(both))
+    monkeypatch.setattr(memory_fraction, "address_space_bytes", lambda: 1)
+    with headroom(CPU, 1 << 60, "limit"):
+        pass
+    assert [((1 << 60) + 1, resource.RLIM_INFINITY), none] == seen
+
+
+def test_another_system_has_no_such_limit(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(LaneError, match="address-space limit, which darwin lacks"):
+        headroom(CPU, GIB, "limit").__enter__()
+
+
+def test_the_address_space_is_that_of_this_process():
+    """As the system tells it in pages."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    found = memory_fraction.address_space_bytes()
+    assert 0 == found % PAGE_BYTES
+    assert abs(found - pages * PAGE_BYTES) < 64 * MIB
+
+
+def test_a_torch_that_cannot_tell_its_fraction_is_left_with_all(fractions, monkeypatch):
+    monkeypatch.delattr(torch.cuda, "get_per_process_memory_fraction")
+    with headroom(GPU, 13 * GIB, "limit"):
+        pass
+    assert 1.0 == fractions[-1]
+
+
+def test_a_limit_of_all_there_is_is_the_whole_and_never_more():
+    assert 1.0 == memory_fraction.fraction_of(100, 100)
+    assert 0.5 == memory_fraction.fraction_of(50, 100)
+    assert 1.0 >= memory_fraction.fraction_of(2**53 - 1, 2**53 - 1)
+
+
+@pytest.mark.parametrize(("num_refusals", "is_filled"), [(15, True), (16, False)])
+def test_the_driver_is_asked_sixteen_times(num_refusals, is_filled):
+    """Each refusal spares a granule more."""
+    driver = Driver(140 * GIB, refuses=num_refusals)
+    left_bytes = fill(driver, GIB, [])
+    assert (GIB + num_refusals * GRANULE_BYTES if is_filled else 140 * GIB) == left_bytes
+
+
+def test_ballast_is_taken_once_where_the_driver_has_it():
+    """Down to a granule, and none where less than that is to be taken."""
+    driver, taken = Driver(GIB + GRANULE_BYTES), []
+    assert (GIB, 1) == (fill(driver, GIB, taken), len(taken))
+    driver, taken = Driver(GIB + GRANULE_BYTES - 1), []
+    assert (GIB + GRANULE_BYTES - 1, []) == (fill(driver, GIB, taken), taken)

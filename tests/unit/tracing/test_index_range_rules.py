@@ -7,9 +7,15 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oom_suite.tracing.prove.index_ranges import NOTHING, Range, floor_quotient, is_nonnegative
+from oom_suite.tracing.prove.index_ranges import (
+    NOTHING,
+    Range,
+    _arithmetic,
+    floor_quotient,
+    is_nonnegative,
+)
 
-A, B = sympy.symbols("a b", positive=True, integer=True)
+A, B, C = sympy.symbols("a b c", positive=True, integer=True)
 
 EXPRESSIONS = st.recursive(
     st.one_of(st.sampled_from([A, B]), st.integers(-6, 6).map(sympy.Integer)),
@@ -70,6 +76,12 @@ def test_a_quotient_is_at_least_what_division_gives(dividend, divisor, sizes):
         (A * B - 1, A, B - 1),
         (A * B + A - 1, A, B),
         (A + 3, B, A + 3),
+        (A * B * C + A - 1, A * B, C),
+        (A * B * C + A, A * B, A * B * C + A),
+        (B * C + 1 - A, B, C),
+        (B * C - A, B, C - 1),
+        (A * B * C / 2, A, A * B * C / 2),
+        (130 * A + 64, sympy.Integer(64), 3 * A),
     ],
     ids=str,
 )
@@ -87,3 +99,31 @@ def test_ranges_of_which_no_end_is_known_to_be_further_out_do_not_join():
     assert Range(sympy.Integer(-1), A + 1) == one.joined(Range(sympy.Integer(-1), A + 1))
     wider = Range(sympy.Integer(-2), A + 2)
     assert (wider, wider) == (wider.joined(one), one.joined(wider))
+
+
+def span(low, high):
+    return Range(sympy.Integer(low), sympy.Integer(high))
+
+
+@pytest.mark.parametrize(
+    ("name", "floors", "left", "right", "expected"),
+    [
+        ("add", False, span(3, 9), span(-1, 7), span(2, 16)),
+        ("sub", False, span(3, 9), span(-1, 7), span(-4, 10)),
+        ("mul", False, span(0, 9), span(0, 7), span(0, 63)),
+        ("mul", False, span(-1, 9), span(0, 7), None),
+        ("mul", False, span(0, 9), span(-1, 7), None),
+        ("remainder", False, span(-5, 9), span(1, 7), span(0, 6)),
+        ("remainder", False, span(3, 9), span(0, 7), None),
+        ("floor_divide", False, span(0, 9), span(1, 7), span(0, 9)),
+        ("floor_divide", False, span(0, 9), span(0, 7), None),
+        ("floor_divide", False, span(-1, 9), span(2, 7), None),
+        ("floor_divide", False, span(0, 9), span(2, 7), span(0, 4)),
+        ("div", True, span(0, 9), span(2, 7), span(0, 4)),
+        ("div", False, span(0, 9), span(2, 7), None),
+        ("pow", False, span(0, 9), span(2, 7), None),
+    ],
+)
+def test_arithmetic_of_ranges_is_known_where_the_signs_are(name, floors, left, right, expected):
+    """A divisor that may be zero, and a factor that may be negative, tell nothing."""
+    assert expected == _arithmetic(name, floors, left, right)

@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from oom_suite.tracing.prove.index_ranges import NOTHING, IndexRanges
+from oom_suite.tracing.prove.index_ranges import (
+    _FROM_ZERO,
+    _SHAPES_KEPT,
+    _UNWRITTEN,
+    NOTHING,
+    IndexRanges,
+)
+
+aten = torch.ops.aten
 
 
 class Following(TorchDispatchMode):
@@ -119,6 +127,14 @@ RANGES = {
         lambda: torch.nn.functional.pad(numbers(3, 9), (0, 2), value=12),
         (3, 12),
     ),
+    "padded by torch's own number": (
+        lambda: aten.constant_pad_nd.default(numbers(3, 9), [0, 2]),
+        (0, 9),
+    ),
+    "padded with a whole number": (
+        lambda: aten.constant_pad_nd.default(numbers(3, 9), [0, 2], 12),
+        (3, 12),
+    ),
     "turned round": (lambda: numbers(3, 9).flip(0), (3, 9)),
     "the largest of each row": (lambda: numbers(3, 6).view(2, 2).max(1).values, (3, 6)),
     "distinct ones": (lambda: torch.unique(numbers(3, 9)), (3, 9)),
@@ -155,7 +171,6 @@ KEPT = {
     "index": lambda x: x[AT],
     "gather": lambda x: x.gather(0, AT),
     "take": lambda x: x.take(AT),
-    "contiguous": lambda x: x.view(2, -1).t().contiguous(),
     "unique_dim": lambda x: torch.unique(x.view(2, -1), dim=0),
     "masked_select": lambda x: x.masked_select(x > 4),
     "max": lambda x: x.max(),
@@ -167,6 +182,7 @@ KEPT = {
     "repeat": lambda x: x.repeat(2),
     "roll": lambda x: x.roll(1),
     "cummax": lambda x: x.cummax(0).values,
+    "lift_fresh_copy": aten.lift_fresh_copy.default,
 }
 
 
@@ -222,3 +238,53 @@ def test_no_value_of_any_program_lies_outside_its_range(low, other, program):
         if known is not None:
             assert known.low <= int(values.min())
             assert int(values.max()) <= known.high
+
+
+def test_every_operator_that_moves_values_about_is_tried():
+    assert _SHAPES_KEPT == KEPT.keys()
+
+
+UNWRITTEN = {
+    "empty": lambda x: aten.empty.memory_format([4], dtype=torch.int64),
+    "empty_strided": lambda x: aten.empty_strided.default([4], [1], dtype=torch.int64),
+    "empty_like": aten.empty_like.default,
+    "new_empty": lambda x: aten.new_empty.default(x, [4]),
+    "new_empty_strided": lambda x: aten.new_empty_strided.default(x, [4], [1]),
+}
+ZEROS = {
+    "zeros": lambda x: aten.zeros.default([4], dtype=torch.int64),
+    "zeros_like": aten.zeros_like.default,
+    "new_zeros": lambda x: aten.new_zeros.default(x, [4]),
+    "zero": aten.zero.default,
+}
+
+
+@pytest.mark.parametrize("body", UNWRITTEN.values(), ids=UNWRITTEN)
+def test_memory_that_nobody_wrote_holds_no_value(body):
+    assert "nothing" == found(lambda: body(numbers(3, 8)))
+
+
+@pytest.mark.parametrize("body", ZEROS.values(), ids=ZEROS)
+def test_zeros_are_zero(body):
+    assert (0, 0) == found(lambda: body(numbers(3, 8)))
+
+
+def test_every_operator_that_gives_zeros_or_nothing_is_tried():
+    assert (_UNWRITTEN, _FROM_ZERO) == (UNWRITTEN.keys(), ZEROS.keys())
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64], ids=str
+)
+def test_whole_numbers_of_every_width_have_a_range(dtype):
+    """Numbers with fractions have none, and are forgotten where they are written over."""
+    assert (3, 8) == found(lambda: numbers(3, 8).to(dtype))
+    assert found(lambda: numbers(3, 8).to(torch.float64)) is None
+
+
+def test_what_is_forgotten_has_no_range():
+    with Following() as following:
+        one, other = numbers(3, 8), numbers(3, 8)
+    following.ranges.forget([{"x": one[2:]}])
+    assert following.ranges.of(one) is None
+    assert following.ranges.of(other) is not None

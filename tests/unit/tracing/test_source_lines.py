@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sysconfig
+import weakref
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,33 @@ def test_nothing_is_collected_in_a_call_and_afterwards_it_is_as_it_was(was_enabl
         assert [False, was_enabled] == [*seen, gc.isenabled()]
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_what_is_young_and_in_a_cycle_is_collected_before_the_call():
+    """What the builder left is no input."""
+
+    class Node:
+        pass
+
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        node = Node()
+        node.own = node
+        known = weakref.ref(node)
+        del node
+        assert known() is not None
+        with no_collections():
+            assert known() is None
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def test_a_file_is_looked_up_once():
+    names = FileNames(HERE)
+    assert "code.py" == names.shown(f"{HERE}/code.py")
+    names._roots.clear()
+    assert "code.py" == names.shown(f"{HERE}/code.py")
+    assert f"{HERE}/other.py" == names.shown(f"{HERE}/other.py")

@@ -370,6 +370,7 @@ def test_a_thread_that_works_on_for_long_is_named(shadow, monkeypatch):
         done.set()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_a_thread_does_between_two_runs_is_named_in_the_next(shadow):
     """Its thread waited when the call returned, and nobody could know for what."""
     go, gone = threading.Event(), threading.Event()
@@ -377,8 +378,10 @@ def test_what_a_thread_does_between_two_runs_is_named_in_the_next(shadow):
     def call(x):
         def body():
             go.wait()
-            work(x)
-            gone.set()
+            try:
+                work(x)
+            finally:
+                gone.set()
 
         threading.Thread(target=body, name="late").start()
 

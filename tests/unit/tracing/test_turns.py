@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from oom_suite.records import Event
 from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
 from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Waiting
 
@@ -97,33 +98,39 @@ def record(*sizes):
 )
 def test_the_most_that_was_there_is_held(sizes, since, expected):
     requests, events = record(*sizes)
-    held = Overlaps(requests, events).hold(since)
-    assert expected == [requests[each][0] for each in held]
-    assert all(requests[each][3] for each in held)
+    held = Overlaps((requests, events)).hold((since,))
+    assert expected == [requests[each][0] for _, each in held]
+    assert all(requests[each][3] for _, each in held)
 
 
 def test_what_is_held_is_freed_in_the_end():
     requests, events = record(10, -10)
-    overlaps = Overlaps(requests, events)
-    overlaps.release(overlaps.hold(0))
+    overlaps = Overlaps((requests, events))
+    overlaps.release(overlaps.hold((0,)))
     assert [("alloc", 1), ("free", 1)] == events[2:]
 
 
 @pytest.mark.parametrize(("since", "expected"), [(0, True), (2, False)])
 def test_symbols_know_only_whether_something_was_freed(since, expected):
-    overlaps = UnorderedOverlaps(*record(10, -10))
-    assert [] == overlaps.hold(since)
+    overlaps = UnorderedOverlaps(record(10, -10))
+    assert [] == overlaps.hold((since,))
     assert expected is overlaps.are_needed
 
 
-def test_frees_in_a_row_have_one_order():
-    """Between two requests alone."""
-    events = [("alloc", 0), ("alloc", 1), ("free", 1), ("free", 0), ("alloc", 2), ("free", 2)]
-    assert [
-        ("alloc", 0),
-        ("alloc", 1),
-        ("free", 0),
-        ("free", 1),
-        ("alloc", 2),
-        ("free", 2),
-    ] == in_order(events)
+def test_each_memory_has_its_own():
+    """The host's is held beside the device's."""
+    device, host = record(10, -10), record(3, -3)
+    assert [(0, 1), (1, 1)] == Overlaps(device, host).hold((0, 0))
+    assert [(1, 1)] == Overlaps(record(10), record(3, -3)).hold((0, 0))
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"), [((), (0, 1)), ((3,), (1, 0)), ((2,), (0, 1)), ((4,), (0, 1))]
+)
+def test_frees_in_a_row_have_one_order(marks, expected):
+    """Between two requests alone, and not across the end of a step."""
+    made = (Event("alloc", 0), Event("alloc", 1))
+    last = (Event("alloc", 2), Event("free", 2))
+    events = (*made, Event("free", 1), Event("free", 0), *last)
+    frees = (Event("free", each) for each in expected)
+    assert (*made, *frees, *last) == in_order(events, marks)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oom_suite.laws.contracts import parse_polynomial
 from oom_suite.laws.lockfile import compare
-from oom_suite.laws.lockfile.compare import quantities
+from oom_suite.laws.lockfile.compare import points, quantities
 from oom_suite.records import Polynomial
 from oom_suite.records.lock import Change
 
@@ -19,6 +21,7 @@ MONOMIALS = st.lists(st.sampled_from(("pool", "t", "k")), max_size=2).map(
 FORMULAS = st.dictionaries(MONOMIALS, st.integers(1, 9), min_size=1, max_size=3).map(
     lambda terms: str(Polynomial.of(terms))
 )
+SIZES = {"pool": 1000, "t": 4, "k": 8, "block_size": 64}
 FIXTURES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -244,3 +247,156 @@ def test_what_is_not_known_any_more_is_undecided_and_named(entry, workload):
         found.change,
         found.reason,
     )
+
+
+@pytest.mark.parametrize("side", ["now", "locked"])
+def test_growth_at_a_place_that_one_side_has_a_law_for_is_that_of_its_largest_formula(
+    entry, law, workload, side
+):
+    """At k=32 and four tokens: 40 bytes of the larger formula, against 16 of the other law."""
+    there = law("9*t", "10*t", "2*t", k=32, held=("block_size", "k"))
+    small = law("4*t", k=32, held=("block_size", "k"))
+    if side == "now":
+        found = compare(entry("4*t"), entry("4*t", elsewhere=[there]), workload)
+    else:
+        found = compare(
+            entry("9*t", "10*t", "2*t", elsewhere=[small]), entry("9*t", "10*t", "2*t"), workload
+        )
+    (growth,) = found.growths
+    assert ("10*t", "4*t") == (str(growth.now), str(growth.locked))
+    assert (40, 16) == (growth.now_bytes, growth.locked_bytes)
+    assert 32 == growth.sizes["k"]
+
+
+@pytest.mark.parametrize(
+    ("bytes_now", "change"), [(39, Change.SHRANK), (40, Change.SHRANK), (41, Change.GREW)]
+)
+def test_one_byte_more_at_such_a_place_is_growth(entry, law, workload, bytes_now, change):
+    """Ten bytes a token are 40 there, and 40 are no growth."""
+    there = law(str(bytes_now), k=32, held=("block_size", "k", "t"))
+    locked, now = entry("10*t"), entry("10*t", elsewhere=[there])
+    assert change is compare(locked, now, workload).change
+
+
+def test_quantities_speak_against_growth_at_such_a_place(entry, law, workload):
+    """What data decides is none of the new law's, and more than can be of the old one's."""
+    there = law("4*t + found", k=32, held=("block_size", "k"))
+    assert Change.SHRANK is compare(entry("4*t"), entry("4*t", elsewhere=[there]), workload).change
+    assert (
+        Change.SHRANK
+        is compare(
+            entry("4*t + found"), entry("4*t + found", elsewhere=[law("99*t", k=32)]), workload
+        ).change
+    )
+
+
+def points_of(workload, formula, *others, held=(), scenarios=(), **sizes):
+    start = {**SIZES, **sizes}
+    return list(
+        points(
+            parse_polynomial(formula, list(SIZES)),
+            [parse_polynomial(text, list(SIZES)) for text in others],
+            workload,
+            start,
+            {axis: start[axis] for axis in held},
+            scenarios,
+        )
+    )
+
+
+def test_points_are_the_scenarios_then_the_corners_then_each_term_doubled(workload):
+    """Axes that no formula names, or that are held, stay; the others are small beside a term."""
+    there = {**SIZES, "t": 77}
+    found = points_of(workload, "t", "k", scenarios=[there], pool=500)
+    start = {**SIZES, "pool": 500}
+    assert [start, {**there}] == found[:2]
+    corners = [{**start, "t": t, "k": k} for t in (1, 4, 128) for k in (1, 8, 512)]
+    assert corners == found[2:11]
+    assert [{**start, "t": 128 << n, "k": 1} for n in range(1, 25)] == found[11:]
+
+
+def test_a_held_axis_stays_and_sizes_that_move_it_or_cannot_be_built_are_left_out(workload):
+    found = points_of(workload, "t*k", held=["k"], scenarios=[{"k": 9, "t": 2}])
+    assert {8} == {point["k"] for point in found}
+    assert [{**SIZES, "t": 2}, {**SIZES, "t": 1}] == found[1:3]
+    pools = points_of(workload, "pool")
+    assert [1000, 1, 1000, 4096, *(4096 << n for n in range(1, 9))] == [p["pool"] for p in pools]
+
+    def moving(sizes):
+        return {**sizes, "k": sizes["k"] + (sizes["t"] > 100)}
+
+    found = points_of(replace(workload, settle=moving), "t", held=["k"])
+    assert [4, 1, 4] == [point["t"] for point in found]
+
+
+def test_formulas_are_told_once_those_that_add_most_bytes_first(entry, workload):
+    """1,000 bytes at the scenario, 128 at the most tokens, and 91 at a top-k of one."""
+    locked = entry("8*t", "8*k", "8*pool")
+    found = compare(locked, entry("9*t", "99*k", "9*pool", "9*t"), workload)
+    assert ["9*pool", "9*t", "99*k"] == [str(growth.now) for growth in found.growths]
+
+
+def test_a_growth_found_twice_is_told_at_the_first_sizes(entry, workload, law):
+    """The law around the scenario comes before one elsewhere."""
+    there = law("9*t", k=32, held=("block_size", "k"))
+    was = law("8*t", k=32, held=("block_size", "k"))
+    found = compare(entry("8*t", elsewhere=[was]), entry("9*t", elsewhere=[there]), workload)
+    assert [8] == [growth.sizes["k"] for growth in found.growths]
+
+
+@pytest.mark.parametrize(
+    ("now", "held", "change"),
+    [
+        ("t", ("block_size",), Change.SAME),
+        ("t", (), Change.SHRANK),
+        ("t", ("block_size", "k"), Change.UNDECIDED),
+    ],
+)
+def test_what_is_held_belongs_to_what_is_promised(entry, workload, now, held, change):
+    found = compare(entry("t"), entry(now, held=held), workload)
+    assert change is found.change
+    if change is Change.SHRANK:
+        assert "shrank: no formula is larger than a locked one" == found.reason
+
+
+def test_an_axis_held_without_a_note_and_one_that_was_held_before(entry, workload):
+    """Only what is newly held is lost, and a note that speaks of another axis is not its why."""
+    now = entry("4*t", held=("block_size", "k"), notes=["held at t=4: jumps"])
+    assert "k is held at 8 now and was not when it was locked" == (
+        compare(entry("4*t"), now, workload).reason
+    )
+    assert Change.SAME is compare(now, now, workload).change
+
+
+def test_a_scenario_that_is_new_is_no_growth_and_a_smaller_one_is_the_gain(entry, workload):
+    locked = entry("t", scenario_bytes={"small": 100, "production": 7})
+    now = entry("t", scenario_bytes={"small": 100, "production": 6, "new": 10**9})
+    found = compare(locked, now, workload)
+    assert (Change.SHRANK, "shrank: at scenario production 7 bytes locked, 6 now") == (
+        found.change,
+        found.reason,
+    )
+
+
+def test_what_cannot_be_shown_is_named_with_its_formula(entry, workload):
+    found = compare(entry("2*t", "2*k"), entry("t + k"), workload)
+    assert "cannot show that t + k is at most what is locked" == found.reason
+
+
+def test_the_same_law_at_another_place_is_no_longer_the_one_that_was_locked(entry, law, workload):
+    """It grew nowhere, and is not as locked."""
+    held = ("block_size", "k")
+    locked = entry("4*t", elsewhere=[law("4*t", k=32, held=held)])
+    now = entry("4*t", elsewhere=[law("4*t", k=16, held=held)])
+    assert Change.SHRANK is compare(locked, now, workload).change
+
+
+def test_growth_where_an_axis_was_held_is_told_as_the_laws_read(entry, workload):
+    """The term in the axis, and not the number that it is at the value held."""
+    locked = entry("4*t + 8", held=("block_size", "k"))
+    (growth,) = compare(locked, entry("4*t + 2*k"), workload).growths
+    assert ("4*t + 2*k", "4*t + 8") == (str(growth.now), str(growth.locked))
+    assert ["2*k"] == [str(one.term) for one in growth.terms]
+    now = entry("4*t + 9", held=("block_size", "k"))
+    found = compare(entry("4*t + k"), now, workload)
+    assert "grew in a constant: the new term 9" == found.reason

@@ -127,3 +127,76 @@ def test_a_file_that_is_not_there_says_how_to_write_one(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="not UTF-8"):
         read(tmp_path / "bytes.toml")
+
+
+def test_the_text_is_this_to_the_letter(entry, law):
+    """A header, and no table without a line of its own."""
+    other = law("7*t", k=32, held=("block_size", "k"), notes=["held at k=32: jumps"])
+    both = by_key(
+        entry("8*found + t", "3", subject="a", elsewhere=[other]),
+        entry("k", subject="a==1", scenario_bytes={"small": 1, "large": 22}),
+    )
+    assert """\
+# The peak memory laws that this repository has promised: bytes requested, for all sizes.
+# Written by `oom-suite lock`, held by `oom-suite check --locked`; see docs/lockfile.md.
+format = 1
+
+[laws.a.decode.generic]
+scenario = "issue-41962"
+sizes = {pool = 1000, t = 4, k = 8, block_size = 64}
+held = ["block_size"]
+quantities = ["found"]
+law = [
+    "t + 8*found",
+    "3",
+]
+notes = []
+bytes = {small = 100}
+made_with = {oom_suite = "0.1.0", torch = "2.13.0"}
+
+[[laws.a.decode.generic.elsewhere]]
+at = {k = 32}
+held = ["block_size", "k"]
+law = [
+    "7*t",
+]
+notes = [
+    "held at k=32: jumps",
+]
+
+[laws."a==1".decode.generic]
+scenario = "issue-41962"
+sizes = {pool = 1000, t = 4, k = 8, block_size = 64}
+held = ["block_size"]
+law = [
+    "k",
+]
+notes = []
+bytes = {small = 1, large = 22}
+made_with = {oom_suite = "0.1.0", torch = "2.13.0"}
+""" == dumps(both)
+
+
+def test_any_change_of_what_is_promised_takes_the_entrys_place(entry, law):
+    """Whoever found it, and in how many runs, is no promise."""
+    old = entry("t", "k", elsewhere=[law("9*t", k=32)])
+    changes = {
+        "law": replace(old.law, regimes=old.law.regimes[:1]),
+        "elsewhere": (law("8*t", k=32),),
+        "scenario": "small",
+        "scenario_bytes": {"small": 99},
+    }
+    others = [
+        *(replace(old, **{name: value}) for name, value in changes.items()),
+        replace(old, law=replace(old.law, sizes={**old.law.sizes, "t": 5})),
+        replace(old, law=replace(old.law, held={})),
+        replace(old, law=replace(old.law, notes=("other",))),
+        replace(old, elsewhere=()),
+    ]
+    for new in others:
+        assert new is merged(by_key(old), [new])[old.key]
+    for same in (
+        replace(old, versions={"torch": "3"}),
+        replace(old, law=replace(old.law, num_runs=99)),
+    ):
+        assert old is merged(by_key(old), [same])[old.key]

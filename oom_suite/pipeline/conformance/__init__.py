@@ -1,0 +1,1 @@
+"""Conformance: torch's own operators and modules, predicted and held against a device."""
