@@ -147,7 +147,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
     ) -> Trace:
         """What was recorded so far."""
         trace = self.books.trace(lane, sizes)
-        if self.threads is not None and not self.threads.are_one:
+        if self.threads is not None and self.threads.are_several:
             trace = replace(trace, events=in_order(trace.events, trace.marks))
         return replace(
             trace,

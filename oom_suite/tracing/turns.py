@@ -151,6 +151,11 @@ class Turns:
         self._spinning.discard(ident)
         self._went_on(ident, since, num_passed)
 
+    @property
+    def num_threads(self) -> int:
+        """How many threads had a turn."""
+        return len(self._last)
+
     def leave(self) -> None:
         """The operator is done."""
         self._inside.depth -= 1
