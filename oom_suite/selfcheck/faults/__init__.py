@@ -10,6 +10,7 @@ _FILES = (
     "twins",
     "growth",
     "threads",
+    "devices",
     "axes",
     "builders",
     "host",
