@@ -15,6 +15,7 @@ _FILES = (
     "builders",
     "host",
     "kept",
+    "custom_operators",
     "reach",
     "bad_indices",
     "addresses",
