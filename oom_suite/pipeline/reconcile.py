@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oom_suite.allocator import parse_settings, peaks_of
 from oom_suite.records import Reconciliation
 from oom_suite.records.trace import ALLOCATOR
+from oom_suite.targets.target import TARGETS
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ def scratch_of(environment: Environment) -> str:
     The scratch of ROCm's kernels is not known to the byte: there it stays unexplained.
     """
     return "cuda" if environment.device_type == "cuda" else ""
+
+
+def target_of(environment: Environment) -> str | None:
+    """The target that a machine is; None for one that no target describes."""
+    found = (one for one in TARGETS if one.arch and environment.arch.startswith(one.arch))
+    return next((one.name for one in found), None)
 
 
 def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconciliation:
@@ -45,7 +52,12 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
     settings = parse_settings(measurement.environment.allocator)
     expected = peaks_of(predicted, settings)
     if measurement.peaks is None:
-        return Reconciliation(expected, measured.peak().num_bytes, bound_bytes=bound_bytes)
+        return Reconciliation(
+            expected,
+            measured.peak().num_bytes,
+            bound_bytes=bound_bytes,
+            is_worst_case=bool(predicted.data_sizes),
+        )
     made = tuple(each for each in measurement.workspaces if each.in_call)
     in_call = _added(measured, settings) if made else (0, 0)
     return Reconciliation(
@@ -56,6 +68,7 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
         workspaces_requested_bytes=in_call[0],
         workspaces_allocated_bytes=in_call[1],
         bound_bytes=bound_bytes,
+        is_worst_case=bool(predicted.data_sizes),
     )
 
 
@@ -94,6 +107,8 @@ def problem(measurement: Measurement, reconciliation: Reconciliation | None) -> 
         figures.append(f"{allocated_bytes:+,} allocated")
     allowed = f" (allowed: {reconciliation.bound_bytes:,})" if reconciliation.bound_bytes else ""
     what = "the prediction and named workspaces do not explain"
+    if reconciliation.is_worst_case:
+        what = "exceed the worst case of what data decides, and named workspaces"
     return f"{' and '.join(figures)} measured that {what}{allowed}"
 
 

@@ -9,6 +9,7 @@ from oom_suite.hookspecs import hookimpl
 _FILES = (
     "twins",
     "growth",
+    "devices",
     "axes",
     "builders",
     "host",
