@@ -135,6 +135,7 @@ class Trace:
         pinned: what it asked of pinned host memory; None where the device is the host.
         unrecorded: what ran torch where no recorder looks, one line each: a thread of C++, a
             process. Nothing is known of what it took.
+        marks: how many events there were at the end of each step, where the call has steps.
         data_sizes: sizes that data decides. Where there are any, the trace is not what a call
             takes, but what one takes at most.
     """
@@ -152,6 +153,7 @@ class Trace:
     host: Trace | None = None
     pinned: Trace | None = None
     unrecorded: tuple[str, ...] = ()
+    marks: tuple[int, ...] = ()
     data_sizes: tuple[DataSize, ...] = ()
 
     @property
@@ -231,6 +233,7 @@ class Trace:
             "host": None if self.host is None else self.host.to_json(),
             "pinned": None if self.pinned is None else self.pinned.to_json(),
             "unrecorded": list(self.unrecorded),
+            "marks": list(self.marks),
             "data_sizes": [
                 [d.op, number(d.stack), d.at_most, d.num_parts] for d in self.data_sizes
             ],
@@ -260,6 +263,7 @@ class Trace:
             host=cls.from_json(body["host"]) if body.get("host") else None,
             pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
             unrecorded=tuple(body.get("unrecorded", ())),
+            marks=tuple(body.get("marks", ())),
             data_sizes=tuple(
                 DataSize(op, stacks[s], most, num_parts)
                 for op, s, most, num_parts in body.get("data_sizes", ())

@@ -16,16 +16,18 @@ from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
+from oom_suite.tracing.repeated import Repeated
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
 from oom_suite.tracing.starting import one_backward_thread, watched
 from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from oom_suite.records import Trace
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.tracing.lane import Build
 
 
@@ -78,6 +80,42 @@ class ShadowLane:
     def _run(self, build: Build, sizes: Mapping[str, int], choice: str) -> Trace:
         self._values.begin(choice)
         device = shadow_device(self._target)
+
+        def made(_: Recorder) -> Callable[[], object]:
+            call = build(sizes, device)
+            self._values.begin_call()
+            return call
+
+        trace = self._recorded(made).trace(self.name, sizes)
+        return replace(trace, data_sizes=self._values.data_sizes)
+
+    def repeat(self, build: Build, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls at the same sizes leave alive, one after the other.
+
+        Raises:
+            LaneError: the code needs a value that exists only on a device.
+        """
+        device, files = shadow_device(self._target), self._lines.files
+        made: list[Repeated] = []
+        self._values.begin(MOST)
+
+        def repeated(recorder: Recorder) -> Repeated:
+            made.append(
+                Repeated(
+                    recorder,
+                    lambda: build(sizes, device),
+                    lambda file: files.shown(file) is not None,
+                )
+            )
+            return made[0]
+
+        self._recorded(repeated)
+        assert made[0].found is not None
+        return made[0].found
+
+    def _recorded(self, make: Callable[[Recorder], Callable[[], object]]) -> Recorder:
+        """The recorder of the call that `make` gives."""
+        device = shadow_device(self._target)
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
         modes = (self._fake, self._values, recorder)
         threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
@@ -91,16 +129,19 @@ class ShadowLane:
                 threads.recorded(),
                 self._fake.refusing(),
             ):
-                call = build(sizes, device)
-                self._values.begin_call()
-                recorder.record(call)
+                recorder.record(make(recorder))
         except (RuntimeError, IndexError) as error:
             if isinstance(error, LaneError) or not self._values.data_sizes:
                 raise
             raise LaneError(self._misfit(error)) from error
         finally:
             self._recorder = None
-        return replace(recorder.trace(self.name, sizes), data_sizes=self._values.data_sizes)
+        return recorder
+
+    def mark(self) -> None:
+        """Note that a step of the running call ends here."""
+        if self._recorder is not None:
+            self._recorder.books.mark()
 
     def _misfit(self, error: Exception) -> str:
         """What may be wrong where code fails whose sizes are decided by data."""
