@@ -167,7 +167,7 @@ class Runs:
         self._proof = LaneSpec("prove", target=device.target)
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[str, LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
-        self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
+        self._fresh: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], tuple[Trace, ...]] = {}
         self._symbolic: dict[object, SymbolicTrace] = {}
         self._repeated: dict[tuple[tuple[str, int], ...], RepeatedCalls] = {}
         self._is_fresh = False
@@ -279,19 +279,27 @@ class Runs:
         self._traces.setdefault((choice, lane, _key(sizes)), trace)
         return trace
 
-    def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:
+    def afresh(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
+    ) -> tuple[Trace, ...]:
         """The exact traces of two calls in a process that has made no other; made once.
+
+        Args:
+            sizes: the axes' values.
+            scratch: as of `known`.
+            target: as of `known`.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        key = _key(sizes)
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
+        key = (lane, _key(sizes))
         if key not in self._fresh:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
-            lane = replace(self._law, is_fresh=True)
-            self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+            fresh = replace(lane, is_fresh=True)
+            self._fresh[key] = self._ask(fresh, RunAfresh(self._program, fresh, dict(sizes)))
         if self._is_fresh:
-            self._traces.setdefault((MOST, self._law, key), self._fresh[key][0])
+            self._traces.setdefault((MOST, *key), self._fresh[key][0])
         return self._fresh[key]
 
     def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:
