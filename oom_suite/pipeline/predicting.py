@@ -111,7 +111,7 @@ def predict(
     checked = checked_sizes("sizes", sizes)
     program = program_of(build, in_child=in_child)
     with Session(Limits(time_limit_s=time_limit_s)) as session:
-        runs = session.open(program, name_of(build), LaneSpec("measure", target=lane.target))
+        runs = session.open(program, name_of(build), target=lane.target)
         trace = runs.known(checked, lane.scratch)
     return prediction(trace, device)
 

@@ -84,16 +84,22 @@ class Session:
         """End every child that it started."""
         self._undo.close()
 
-    def open(self, program: Program, name: str, lane: LaneSpec | None = None) -> Runs:
+    def open(
+        self,
+        program: Program,
+        name: str,
+        lane: LaneSpec | None = None,
+        target: str = "generic",
+    ) -> Runs:
         """Runs of a program; closed with the session, or before.
 
         Args:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
-                Its target is what the other lanes predict.
+            target: the device that the code believes in, in the other lanes.
         """
-        runs = Runs(self, program, name, lane or LaneSpec("measure"))
+        runs = Runs(self, program, name, lane or LaneSpec("measure"), target)
         self._undo.callback(runs.close)
         return runs
 
@@ -157,14 +163,21 @@ class Runs:
             tried others says which is the worst.
     """
 
-    def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
+    def __init__(
+        self,
+        session: Session,
+        program: Program,
+        name: str,
+        device: LaneSpec,
+        target: str = "generic",
+    ) -> None:
         """Start nothing yet."""
         self._session = session
         self._program = program
         self._name = name
         self._on_device = device
-        self._law = LaneSpec("shadow", target=device.target)
-        self._proof = LaneSpec("prove", target=device.target)
+        self._law = LaneSpec("shadow", target=target)
+        self._proof = LaneSpec("prove", target=target)
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[str, LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
         self._fresh: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], tuple[Trace, ...]] = {}
@@ -198,7 +211,7 @@ class Runs:
         """Runs of the same subject for another workload, in the same children."""
         assert isinstance(self._program, SubjectProgram)
         program = replace(self._program, workload=workload)
-        other = Runs(self._session, program, self._name, self._on_device)
+        other = Runs(self._session, program, self._name, self._on_device, self._law.target)
         other._askers = self._askers
         return other
 

@@ -198,8 +198,7 @@ def law(
     settings = Settings("default", defaults, workload=workload, time_limit_s=time_limit_s)
     name = name_of(build)
     with Session.of(settings) as session:
-        on = LaneSpec("measure", target=lane.target)
-        runs = session.open(program_of(build, in_child=in_child), name, on)
+        runs = session.open(program_of(build, in_child=in_child), name, target=lane.target)
         found = study(runs, name, settings)
         result = found.result
         if result.law is None or result.verdict is not Verdict.PASS:

@@ -216,3 +216,16 @@ def test_what_the_code_raises_is_one_line_with_its_place():
 def reads_a_value(sizes, device):
     x = torch.randn(1 << 20, sizes.n, device=device)
     return lambda: x.sum().item()
+
+
+def test_a_target_of_amds_has_what_its_kernels_take_as_far_as_it_is_known():
+    """A sum's partial results are; the scratch of rocPRIM's sort is named."""
+
+    def build(sizes, device):
+        x = torch.ones(sizes.n, device=device)
+        return lambda: (x.sum(), x.sort())
+
+    there = oom_suite.predict(build, {"n": 1 << 20}, target="rocm:gfx942")
+    assert ["aten::sort"] == [one.op for one in there.unseen]
+    assert "aten::sum" in {each.op for each in there.allocations}
+    assert len(there.allocations) > len(oom_suite.predict(build, {"n": 1 << 20}).allocations)
