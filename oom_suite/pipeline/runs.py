@@ -106,18 +106,13 @@ class Runs:
         self._session.report(self._name, f"shadow run {self._num_runs}")
         return self._shadow(sizes, self._law, self.choice)
 
-    def choosing(self, choice: str, sizes: Mapping[str, int]) -> Trace:
-        """The exact trace of a run that takes so much of what data may choose.
-
-        Raises:
-            ChildError: the code cannot be run.
-        """
-        self._num_runs += 1
-        self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._known(sizes, self._law, choice)
-
     def known(
-        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
+        self,
+        sizes: Mapping[str, int],
+        scratch: str = "",
+        *,
+        target: str | None = None,
+        choice: str = "",
     ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
@@ -125,30 +120,14 @@ class Runs:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
             target: which machine it is for, see `LaneSpec`; the law's where not given.
+            choice: how much of what data may choose it takes; that of all runs where not given.
 
         Raises:
             ChildError: the code cannot be run.
         """
         lane = replace(self._law, scratch=scratch, target=target or self._law.target)
-        return self._known(sizes, lane, self.choice)
-
-    def largest(
-        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
-    ) -> Trace:
-        """The exact trace of the most that a call takes at these sizes, as far as it is known.
-
-        Arguments and errors are those of `known`.
-        """
-        found = self.known(sizes, scratch, target=target)
-        if self.choice == MOST:
-            return found
-        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
-        all_of_it = self._known(sizes, lane, MOST)
-        return max(found, all_of_it, key=lambda trace: trace.peak().num_bytes)
-
-    def _known(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
-        known = self._traces.get((choice, lane, _key(sizes)))
-        return known or self._shadow(sizes, lane, choice)
+        choice = choice or self.choice
+        return self._traces.get((choice, lane, _key(sizes))) or self._shadow(sizes, lane, choice)
 
     def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
         if self._is_fresh and choice == MOST:
