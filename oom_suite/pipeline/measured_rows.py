@@ -66,7 +66,7 @@ def _rows(
         program = program_of(spec, settings, on_progress)
     except OomSuiteError as error:
         return [_empty(spec, point, Outcome.REFUSED.value, str(error)) for point in points]
-    lane = LaneSpec("measure", device=settings.device)
+    lane = LaneSpec("measure", device=settings.device, target=settings.target)
     rows = []
     with (
         Session.of(settings) as session,
