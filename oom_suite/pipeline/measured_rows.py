@@ -70,7 +70,7 @@ def _rows(
     rows = []
     with (
         Session.of(settings) as session,
-        session.open(program, spec.text, lane, target=settings.target) as runs,
+        session.open(program, spec.text, lane) as runs,
     ):
         for number, point in enumerate(points, start=1):
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")
