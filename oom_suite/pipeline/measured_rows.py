@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oom_suite.pipeline.measuring import Measured
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records import SubjectSpec, Workload
     from oom_suite.workloads.sparse_mla.geometry.measured_grid import GridPoint

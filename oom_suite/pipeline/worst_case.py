@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.derivation import Derivation
     from oom_suite.laws.judge import Judgement
     from oom_suite.laws.proof import Proof
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.records import Trace, Workload
     from oom_suite.records.symbolic import Guard
 

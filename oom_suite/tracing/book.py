@@ -79,10 +79,12 @@ class Book:
         known = self._storages.get(key)
         return None if known is None else known[1:]
 
-    def request(self, num_bytes: Any, op: str, stack: tuple[Frame, ...]) -> int:
+    def request(
+        self, num_bytes: Any, op: str, stack: tuple[Frame, ...], *, is_bound: bool = False
+    ) -> int:
         """The number of a request that is made now."""
         number = len(self.requests)
-        self.requests.append((num_bytes, op, stack))
+        self.requests.append((num_bytes, op, stack, True) if is_bound else (num_bytes, op, stack))
         self.events.append(("alloc", number))
         return number
 

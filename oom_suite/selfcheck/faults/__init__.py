@@ -14,6 +14,7 @@ _FILES = (
     "builders",
     "host",
     "kept",
+    "custom_operators",
     "reach",
     "bad_indices",
     "addresses",
