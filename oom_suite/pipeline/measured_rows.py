@@ -66,11 +66,11 @@ def _rows(
         program = program_of(spec, settings, on_progress)
     except OomSuiteError as error:
         return [_empty(spec, point, Outcome.REFUSED.value, str(error)) for point in points]
-    lane = LaneSpec("measure", device=settings.device)
+    lane = LaneSpec("measure", device=settings.device, target=settings.target)
     rows = []
     with (
         Session.of(settings) as session,
-        session.open(program, spec.text, lane, target=settings.target) as runs,
+        session.open(program, spec.text, lane) as runs,
     ):
         for number, point in enumerate(points, start=1):
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")
