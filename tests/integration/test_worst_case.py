@@ -76,7 +76,7 @@ def test_experts_in_a_loop_have_the_law_of_the_worst_split(run):
     )
     assert "784*tokens" in output
     output = run(
-        law("by_expert", "783*tokens + 4*experts", "broken"),
+        law("by_expert", "783*tokens + 4*experts + 64KiB", "broken"),
         failed=1,
     )
     assert "aten::nonzero at test_laws.py" in output
@@ -100,7 +100,7 @@ def narrow(x, gate, weights):
 
 """
     output = run(
-        body + law("narrow", "1287*tokens + 4*experts", "broken", wide=2),
+        body + law("narrow", "1287*tokens + 4*experts + 64KiB", "broken", wide=2),
         failed=1,
     )
     assert "1288*tokens" in output
@@ -137,7 +137,7 @@ def rest(cache, x):
 
 
 """
-    output = run(body + pool_law("rest", "broken", 'at_most="511*n"'), failed=1)
+    output = run(body + pool_law("rest", "broken", 'at_most="511*n + 64KiB"'), failed=1)
     assert "512*n" in output
     run(body + pool_law("rest", "kept", 'at_most="512*n + 64KiB"'), passed=1)
 
