@@ -18,7 +18,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Result, Trace, Unseen
     from oom_suite.targets.budgets import Budget
