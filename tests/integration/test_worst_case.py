@@ -71,12 +71,12 @@ def run(pytester, oom_run):
 def test_experts_in_a_loop_have_the_law_of_the_worst_split(run):
     """All tokens choose one expert: 784 bytes a token, and not a byte less is promised."""
     output = run(
-        law("by_expert", "784*tokens + 8*tokens*experts", "kept"),
+        law("by_expert", "784*tokens + 8*tokens*experts + 64KiB", "kept"),
         passed=1,
     )
     assert "784*tokens" in output
     output = run(
-        law("by_expert", "783*tokens + 4*experts", "broken"),
+        law("by_expert", "783*tokens + 4*experts + 64KiB", "broken"),
         failed=1,
     )
     assert "aten::nonzero at test_laws.py" in output
@@ -86,7 +86,7 @@ def test_experts_in_a_loop_have_the_law_of_the_worst_split(run):
 def test_a_list_of_shares_is_no_larger_than_their_whole(run):
     """The experts' outputs are together as many rows as there are tokens, wherever they go."""
     run(
-        law("into_a_list", "520*tokens + 4*tokens*experts", "kept"),
+        law("into_a_list", "520*tokens + 4*tokens*experts + 64KiB", "kept"),
         passed=1,
     )
 
@@ -100,12 +100,12 @@ def narrow(x, gate, weights):
 
 """
     output = run(
-        body + law("narrow", "1287*tokens + 4*experts", "broken", wide=2),
+        body + law("narrow", "1287*tokens + 4*experts + 64KiB", "broken", wide=2),
         failed=1,
     )
     assert "1288*tokens" in output
     run(
-        body + law("narrow", "1288*tokens + 4*tokens*experts", "kept", wide=2),
+        body + law("narrow", "1288*tokens + 4*tokens*experts + 64KiB", "kept", wide=2),
         passed=1,
     )
 
@@ -137,9 +137,9 @@ def rest(cache, x):
 
 
 """
-    output = run(body + pool_law("rest", "broken", 'at_most="511*n"'), failed=1)
+    output = run(body + pool_law("rest", "broken", 'at_most="511*n + 64KiB"'), failed=1)
     assert "512*n" in output
-    run(body + pool_law("rest", "kept", 'at_most="512*n"'), passed=1)
+    run(body + pool_law("rest", "kept", 'at_most="512*n + 64KiB"'), passed=1)
 
 
 def test_a_condition_on_what_data_decides_is_named(run):
