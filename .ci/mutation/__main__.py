@@ -60,7 +60,7 @@ FOLDERS = {
     "operators": Folder(
         (
             "tests/unit/operators",
-            "tests/unit/tracing/test_cuda_scratch.py",
+            "tests/unit/tracing/test_unique_scratch.py",
             "tests/unit/tracing/test_operators.py",
             "tests/unit/tracing/test_symbolic_compositions.py",
         ),

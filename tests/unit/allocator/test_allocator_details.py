@@ -137,3 +137,15 @@ def test_divisions_of_a_list_are_read_entry_by_entry(text, classes):
     """Those behind "the rest" too, as torch reads them."""
     found = parse_settings(f"roundup_power2_divisions:{text}").roundup_power2_divisions
     assert classes == {number: found[number] for number in classes}
+
+
+@pytest.mark.parametrize(("more_bytes", "is_filled"), [(0, True), (512, False)])
+def test_a_hole_is_filled_by_what_it_has_just_room_for(allocator, more_bytes, is_filled):
+    """Of 40 MiB without memory between two blocks in use."""
+    model = allocator("expandable_segments:True")
+    model.malloc(20 * MIB)
+    hole = model.malloc(40 * MIB)
+    model.malloc(20 * MIB)
+    model.free(hole)
+    model.empty_cache()
+    assert is_filled == (hole == model.malloc(40 * MIB + more_bytes))

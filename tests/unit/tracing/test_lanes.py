@@ -61,8 +61,8 @@ def test_a_shadow_lane_has_the_target_and_the_scratch_that_it_is_given():
 
     assert "cpu" == device_of(running("shadow", target="cpu"))
     assert "cpu" != device_of(running("shadow"))
-    lane = running("shadow", scratch="cuda", target="cpu")._lane
-    assert "cuda" == lane._scratch
+    kernels = [running("shadow", scratch=name)._lane._kernels for name in ("cuda", "")]
+    assert kernels[0] != kernels[1]
 
 
 def test_a_measure_lane_has_its_limits_its_device_and_its_meters():

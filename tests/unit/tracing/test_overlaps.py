@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps
+from oom_suite.records import Event
+from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
 
 
 def record(text, *sizes, kind=Overlaps):
     """``"+0 -0"`` requests the first of these sizes and frees it."""
     requests = [(size, f"op {number}", (f"line {number}",)) for number, size in enumerate(sizes)]
     events = [("alloc" if one[0] == "+" else "free", int(one[1:])) for one in text.split()]
-    return kind(requests, events), requests, events
+    return kind((requests, events)), requests, events
 
 
 @pytest.mark.parametrize(
@@ -38,26 +39,28 @@ def test_what_was_freed_of_the_most_since_then_is_requested_again_the_largest_fi
     """Of 100, 10 and 1 bytes; no more than is missing to the most."""
     overlaps, requests, events = record(text, 100, 10, 1)
     num_events = len(events)
-    made = overlaps.hold(since)
+    held = overlaps.hold((since,))
+    made = [number for _, number in held]
+    assert {0} >= {memory for memory, _ in held}
     assert again == [requests[number][0] for number in made]
     assert [("alloc", number) for number in made] == events[num_events:]
     assert all(requests[number][3] for number in made)
     assert list(range(3, 3 + len(made))) == made
-    overlaps.release(made)
+    overlaps.release(held)
     assert [("free", number) for number in made] == events[num_events + len(made) :]
-    assert len(events) == overlaps.position()
+    assert (len(events),) == overlaps.position()
 
 
 def test_what_is_requested_again_has_the_operator_and_the_lines_of_what_was_freed():
     overlaps, requests, _ = record("+0 -0", 100)
-    (made,) = overlaps.hold(0)
+    ((_, made),) = overlaps.hold((0,))
     assert (100, "op 0", ("line 0",), True) == requests[made]
 
 
 def test_of_equal_requests_the_first_is_made_again_first():
     overlaps, requests, _ = record("+0 +1 -0 -1", 5, 5)
-    made = overlaps.hold(0)
-    assert ["op 0", "op 1"] == [requests[number][1] for number in made]
+    made = overlaps.hold((0,))
+    assert ["op 0", "op 1"] == [requests[number][1] for _, number in made]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +70,40 @@ def test_of_equal_requests_the_first_is_made_again_first():
 def test_where_sizes_are_symbols_a_free_since_then_is_one_too_many(text, since, is_needed):
     overlaps, _, events = record(text, "n", kind=UnorderedOverlaps)
     assert not overlaps.are_needed
-    assert [] == overlaps.hold(since)
+    assert [] == overlaps.hold((since,))
     assert is_needed == overlaps.are_needed
     assert len(text.split()) == len(events)
-    overlaps.hold(len(events))
+    overlaps.hold((len(events),))
     assert is_needed == overlaps.are_needed
+
+
+def test_each_memory_is_held_from_its_own_position_on():
+    """What was freed of the second alone is requested again there."""
+    first, second = [[(5, "op", ())], [("alloc", 0)]], [[(7, "op", ())], [("alloc", 0)]]
+    overlaps = Overlaps(tuple(first), tuple(second))
+    since = overlaps.position()
+    assert (1, 1) == since
+    second[1].append(("free", 0))
+    assert [(1, 1)] == overlaps.hold(since)
+    overlaps.release([(1, 1)])
+    assert [("alloc", 0), ("free", 0), ("alloc", 1), ("free", 1)] == second[1]
+    assert [("alloc", 0)] == first[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "marks", "ordered"),
+    [
+        ("+0 +1 +2 -2 -0 -1", (), "+0 +1 +2 -0 -1 -2"),
+        ("+0 +1 -1 +2 -2 -0", (), "+0 +1 -1 +2 -0 -2"),
+        ("+0 +1 +2 -2 -0 -1", (4,), "+0 +1 +2 -2 -0 -1"),
+        ("+0 +1 +2 -2 -1 -0", (5,), "+0 +1 +2 -1 -2 -0"),
+        ("", (), ""),
+    ],
+)
+def test_frees_that_follow_one_another_are_in_the_order_of_what_they_free(text, marks, ordered):
+    """None crosses a mark."""
+
+    def events(one):
+        return tuple(Event("alloc" if e[0] == "+" else "free", int(e[1:])) for e in one.split())
+
+    assert events(ordered) == in_order(events(text), marks)
