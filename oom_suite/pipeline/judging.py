@@ -21,7 +21,9 @@ from oom_suite.pipeline.inside import with_bound, with_budget, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
+from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.records import Result, Verdict
+from oom_suite.targets.target import label
 
 if TYPE_CHECKING:
     from oom_suite.laws.derive import Derivation
@@ -87,6 +89,7 @@ def inconclusive(name: str, settings: Settings, reason: str) -> Result:
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
     )
@@ -125,7 +128,9 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
         if derivation.unsteady:
             # Runs that depend on those before them are evidence of nothing.
             return (*judge_from_start(runs.afresh, workload, sizes), None)
-        return derivation, judgement, proved() if proving is None else proving.result()
+        proof = proved() if proving is None else proving.result()
+        found = worst_case(runs, workload, sizes, (derivation, judgement), proof)
+        return (*found, proof)
 
 
 def _measured(runs: Runs, settings: Settings) -> Measured:
@@ -159,6 +164,7 @@ def _judged(
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=judgement.verdict,
         reason=judgement.reason,
         law=derivation.law,

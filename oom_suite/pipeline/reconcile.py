@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oom_suite.allocator import parse_settings, peaks_of
 from oom_suite.records import Reconciliation
 from oom_suite.records.trace import ALLOCATOR
+from oom_suite.targets.target import TARGETS
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 def scratch_of(environment: Environment) -> str:
     """Whose kernels' own scratch a prediction for this device must have; empty for none known."""
     return "cuda" if environment.device_type == "cuda" else ""
+
+
+def target_of(environment: Environment) -> str | None:
+    """The target that a machine is; None for one that no target describes."""
+    found = (one for one in TARGETS if one.arch and environment.arch.startswith(one.arch))
+    return next((one.name for one in found), None)
 
 
 def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconciliation:
@@ -46,7 +53,11 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
     least = peaks_of(sure, settings) if has_bounds else None
     if measurement.peaks is None:
         return Reconciliation(
-            expected, measured.peak().num_bytes, bound_bytes=bound_bytes, least=least
+            expected,
+            measured.peak().num_bytes,
+            bound_bytes=bound_bytes,
+            is_worst_case=bool(predicted.data_sizes),
+            least=least,
         )
     made = tuple(each for each in measurement.workspaces if each.in_call)
     in_call = _added(measured, settings) if made else (0, 0)
@@ -58,6 +69,7 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
         workspaces_requested_bytes=in_call[0],
         workspaces_allocated_bytes=in_call[1],
         bound_bytes=bound_bytes,
+        is_worst_case=bool(predicted.data_sizes),
         least=least,
     )
 
@@ -97,6 +109,8 @@ def problem(measurement: Measurement, reconciliation: Reconciliation | None) -> 
         figures.append(f"{allocated_bytes:+,} allocated")
     allowed = f" (allowed: {reconciliation.bound_bytes:,})" if reconciliation.bound_bytes else ""
     what = "the prediction and named workspaces do not explain"
+    if reconciliation.is_worst_case:
+        what = "exceed the worst case of what data decides, and named workspaces"
     return f"{' and '.join(figures)} measured that {what}{allowed}"
 
 

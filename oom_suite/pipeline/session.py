@@ -17,7 +17,7 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
 from oom_suite.processes.askers import InThisProcess, Respawning
 from oom_suite.processes.child import Child
 from oom_suite.targets.free_memory import FreeMemoryOf
-from oom_suite.tracing.lane_spec import LaneSpec
+from oom_suite.tracing.lane_spec import MOST, LaneSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +39,6 @@ _IMPORTS = {
     "measure": ("oom_suite.tracing.lanes", "oom_suite.tracing.measure"),
 }
 """What a child imports before the time of its first request counts."""
-
-_LAW = LaneSpec("shadow")
-"""The lane whose exact runs a law is found from."""
 
 _device_turn = threading.Lock()
 """One call of this process is on a device at a time, whichever session asks for it."""
@@ -94,6 +91,7 @@ class Session:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
+                Its target is what the other lanes predict.
         """
         runs = Runs(self, program, name, lane or LaneSpec("measure"))
         self._undo.callback(runs.close)
@@ -153,6 +151,10 @@ class Runs:
     """Runs of one program, each lane in a child of its own, every exact trace kept.
 
     From `Session.open`. A context manager that ends its children.
+
+    Attributes:
+        choice: how much of what data may choose exact runs take: all of it, until somebody who
+            tried others says which is the worst.
     """
 
     def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
@@ -161,13 +163,16 @@ class Runs:
         self._program = program
         self._name = name
         self._on_device = device
+        self._law = LaneSpec("shadow", target=device.target)
+        self._proof = LaneSpec("prove", target=device.target)
         self._askers: dict[LaneSpec, Asker] = {}
-        self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
-        self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
+        self._traces: dict[tuple[str, LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
+        self._fresh: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], tuple[Trace, ...]] = {}
         self._symbolic: dict[object, SymbolicTrace] = {}
         self._repeated: dict[tuple[tuple[str, int], ...], RepeatedCalls] = {}
         self._is_fresh = False
         self._num_runs = 0
+        self.choice = MOST
 
     def __enter__(self) -> Self:
         """The runs."""
@@ -185,7 +190,7 @@ class Runs:
 
     def interrupt_proof(self) -> None:
         """End the run on symbols that another thread waits for."""
-        asker = self._askers.get(LaneSpec("prove"))
+        asker = self._askers.get(self._proof)
         if isinstance(asker, Respawning):
             asker.kill()
 
@@ -210,7 +215,8 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for lane, sizes in self._traces if lane == _LAW)
+        own = (self.choice, self._law)
+        return tuple(dict(sizes) for *kind, sizes in self._traces if tuple(kind) == own)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -220,44 +226,80 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, _LAW)
+        return self._shadow(sizes, self._law, self.choice)
+
+    def choosing(self, choice: str, sizes: Mapping[str, int]) -> Trace:
+        """The exact trace of a run that takes so much of what data may choose.
+
+        Raises:
+            ChildError: the code cannot be run.
+        """
+        self._num_runs += 1
+        self._session.report(self._name, f"shadow run {self._num_runs}")
+        return self._known(sizes, self._law, choice)
 
     def known(
-        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
     ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
-            target: which machine it is for, see `LaneSpec`.
+            target: which machine it is for, see `LaneSpec`; the law's where not given.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        lane = replace(_LAW, scratch=scratch, target=target)
-        return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
+        return self._known(sizes, lane, self.choice)
 
-    def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
-        if self._is_fresh and lane == _LAW:
+    def largest(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
+    ) -> Trace:
+        """The exact trace of the most that a call takes at these sizes, as far as it is known.
+
+        Arguments and errors are those of `known`.
+        """
+        found = self.known(sizes, scratch, target=target)
+        if self.choice == MOST:
+            return found
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
+        all_of_it = self._known(sizes, lane, MOST)
+        return max(found, all_of_it, key=lambda trace: trace.peak().num_bytes)
+
+    def _known(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
+        known = self._traces.get((choice, lane, _key(sizes)))
+        return known or self._shadow(sizes, lane, choice)
+
+    def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
+        if self._is_fresh and lane == self._law and choice == MOST:
             return self.afresh(sizes)[0]
-        trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
-        self._traces.setdefault((lane, _key(sizes)), trace)
+        trace = self._ask(lane, Run(self._program, lane, dict(sizes), choice))
+        self._traces.setdefault((choice, lane, _key(sizes)), trace)
         return trace
 
-    def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:
+    def afresh(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
+    ) -> tuple[Trace, ...]:
         """The exact traces of two calls in a process that has made no other; made once.
+
+        Args:
+            sizes: the axes' values.
+            scratch: as of `known`.
+            target: as of `known`.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        key = _key(sizes)
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
+        key = (lane, _key(sizes))
         if key not in self._fresh:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
-            lane = LaneSpec("shadow", is_fresh=True)
-            self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+            fresh = replace(lane, is_fresh=True)
+            self._fresh[key] = self._ask(fresh, RunAfresh(self._program, fresh, dict(sizes)))
         if self._is_fresh:
-            self._traces.setdefault((_LAW, key), self._fresh[key][0])
+            self._traces.setdefault((MOST, *key), self._fresh[key][0])
         return self._fresh[key]
 
     def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:
@@ -269,7 +311,7 @@ class Runs:
         key = _key(sizes)
         if key not in self._repeated:
             self._session.report(self._name, "shadow runs repeated")
-            lane = LaneSpec("shadow", is_fresh=True)
+            lane = replace(self._law, is_fresh=True)
             self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
         return self._repeated[key]
 
@@ -286,7 +328,7 @@ class Runs:
         key = (_key(hints.sizes), hints.held, _key(hints.lower))
         if key not in self._symbolic:
             self._session.report(self._name, "proving")
-            lane = LaneSpec("prove")
+            lane = self._proof
             self._symbolic[key] = self._ask(lane, Prove(self._program, lane, hints))
         return self._symbolic[key]
 

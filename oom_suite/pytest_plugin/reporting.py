@@ -12,7 +12,7 @@ import pytest
 from oom_suite.errors import UsageError
 from oom_suite.records import Verdict
 from oom_suite.report.rows import printable
-from oom_suite.report.wording import closing_line
+from oom_suite.report.wording import closing_line, target_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ class Reporter:
         """Report for this run."""
         self._config = config
         self._options = options
-        self._results: dict[tuple[str, str, str], Result] = {}
+        self._results: dict[tuple[str, str, str, str], Result] = {}
         self._left_out: dict[str, int] = {}
         self._json_line = ""
 
@@ -79,7 +79,7 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a report's results, and remember what was left out for want of a GPU."""
         for result in attached(report):
-            key = (result.subject, result.workload, result.lane)
+            key = (result.subject, result.workload, result.lane, result.target)
             if key not in self._results:
                 self._results[key] = result
                 self._config.hook.pytest_oom_result(result=result)
@@ -114,6 +114,8 @@ class Reporter:
             terminalreporter.write_line(f"workload {workload}, lane {lane}:")
             for line in _table_lines(group):
                 terminalreporter.write_line(line)
+        for line in target_lines(results):
+            terminalreporter.write_line(line)
         if results:
             terminalreporter.write_line(closing_line(results))
         for reason, num_tests in self._left_out.items():

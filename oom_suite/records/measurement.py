@@ -58,6 +58,8 @@ class Reconciliation:
         workspaces_requested_bytes: what these add to the measured peak of requests.
         workspaces_allocated_bytes: what these add to the measured peak of blocks.
         bound_bytes: unexplained bytes, more or less, that are let pass.
+        is_worst_case: whether the prediction is what a call takes at most, because data decides
+            its sizes: then less is explained, and more is not.
         least: the prediction without what kernels take inside at most; None where it has no
             such bounds. What is measured between the two is explained.
     """
@@ -69,23 +71,33 @@ class Reconciliation:
     workspaces_requested_bytes: int = 0
     workspaces_allocated_bytes: int = 0
     bound_bytes: int = 0
+    is_worst_case: bool = False
     least: AllocatorPeaks | None = None
 
     @property
     def unexplained_requested_bytes(self) -> int:
         """Requested bytes measured that are neither predicted nor a named workspace's."""
-        least = self.predicted if self.least is None else self.least
+        least_bytes = self._least.requested_bytes
         own_bytes = self.measured_requested_bytes - self.workspaces_requested_bytes
-        return _outside(own_bytes, least.requested_bytes, self.predicted.requested_bytes)
+        return self._unexplained(own_bytes, least_bytes, self.predicted.requested_bytes)
+
+    @property
+    def _least(self) -> AllocatorPeaks:
+        return self.predicted if self.least is None else self.least
+
+    def _unexplained(self, own_bytes: int, least_bytes: int, most_bytes: int) -> int:
+        """How far it lies below or above what was predicted; 0 between the two."""
+        below = 0 if self.is_worst_case else min(own_bytes - least_bytes, 0)
+        return max(own_bytes - most_bytes, 0) + below
 
     @property
     def unexplained_allocated_bytes(self) -> int | None:
         """The same of allocated bytes; None where no allocator counted them."""
         if self.measured is None:
             return None
-        least = self.predicted if self.least is None else self.least
+        least_bytes = self._least.allocated_bytes
         own_bytes = self.measured.allocated_bytes - self.workspaces_allocated_bytes
-        return _outside(own_bytes, least.allocated_bytes, self.predicted.allocated_bytes)
+        return self._unexplained(own_bytes, least_bytes, self.predicted.allocated_bytes)
 
     @property
     def reserved_difference_bytes(self) -> int | None:
@@ -96,9 +108,23 @@ class Reconciliation:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is unexplained, and nothing of the prediction a bound."""
-        unexplained = self.unexplained_requested_bytes or self.unexplained_allocated_bytes
-        return self.least is None and not unexplained
+        """Whether nothing is unexplained, and nothing of the prediction a bound or worst case."""
+        if self.least is not None:
+            return False
+        is_reached = not self.is_worst_case or (
+            self.measured_requested_bytes
+            == self.predicted.requested_bytes + self.workspaces_requested_bytes
+        )
+        return is_reached and not (
+            self.unexplained_requested_bytes or self.unexplained_allocated_bytes
+        )
+
+    @property
+    def is_within_worst_case(self) -> bool:
+        """Whether a call took no more than the worst case that is predicted, which it may."""
+        return self.is_worst_case and not (
+            self.unexplained_requested_bytes or self.unexplained_allocated_bytes
+        )
 
     @property
     def is_explained(self) -> bool:
@@ -114,11 +140,6 @@ class Reconciliation:
             "unexplained_allocated_bytes": self.unexplained_allocated_bytes,
             "reserved_difference_bytes": self.reserved_difference_bytes,
         }
-
-
-def _outside(num_bytes: int, least_bytes: int, most_bytes: int) -> int:
-    """How far it lies below or above what was predicted; 0 between the two."""
-    return max(num_bytes - most_bytes, 0) + min(num_bytes - least_bytes, 0)
 
 
 @dataclass(frozen=True, slots=True)

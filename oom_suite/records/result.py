@@ -125,6 +125,8 @@ class Result:
         host: what tensors take of the host's memory, pageable and pinned apart; nothing where
             they take none, or where the workload leaves it out.
         kept: what further calls at the scenario leave alive.
+        target: the device that the verdict is for; ``generic`` for one of no particular kind.
+        leaks: what each further call leaves more, a sentence for each memory.
     """
 
     subject: str
@@ -149,6 +151,8 @@ class Result:
     next_command: str = ""
     host: tuple[HostMemory, ...] = ()
     kept: tuple[Kept, ...] = ()
+    target: str = "generic"
+    leaks: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -161,6 +165,7 @@ class Result:
             "subject": self.subject,
             "workload": self.workload,
             "lane": self.lane,
+            "target": self.target,
             "scenario": self.scenario,
             "sizes": dict(self.sizes),
             "verdict": self.verdict.value,
@@ -206,6 +211,7 @@ class Result:
             else self.reconciliation.to_json(),
             "host": [each.to_json() for each in self.host],
             "kept": [each.to_json() for each in self.kept],
+            "leaks": list(self.leaks),
             "next_command": self.next_command,
         }
 

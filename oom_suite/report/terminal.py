@@ -25,6 +25,7 @@ from oom_suite.report.wording import (
     law_lines,
     needs_block,
     num_bytes_text,
+    target_lines,
     verdict_text,
 )
 
@@ -64,6 +65,8 @@ def render(results: Sequence[Result], console: Console, *, quiet: bool = False) 
             for result in results:
                 if needs_block(result):
                     _print_block(result, console)
+        for line in target_lines(results):
+            _print(console, line)
         _print(console, closing_line(results))
 
 
@@ -95,6 +98,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
     law_width = min(_WIDEST_LAW, max(_LAW_WIDTH, width - MIN_PIPED_WIDTH + _LAW_WIDTH))
     with_budget = any(result.budget is not None for result in results)
     with_workload = len({result.workload for result in results}) > 1
+    with_target = len({result.target for result in results}) > 1
     table = Table(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -114,6 +118,8 @@ def _table(results: Sequence[Result], width: int) -> Table:
         name = Text(printable(result.subject))
         if with_workload:
             name.append(f"\n  {printable(result.workload)}", style="dim")
+        if with_target:
+            name.append(f"\n  {result.target}", style="dim")
         cells = [
             name,
             Text(verdict_text(result), style=_style(result)),
@@ -136,7 +142,8 @@ def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
         laws += [f"{name}{first}", *(f"  {line}" for line in rest)]
     for kept in result.kept[:_MAX_KEPT]:
         peaks += [""] * (len(laws) - len(peaks)) + [num_bytes_text(kept.num_bytes)]
-        laws.append(f"kept: {printable(kept.holder) or '(holder unknown)'}")
+        # Whose variable it is stands in the note; here it would not fit.
+        laws.append(f"kept: {printable(kept.holder).partition(' of ')[0] or 'by what is unknown'}")
     return "\n".join(laws), "\n".join(peaks)
 
 

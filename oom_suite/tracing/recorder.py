@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators import scratch
-from oom_suite.operators.operands import (
-    DEVICE_QUERY,
-    is_foreign,
-    operator,
-    tensors,
-    written_tensors,
-)
+from oom_suite.operators import operands, scratch
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.operators.registered import registered, registered_bytes
 from oom_suite.records import Launch, Unseen
-from oom_suite.torch_compat.dispatch import (
-    DispatchMode,
-    storage_key,
-    taken_apart,
-)
+from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.kernels_of import InsideKernels
@@ -106,10 +96,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             finally:
                 self._switch(is_open=False)
 
-    def mark(self) -> None:
-        """Note that a step of the call ends here."""
-        self.books.mark()
-
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """In the middle of a call, make inputs: they are no requests."""
@@ -178,7 +164,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             return NotImplemented
         plan = plan_of(func)
         if self._unwritten and plan.facts.is_mutable:
-            self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
+            self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
@@ -333,7 +319,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        reason = scratch.unseen_reason(func, args, kwargs)
+        is_prediction = self._insides.are_wanted
+        reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
         if reason is None:
             return
         name, stack = operator(func).family, self._lines.stack()

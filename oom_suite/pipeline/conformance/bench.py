@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import OomSuiteError
-from oom_suite.pipeline.conformance.cases import cases_of, units_of
+from oom_suite.pipeline.conformance.units import cases_of, units_of
 from oom_suite.processes.protocol import Request
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
 from oom_suite.tracing.measure.environment import environment
 from oom_suite.tracing.recorder import Recorder
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from oom_suite.processes.protocol import Kept
     from oom_suite.records import Environment, Trace
     from oom_suite.tracing.lane import Build
-    from oom_suite.tracing.lane_spec import LaneSpec
 
 _KEPT_BYTES = 8 << 30
 """What a GPU's allocator may keep between calls: workers share the device."""
@@ -56,8 +56,7 @@ class Listing(Request["tuple[Environment, list[Unit]]"]):
 
     def answer(self, kept: Kept) -> tuple[Environment, list[Unit]]:
         """The device's environment and every unit."""
-        del kept
-        device = torch.device(self.device)
+        device = _ready(kept, self.device)
         units = [unit for suite in self.suites for unit in units_of(suite, device.type)]
         return environment(device), units
 
@@ -102,9 +101,19 @@ class Measure(Request[bool]):
 
     def answer(self, kept: Kept) -> bool:
         """Whether all is done; what is found is in the journal."""
-        del kept
-        device = torch.device(self.device)
+        device = _ready(kept, self.device)
         return _write_all(self, lambda build: measured(build, device))
+
+
+def _ready(kept: Kept, device: str) -> torch.device:
+    """The device with its number, by which trackers know it; this process as any that measures.
+
+    Raises:
+        LaneError: there is no such device.
+    """
+    lane = LaneSpec("measure", device=device)
+    kept.get(lane, lambda: RunningLane(lane, Path.cwd()))
+    return torch.empty(0, device=device).device
 
 
 def key_of(unit: Unit, case: str) -> str:

@@ -9,9 +9,12 @@ from oom_suite.hookspecs import hookimpl
 _FILES = (
     "twins",
     "growth",
+    "devices",
     "axes",
     "builders",
     "custom_operators",
+    "host",
+    "kept",
     "reach",
     "bad_indices",
     "addresses",
