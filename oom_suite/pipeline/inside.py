@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from oom_suite.allocator import peaks_of
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.judge import join, listed
+from oom_suite.pipeline.worst_case import largest
 from oom_suite.records import BudgetFit, Verdict
 from oom_suite.targets.target import target
 from oom_suite.units import format_bytes
@@ -19,7 +20,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Result, Trace, Unseen
     from oom_suite.targets.budgets import Budget
@@ -140,7 +141,7 @@ def _inside_at_scenario(result: Result, runs: Runs, settings: Settings) -> Insid
 
 def _predicted(runs: Runs, sizes: Mapping[str, int], settings: Settings) -> Trace | None:
     try:
-        return runs.largest(sizes, scratch_of_law(settings))
+        return largest(runs, sizes, scratch=scratch_of_law(settings))
     except OomSuiteError:
         return None
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.derive import Derivation
     from oom_suite.laws.judge import Judgement
     from oom_suite.laws.proof import Proof
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
 
 

@@ -77,27 +77,23 @@ class Reconciliation:
     @property
     def unexplained_requested_bytes(self) -> int:
         """Requested bytes measured that are neither predicted nor a named workspace's."""
-        least_bytes = self._least.requested_bytes
         own_bytes = self.measured_requested_bytes - self.workspaces_requested_bytes
-        return self._unexplained(own_bytes, least_bytes, self.predicted.requested_bytes)
+        return _outside(own_bytes, self._least.requested_bytes, self.predicted.requested_bytes)
 
     @property
     def _least(self) -> AllocatorPeaks:
+        """The least that is explained: nothing, where the prediction is a worst case."""
+        if self.is_worst_case:
+            return AllocatorPeaks(0, 0, 0, 0)
         return self.predicted if self.least is None else self.least
-
-    def _unexplained(self, own_bytes: int, least_bytes: int, most_bytes: int) -> int:
-        """How far it lies below or above what was predicted; 0 between the two."""
-        below = 0 if self.is_worst_case else min(own_bytes - least_bytes, 0)
-        return max(own_bytes - most_bytes, 0) + below
 
     @property
     def unexplained_allocated_bytes(self) -> int | None:
         """The same of allocated bytes; None where no allocator counted them."""
         if self.measured is None:
             return None
-        least_bytes = self._least.allocated_bytes
         own_bytes = self.measured.allocated_bytes - self.workspaces_allocated_bytes
-        return self._unexplained(own_bytes, least_bytes, self.predicted.allocated_bytes)
+        return _outside(own_bytes, self._least.allocated_bytes, self.predicted.allocated_bytes)
 
     @property
     def reserved_difference_bytes(self) -> int | None:
@@ -108,15 +104,15 @@ class Reconciliation:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is unexplained, and nothing of the prediction a bound or worst case."""
-        if self.least is not None:
-            return False
+        """Whether nothing is unexplained, and nothing of the prediction a bound or a worst case."""
         is_reached = not self.is_worst_case or (
             self.measured_requested_bytes
             == self.predicted.requested_bytes + self.workspaces_requested_bytes
         )
-        return is_reached and not (
-            self.unexplained_requested_bytes or self.unexplained_allocated_bytes
+        return (
+            is_reached
+            and self.least is None
+            and not (self.unexplained_requested_bytes or self.unexplained_allocated_bytes)
         )
 
     @property
@@ -140,6 +136,11 @@ class Reconciliation:
             "unexplained_allocated_bytes": self.unexplained_allocated_bytes,
             "reserved_difference_bytes": self.reserved_difference_bytes,
         }
+
+
+def _outside(num_bytes: int, least_bytes: int, most_bytes: int) -> int:
+    """How far it lies below or above what was predicted; 0 between the two."""
+    return max(num_bytes - most_bytes, 0) + min(num_bytes - least_bytes, 0)
 
 
 @dataclass(frozen=True, slots=True)

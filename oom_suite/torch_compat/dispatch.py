@@ -41,7 +41,6 @@ NAMES = (
     Name("torch.utils._mode_utils:no_dispatch", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode._should_skip_dynamo", positional=0),
-    Name("torch.utils._python_dispatch:TorchDispatchMode.old_dispatch_mode_flags"),
     Name("torch:UntypedStorage._cdata"),
 )
 """The names of torch behind this module."""

@@ -154,6 +154,11 @@ class Books:
         return {memory: book for memory, book in books.items() if book is not None}
 
     @property
+    def records(self) -> list[tuple[list[tuple[Any, ...]], list[tuple[str, int]]]]:
+        """Requests and events of each."""
+        return [(book.requests, book.events) for book in self.named.values()]
+
+    @property
     def have_live(self) -> bool:
         """Whether a request has not been freed."""
         return any(book.has_live for book in self.named.values())

@@ -18,7 +18,7 @@ from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apa
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.kernels_of import InsideKernels
-from oom_suite.tracing.overlaps import Overlaps
+from oom_suite.tracing.overlaps import Overlaps, in_order
 from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 from oom_suite.tracing.unwritten import Unwritten
@@ -77,7 +77,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
         self.threads: Threads | None = None
-        self.overlaps = Overlaps(self.books.device.requests, self.books.device.events)
+        self.overlaps = Overlaps(*self.books.records)
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
@@ -95,6 +95,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
                     gc.collect(0)
             finally:
                 self._switch(is_open=False)
+
+    def mark(self) -> None:
+        """Note that a step of the call ends here, and with it what its threads are at."""
+        if self.threads is not None:
+            self.threads.finish()
+        self.books.mark()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -120,8 +126,11 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
+        trace = self.books.trace(lane, sizes)
+        if self.threads is not None and self.threads.are_several:
+            trace = replace(trace, events=in_order(trace.events, trace.marks))
         return replace(
-            self.books.trace(lane, sizes),
+            trace,
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),

@@ -142,7 +142,7 @@ class ShadowLane:
     def mark(self) -> None:
         """Note that a step of the running call ends here."""
         if self._recorder is not None:
-            self._recorder.books.mark()
+            self._recorder.mark()
 
     def _misfit(self, error: Exception) -> str:
         """What may be wrong where code fails whose sizes are decided by data."""

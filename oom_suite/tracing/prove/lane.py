@@ -166,7 +166,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.unordered = UnorderedOverlaps(self.books.device.requests, self.books.device.events)
+        self.unordered = UnorderedOverlaps(*self.books.records)
         self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False

@@ -76,6 +76,19 @@ def test_the_code_believes_in_its_target(target, expected):
     assert expected * 4 == found.peak_requested_bytes
 
 
+@pytest.mark.parametrize(("target", "expected"), [("MI300X", 192), ("MI325X", 256)])
+def test_a_devices_name_brings_its_own_memory(target, expected):
+    """Code that asks how much there is takes a byte for every GiB."""
+
+    def build(sizes, device):
+        del sizes
+        num_gib = torch.cuda.mem_get_info()[1] >> 30
+        return lambda: torch.empty(num_gib, dtype=torch.uint8, device=device)
+
+    found = oom_suite.predict(build, {}, target=target)
+    assert abs(expected - found.peak_requested_bytes) <= 1
+
+
 def test_an_unknown_target_names_those_there_are():
     with pytest.raises(UsageError, match=r"^unknown target 'H20': choose from .*mean 'H200'\?$"):
         oom_suite.predict(doubled, {"num_tokens": 1}, target="H20")
