@@ -33,7 +33,12 @@ BOUNDED = frozenset({"aten::topk", "aten::nonzero"})
 SOMETIMES = frozenset(
     {
         *("aten::_unique", "aten::_unique2", "aten::cumsum", "aten::cumprod", "aten::normal"),
-        *("aten::linalg_vector_norm", "aten::index_put", "aten::embedding_dense_backward"),
+        *(
+            "aten::linalg_vector_norm",
+            "aten::norm",
+            "aten::index_put",
+            "aten::embedding_dense_backward",
+        ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
     }
 )
@@ -42,7 +47,7 @@ SOMETIMES = frozenset(
 _NEEDS_CUB = frozenset(
     {
         *("aten::sort", "aten::topk", "aten::multinomial", "aten::masked_scatter"),
-        *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::linalg_vector_norm"}),
+        *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::norm", "aten::linalg_vector_norm"}),
     }
 )
 

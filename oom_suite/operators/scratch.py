@@ -28,6 +28,7 @@ _UNIQUES = (
 )
 _LOSSES = "computes the loss of every element before it reduces them"
 _SCANS = "scans with a workspace of the size that CUB or rocPRIM asks for"
+_LITTLE = "takes a little inside, for which there is no formula on this target"
 _PARTS = "is made of others inside, whose temporaries dispatch cannot see"
 _LIBRARY = "a library kernel with a workspace of its own choosing"
 
@@ -123,7 +124,8 @@ _LOOKED_AT = """
     var_mean linalg_vector_norm linalg__powsum _is_all_true _is_any_true native_norm
     _softmax_backward_data logsumexp dist binary_cross_entropy_with_logits native_group_norm
     native_layer_norm_backward native_group_norm_backward native_batch_norm_backward
-    _fused_rms_norm_backward _embedding_bag_backward max min softmax log_softmax
+    _fused_rms_norm _fused_rms_norm_backward native_batch_norm _embedding_bag_backward
+    max min softmax log_softmax
     normal normal_functional nonzero_static _weight_norm_interface
     _weight_norm_interface_backward masked_scatter_backward _cdist_forward _cummax_helper
     _cummin_helper _logcumsumexp
@@ -167,11 +169,25 @@ def may_be_unseen(func: OpOverload) -> bool:
     return family in _BY_CALL or unseen_always(func) is not None
 
 
-def unseen_reason(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    """Why this call may take scratch that the trace does not show; None when it takes none."""
+def unseen_reason(
+    func: OpOverload,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    is_prediction: bool = False,
+) -> str | None:
+    """Why this call may take scratch that the trace does not show; None when it takes none.
+
+    Args:
+        func: the operator.
+        args: of the call.
+        kwargs: of the call.
+        is_prediction: whether the trace has what a target's kernels take inside, as far as that
+            is known: then those of `LOOKED_AT` are named, too.
+    """
     name = operator(func).family
     if name not in _BY_CALL:
-        return unseen_always(func)
+        return _LITTLE if is_prediction and name in LOOKED_AT else unseen_always(func)
     if name in _SOFTMAXES:
         return None if args[0].is_contiguous() else _NON_CONTIGUOUS_SOFTMAX
     if name in _PUTS:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from oom_suite.allocator import peaks_of
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.judge import join, listed
+from oom_suite.pipeline.worst_case import largest
 from oom_suite.records import BudgetFit, Verdict
+from oom_suite.targets.target import target
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -48,8 +50,11 @@ class Inside:
 
 
 def scratch_of_law(settings: Settings) -> str:
-    """The target whose kernels a law is judged with."""
-    return CUDA if settings.arch == "generic" else settings.arch
+    """The target whose kernels a law is judged with; empty for a CPU's, which are seen whole."""
+    of_law = target(settings.target)
+    if of_law.backend == "cpu":
+        return ""
+    return CUDA if of_law.backend == "generic" else of_law.name
 
 
 def with_opaque(result: Result, settings: Settings) -> Result:
@@ -136,7 +141,7 @@ def _inside_at_scenario(result: Result, runs: Runs, settings: Settings) -> Insid
 
 def _predicted(runs: Runs, sizes: Mapping[str, int], settings: Settings) -> Trace | None:
     try:
-        return runs.known(sizes, scratch_of_law(settings))
+        return largest(runs, sizes, scratch=scratch_of_law(settings))
     except OomSuiteError:
         return None
 

@@ -72,6 +72,11 @@ class InsideKernels:
         self._kernels = kernels
         self._stack = stack
 
+    @property
+    def are_wanted(self) -> bool:
+        """Whether a recording has what kernels take inside, as far as that is known."""
+        return self._kernels is not None
+
     def steps(
         self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
     ) -> Sequence[Step] | None:

@@ -40,7 +40,8 @@ def plan_of(func: OpOverload) -> Plan:
     """What the recorder does with this operator."""
     facts = operator(func)
     reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
-    is_noted = reads or facts.family == COPY or scratch.may_be_unseen(func)
+    is_little = facts.family in scratch.LOOKED_AT
+    is_noted = reads or facts.family == COPY or is_little or scratch.may_be_unseen(func)
     compose, is_pinning = COMPOSITIONS.get(facts.name), facts.family in PINNING
     body = visible_body(func)
     return Plan(facts, compose, is_composed(func), is_noted, is_pinning, body)

@@ -328,7 +328,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        reason = scratch.unseen_reason(func, args, kwargs)
+        is_prediction = self._insides.are_wanted
+        reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
         if reason is None:
             return
         name, stack = operator(func).family, self._lines.stack()

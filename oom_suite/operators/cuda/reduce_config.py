@@ -61,7 +61,7 @@ def shared_bytes(
     outer = _merged(source, [d for d in range(source.dim()) if d not in dims])
     num_outputs = _product(outer)
     num_inputs = _product(inner)
-    if not source.numel():
+    if source.numel() <= 1:
         return None
     along_inputs = not outer or not inner or inner[0].stride < outer[0].stride
     first = (inner or outer)[0].stride if along_inputs else outer[0].stride

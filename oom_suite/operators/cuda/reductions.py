@@ -181,4 +181,5 @@ FORMULAS: dict[str, Formula] = {
     "aten::std_mean": _with(_welford, has_dim=True, vector=2),
     "aten::var_mean": _with(_welford, has_dim=True, vector=2),
     "aten::linalg_vector_norm": _of_norm,
+    "aten::norm": _of_norm,
 }

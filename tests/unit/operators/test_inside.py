@@ -126,6 +126,12 @@ def test_blocks_that_share_a_sum_keep_partial_results(count, expected):
     assert expected == shared_bytes(floats(count), {0}, Reduction(4), H200)
 
 
+@pytest.mark.parametrize("sizes", [(), (1,), (1, 1), (0, 4)], ids=str)
+def test_one_entry_or_none_is_reduced_without_sharing(sizes):
+    assert shared_bytes(floats(*sizes), set(range(len(sizes))), Reduction(4), H200) is None
+    assert 0 == beside("aten::max", floats(*sizes), result=floats())
+
+
 def test_rows_are_summed_without_sharing():
     assert shared_bytes(floats(4096, 256), {1}, Reduction(4), H200) is None
 
