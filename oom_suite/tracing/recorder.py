@@ -27,6 +27,7 @@ from oom_suite.torch_compat.dispatch import (
     taken_apart,
 )
 from oom_suite.torch_compat.fakes import device_of, is_real
+from oom_suite.tracing import attending
 from oom_suite.tracing.book import NOT_RECORDED, Book
 from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
@@ -196,6 +197,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         plan = _plan(func)
         if self._unwritten and plan.facts.is_mutable:
             self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
+        if plan.facts.name == attending.NAME and attending.is_taken():
+            with self:
+                return attending.attend(*args, **kwargs)
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
@@ -293,6 +297,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
 
     def _inside(self, name: str, args: tuple[Any, ...], result: Any) -> Sequence[Step] | None:
         """What the device's kernel does in that call, where it is wanted and known."""
+        if self._recording and (steps := attending.attention_steps(name, args, result)):
+            return steps
         wanted = self._recording and self._scratch == "cuda"
         return cuda_scratch.inside(name, args, result) if wanted else None
 
@@ -303,12 +309,16 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             if isinstance(step, cuda_scratch.Give):
                 book.give_back(held.pop(step.name))
                 continue
-            number = book.request(step.num_bytes, step.op, stack)
+            number = book.request(self._size(step.num_bytes), step.op, stack)
             if isinstance(step.name, str):
                 held[step.name] = number
                 continue
             storage = result[step.name].untyped_storage()
-            book.keep(storage, number, storage.nbytes())
+            book.keep(storage, number, self._size(storage.nbytes()))
+
+    def _size(self, num_bytes: Any) -> Any:
+        """A number of bytes as the books have it; an expression where sizes are symbols."""
+        return num_bytes
 
     def _is_new(
         self, facts: Operator, storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -351,7 +361,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)
-        if reason is None:
+        if reason is None or attending.explains(operator(func).family):
             return
         name, stack = operator(func).family, self._lines.stack()
         inputs = tensors((args, kwargs))

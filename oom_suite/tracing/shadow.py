@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oom_suite.operators.operands import tensors
 from oom_suite.targets.target import target as named
 from oom_suite.torch_compat.fake_cuda import literals_made_on_host
+from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
@@ -69,6 +70,7 @@ class ShadowLane:
             with (
                 recorded_launches(self.launched),
                 believing(self._target),
+                attending.attention_on(attending.device_of_target(self._target)),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
                 self._fake.refusing(),

@@ -17,6 +17,7 @@ from oom_suite.torch_compat.fakes import (
     DynamicOutputShapeException,
 )
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
+from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.book import Book
 from oom_suite.tracing.fake_mode import LaneFakeMode
@@ -109,6 +110,7 @@ class ProveLane:
             with (
                 recorded_launches(self.launched),
                 believing(self._target),
+                attending.attention_on(attending.device_of_target(self._target)),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 watched(literals_made_on_host, one_backward_thread),
@@ -201,12 +203,15 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
             return self._symbols.expression(args[0].numel()) * tensor.element_size()
         return self._symbols.expression(storage.nbytes())
 
+    def _size(self, num_bytes: Any) -> Any:
+        return self._symbols.expression(num_bytes)
+
     def _are_same(self, num_bytes: Any, had_bytes: Any) -> bool:
         return self._symbols.are_same(num_bytes, had_bytes)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)
-        if reason is None:
+        if reason is None or attending.explains(operator(func).family):
             return
         key = (operator(func).family, self._lines.stack())
         expression = self._symbols.expression
