@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from oom_suite.cli.options import (
-    Arch,
     BudgetText,
     Html,
     OneWorkload,
@@ -16,10 +15,11 @@ from oom_suite.cli.options import (
     Scenario,
     Set,
     Stub,
+    Targets,
     TimeLimit,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import first_workload, read_settings, spelled
+from oom_suite.cli.settings import first_workload, one_target, read_settings, spelled
 from oom_suite.pipeline.law_page import full_studies, law_page
 from oom_suite.report.files import write_body
 from oom_suite.report.html import write_law_page
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         scenario: Scenario = None,
         sizes: Set = None,
         workload: OneWorkload = None,
-        arch: Arch = "generic",
+        target: Targets = None,
         budget: BudgetText = None,
         time_limit: TimeLimit = 120.0,
         json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
@@ -55,7 +55,15 @@ def register(app: typer.Typer) -> None:
         (subject,) = spelled([subject], stub, package)
         name = first_workload(workload, [subject])
         settings = read_settings(
-            scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
+            scenario,
+            sizes or [],
+            name,
+            "shadow",
+            "cpu",
+            one_target(target),
+            budget,
+            time_limit,
+            None,
         )
         with Progress() as progress:
             (found,) = full_studies(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from oom_suite.cli.options import (
-    Arch,
     LockFile,
     OneWorkload,
     Package,
@@ -16,10 +15,11 @@ from oom_suite.cli.options import (
     Set,
     Stub,
     SubjectsAsForCheck,
+    Targets,
     TimeLimit,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import first_workload, read_settings, spelled
+from oom_suite.cli.settings import first_workload, one_target, read_settings, spelled
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, dumps, merged, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.pipeline.locked import entry_of, worst
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         scenario: Scenario = None,
         sizes: Set = None,
         workload: OneWorkload = None,
-        arch: Arch = "generic",
+        target: Targets = None,
         time_limit: TimeLimit = 120.0,
         stub: Stub = None,
         package: Package = None,
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         named = spelled(subjects, stub, package)
         name = first_workload(workload, named)
         settings = read_settings(
-            scenario, sizes or [], name, "shadow", "cpu", arch, None, time_limit, None
+            scenario, sizes or [], name, "shadow", "cpu", one_target(target), None, time_limit, None
         )
         old = read(file) if Path(file).exists() else {}
         with Progress() as progress:

@@ -13,7 +13,6 @@ import typer
 from oom_suite import doors
 from oom_suite.cli import compare, conformance, doctor, law, lock, measure, ranks, replay, selfcheck
 from oom_suite.cli.options import (
-    Arch,
     BudgetText,
     Device,
     EveryWorkload,
@@ -33,13 +32,22 @@ from oom_suite.cli.options import (
     Set,
     Stub,
     Subjects,
+    Targets,
     TimeLimit,
     Unexplained,
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.reporters import read_reports, write_reports
 from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
-from oom_suite.cli.settings import first_workload, read_cases, read_settings, spelled
+from oom_suite.cli.settings import (
+    first_workload,
+    one_target,
+    read_cases,
+    read_settings,
+    read_target_cases,
+    read_targets,
+    spelled,
+)
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
@@ -75,7 +83,7 @@ def check_command(
     workload: EveryWorkload = None,
     lane: Lane = "shadow",
     device: Device = "cpu",
-    arch: Arch = "generic",
+    target: Targets = None,
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     memory_limit: MemoryLimit = None,
@@ -111,7 +119,7 @@ def check_command(
         }
         refuse_others(others)
         name = first_workload(workload, named)
-        chosen = read_safety_settings(name, device, arch, time_limit, memory_limit)
+        chosen = read_safety_settings(name, device, one_target(target), time_limit, memory_limit)
         raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
     if repeat != 1 and lane != "measure":
         msg = f"--repeat {repeat} needs the measure lane: add --lane measure"
@@ -122,14 +130,16 @@ def check_command(
 
     reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
 
-    def settings_for(name: str) -> Settings:
+    targets = read_targets(target)
+
+    def settings_for(name: str, for_target: str = targets[0]) -> Settings:
         settings = read_settings(
             scenario,
             sizes or [],
             name,
             lane,
             device,
-            arch,
+            for_target,
             budget,
             time_limit,
             memory_limit,
@@ -140,11 +150,12 @@ def check_command(
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
+            one_target(target)
             results, differences = locked.check_locked_workloads(
                 subjects and named, workload, settings_for, file, progress.update, progress.finish
             )
         else:
-            cases = read_cases(named, workload, settings_for, scenario, sizes or ())
+            cases = read_target_cases(named, workload, settings_for, targets, scenario, sizes or ())
             studies = check_cases(cases, progress.update, progress.finish)
             results = [study.result for study in studies]
     render(results, screen(), quiet=quiet)
@@ -163,7 +174,7 @@ def probe_command(
     scenario: Scenario = None,
     sizes: Set = None,
     workload: EveryWorkload = None,
-    arch: Arch = "generic",
+    target: Targets = None,
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     stub: Stub = None,
@@ -176,7 +187,15 @@ def probe_command(
 
     def settings_for(name: str) -> Settings:
         return read_settings(
-            scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
+            scenario,
+            sizes or [],
+            name,
+            "shadow",
+            "cpu",
+            one_target(target),
+            budget,
+            time_limit,
+            None,
         )
 
     named = spelled([subject], stub, package)
@@ -203,7 +222,7 @@ def bisect_command(
     scenario: Scenario = None,
     sizes: Set = None,
     workload: OneWorkload = None,
-    arch: Arch = "generic",
+    target: Targets = None,
     budget: BudgetText = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     json: Json = None,
@@ -211,7 +230,15 @@ def bisect_command(
     """Find the release between a good and a bad one at which the verdict changes."""
     name = first_workload(workload, [bad])
     settings = read_settings(
-        scenario, sizes or [], name, "shadow", "cpu", arch, budget, time_limit, None
+        scenario,
+        sizes or [],
+        name,
+        "shadow",
+        "cpu",
+        one_target(target),
+        budget,
+        time_limit,
+        None,
     )
     with Progress() as progress:
         found = bisect_releases(good, bad, settings, progress.update, progress.finish)

@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from oom_suite.cli.options import (
-    Arch,
     Json,
     OneWorkload,
     Package,
@@ -23,11 +22,12 @@ from oom_suite.cli.options import (
     Set,
     Stub,
     SubjectsAsForCheck,
+    Targets,
     TimeLimit,
     Unexplained,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import first_workload, read_settings, spelled
+from oom_suite.cli.settings import first_workload, one_target, read_settings, spelled
 from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError
 from oom_suite.pipeline.measured_rows import measure_all
@@ -64,7 +64,7 @@ def measure_command(
     grid: Grid = False,
     repeat: Repeat = 1,
     unexplained: Unexplained = "0",
-    arch: Arch = "generic",
+    target: Targets = None,
     time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
     json: Json = None,
     quiet: Quiet = False,
@@ -88,7 +88,7 @@ def measure_command(
         known.name,
         "measure",
         device,
-        arch,
+        one_target(target),
         None,
         time_limit,
         None,

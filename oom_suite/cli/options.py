@@ -66,8 +66,15 @@ Lane = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="where measure runs: cpu or cuda (HIP devices too)")
 ]
-Arch = Annotated[
-    str, typer.Option("--arch", help="the GPU that the code sees: generic, gfx942, gfx950")
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        "--arch",
+        metavar="TARGET",
+        help="the device that the law is for: cuda:sm_90, rocm:gfx942, rocm:gfx950, cpu, a "
+        "device's name (MI325X, H200), or generic; check takes several, with commas or repeated",
+    ),
 ]
 BudgetText = Annotated[
     str | None,

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from oom_suite.cli.options import (
-    Arch,
     BudgetText,
     Device,
     Json,
     Scenario,
     Set,
     SubjectsAsForCheck,
+    Targets,
     TimeLimit,
     WorkloadName,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import read_settings
+from oom_suite.cli.settings import one_target, read_settings
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.pipeline.ranks.group import Group, heads_of_a_rank, own_gpu
 from oom_suite.pipeline.ranks.judging import group_exit_code, judge_group
@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
         model: Annotated[
             str | None, typer.Option("--model", help="whose heads; DeepSeek-V4-Flash by default")
         ] = None,
-        arch: Arch = "generic",
+        target: Targets = None,
         budget: BudgetText = None,
         time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
         json: Json = None,
@@ -85,7 +85,7 @@ def register(app: typer.Typer) -> None:
                 workload,
                 "measure",
                 device,
-                arch,
+                one_target(target),
                 budget,
                 time_limit,
                 None,

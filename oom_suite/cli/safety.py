@@ -7,14 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import ARCHS
 from oom_suite.doors import workload as find_workload
-from oom_suite.errors import UsageError, unknown
+from oom_suite.errors import UsageError
 from oom_suite.pipeline.safety_checks.check import SafetySettings, check_safety_all, exit_code
 from oom_suite.report.files import write_body
 from oom_suite.report.safety import render_safety
 from oom_suite.report.screen import screen
 from oom_suite.subjects import builtin_names
+from oom_suite.targets.target import target as find_target
 from oom_suite.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -23,26 +23,24 @@ if TYPE_CHECKING:
 
     from oom_suite.records.safety import SafetyReport
 
-TAKES = "--device, --arch, --workload, --time-limit, --memory-limit, --json and --quiet"
+TAKES = "--device, --target, --workload, --time-limit, --memory-limit, --json and --quiet"
 
 
 def read_safety_settings(
-    workload: str, device: str, arch: str, time_limit_s: float, memory_limit: str | None
+    workload: str, device: str, target: str, time_limit_s: float, memory_limit: str | None
 ) -> SafetySettings:
     """The settings that these options spell.
 
     Raises:
         UsageError: one of them is not understood.
     """
-    if arch not in ARCHS:
-        raise unknown("architecture", arch, ARCHS)
     if device.partition(":")[0] not in {"cpu", "cuda"}:
         msg = f"device {device!r} cannot be checked: choose cpu or cuda (HIP devices are cuda)"
         raise UsageError(msg)
     return SafetySettings(
         workload=find_workload(workload).name,
         device=device,
-        arch=arch,
+        arch=find_target(target).arch or "generic",
         time_limit_s=time_limit_s,
         memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
     )

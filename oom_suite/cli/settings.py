@@ -11,6 +11,8 @@ from oom_suite.pipeline.free_budget import free_budget
 from oom_suite.pipeline.settings import Settings
 from oom_suite.subjects import builtin_names, parse, with_options, workloads_for
 from oom_suite.targets.budgets import budget as find_budget
+from oom_suite.targets.target import target as find_target
+from oom_suite.targets.target import targets as find_targets
 from oom_suite.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from oom_suite.records import SubjectSpec
 
 LANES = ("shadow", "measure")
-ARCHS = ("generic", "gfx942", "gfx950")
+DEFAULT_TARGET = "generic"
 
 
 def read_settings(
@@ -28,7 +30,7 @@ def read_settings(
     workload: str,
     lane: str,
     device: str,
-    arch: str,
+    target: str,
     budget: str | None,
     time_limit_s: float,
     memory_limit: str | None,
@@ -41,8 +43,7 @@ def read_settings(
     """
     if lane not in LANES:
         raise unknown("lane", lane, LANES)
-    if arch not in ARCHS:
-        raise unknown("architecture", arch, ARCHS)
+    find_target(target)
     found = find_workload(workload)
     chosen = found.scenario(scenario_name)
     return Settings(
@@ -51,7 +52,7 @@ def read_settings(
         workload=found,
         lane=lane,
         device=device,
-        arch=arch,
+        target=target,
         budget=None if budget is None else find_budget(budget, lambda: free_budget(device)),
         time_limit_s=time_limit_s,
         memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
@@ -91,6 +92,58 @@ def read_cases(
         meant = [known for known in able if known.knows(scenario, axes)]
         cases += [(spec, read(known.name)) for known in meant or able]
     return cases
+
+
+def read_target_cases(
+    subjects: Sequence[str],
+    workload: str | None,
+    read: Callable[[str, str], Settings],
+    targets: Sequence[str],
+    scenario: str | None,
+    overrides: Sequence[str],
+) -> list[tuple[SubjectSpec, Settings]]:
+    """As `read_cases` gives them, each case for every target before the next case.
+
+    Args:
+        subjects: as of `read_cases`.
+        workload: as of `read_cases`.
+        read: the settings for a workload's name and a target.
+        targets: whom laws are for.
+        scenario: as of `read_cases`.
+        overrides: as of `read_cases`.
+    """
+    found = [
+        read_cases(
+            subjects, workload, functools.partial(_swapped, read, target), scenario, overrides
+        )
+        for target in targets
+    ]
+    return [case for cases in zip(*found, strict=True) for case in cases]
+
+
+def _swapped(read: Callable[[str, str], Settings], target: str, name: str) -> Settings:
+    return read(name, target)
+
+
+def read_targets(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The targets that were asked for, each once.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    return find_targets(",".join(given or ())) or (DEFAULT_TARGET,)
+
+
+def one_target(given: Sequence[str] | None) -> str:
+    """The target that was asked for.
+
+    Raises:
+        UsageError: there is no such target, or several were given.
+    """
+    first, *others = read_targets(given)
+    if others:
+        raise UsageError(f"--target takes one target here, not {first} and {', '.join(others)}")
+    return first
 
 
 def spelled(

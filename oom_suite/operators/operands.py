@@ -105,12 +105,6 @@ def written_tensors(
 
 
 def is_foreign(types: Sequence[type]) -> bool:
-    """Whether a call has tensor subclasses that must first take themselves apart.
-
-    One that leaves dispatch as torch has it, as a parameter does, has nothing to take apart.
-    """
-    return any(
-        not issubclass(kind, FakeTensor)
-        and getattr(kind, "__torch_dispatch__", None) is not torch.Tensor.__torch_dispatch__
-        for kind in types
-    )
+    """Whether a call has tensor subclasses that must first take themselves apart."""
+    plain = {torch.Tensor, torch.nn.Parameter}
+    return any(kind not in plain and not issubclass(kind, FakeTensor) for kind in types)

@@ -12,32 +12,25 @@ from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
 from oom_suite.errors import OomSuiteError
-from oom_suite.laws.contracts import decide
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
-from oom_suite.laws.proof import CLOSED_FORM, DisagreementError, cross_check, prove
+from oom_suite.laws.proof import prove
+from oom_suite.pipeline.host_law import with_host
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
-from oom_suite.records import BudgetFit, Law, Result, Verdict
+from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
+from oom_suite.pipeline.state import leaves_state, with_state
+from oom_suite.records import BudgetFit, Result, Verdict
+from oom_suite.targets.target import label
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from oom_suite.laws.branches import Branch
     from oom_suite.laws.derive import Derivation
     from oom_suite.laws.judge import Judgement
     from oom_suite.laws.proof import Proof
     from oom_suite.pipeline.session import Runs
     from oom_suite.pipeline.settings import Settings
-    from oom_suite.records import Workload
     from oom_suite.targets.budgets import Budget
-
-_MAX_CHECKED = 12
-"""Exact runs that a proved law is compared with; those of the fit are there already."""
-
-_MAX_SHOWN_GUARDS = 3
-_NOTHING_PROMISED = "nothing is promised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +68,12 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     result = _judged(name, settings, derivation, judgement, measured)
     proof_notes: tuple[str, ...] = ()
     if proof is not None:
-        result, proof_notes = _with_proof(result, settings.workload, derivation, proof)
-        result = _with_lanes(result, proof, runs)
+        result, proof_notes = with_proof(result, settings.workload, derivation, proof)
+        result = with_lanes(result, proof, runs.known, runs.known_sizes)
+    else:
+        result = with_forms(result, derivation.law, settings.workload, derivation)
+    result = with_host(result, runs, settings, proof)
+    result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
     result = _with_budget(result, settings.budget)
@@ -91,6 +88,7 @@ def inconclusive(name: str, settings: Settings, reason: str) -> Result:
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
     )
@@ -106,6 +104,10 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
         OomSuiteError: the scenario itself cannot be run.
     """
     workload, sizes = settings.workload, settings.sizes
+    if runs.is_here and leaves_state(runs, sizes):
+        # This process is to stay as it is: each run has a fork that none came before.
+        runs.run_afresh()
+        return (*judge_from_start(runs.afresh, workload, sizes), None)
     fitted: Future[Derivation] = Future()
 
     def proved() -> Proof:
@@ -122,7 +124,8 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
             raise
         fitted.set_result(derivation)
         judgement = judge(derivation, workload)
-        if derivation.unsteady and judgement.verdict is Verdict.INCONCLUSIVE:
+        if derivation.unsteady:
+            # Runs that depend on those before them are evidence of nothing.
             return (*judge_from_start(runs.afresh, workload, sizes), None)
         return derivation, judgement, proved() if proving is None else proving.result()
 
@@ -158,6 +161,7 @@ def _judged(
         lane=settings.lane,
         scenario=settings.scenario,
         sizes=settings.sizes,
+        target=label(settings.target),
         verdict=judgement.verdict,
         reason=judgement.reason,
         law=derivation.law,
@@ -173,97 +177,14 @@ def _judged(
     )
 
 
-def _with_proof(
-    result: Result, workload: Workload, derivation: Derivation, proof: Proof
-) -> tuple[Result, tuple[str, ...]]:
-    """The result with the proved law, where it speaks in axes alone; and how the law was found."""
-    forbidden = frozenset(workload.contract.independent_of)
-    law, notes = _law(derivation, proof, forbidden)
-    result = replace(result, law=law, notes=(*notes, *result.notes))
-    return _with_forms(result, law, workload, proof), notes
-
-
-def _with_forms(result: Result, law: Law, workload: Workload, proof: Proof) -> Result:
-    """What the formulas themselves say of the contract."""
-    if result.verdict is Verdict.FAIL:
-        return result
-    forbidden = frozenset(workload.contract.independent_of)
-    # A regime may rule where nothing was run.
-    every = (*((proof.main,) if proof.main is not None else ()), *proof.branches)
-    wide = [branch.law for branch in every if _is_wide(branch, forbidden)]
-    for each in (law, *wide):
-        decision = decide(each, workload.contract)
-        if decision is not None and decision.verdict is Verdict.FAIL:
-            return replace(result, verdict=Verdict.FAIL, reason=decision.reason, law=each)
-    decision = decide(law, workload.contract)
-    if decision is not None and decision.verdict is Verdict.INCONCLUSIVE:
-        return _weakened(result, decision.reason)
-    if not workload.contract.linear_in:
-        return result
-    return _kept(result, f"at most linear in {', '.join(workload.contract.linear_in)}")
-
-
-def _law(
-    derivation: Derivation, proof: Proof, forbidden: frozenset[str]
-) -> tuple[Law, tuple[str, ...]]:
-    """The law to show, and how it was found: the proved one where it speaks in axes alone."""
-    fitted = derivation.law
-    if proof.how != CLOSED_FORM:
-        return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {proof.reason}",)
-    branch = proof.branch_at(fitted.sizes)
-    if branch is None or branch.law.held.keys() - fitted.held.keys():
-        named = [f"{a}={n:,}{f' at {at}' if at else ''}" for a, (n, at) in proof.held.items()]
-        why = f"the code fixes {', '.join(named)}" if named else "no proved branch is taken here"
-        return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {why}",)
-    where = _where([str(guard.formula) for guard in branch.guards])
-    if not _is_wide(branch, forbidden):
-        return fitted, (f"fitted to {fitted.num_runs} exact runs, proved only{where[1:]}",)
-    proved = f"proved in closed form{where}"
-    if not branch.law.axes <= fitted.sizes.keys():
-        return fitted, (f"{proved}: {branch.law}", *branch.law.notes)
-    regimes = sorted(branch.law.regimes, key=lambda regime: -regime(fitted.sizes))
-    # Found with other numbers as hints, and true of these.
-    law = replace(branch.law, regimes=tuple(regimes), sizes=fitted.sizes, notes=())
-    return law, (proved,)
-
-
-def _is_wide(branch: Branch, forbidden: frozenset[str]) -> bool:
-    """Whether it speaks of all values of the forbidden axes: elsewhere its terms mean nothing."""
-    return not any(guard.formula.names & forbidden for guard in branch.guards)
-
-
-def _where(guards: Sequence[str]) -> str:
-    if not guards:
-        return ""
-    more = len(guards) - _MAX_SHOWN_GUARDS
-    rest = f" and {more} more" if more > 0 else ""
-    return f", where {', '.join(guards[:_MAX_SHOWN_GUARDS])}{rest}"
-
-
-def _with_lanes(result: Result, proof: Proof, runs: Runs) -> Result:
-    """The proved law must say, to the byte, what exact runs gave."""
-    if proof.how != CLOSED_FORM:
-        return result
-    try:
-        cross_check(proof, runs.known, runs.known_sizes[:_MAX_CHECKED])
-    except DisagreementError as error:
-        return _weakened(result, str(error))
-    return result
-
-
 def _with_text(result: Result, promised: str) -> Result:
     """The law must be the promised one, where one was."""
     if not promised or result.law is None or result.verdict is not Verdict.PASS:
         return result
     if "".join(promised.split()) == "".join(str(result.law).split()):
-        return _kept(result, "the promised law")
+        return kept_too(result, "the promised law")
     reason = f"the law is {result.law}, not the promised {promised}"
     return replace(result, verdict=Verdict.FAIL, reason=reason)
-
-
-def _kept(result: Result, promise: str) -> Result:
-    known = "" if result.reason == _NOTHING_PROMISED else f"{result.reason}, "
-    return replace(result, reason=f"{known}{promise}")
 
 
 def _with_measured(result: Result, measured: Measured, settings: Settings) -> Result:
@@ -272,19 +193,12 @@ def _with_measured(result: Result, measured: Measured, settings: Settings) -> Re
     What breaks the contract without a device stays broken, whatever a device says.
     """
     if measured.problem:
-        return _weakened(result, measured.problem)
+        return weakened(result, measured.problem)
     # Beside a test's law a measurement at its small sizes matters to what is green alone.
     is_asked_for = settings.lane == "measure" or result.verdict is Verdict.PASS
     if measured.agreement and is_asked_for:
         return replace(result, reason=f"{result.reason}; {measured.agreement}")
     return result
-
-
-def _weakened(result: Result, problem: str) -> Result:
-    """Not green any more; what is broken stays broken."""
-    if result.verdict is Verdict.PASS:
-        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=problem)
-    return replace(result, reason=f"{result.reason}; {problem}")
 
 
 def _with_budget(result: Result, budget: Budget | None) -> Result:

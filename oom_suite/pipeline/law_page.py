@@ -119,7 +119,10 @@ def law_page(found: FullStudy, settings: Settings) -> LawPage | None:
         scenario=settings.scenario,
         law=law,
         elsewhere=tuple((change.moved, change.law) for change in derivation.elsewhere),
-        notes=tuple(note for note in study.result.notes if note not in study.proof_notes),
+        notes=(
+            *(note for note in study.result.notes if note not in study.proof_notes),
+            *(f"{each.name}: {each.law}" for each in study.result.host),
+        ),
         terms=_terms(regimes, sizes),
         values=tuple(_value(name, law, found, settings) for name in settings.workload.scenarios),
         budget="" if budget is None else budget.name,

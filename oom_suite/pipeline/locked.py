@@ -158,7 +158,7 @@ def _lock_command(key: Key, file: str | Path) -> str:
     subject, workload, arch = key
     words = ["oom-suite", "lock", subject]
     words += [] if workload == "decode" else ["--workload", workload]
-    words += [] if arch == "generic" else ["--arch", arch]
+    words += [] if arch == "generic" else ["--target", arch]
     words += [] if str(file) == DEFAULT_FILE else ["--file", str(file)]
     return shlex.join(words)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from oom_suite.laws.judge import what_was_not_recorded
-from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of
+from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of, target_of
 from oom_suite.processes.child import ChildError
 from oom_suite.units import format_bytes
 
@@ -84,7 +84,10 @@ def measure(
     if measurement.out_of_memory is not None:
         failed = problem(measurement, None)
         return Measured(first, measurement, None, num_runs, failed, is_short_of_memory=True)
-    predicted = on_cpu or runs.known(sizes, scratch=scratch_of(measurement.environment))
+    environment = measurement.environment
+    # The law may be for another device: what is measured is held against a prediction for its own.
+    target = None if settings.target == "generic" else target_of(environment)
+    predicted = on_cpu or runs.known(sizes, scratch=scratch_of(environment), target=target)
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
     unlike = others(traces)
     measurement = replace(measurement, num_runs=num_runs, is_repeatable=not unlike)

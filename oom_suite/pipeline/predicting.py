@@ -94,7 +94,8 @@ def predict(
     Args:
         build: makes the inputs and returns the call, as for `oom_suite.memory_law`.
         sizes: the values that it gets, ``{"num_tokens": 8}``.
-        target: the device: ``"cuda:sm_90"``, ``"cpu"``, or ``"generic"``.
+        target: the device, in which the code believes: ``"cuda:sm_90"``, ``"rocm:gfx942"``,
+            ``"cpu"``, a device's name, or ``"generic"``.
         in_child: whether it runs in a process of its own, which may crash or hang alone. That
             takes a function of a file; what a notebook defines runs in this process.
         time_limit_s: seconds that the child may take.
@@ -110,8 +111,8 @@ def predict(
     checked = checked_sizes("sizes", sizes)
     program = program_of(build, in_child=in_child)
     with Session(Limits(time_limit_s=time_limit_s)) as session:
-        runs = session.open(program, name_of(build))
-        trace = runs.known(checked, scratch=lane.scratch, target=lane.target)
+        runs = session.open(program, name_of(build), LaneSpec("measure", target=lane.target))
+        trace = runs.known(checked, lane.scratch)
     return prediction(trace, device)
 
 
@@ -125,22 +126,10 @@ def prediction(trace: Trace, target: Target) -> Prediction:
 
 
 def lane_of(target: Target) -> LaneSpec:
-    """The lane that predicts a target.
-
-    Raises:
-        UsageError: it is not known what that target's kernels take inside.
-    """
-    if target.backend == "generic":
-        return LaneSpec("shadow")
-    if target.backend == "cpu":
-        return LaneSpec("shadow", target="cpu")
-    if target.backend == "cuda":
-        return LaneSpec("shadow", scratch="cuda")
-    msg = (
-        f"target {target.name!r}: what its kernels take inside is not known yet: "
-        "choose generic, cpu or cuda:sm_90"
-    )
-    raise UsageError(msg)
+    """The lane that predicts a target, with what its kernels take inside where that is known."""
+    has_kernels = target.backend in {"cuda", "rocm"}
+    scratch = "cuda" if target.name == "cuda:sm_90" else target.name
+    return LaneSpec("shadow", target=target.name, scratch=scratch if has_kernels else "")
 
 
 def program_of(build: Callable[..., Any], *, in_child: bool = False) -> Program:

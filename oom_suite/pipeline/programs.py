@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from oom_suite.tracing.lane_spec import LaneSpec
     from oom_suite.tracing.lanes import RunningLane
 
-_FORK_S = 600.0
-"""Seconds that a fork may take; the child's own limit is what a user sets."""
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -234,43 +231,12 @@ class Run(Request[Trace]):
 
     def prepare(self, kept: Kept) -> None:
         """Load the program."""
-        _ready(kept, self.program, self.lane)
+        ready(kept, self.program, self.lane)
 
     def answer(self, kept: Kept) -> Trace:
         """The call's trace."""
-        lane, loaded = _ready(kept, self.program, self.lane)
+        lane, loaded = ready(kept, self.program, self.lane)
         return lane.run(loaded.build, self.sizes)
-
-
-@dataclass(frozen=True, slots=True)
-class RunAfresh(Request[tuple[Trace, ...]]):
-    """Calls as a process makes them that has just started: in a fork of one that made none.
-
-    Attributes:
-        program: what is run.
-        lane: the shadow lane.
-        sizes: the axes' values.
-        num_calls: calls at these sizes, one after the other.
-    """
-
-    program: Program
-    lane: LaneSpec
-    sizes: Mapping[str, int]
-    num_calls: int = 2
-
-    def prepare(self, kept: Kept) -> None:
-        """Load the program."""
-        _ready(kept, self.program, self.lane)
-
-    def answer(self, kept: Kept) -> tuple[Trace, ...]:
-        """A trace of each call."""
-        from oom_suite.safety.fake_isolation import in_fork
-
-        lane, loaded = _ready(kept, self.program, self.lane)
-        return in_fork(
-            lambda: tuple(lane.run(loaded.build, self.sizes) for _ in range(self.num_calls)),
-            _FORK_S,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,15 +255,15 @@ class Prove(Request[SymbolicTrace]):
 
     def prepare(self, kept: Kept) -> None:
         """Load the program."""
-        _ready(kept, self.program, self.lane)
+        ready(kept, self.program, self.lane)
 
     def answer(self, kept: Kept) -> SymbolicTrace:
         """The call's symbolic trace."""
-        lane, loaded = _ready(kept, self.program, self.lane)
+        lane, loaded = ready(kept, self.program, self.lane)
         return lane.prove(loaded.build, self.hints)
 
 
-def _ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, Loaded]:
+def ready(kept: Kept, program: Program, spec: LaneSpec) -> tuple[RunningLane, Loaded]:
     """The lane and the program in this process, each made once."""
     from oom_suite.tracing.lanes import loading
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oom_suite.allocator import parse_settings, peaks_of
 from oom_suite.records import Reconciliation
 from oom_suite.records.trace import ALLOCATOR
+from oom_suite.targets.target import TARGETS
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ def scratch_of(environment: Environment) -> str:
     The scratch of ROCm's kernels is not known to the byte: there it stays unexplained.
     """
     return "cuda" if environment.device_type == "cuda" else ""
+
+
+def target_of(environment: Environment) -> str | None:
+    """The target that a machine is; None for one that no target describes."""
+    found = (one for one in TARGETS if one.arch and environment.arch.startswith(one.arch))
+    return next((one.name for one in found), None)
 
 
 def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconciliation:

@@ -11,7 +11,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from oom_suite.pipeline.programs import CallableProgram, Prove, Run, RunAfresh, SubjectProgram
+from oom_suite.pipeline.fresh import Repeat, RunAfresh
+from oom_suite.pipeline.programs import CallableProgram, Prove, Run, SubjectProgram
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
 from oom_suite.processes.askers import InThisProcess, Respawning
 from oom_suite.processes.child import Child
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.processes.protocol import Answer, Asker, Request
     from oom_suite.records import Trace, Workload
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.records.symbolic import Hints, SymbolicTrace
     from oom_suite.targets.free_memory import FreeMemory
 
-PRELOAD = ("oom_suite.pipeline.programs", "oom_suite.tracing.prove", "oom_suite.tracing.warm")
+PRELOAD = ("oom_suite.pipeline.fresh", "oom_suite.tracing.prove", "oom_suite.tracing.warm")
 """What the server that children are forked from imports once: the same for whoever starts it."""
 
 _IMPORTS = {
@@ -37,9 +39,6 @@ _IMPORTS = {
     "measure": ("oom_suite.tracing.lanes", "oom_suite.tracing.measure"),
 }
 """What a child imports before the time of its first request counts."""
-
-_LAW = LaneSpec("shadow")
-"""The lane whose exact runs a law is found from."""
 
 _device_turn = threading.Lock()
 """One call of this process is on a device at a time, whichever session asks for it."""
@@ -92,6 +91,7 @@ class Session:
             program: what is run. A `CallableProgram` runs in this process.
             name: what it is called in progress lines.
             lane: device and headroom of its measure lane; a CPU with all its memory by default.
+                Its target is what the other lanes predict.
         """
         runs = Runs(self, program, name, lane or LaneSpec("measure"))
         self._undo.callback(runs.close)
@@ -159,8 +159,14 @@ class Runs:
         self._program = program
         self._name = name
         self._on_device = device
+        self._law = LaneSpec("shadow", target=device.target)
+        self._proof = LaneSpec("prove", target=device.target)
         self._askers: dict[LaneSpec, Asker] = {}
         self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
+        self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
+        self._symbolic: dict[object, SymbolicTrace] = {}
+        self._repeated: dict[tuple[tuple[str, int], ...], RepeatedCalls] = {}
+        self._is_fresh = False
         self._num_runs = 0
 
     def __enter__(self) -> Self:
@@ -179,7 +185,7 @@ class Runs:
 
     def interrupt_proof(self) -> None:
         """End the run on symbols that another thread waits for."""
-        asker = self._askers.get(LaneSpec("prove"))
+        asker = self._askers.get(self._proof)
         if isinstance(asker, Respawning):
             asker.kill()
 
@@ -204,7 +210,7 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for lane, sizes in self._traces if lane == _LAW)
+        return tuple(dict(sizes) for lane, sizes in self._traces if lane == self._law)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -214,48 +220,75 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, _LAW)
+        return self._shadow(sizes, self._law)
 
     def known(
-        self, sizes: Mapping[str, int], scratch: str = "", *, target: str = _LAW.target
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
     ) -> Trace:
         """The exact trace of the first run at these sizes; run now where there was none.
 
         Args:
             sizes: the axes' values.
             scratch: whose kernels' own scratch it has, see `LaneSpec`.
-            target: which machine it is for, see `LaneSpec`.
+            target: which machine it is for, see `LaneSpec`; the law's where not given.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        lane = replace(_LAW, scratch=scratch, target=target)
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
         return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
 
     def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
+        if self._is_fresh and lane == self._law:
+            return self.afresh(sizes)[0]
         trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
         self._traces.setdefault((lane, _key(sizes)), trace)
         return trace
 
     def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:
-        """The exact traces of two calls in a process that has made no other.
+        """The exact traces of two calls in a process that has made no other; made once.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        self._session.report(self._name, "it keeps state: shadow runs afresh")
-        lane = LaneSpec("shadow", is_fresh=True)
-        return self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+        key = _key(sizes)
+        if key not in self._fresh:
+            self._session.report(self._name, "it keeps state: shadow runs afresh")
+            lane = replace(self._law, is_fresh=True)
+            self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+        if self._is_fresh:
+            self._traces.setdefault((self._law, key), self._fresh[key][0])
+        return self._fresh[key]
+
+    def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls at the same sizes leave alive, in a process that has made no other.
+
+        Raises:
+            ChildError: the code cannot be run.
+        """
+        key = _key(sizes)
+        if key not in self._repeated:
+            self._session.report(self._name, "shadow runs repeated")
+            lane = replace(self._law, is_fresh=True)
+            self._repeated[key] = self._ask(lane, Repeat(self._program, lane, dict(sizes)))
+        return self._repeated[key]
+
+    def run_afresh(self) -> None:
+        """From now on, make each exact run in a fork: none meets what another has left."""
+        self._is_fresh = True
 
     def symbolic(self, hints: Hints) -> SymbolicTrace:
-        """The trace of a run on symbols.
+        """The trace of a run on symbols; each is made once.
 
         Raises:
             ChildError: the code cannot be run on symbols.
         """
-        self._session.report(self._name, "proving")
-        lane = LaneSpec("prove")
-        return self._ask(lane, Prove(self._program, lane, hints))
+        key = (_key(hints.sizes), hints.held, _key(hints.lower))
+        if key not in self._symbolic:
+            self._session.report(self._name, "proving")
+            lane = self._proof
+            self._symbolic[key] = self._ask(lane, Prove(self._program, lane, hints))
+        return self._symbolic[key]
 
     def begin_measuring(self) -> None:
         """Start the child that measures, which imports torch while other lanes run."""

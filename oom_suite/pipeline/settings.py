@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from oom_suite.targets.target import target
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Settings:
         workload: what is run.
         lane: ``"shadow"``, or ``"measure"`` for shadow's law and real tensors beside it.
         device: the device of the measure lane.
-        arch: the GPU architecture that the code under test sees.
+        target: what the law is for, as `oom_suite.targets.target.target` takes it.
         budget: what the peak has to fit in; None for no budget.
         time_limit_s: seconds that one run may take.
         memory_limit_bytes: address space that one child may add; None for no limit.
@@ -45,7 +46,7 @@ class Settings:
     workload: Workload = field(default=DECODE)
     lane: str = "shadow"
     device: str = "cpu"
-    arch: str = "generic"
+    target: str = "generic"
     budget: Budget | None = None
     time_limit_s: float = DEFAULT_TIME_LIMIT_S
     memory_limit_bytes: int | None = None
@@ -53,6 +54,11 @@ class Settings:
     num_repeats: int = 1
     beside_sizes: Mapping[str, int] | None = None
     law_text: str = ""
+
+    @property
+    def arch(self) -> str:
+        """The architecture that subjects see: ``gfx942``, ``sm_90``; ``generic`` for none."""
+        return target(self.target).arch or "generic"
 
 
 def silent(name: str, message: str) -> None:

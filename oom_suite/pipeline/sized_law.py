@@ -16,6 +16,7 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Contract, Law, Verdict, Workload
 from oom_suite.targets.budgets import budget as budget_of
 from oom_suite.targets.target import target as target_of
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -198,17 +199,18 @@ def law(
     settings = Settings("default", defaults, workload=workload, time_limit_s=time_limit_s)
     name = name_of(build)
     with Session.of(settings) as session:
-        runs = session.open(program_of(build, in_child=in_child), name)
+        on = LaneSpec("measure", target=lane.target)
+        runs = session.open(program_of(build, in_child=in_child), name, on)
         found = study(runs, name, settings)
         result = found.result
         if result.law is None or result.verdict is not Verdict.PASS:
             raise LaneError(f"no law of {name}: {result.reason}")
-        there = runs.known(defaults, scratch=lane.scratch, target=lane.target).peak()
+        there = runs.known(defaults, lane.scratch).peak()
         beyond = there.num_bytes - runs.known(defaults).peak().num_bytes
     notes = result.notes
     if beyond:
-        where = f"at {listed(defaults)} a run for {device.name} takes {beyond:+,} bytes"
-        notes = (*notes, f"{where}, which no term of it states")
+        inside = f"{beyond:,} bytes are taken inside kernels of {device.name}"
+        notes = (*notes, f"at {listed(defaults)} {inside}, at most, which no term states")
     least = {axis.name: axis.lower for axis in varied}
     formula = _whole(found.proof, defaults) or result.law
     return SizedLaw(formula, device.name, least, notes, found.proof)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oom_suite.pytest_plugin.options import Options
     from oom_suite.records import Result
 
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, str]
 
 
 class OomCheck:
@@ -49,14 +49,16 @@ class OomCheck:
         return result
 
     def judge(self, subject: str, *, workload: str = "decode", lane: str = "shadow") -> Result:
-        """The same result, whatever it says.
+        """The same result, whatever it says; of several targets' the first that is not expected.
 
         Raises:
             pytest.UsageError: the subject, workload or lane cannot be read.
         """
-        result = self._once((subject, workload, lane))
-        self._asked.append(result)
-        return result
+        results = [
+            self._once((subject, workload, lane, target)) for target in self._options.targets
+        ]
+        self._asked.extend(results)
+        return next((result for result in results if not result.as_expected), results[0])
 
     def note(self, result: Result) -> None:
         """Nothing; afterwards this result, judged elsewhere, is among those asked for."""
@@ -91,13 +93,16 @@ class OomCheck:
         if file is None:
             msg = "no lockfile: give --oom-locked FILE, such as oom-laws.toml"
             raise pytest.UsageError(msg)
-        settings = self._settings(workload, "shadow")
+        target, *others = self._options.targets
+        if others:
+            raise pytest.UsageError("--oom-locked takes one --oom-target: a law is locked for one")
+        settings = self._settings(workload, "shadow", target)
         (result,), differences = check_locked([subject], settings, file, lambda *_: None)
         self._asked.append(result)
         if exit_code(differences):
             raise ContractError("\n".join(map(difference_text, differences)), result)
 
-    def _settings(self, workload: str, lane: str) -> Settings:
+    def _settings(self, workload: str, lane: str, target: str) -> Settings:
         # These read release indices and start children: only who judges waits for them.
         from oom_suite.doors import workload as find_workload
         from oom_suite.errors import UsageError, unknown
@@ -113,19 +118,19 @@ class OomCheck:
                 workload=find_workload(workload),
                 lane=lane,
                 device=options.device or "cpu",
-                arch=options.arch,
+                target=target,
                 budget=options.budget,
                 time_limit_s=options.time_limit_s,
             )
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 
-    def _judge(self, subject: str, workload: str, lane: str) -> Result:
+    def _judge(self, subject: str, workload: str, lane: str, target: str) -> Result:
         from oom_suite.errors import UsageError
         from oom_suite.pipeline.check import check
         from oom_suite.subjects import parse
 
-        settings = self._settings(workload, lane)
+        settings = self._settings(workload, lane, target)
         try:
             return check(parse(subject), settings).result
         except UsageError as error:

@@ -40,6 +40,10 @@ def refuse_bad_declarations(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: {declaration.error}")
 
 
+def _worst(results: list[Result]) -> Result:
+    return next((one for one in results if one.verdict is not Verdict.PASS), results[0])
+
+
 class OomLaw:
     """Judges what a builder promises; the value of the fixture `oom_law`.
 
@@ -71,14 +75,19 @@ class OomLaw:
             UsageError: the promises cannot be read.
         """
         __tracebackhide__ = True
-        return self._noted(self.judge(build, **promises))
+        return self._noted(self._results(build, promises))
 
     def judge(self, build: Callable[..., Any], **promises: Any) -> Result:
         """The same result, whatever it says; it is not in the run's own table.
 
+        Of several targets' it is the first that is not green.
+
         Raises:
             UsageError: the promises cannot be read.
         """
+        return _worst(self._results(build, promises))
+
+    def _results(self, build: Callable[..., Any], promises: Mapping[str, Any]) -> list[Result]:
         unknown = sorted(promises.keys() - inspect.signature(promise).parameters.keys())
         if unknown or "axes" not in promises:
             wrong = f"takes no {unknown[0]!r}" if unknown else "needs axes={name: size}"
@@ -114,22 +123,32 @@ class OomLaw:
         name = self._node.nodeid
         self._noted(self._judged(name, declaration.promise, program))
 
-    def _noted(self, result: Result) -> Result:
+    def _noted(self, results: list[Result]) -> Result:
         __tracebackhide__ = True
-        self._note(result)
+        for each in results:
+            self._note(each)
+        result = _worst(results)
         if result.verdict is not Verdict.PASS:
             raise ContractError(contract_text(result), result)
         return result
 
-    def _judged(self, subject: str, made: Promise, program: Program) -> Result:
+    def _judged(self, subject: str, made: Promise, program: Program) -> list[Result]:
+        """A result for each target."""
+        wanted = made.targets or self._options.targets
+        return [self._judged_for(target, subject, made, program) for target in wanted]
+
+    def _judged_for(self, target: str, subject: str, made: Promise, program: Program) -> Result:
         # Only who judges waits for what judging imports.
         from oom_suite.pipeline.judging import study
         from oom_suite.pipeline.session import Session
 
         options = self._options
-        settings = made.settings(options.device or "cpu", options.budget, options.time_limit_s)
+        settings = replace(
+            made.settings(options.device or "cpu", options.budget, options.time_limit_s),
+            target=target,
+        )
         with Session.of(settings) as session:
-            lane = LaneSpec("measure", device=settings.device)
+            lane = LaneSpec("measure", device=settings.device, target=settings.target)
             result = study(session.open(program, subject, lane), subject, settings).result
         if result.verdict is Verdict.FAIL:
             test = shlex.quote(self._node.nodeid)

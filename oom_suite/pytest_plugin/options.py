@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import pytest
 
-from oom_suite.errors import UsageError, unknown
+from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import read as read_lockfile
 from oom_suite.records import Scenario
 from oom_suite.subjects import builtin_names, parse
 from oom_suite.targets.budgets import budget
+from oom_suite.targets.target import targets
 from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962, resize, scenario
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-ARCHS = ("generic", "gfx942", "gfx950")
+DEFAULT_TARGET = "generic"
 DEFAULT_TIME_LIMIT_S = 120.0
 
 
@@ -74,7 +75,14 @@ SPELLINGS = (
         "BUDGET",
         "a device (MI325X, H200, ...: its total), free bytes (12.74GiB), or free",
     ),
-    Spelling("arch", "ARCH", f"the GPU that the code sees: {', '.join(ARCHS)}"),
+    Spelling(
+        "target",
+        "TARGET",
+        "the device that laws are for: cuda:sm_90, rocm:gfx942, rocm:gfx950, cpu, a device's name "
+        "(MI325X, H200), or generic; repeatable, or several with commas: each is judged",
+        is_list=True,
+    ),
+    Spelling("arch", "TARGET", "an older name of --oom-target", is_list=True),
     Spelling("time-limit", "SECONDS", f"limit of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
     Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
     Spelling("json", "FILE", "write every result to this file when the session ends"),
@@ -90,7 +98,7 @@ class Options:
         scenario: the scenario, resized as asked.
         device: where the measure lane runs; None for no measure lane.
         budget: what a peak has to fit in; None for no budget.
-        arch: the GPU architecture that the code under test sees.
+        targets: whom laws are for, each once, in the order given.
         time_limit_s: seconds that one run may take.
         json: where the results go; None for nowhere.
         locked: the lockfile that laws are held to; None for none.
@@ -100,7 +108,7 @@ class Options:
     scenario: Scenario
     device: str | None
     budget: Budget | None
-    arch: str
+    targets: tuple[str, ...]
     time_limit_s: float
     json: Path | None
     locked: Path | None
@@ -143,7 +151,7 @@ def resolve(config: pytest.Config) -> Options:
         scenario=Scenario(chosen.name, sizes, chosen.summary, chosen.free_bytes),
         device=device,
         budget=_read(config, "budget", lambda text: _budget(text, device), None),
-        arch=_read(config, "arch", _arch, ARCHS[0]),
+        targets=_read(config, _asked_by(config), _targets, (DEFAULT_TARGET,)),
         time_limit_s=_read(config, "time-limit", _time_limit_s, DEFAULT_TIME_LIMIT_S),
         json=_read(config, "json", lambda text: _json(folder / text), None),
         locked=_read(config, "locked", lambda text: _locked(folder / text), None),
@@ -216,10 +224,18 @@ def _device(text: str) -> str:
     return text
 
 
-def _arch(text: str) -> str:
-    if text not in ARCHS:
-        raise unknown("architecture", text, ARCHS)
-    return text
+def _asked_by(config: pytest.Config) -> str:
+    """The name under which targets are asked for: the command line's before the ini file's."""
+    names = ("target", "arch")
+    options = [option for name in names for option in SPELLINGS if option.name == name]
+    written = [option for option in options if config.getoption(option.flag) is not None]
+    return (written or [one for one in options if config.getini(one.ini)] or options)[0].name
+
+
+def _targets(text: str) -> tuple[str, ...]:
+    if not (found := targets(text)):
+        raise UsageError("names no target; leave it out for the usual one")
+    return found
 
 
 def _time_limit_s(text: str) -> float:

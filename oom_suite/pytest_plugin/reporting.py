@@ -12,7 +12,7 @@ import pytest
 from oom_suite.errors import UsageError
 from oom_suite.records import Verdict
 from oom_suite.report.rows import printable
-from oom_suite.report.wording import closing_line
+from oom_suite.report.wording import closing_line, target_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +60,7 @@ def properties(results: Sequence[Result]) -> list[tuple[str, object]]:
             found.append(("oom_law", str(result.law.here)))
         if result.peak_requested_bytes is not None:
             found.append(("oom_peak_requested_bytes", result.peak_requested_bytes))
+        found += [(f"oom_{each.kind}_host_law", str(each.law.here)) for each in result.host]
     return found
 
 
@@ -70,7 +71,7 @@ class Reporter:
         """Report for this run."""
         self._config = config
         self._options = options
-        self._results: dict[tuple[str, str, str], Result] = {}
+        self._results: dict[tuple[str, str, str, str], Result] = {}
         self._left_out: dict[str, int] = {}
         self._json_line = ""
 
@@ -78,7 +79,7 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a report's results, and remember what was left out for want of a GPU."""
         for result in attached(report):
-            key = (result.subject, result.workload, result.lane)
+            key = (result.subject, result.workload, result.lane, result.target)
             if key not in self._results:
                 self._results[key] = result
                 self._config.hook.pytest_oom_result(result=result)
@@ -113,6 +114,8 @@ class Reporter:
             terminalreporter.write_line(f"workload {workload}, lane {lane}:")
             for line in _table_lines(group):
                 terminalreporter.write_line(line)
+        for line in target_lines(results):
+            terminalreporter.write_line(line)
         if results:
             terminalreporter.write_line(closing_line(results))
         for reason, num_tests in self._left_out.items():

@@ -13,7 +13,7 @@ from oom_suite.records.measurement import (
     Tenant,
     Workspace,
 )
-from oom_suite.records.result import Bisection, Blame, BudgetFit, Result, Verdict
+from oom_suite.records.result import Bisection, Blame, BudgetFit, HostMemory, Result, Verdict
 from oom_suite.records.subject import SubjectSpec
 from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Convention, Scenario, Workload
@@ -30,6 +30,7 @@ __all__ = [
     "Environment",
     "Event",
     "Frame",
+    "HostMemory",
     "Launch",
     "Law",
     "MeasuredRow",

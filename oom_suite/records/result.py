@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
+    from oom_suite.records.kept import Kept
     from oom_suite.records.law import Law
     from oom_suite.records.measurement import Measurement, Reconciliation
     from oom_suite.records.trace import Unseen
@@ -54,6 +55,40 @@ class BudgetFit:
 
 
 @dataclass(frozen=True, slots=True)
+class HostMemory:
+    """What a call's tensors take of the host's memory, beside the device's.
+
+    Attributes:
+        kind: ``"pageable"`` or ``"pinned"``.
+        law: its law.
+        peak_requested_bytes: largest live sum of requests at the scenario.
+        verdict: whether the contract holds for it.
+        reason: one line: why.
+    """
+
+    kind: str
+    law: Law
+    peak_requested_bytes: int
+    verdict: Verdict
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """``host memory`` or ``pinned host memory``."""
+        return "pinned host memory" if self.kind == "pinned" else "host memory"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "kind": self.kind,
+            "law": _law_to_json(self.law),
+            "peak_requested_bytes": self.peak_requested_bytes,
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The verdict on one subject, workload, lane and scenario.
 
@@ -79,6 +114,10 @@ class Result:
         measurement: what the device and the machine said (measure lane only).
         reconciliation: what was predicted against what was measured (measure lane only).
         next_command: what to run next; empty when nothing is wrong.
+        host: what tensors take of the host's memory, pageable and pinned apart; nothing where
+            they take none, or where the workload leaves it out.
+        kept: what further calls at the scenario leave alive.
+        target: the device that the verdict is for; ``generic`` for one of no particular kind.
     """
 
     subject: str
@@ -101,6 +140,9 @@ class Result:
     measurement: Measurement | None = None
     reconciliation: Reconciliation | None = None
     next_command: str = ""
+    host: tuple[HostMemory, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    target: str = "generic"
 
     @property
     def as_expected(self) -> bool:
@@ -113,6 +155,7 @@ class Result:
             "subject": self.subject,
             "workload": self.workload,
             "lane": self.lane,
+            "target": self.target,
             "scenario": self.scenario,
             "sizes": dict(self.sizes),
             "verdict": self.verdict.value,
@@ -155,6 +198,8 @@ class Result:
             "reconciliation": None
             if self.reconciliation is None
             else self.reconciliation.to_json(),
+            "host": [each.to_json() for each in self.host],
+            "kept": [each.to_json() for each in self.kept],
             "next_command": self.next_command,
         }
 

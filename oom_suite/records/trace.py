@@ -112,6 +112,7 @@ class Trace:
         pinned: what it asked of pinned host memory; None where the device is the host.
         unrecorded: what ran torch where no recorder looks, one line each: a thread of C++, a
             process. Nothing is known of what it took.
+        marks: how many events there were at the end of each step, where the call has steps.
     """
 
     lane: str
@@ -127,6 +128,7 @@ class Trace:
     host: Trace | None = None
     pinned: Trace | None = None
     unrecorded: tuple[str, ...] = ()
+    marks: tuple[int, ...] = ()
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -205,6 +207,7 @@ class Trace:
             "host": None if self.host is None else self.host.to_json(),
             "pinned": None if self.pinned is None else self.pinned.to_json(),
             "unrecorded": list(self.unrecorded),
+            "marks": list(self.marks),
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
         return body
@@ -231,4 +234,5 @@ class Trace:
             host=cls.from_json(body["host"]) if body.get("host") else None,
             pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
             unrecorded=tuple(body.get("unrecorded", ())),
+            marks=tuple(body.get("marks", ())),
         )

@@ -139,6 +139,7 @@ class Workload:
         builder: ``"module:function"``; ``function(sizes, device)`` gives the keyword
             arguments of the call.
         contract: what every subject promises.
+        host: whether that is promised of the host's memory too, beside the device's.
         settle: the nearest sizes that can be built, a dependent axis following the others;
             None when there are none.
         leaves_inputs_untouched: whether the builder only reserves its inputs' memory, so that they
@@ -163,6 +164,7 @@ class Workload:
     axes: tuple[Axis, ...]
     builder: str
     contract: Contract
+    host: bool = field(default=True, kw_only=True)
     settle: Callable[[Mapping[str, int]], Mapping[str, int] | None] = field(default=_as_they_are)
     leaves_inputs_untouched: bool = False
     convention: Convention | None = None

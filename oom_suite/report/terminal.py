@@ -25,6 +25,7 @@ from oom_suite.report.wording import (
     law_lines,
     needs_block,
     num_bytes_text,
+    target_lines,
     verdict_text,
 )
 
@@ -41,6 +42,7 @@ MIN_PIPED_WIDTH = 100
 _VERDICT_WIDTH = 15
 _LAW_WIDTH = 28
 _WIDEST_LAW = 56
+_MAX_KEPT = 3
 
 
 def render(results: Sequence[Result], console: Console, *, quiet: bool = False) -> None:
@@ -63,6 +65,8 @@ def render(results: Sequence[Result], console: Console, *, quiet: bool = False) 
             for result in results:
                 if needs_block(result):
                     _print_block(result, console)
+        for line in target_lines(results):
+            _print(console, line)
         _print(console, closing_line(results))
 
 
@@ -94,6 +98,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
     law_width = min(_WIDEST_LAW, max(_LAW_WIDTH, width - MIN_PIPED_WIDTH + _LAW_WIDTH))
     with_budget = any(result.budget is not None for result in results)
     with_workload = len({result.workload for result in results}) > 1
+    with_target = len({result.target for result in results}) > 1
     table = Table(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -109,19 +114,36 @@ def _table(results: Sequence[Result], width: int) -> Table:
     if with_budget:
         table.add_column("budget", overflow="fold")
     for result in results:
-        law = "-" if result.law is None else "\n".join(law_lines(result.law.here, law_width))
+        law, peak = _law_and_peak(result, law_width)
         name = Text(printable(result.subject))
         if with_workload:
             name.append(f"\n  {printable(result.workload)}", style="dim")
+        if with_target:
+            name.append(f"\n  {result.target}", style="dim")
         cells = [
             name,
             Text(verdict_text(result), style=_style(result)),
             Text(law),
-            Text(num_bytes_text(result.peak_requested_bytes)),
+            Text(peak),
             Text(num_bytes_text(result.largest_request_bytes)),
         ]
         table.add_row(*cells, *([Text(budget_text(result.budget))] if with_budget else []))
     return table
+
+
+def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
+    """The device's law and peak, below it the host's, then what calls keep and what holds it."""
+    laws = ["-"] if result.law is None else list(law_lines(result.law.here, width))
+    peaks = [num_bytes_text(result.peak_requested_bytes)]
+    for host in result.host:
+        peaks += [""] * (len(laws) - len(peaks)) + [num_bytes_text(host.peak_requested_bytes)]
+        name = "pinned: " if host.kind == "pinned" else "host: "
+        first, *rest = law_lines(host.law.here, width - len(name))
+        laws += [f"{name}{first}", *(f"  {line}" for line in rest)]
+    for kept in result.kept[:_MAX_KEPT]:
+        peaks += [""] * (len(laws) - len(peaks)) + [num_bytes_text(kept.num_bytes)]
+        laws.append(f"kept: {printable(kept.holder) or '(holder unknown)'}")
+    return "\n".join(laws), "\n".join(peaks)
 
 
 def print_table(results: Sequence[Result], console: Console) -> None:

@@ -14,8 +14,11 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from oom_suite.records import Bisection, Blame, BudgetFit, Polynomial, Result
+    from oom_suite.records import Bisection, Blame, BudgetFit, HostMemory, Polynomial, Result
 
+
+OF_NO_KIND = "generic"
+"""The target that reports leave out: an accelerator of no particular kind."""
 
 _REPRODUCES = "reproduces "
 
@@ -41,6 +44,11 @@ def exact_bytes_text(num_bytes: int) -> str:
     """The amount in binary units and to the byte: ``13.54 GiB (14,538,440,704 bytes)``."""
     short = format_bytes(num_bytes)
     return short if short.endswith(" B") else f"{short} ({num_bytes:,} bytes)"
+
+
+def host_text(host: HostMemory) -> str:
+    """Kind, bytes at the scenario and law: ``pageable 64.00 KiB (65,536 bytes): 128*pool``."""
+    return f"{host.kind} {exact_bytes_text(host.peak_requested_bytes)}: {host.law.here}"
 
 
 def law_lines(polynomial: Polynomial, width: int) -> tuple[str, ...]:
@@ -78,8 +86,33 @@ def headline(result: Result) -> str:
     """Verdict, subject, workload, lane and scenario, on one line."""
     return printable(
         f"{verdict_text(result)}  {result.subject}: workload {result.workload}, "
-        f"lane {result.lane}, scenario {result.scenario}"
+        f"lane {result.lane}, scenario {result.scenario}{for_target(result)}"
     )
+
+
+def for_target(result: Result) -> str:
+    """``, for cuda:sm_90``; nothing for an accelerator of no particular kind."""
+    return "" if result.target == OF_NO_KIND else f", for {result.target}"
+
+
+def target_lines(results: Sequence[Result]) -> Iterator[str]:
+    """One line for each subject and workload whose results differ from target to target."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        found.setdefault((result.subject, result.workload), []).append(result)
+    for (subject, workload), each in found.items():
+        said: dict[str, list[str]] = {_said(result): [] for result in each}
+        for result in each:
+            said[_said(result)].append(result.target)
+        if len(said) > 1:
+            parts = [f"{', '.join(names)}: {text}" for text, names in said.items()]
+            yield printable(f"{subject} ({workload}) differs by target: {'; '.join(parts)}")
+
+
+def _said(result: Result) -> str:
+    """What may differ from target to target, in one clause."""
+    law = "no law" if result.law is None else str(result.law.here)
+    return f"{result.verdict.value}, {law}, peak {num_bytes_text(result.peak_requested_bytes)}"
 
 
 def _term_lines(result: Result, polynomial: Polynomial) -> Iterator[Line]:
@@ -172,6 +205,8 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
         text = f"{exact_bytes_text(result.largest_request_bytes)} in one request"
         rows.append(Row("largest", (Line(text),)))
     rows.extend(_budget_row(result))
+    if result.host:
+        rows.append(Row("host", tuple(Line(host_text(each)) for each in result.host)))
     unseen = _unseen_lines(result)
     if unseen:
         rows.append(Row("unseen", unseen))

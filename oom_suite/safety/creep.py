@@ -20,10 +20,11 @@ import torch
 
 from oom_suite.errors import LaneError, OomSuiteError
 from oom_suite.records import Verdict
+from oom_suite.records.kept import HOST, MEMORIES, PINNED, steps_of
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.creep_judge import counted_growth, judge
-from oom_suite.safety.creep_run import MARK_BYTES, CreepRun, real_run, shadow_run
-from oom_suite.safety.creep_steps import NUM_STEADY, ModelledSteps, cut
+from oom_suite.safety.creep_judge import counted_growth, growth, judge
+from oom_suite.safety.creep_run import CreepRun, real_run, shadow_run
+from oom_suite.safety.creep_steps import NUM_STEADY, ModelledSteps
 from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.units import format_bytes
 from oom_suite.workloads.variants import CYCLE
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     LaunchHook = Callable[[str, list[object]], None]
 
 NOT_PROVED = (
-    "What changes only after more steps than were run; host memory; what libraries keep outside "
-    "the caching allocator"
+    "What changes only after more steps than were run; host memory that is not a tensor's; what "
+    "libraries keep outside the caching allocator"
 )
 NUM_STEADY_ON_GPU = 300
 _NUM_SHORT = CYCLE
@@ -176,12 +177,16 @@ def judged(run: CreepRun, how: str) -> Judged:
     Raises:
         LaneError: nothing grows in what was recorded, and not all was.
     """
-    parts = cut(run.trace, MARK_BYTES)
+    parts = steps_of(run.trace)
     modelled = ModelledSteps(run.trace, parts)
     states = modelled.states()
     # The last part is the garbage collection's.
     repeated = modelled.repeat(parts[-1 - CYCLE : -1])
     hits = judge(run.steps, states, run.trace, repeated)
+    for name, trace in ((MEMORIES[HOST], run.trace.host), (MEMORIES[PINNED], run.trace.pinned)):
+        if trace is not None and trace.allocations:
+            on_host = ModelledSteps(trace, steps_of(trace)).states()
+            hits += growth(run.steps, on_host, trace, f"{name}: ")
     if run.counted and not hits:
         hits = counted_growth(run.steps, run.counted)
     if run.trace.unrecorded and not hits:

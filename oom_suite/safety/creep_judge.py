@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from oom_suite.records.kept import line_of
 from oom_suite.records.safety import Hit
 from oom_suite.safety.creep_steps import GROWING, STEADY
 from oom_suite.units import format_bytes
@@ -43,12 +44,27 @@ def judge(
         trace: has the requests.
         repeated: what further cycles did.
     """
+    hits = growth(steps, states, trace)
+    return hits or _in_reserved(_of_phase(steps, STEADY), states, repeated)
+
+
+def growth(
+    steps: Sequence[PlannedStep], states: Sequence[StepState], trace: Trace, name: str = ""
+) -> tuple[Hit, ...]:
+    """The breach in what was alive after each step, whatever the allocator holds beside it.
+
+    Args:
+        steps: as of `judge`.
+        states: as of `judge`.
+        trace: as of `judge`.
+        name: before the text, where it is not the device's memory.
+    """
     by_phase = {phase: _of_phase(steps, phase) for phase in (GROWING, STEADY)}
     # What grows in steady steps grows in growing ones as well: that is one breach, not two.
     hit = _in_steady(by_phase[STEADY], states, trace) or _in_growing(
         by_phase[GROWING], states, trace
     )
-    return (hit,) if hit else _in_reserved(by_phase[STEADY], states, repeated)
+    return (replace(hit, text=f"{name}{hit.text}"),) if hit else ()
 
 
 def counted_growth(steps: Sequence[PlannedStep], counted: Sequence[Counted]) -> tuple[Hit, ...]:
@@ -130,13 +146,7 @@ def _in_reserved(
 
 
 def _line(allocations: frozenset[int], trace: Trace) -> Frame | None:
-    """The line that allocated most of these bytes."""
-    sizes: Counter[Frame] = Counter()
-    for one in allocations:
-        allocation = trace.allocations[one]
-        if allocation.stack:
-            sizes[allocation.stack[0]] += allocation.requested_bytes
-    return sizes.most_common(1)[0][0] if sizes else None
+    return line_of(trace.allocations[one] for one in allocations)
 
 
 def _rate(num_bytes: int, num_steps: int) -> str:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     Contents = Mapping[str, torch.Tensor]
     LaunchHook = Callable[[str, list[object]], None]
 
-MARK_BYTES = 13
-"""Size of a request between steps, which has no line of code under test: it marks their ends."""
-
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -49,8 +46,8 @@ class CreepRun:
 
     Attributes:
         steps: what was run, in order.
-        trace: every request and free, with one of `MARK_BYTES` before the first step, after each
-            step, and once more after a last garbage collection.
+        trace: every request and free, with a mark before the first step, after each step, and
+            once more after a last garbage collection.
         counted: the allocator's own figures after each step; empty without a GPU.
     """
 
@@ -78,7 +75,7 @@ def shadow_run(
 
     def built(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:
         del sizes
-        return _loop(target, steps, device, contents, lambda: None)
+        return _loop(target, steps, device, contents, lane.mark)
 
     return CreepRun(tuple(steps), lane.run(built, {}))
 
@@ -89,7 +86,8 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
     steps = planned(target.workload, num_steady, is_small=on_cpu)
     counted: list[Counted] = []
 
-    def count() -> None:
+    def mark() -> None:
+        recorder.books.mark()
         if not on_cpu:
             counted.append(
                 Counted(
@@ -103,9 +101,10 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
     recorder = Recorder(target.device.type, lines)
     threads = recorder.threads = Threads((recorder,), recorder.overlaps, lines)
     with watched(), threads.recorded():
-        call = _loop(target, steps, target.device, contents, count)
+        call = _loop(target, steps, target.device, contents, mark)
         recorder.record(call)
-    return CreepRun(tuple(steps), recorder.trace("measure", {}), tuple(counted))
+    # One count before the first step, and one after the last collection, belong to no step.
+    return CreepRun(tuple(steps), recorder.trace("measure", {}), tuple(counted[1:-1]))
 
 
 def _loop(
@@ -113,7 +112,7 @@ def _loop(
     steps: Sequence[PlannedStep],
     device: torch.device,
     contents: Mapping[PlannedStep, Contents],
-    after_step: Callable[[], None],
+    mark: Callable[[], None],
 ) -> Callable[[], object]:
     """All steps as one call; everything that a server would hold is made before it."""
     inputs = _Inputs(target, device)
@@ -121,20 +120,15 @@ def _loop(
         inputs.prepare(step.shape)
 
     def call() -> None:
-        _mark(device)
+        mark()
         for step in steps:
             target.call(**inputs.of(step.shape, contents[step]))
-            after_step()
-            _mark(device)
+            mark()
         gc.collect()
-        _mark(device)
+        mark()
 
     under: Callable[[], object] = target.gradients()(call)
     return under
-
-
-def _mark(device: torch.device) -> None:
-    torch.empty(MARK_BYTES, dtype=torch.uint8, device=device)
 
 
 class _Inputs:

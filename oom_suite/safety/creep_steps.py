@@ -12,7 +12,7 @@ from oom_suite.workloads.variants import CYCLE
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from oom_suite.records import Allocation, Event, Trace, Workload
+    from oom_suite.records import Event, Trace, Workload
 
 
 WARM_UP = "warm-up"
@@ -133,27 +133,12 @@ class Repeated:
     is_periodic: bool
 
 
-def cut(trace: Trace, mark_bytes: int) -> list[list[Event]]:
-    """The events between marks; before the first mark there are none."""
-    steps: list[list[Event]] = [[]]
-    for event in trace.events:
-        if not _is_mark(trace.allocations[event.allocation], mark_bytes):
-            steps[-1].append(event)
-        elif event.kind == "alloc":
-            steps.append([])
-    return steps[1:-1]
-
-
-def _is_mark(allocation: Allocation, mark_bytes: int) -> bool:
-    return allocation.requested_bytes == mark_bytes and not allocation.stack
-
-
 class ModelledSteps:
     """The steps of one run in one modelled allocator.
 
     Args:
         trace: the run.
-        steps: its events, from `cut`.
+        steps: its events, from `oom_suite.records.kept.steps_of`.
     """
 
     def __init__(self, trace: Trace, steps: Sequence[Sequence[Event]]) -> None:

@@ -19,9 +19,10 @@ from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import Judgement, judge
+from oom_suite.pipeline.fresh import RunAfresh
 from oom_suite.pipeline.judging import study
 from oom_suite.pipeline.law_tests.promise import promise
-from oom_suite.pipeline.programs import CallableProgram, Run, RunAfresh, SubjectProgram
+from oom_suite.pipeline.programs import CallableProgram, Run, SubjectProgram
 from oom_suite.pipeline.safety_checks.detectors import Detecting
 from oom_suite.pipeline.safety_checks.requests import SafetyJob
 from oom_suite.pipeline.session import Session

@@ -154,6 +154,29 @@ DEFAULT = "rocm:gfx942"
 """The target without a device: the MI325X of the report, since that is whom the gate serves."""
 
 
+def targets(text: str) -> tuple[str, ...]:
+    """The spellings in a text with commas, each target once; none where the text is empty.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return tuple({label(part): part for part in reversed(parts)}.values())[::-1]
+
+
+def label(text: str) -> str:
+    """How reports call a target: its name, and before it a device whose memory is another's.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    found = target(text)
+    if found.memory_bytes == target(found.name).memory_bytes:
+        return found.name
+    device = next(alias for alias in found.aliases if alias.lower() == text.strip().lower())
+    return f"{device} ({found.name})"
+
+
 def target(text: str) -> Target:
     """The target that a spelling names: its name, its architecture, or a device's name.
 

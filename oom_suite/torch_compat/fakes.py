@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -117,6 +117,11 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does n
         # A thread made earlier: torch came here by itself, for one of the tensors is a fake.
         with entered:
             return func(*args, **(kwargs or {}))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: who copies a module copies the fakes in it, and both are of this mode."""
+        del memo
+        return self
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -84,17 +84,18 @@ class _KindOfGenerator(type(_TorchGenerator)):  # type: ignore[misc]  # differs 
 class Generator(_TorchGenerator, metaclass=_KindOfGenerator):
     """A random generator of the CPU that says where it was asked to be."""
 
-    def __new__(cls, device: object = "cpu") -> Generator:
+    def __new__(cls, device: str | int | torch.device = "cpu") -> Generator:
         """A generator of the CPU: no values are drawn on a device that is not there."""
         del device
-        return super().__new__(cls, "cpu")
+        made: Generator = super().__new__(cls, "cpu")  # type: ignore[call-arg]  # a stub's gap
+        return made
 
-    def __init__(self, device: object = "cpu") -> None:
+    def __init__(self, device: str | int | torch.device = "cpu") -> None:
         """Remember where it is said to be."""
-        said = torch.device(device)  # type: ignore[arg-type]  # what torch itself takes
+        said = torch.device(device)
         self._said = torch.device(said.type, said.index or 0) if said.type != "cpu" else said
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]  # torch's is read-only, too
         """Where it was asked to be."""
         return self._said

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
     from oom_suite.targets.target import Target
 
-_MIB = 2**20
+_RNG_STATE_BYTES = 16
+"""A seed and an offset.
+
+Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
+"""
+
 _ZERO_BYTES = (
     "max_memory_allocated",
     "max_memory_cached",
@@ -216,11 +221,11 @@ def _of_streams() -> dict[str, Any]:
     }
 
 
-def _nothing(*_: object, **__: object) -> None:
-    """What waits for the device, or tells it something."""
-
-
 def _rng_state(_device: object = None) -> torch.Tensor:
     """The state of a device's random numbers: nothing is drawn where there is no memory."""
     with no_dispatch():
         return torch.zeros(_RNG_STATE_BYTES, dtype=torch.uint8)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """What waits for the device, or tells it something."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from oom_suite.records import Allocation, Event, Trace
+from oom_suite.records.kept import DEVICE, HOST, PINNED
 from oom_suite.torch_compat.dispatch import storage_key
+from oom_suite.torch_compat.fakes import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import torch
-
     from oom_suite.records import Frame
 
+CPU = "cpu"
 NOT_RECORDED = -1
 """The request of a storage that was there before the recording, or that nobody asked for in it."""
 
@@ -30,6 +34,9 @@ class Book:
         events: ``("alloc", request)`` and ``("free", request)``, in order.
         input_bytes: bytes of the storages that were there when the recording began.
         is_open: whether requests and frees are written down.
+        marks: how many events there were at each mark.
+        live_bytes: what was requested and not freed, at each mark.
+        requests_at_marks: how many requests there were at each.
     """
 
     def __init__(self) -> None:
@@ -38,21 +45,34 @@ class Book:
         self.events: list[tuple[str, int]] = []
         self.input_bytes = 0
         self.is_open = False
+        self.marks: list[int] = []
+        self.live_bytes: list[int] = []
+        self.requests_at_marks: list[int] = []
         self._storages: dict[int, tuple[weakref.ref[Any], int, Any]] = {}
 
     def begin(self) -> None:
-        """Write down what comes; what is there by now is input."""
+        """Take what is there by now for input."""
         self.input_bytes = sum(num_bytes for _, _, num_bytes in self._storages.values())
-        self.is_open = True
-
-    def end(self) -> None:
-        """Write nothing down any more."""
-        self.is_open = False
 
     @property
     def has_live(self) -> bool:
         """Whether a request has not been freed."""
         return len(self.events) < 2 * len(self.requests)
+
+    def mark(self) -> None:
+        """Note that a step of the call ends here."""
+        start = self.marks[-1] if self.marks else 0
+        live_bytes = self.live_bytes[-1] if self.live_bytes else 0
+        for kind, number in self.events[start:]:
+            live_bytes += self.requests[number][0] * (1 if kind == "alloc" else -1)
+        self.marks.append(len(self.events))
+        self.live_bytes.append(live_bytes)
+        self.requests_at_marks.append(len(self.requests))
+
+    def alive(self) -> list[tuple[int, int]]:
+        """Key and request of every storage that was requested and lives, in order of requests."""
+        kept = ((key, number) for key, (_, number, _) in self._storages.items())
+        return sorted((each for each in kept if each[1] != NOT_RECORDED), key=lambda each: each[1])
 
     def find(self, key: int) -> tuple[int, Any] | None:
         """The request of a known storage and its bytes; None for one that was not seen."""
@@ -95,6 +115,7 @@ class Book:
             allocations=tuple(Allocation(*request) for request in self.requests),
             events=tuple(Event(*event) for event in self.events),
             input_bytes=self.input_bytes,
+            marks=tuple(self.marks),
         )
 
     def _died(self, key: int) -> Callable[[weakref.ref[Any]], None]:
@@ -107,3 +128,72 @@ class Book:
                 self.give_back(entry[1])
 
         return died
+
+
+class Books:
+    """The books of all memories that one recording looks at.
+
+    Args:
+        device_type: the type of the device. Where that is the CPU itself, all that the host has is
+            the device's.
+    """
+
+    def __init__(self, device_type: str) -> None:
+        """Empty ones."""
+        self._device_type = device_type
+        self.device = Book()
+        self.host = None if device_type == CPU else Book()
+        self.pinned = None if device_type == CPU else Book()
+
+    @property
+    def named(self) -> dict[str, Book]:
+        """Each, by the names in `oom_suite.records.kept.MEMORIES`."""
+        books = {DEVICE: self.device, HOST: self.host, PINNED: self.pinned}
+        return {memory: book for memory, book in books.items() if book is not None}
+
+    @property
+    def have_live(self) -> bool:
+        """Whether a request has not been freed."""
+        return any(book.has_live for book in self.named.values())
+
+    def begin(self) -> None:
+        """Take what is there by now for input."""
+        for book in self.named.values():
+            book.begin()
+
+    def switch(self, *, is_open: bool) -> None:
+        """Write down what comes, or do not."""
+        for book in self.named.values():
+            book.is_open = is_open
+
+    def mark(self) -> None:
+        """Note that a step of the call ends here."""
+        for book in self.named.values():
+            book.mark()
+
+    def of(self, tensor: torch.Tensor, *, is_pinned: bool) -> Book | None:
+        """The book of the memory that a tensor lies in; None where nobody looks at that.
+
+        Args:
+            tensor: a result of an operator.
+            is_pinned: whether the operator was asked for pinned memory.
+        """
+        device_type = device_of(tensor).type
+        if device_type == self._device_type:
+            return self.device
+        if device_type != CPU or self.pinned is None:
+            return None
+        return self.pinned if is_pinned or self.holds_pinned(tensor) else self.host
+
+    def holds_pinned(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor lies in pinned memory."""
+        if self.pinned is None or tensor.layout is not torch.strided:
+            return False
+        return self.pinned.find(storage_key(tensor.untyped_storage())) is not None
+
+    def trace(self, lane: str, sizes: Mapping[str, int]) -> Trace:
+        """The device's trace, with those of the host's memory."""
+        host, pinned = (
+            None if book is None else book.trace(lane, sizes) for book in (self.host, self.pinned)
+        )
+        return replace(self.device.trace(lane, sizes), host=host, pinned=pinned)

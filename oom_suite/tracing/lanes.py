@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oom_suite.records import Trace
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.records.symbolic import Hints, SymbolicTrace
     from oom_suite.tracing.lane import Build
     from oom_suite.tracing.lane_spec import LaneSpec
@@ -77,6 +78,16 @@ class RunningLane:
         with self._around():
             trace: Trace = self._lane.run(build, sizes)
         return replace(trace, is_compiled=self._is_compiled)
+
+    def repeat(self, build: Build, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls of one ``build(sizes, device)`` leave alive; in the shadow lane.
+
+        Raises:
+            LaneError: the code cannot be run in this lane.
+        """
+        with self._around():
+            found: RepeatedCalls = self._lane.repeat(build, sizes)
+        return found
 
     def prove(self, build: Build, hints: Hints) -> SymbolicTrace:
         """The symbolic trace of one call, the sizes being symbols.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import weakref
@@ -10,31 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators import cuda_scratch, scratch
+from oom_suite.operators import cuda_scratch, operands, scratch
 from oom_suite.operators.compositions import COMPOSITIONS
-from oom_suite.operators.operands import (
-    DEVICE_QUERY,
-    is_foreign,
-    operator,
-    tensors,
-    written_tensors,
-)
+from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.records import Launch, Unseen
-from oom_suite.torch_compat.dispatch import (
-    DispatchMode,
-    is_composed,
-    storage_key,
-    taken_apart,
-)
+from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
-from oom_suite.tracing.book import NOT_RECORDED, Book
+from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oom_suite.operators.compositions import Composition
     from oom_suite.operators.cuda_scratch import Step
@@ -44,7 +34,6 @@ if TYPE_CHECKING:
     from oom_suite.tracing.source_lines import SourceLines
     from oom_suite.tracing.threads import Threads
 
-_CPU = "cpu"
 _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
 _COPY = "aten::_to_copy"
@@ -102,41 +91,44 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self._lines = lines
         self._scratch = scratch
         self._recording = False
-        self._device = Book()
-        # Where the device is the CPU itself, all that the host has is the device's.
-        self._host = None if device_type == _CPU else Book()
-        self._pinned = None if device_type == _CPU else Book()
+        self.books = Books(device_type)
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
         self.threads: Threads | None = None
-        self.overlaps = Overlaps(self._device.requests, self._device.events)
-
-    @property
-    def _books(self) -> list[Book]:
-        return [book for book in (self._device, self._host, self._pinned) if book is not None]
+        self.overlaps = Overlaps(self.books.device.requests, self.books.device.events)
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
         with no_collections():
-            for book in self._books:
-                book.begin()
+            self.books.begin()
             self._unwritten = Unwritten(call)
-            self._recording = True
+            self._switch(is_open=True)
             try:
                 if self.threads is None:
                     enter_code_under_test(call)
                 else:
                     self.threads.call(call)
-                if any(book.has_live for book in self._books):
+                if self.books.have_live:
                     # No collection ran since the call began: its own cycles are all young.
                     gc.collect(0)
             finally:
-                self._recording = False
-                for book in self._books:
-                    book.end()
+                self._switch(is_open=False)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """In the middle of a call, make inputs: they are no requests."""
+        self._switch(is_open=False)
+        try:
+            yield
+        finally:
+            self._switch(is_open=True)
+
+    def _switch(self, *, is_open: bool) -> None:
+        self._recording = is_open
+        self.books.switch(is_open=is_open)
 
     def launched(self, kernel: str, arguments: Sequence[object] = ()) -> None:
         """Note a kernel that a fake lane did not run, and that may write what it is given."""
@@ -149,9 +141,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
-        host, pinned = self._host, self._pinned
         return replace(
-            self._device.trace(lane, sizes),
+            self.books.trace(lane, sizes),
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
@@ -160,8 +151,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
                 *(self._unwritten.reasons if self._unwritten is not None else ()),
                 *(self.threads.unrecorded if self.threads is not None else ()),
             ),
-            host=None if host is None else host.trace(lane, sizes),
-            pinned=None if pinned is None else pinned.trace(lane, sizes),
         )
 
     def __torch_dispatch__(
@@ -196,7 +185,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             return NotImplemented
         plan = _plan(func)
         if self._unwritten and plan.facts.is_mutable:
-            self._unwritten.wrote(written_tensors(plan.facts, args, kwargs))
+            self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
         if plan.facts.name == attending.NAME and attending.is_taken():
             with self:
                 return attending.attend(*args, **kwargs)
@@ -209,10 +198,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
                 result = plan.compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
-        if plan.is_pinning and self._pinned is not None:
-            pinned = self._pinned_host(self._pinned, plan.facts, args)
-            if pinned is not None:
-                return pinned
+        if plan.is_pinning and self.books.pinned is not None:
+            return self._pinned_host(self.books.pinned, plan.facts, args)
         result = func(*args, **kwargs)
         inside = self._inside(plan.facts.name, args, result)
         if inside is not None:
@@ -227,13 +214,13 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         return result
 
     def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
-        """Whether host memory is pinned, or a copy of it that is; None where torch is to say.
+        """Whether host memory is pinned, or a copy of it that is.
 
         Fake tensors cannot be pinned: the copy is an ordinary one, in the book of pinned memory.
         Source: PyTorch 2.13 ``aten/src/ATen/native/Memory.cpp``, ``_pin_memory``: strides are kept.
         """
         if facts.family == _IS_PINNED:
-            return True if book.find(storage_key(args[0].untyped_storage())) else None
+            return self.books.holds_pinned(args[0])
         copy = torch.ops.aten.clone.default(args[0])
         self._observe_in(book, facts, copy, args, {})
         return copy
@@ -245,19 +232,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        device_type = device_of(tensor).type
-        if device_type == self._device_type:
-            self._observe_in(self._device, facts, tensor, args, kwargs)
-        elif device_type == _CPU and self._host is not None and self._pinned is not None:
-            if facts.family == _LIFT:
+        book = self.books.of(tensor, is_pinned=bool(kwargs.get("pin_memory")))
+        if book is not None:
+            if facts.family == _LIFT and book is not self.books.device:
                 # Not to the tensor: one with a weak reference cannot be converted in place.
                 self._literal = (weakref.ref(tensor.untyped_storage()), id(tensor))
-            if kwargs.get("pin_memory"):
-                self._observe_in(self._pinned, facts, tensor, args, kwargs)
-            elif tensor.layout is not torch.strided or not self._pinned.find(
-                storage_key(tensor.untyped_storage())
-            ):
-                self._observe_in(self._host, facts, tensor, args, kwargs)
+            self._observe_in(book, facts, tensor, args, kwargs)
 
     def _observe_in(
         self,
@@ -304,7 +284,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
 
     def _apply(self, steps: Sequence[Step], result: Any) -> None:
         """Record what a kernel requests and frees, its results among it."""
-        book, stack, held = self._device, self._lines.stack(), dict[str, int]()
+        book, stack, held = self.books.device, self._lines.stack(), dict[str, int]()
         for step in steps:
             if isinstance(step, cuda_scratch.Give):
                 book.give_back(held.pop(step.name))
@@ -330,7 +310,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
             return bool(made.resizable())
         if facts.returns_alias:
             return False
-        if facts.family == _SCALAR and self._device_type != _CPU and self._lines.assigns_element():
+        if facts.family == _SCALAR and self._device_type != CPU and self._lines.assigns_element():
             # x[mask] = 0.0: on a GPU torch keeps the value on the host, where no mode looks.
             # Source: PyTorch 2.13 python_variable_indexing.cpp, THPVariable_setitem.
             return False
@@ -353,9 +333,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
 
     def _note(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         name = operator(func).family
-        to_host = name == _COPY and str(kwargs.get("device", "")) == _CPU
+        to_host = name == _COPY and str(kwargs.get("device", "")) == CPU
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
-        if reads or (to_host and self._device_type != _CPU):
+        if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
         self._flag(func, args, kwargs)
 

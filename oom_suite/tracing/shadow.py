@@ -13,16 +13,18 @@ from oom_suite.tracing.index_values import IndexValues
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
+from oom_suite.tracing.repeated import Repeated
 from oom_suite.tracing.shadow_device import shadow_device
 from oom_suite.tracing.source_lines import lines_under_test
 from oom_suite.tracing.starting import one_backward_thread, watched
 from oom_suite.tracing.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from oom_suite.records import Trace
+    from oom_suite.records.kept import RepeatedCalls
     from oom_suite.tracing.lane import Build
 
 
@@ -62,6 +64,35 @@ class ShadowLane:
             LaneError: the code needs a value that exists only on a device.
         """
         device = shadow_device(self._target)
+        recorder = self._recorded(lambda _: build(sizes, device))
+        return recorder.trace(self.name, sizes)
+
+    def repeat(self, build: Build, sizes: Mapping[str, int]) -> RepeatedCalls:
+        """What calls at the same sizes leave alive, one after the other.
+
+        Raises:
+            LaneError: the code needs a value that exists only on a device.
+        """
+        device, files = shadow_device(self._target), self._lines.files
+        made: list[Repeated] = []
+
+        def repeated(recorder: Recorder) -> Repeated:
+            made.append(
+                Repeated(
+                    recorder,
+                    lambda: build(sizes, device),
+                    lambda file: files.shown(file) is not None,
+                )
+            )
+            return made[0]
+
+        self._recorded(repeated)
+        assert made[0].found is not None
+        return made[0].found
+
+    def _recorded(self, make: Callable[[Recorder], Callable[[], object]]) -> Recorder:
+        """The recorder of the call that `make` gives."""
+        device = shadow_device(self._target)
         recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
         modes = (self._fake, self._values, recorder)
         threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
@@ -75,10 +106,15 @@ class ShadowLane:
                 threads.recorded(),
                 self._fake.refusing(),
             ):
-                recorder.record(build(sizes, device))
+                recorder.record(make(recorder))
         finally:
             self._recorder = None
-        return recorder.trace(self.name, sizes)
+        return recorder
+
+    def mark(self) -> None:
+        """Note that a step of the running call ends here."""
+        if self._recorder is not None:
+            self._recorder.books.mark()
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""

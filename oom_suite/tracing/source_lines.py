@@ -98,11 +98,14 @@ class SourceLines:
     Args:
         root: folder that file names are shown relative to where they lie under it.
         anchor: the code object whose frame ends the walk: the lane's own calling function.
+
+    Attributes:
+        files: tells files of code under test from others.
     """
 
     def __init__(self, root: Path, anchor: CodeType) -> None:
         """Prepare the caches: a run asks for the same few lines again and again."""
-        self._files = FileNames(root)
+        self.files = FileNames(root)
         self._anchor = anchor
         self._frames: dict[tuple[int, int], Frame | None] = {}
         self._codes: list[CodeType] = []
@@ -146,7 +149,7 @@ class SourceLines:
             filename, function = frame["filename"], frame["name"]
             if function == self._anchor.co_name and filename == self._anchor.co_filename:
                 break
-            name = self._files.shown(filename)
+            name = self.files.shown(filename)
             if name is not None:
                 shown.append(Frame(name, frame["line"], function))
         return tuple(shown)
@@ -160,7 +163,7 @@ class SourceLines:
         """Whether the code under test is executing ``tensor[index] = value`` right now."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not self._anchor:
-            if self._files.shown(frame.f_code.co_filename) is not None:
+            if self.files.shown(frame.f_code.co_filename) is not None:
                 return frame.f_code.co_code[frame.f_lasti] == _STORE_ELEMENT
             frame = frame.f_back
         return False
@@ -168,7 +171,7 @@ class SourceLines:
     def _read(self, code: CodeType, line: int) -> Frame | None:
         # Kept alive: an id is a name only as long as its object lives.
         self._codes.append(code)
-        name = self._files.shown(code.co_filename)
+        name = self.files.shown(code.co_filename)
         return None if name is None else Frame(name, line, code.co_name)
 
 

@@ -26,7 +26,7 @@ def test_seen(pytestconfig):
         "sizes": dict(options.scenario.sizes),
         "device": options.device,
         "budget_free_bytes": options.budget and options.budget.free_bytes,
-        "arch": options.arch,
+        "target": list(options.targets),
         "time_limit_s": options.time_limit_s,
         "json": options.json and options.json.name,
         "lanes": options.lanes,

@@ -24,6 +24,7 @@ COMMANDS = {
     "bisect": (("--bad", "vllm@."), 2, "oom-suite: --bad 'vllm@.' is not a release"),
     "check": (SMALL, 0, "subject "),
     "compare": (("a.json", "b.json"), 2, "oom-suite: "),
+    "conformance": (("--scaled", "--only", "cumprod"), 0, "suite"),
     "doctor": ((), 0, "lanes"),
     "law": (SMALL, 0, "s.py:decode: workload decode-swa, the law around scenario small"),
     "lock": (SMALL, 0, "added    s.py:decode: workload decode-swa"),

@@ -157,7 +157,7 @@ def test_a_subject_without_an_entry_is_inconclusive(locked, tmp_path, suite):
         "run oom-suite lock new.py:decode\n"
     ) in done.stdout
     both = suite("check", "s.py:decode", "--locked", "--arch", "gfx942", "-q")
-    assert "run oom-suite lock s.py:decode --arch gfx942\n" in both.stdout
+    assert "run oom-suite lock s.py:decode --target gfx942\n" in both.stdout
 
 
 def test_a_subject_that_cannot_be_run_is_not_locked(suite, tmp_path):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import OomSuiteError
-from oom_suite.pipeline.conformance.cases import cases_of, units_of
+from oom_suite.pipeline.conformance.units import cases_of, units_of
 from oom_suite.processes.protocol import Request
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
 from oom_suite.tracing.measure.environment import environment
 from oom_suite.tracing.recorder import Recorder
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from oom_suite.processes.protocol import Kept
     from oom_suite.records import Environment, Trace
     from oom_suite.tracing.lane import Build
-    from oom_suite.tracing.lane_spec import LaneSpec
 
 _KEPT_BYTES = 8 << 30
 """What a GPU's allocator may keep between calls: workers share the device."""
@@ -102,8 +102,11 @@ class Measure(Request[bool]):
 
     def answer(self, kept: Kept) -> bool:
         """Whether all is done; what is found is in the journal."""
-        del kept
-        device = torch.device(self.device)
+        lane = LaneSpec("measure", device=self.device)
+        # It refuses a device that is not there, and readies this process as for any measurement.
+        # A tensor's device has its number, by which trackers know it.
+        kept.get(lane, lambda: RunningLane(lane, Path.cwd()))
+        device = torch.empty(0, device=self.device).device
         return _write_all(self, lambda build: measured(build, device))
 
 

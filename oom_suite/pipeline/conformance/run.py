@@ -19,7 +19,7 @@ from oom_suite.pipeline.predicting import lane_of
 from oom_suite.pipeline.session import Limits, Session
 from oom_suite.pipeline.settings import silent
 from oom_suite.records.conformance import Conformance, ConformanceRow, Status, compared
-from oom_suite.targets.target import CPU, GENERIC, target
+from oom_suite.targets.target import CPU, target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from oom_suite.processes.protocol import Request
     from oom_suite.records import Environment
     from oom_suite.targets.target import Target
-    from oom_suite.tracing.lane_spec import LaneSpec
 
 
 _BENCH = "oom_suite.pipeline.conformance.bench"
@@ -58,21 +57,6 @@ class Options:
     limit_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What predictions for a device are.
-
-    Attributes:
-        target: whom they are for.
-        lane: the lane that makes them.
-        caveat: why a difference is the suite's to learn and no error; empty where it is one.
-    """
-
-    target: Target
-    lane: LaneSpec
-    caveat: str = ""
-
-
 def conformance(options: Options, on_progress: OnProgress = silent) -> Conformance:
     """Predict and measure what the options name.
 
@@ -85,9 +69,9 @@ def conformance(options: Options, on_progress: OnProgress = silent) -> Conforman
     on_progress("conformance", "listing")
     with Session(Limits(time_limit_s=_PART_LIMIT_S)) as session:
         environment, units = _listed(session, options, is_gpu=is_gpu)
-        basis = basis_of(environment)
+        wanted = target_on(environment)
         until = None if options.limit_s is None else start + options.limit_s
-        predicting, measuring = _crews(session, options, units, basis, until)
+        predicting, measuring = _crews(session, options, units, wanted, until)
         crews = (predicting, measuring)
         with ThreadPoolExecutor(max_workers=sum(crew.num_workers for crew in crews)) as pool:
             running = [pool.submit(crew.work) for crew in crews for _ in range(crew.num_workers)]
@@ -100,49 +84,44 @@ def conformance(options: Options, on_progress: OnProgress = silent) -> Conforman
     left_out = sorted({unit.name for crew in crews for unit in crew.left_out})
     return Conformance(
         device=environment.device,
-        target=basis.target.name,
-        rows=joined(predicting.rows, measuring.rows, basis.caveat, frozenset(left_out)),
+        target=wanted.name,
+        rows=joined(predicting.rows, measuring.rows, frozenset(left_out)),
         left_out=tuple(left_out),
         elapsed_s=time.monotonic() - start,
         torch=environment.torch,
     )
 
 
-def basis_of(environment: Environment) -> Basis:
-    """What predictions for this device are.
+def target_on(environment: Environment) -> Target:
+    """Whom predictions for this device are for.
 
     Raises:
         UsageError: there is no target for it.
     """
     if environment.device_type == "cpu":
-        return Basis(CPU, lane_of(CPU))
+        return CPU
     kind = "rocm" if environment.device_type == "hip" else "cuda"
-    wanted = target(f"{kind}:{environment.arch.partition(':')[0]}")
-    try:
-        return Basis(wanted, lane_of(wanted))
-    except UsageError as error:
-        return Basis(GENERIC, lane_of(GENERIC), str(error))
+    return target(f"{kind}:{environment.arch.partition(':')[0]}")
 
 
 def joined(
-    predicted: Rows, measured: Rows, caveat: str = "", left_out: frozenset[str] = frozenset()
+    predicted: Rows, measured: Rows, left_out: frozenset[str] = frozenset()
 ) -> tuple[ConformanceRow, ...]:
     """A row for every case that either side has, in order.
 
     Args:
         predicted: what the prediction says, by key.
         measured: what the device says.
-        caveat: why a difference is no error; empty where it is one.
         left_out: units that one side did not come to; their cases are left out too.
     """
     keys = dict.fromkeys((*measured, *predicted))
-    rows = (_joined(predicted.get(key, {}), measured.get(key, {}), caveat) for key in keys)
+    rows = (_joined(predicted.get(key, {}), measured.get(key, {})) for key in keys)
     order = {suite: number for number, suite in enumerate(_PART)}
     kept = [row for row in rows if row.name not in left_out]
     return tuple(sorted(kept, key=lambda row: (order.get(row.suite, 0), row.name)))
 
 
-def _joined(said: dict[str, Any], seen: dict[str, Any], caveat: str) -> ConformanceRow:
+def _joined(said: dict[str, Any], seen: dict[str, Any]) -> ConformanceRow:
     where = seen or said
     known: dict[str, Any] = {name: where[name] for name in ("suite", "name", "case")}
     if "measured_bytes" not in seen:
@@ -153,18 +132,13 @@ def _joined(said: dict[str, Any], seen: dict[str, Any], caveat: str) -> Conforma
     if "most_bytes" not in said:
         reason = said.get("error", "it was not predicted")
         return ConformanceRow(**known, status=Status.REFUSED, reason=reason)
-    named = tuple(said["named"])
-    least_bytes, most_bytes = said["least_bytes"], said["most_bytes"]
-    is_named = bool(named or caveat)
-    status = compared(least_bytes, most_bytes, seen["measured_bytes"], is_named=is_named)
-    reason = caveat if status is Status.NAMED and not named else ""
+    least_bytes, most_bytes, named = said["least_bytes"], said["most_bytes"], tuple(said["named"])
     return ConformanceRow(
         **known,
-        status=status,
+        status=compared(least_bytes, most_bytes, seen["measured_bytes"], is_named=bool(named)),
         least_bytes=least_bytes,
         most_bytes=most_bytes,
         named=named,
-        reason=reason,
     )
 
 
@@ -201,7 +175,7 @@ def _crews(
     session: Session,
     options: Options,
     units: Sequence[Unit],
-    basis: Basis,
+    wanted: Target,
     until: float | None,
 ) -> tuple[Crew, Crew]:
     from oom_suite.pipeline.conformance.bench import Measure, Predict
@@ -210,10 +184,10 @@ def _crews(
     num_cores = len(os.sched_getaffinity(0))
     num_measuring = max(1, min(4, num_cores // 4))
     num_predicting = max(1, min(12, num_cores - num_measuring))
-    imports = _imports(options)
+    imports, lane = _imports(options), lane_of(wanted)
 
     def predict(part: tuple[Unit, ...], journal: str, known: frozenset[str]) -> Request[bool]:
-        return Predict(part, basis.lane, journal, known)
+        return Predict(part, lane, journal, known)
 
     def measure(part: tuple[Unit, ...], journal: str, known: frozenset[str]) -> Request[bool]:
         return Measure(part, options.device, journal, known)

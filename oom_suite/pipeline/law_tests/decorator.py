@@ -58,6 +58,8 @@ def memory_law(
     measure: bool = True,
     budget: str | None = None,
     law: str = "",
+    host: bool = True,
+    target: str | Iterable[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator that makes ``function(sizes, device) -> call`` a test of the call's memory.
 
@@ -79,6 +81,9 @@ def memory_law(
             or on the device of ``--oom-device``.
         budget: what the peak has to fit in, a device (``MI325X``) or bytes (``12.74GiB``).
         law: the law itself, as reports show it (``"128*num_tokens"``); any other fails.
+        host: whether all but ``law`` and ``budget`` is promised of the host's memory as well.
+        target: the device that it is for, or several: ``"cuda:sm_90"``, ``("H200", "MI325X")``;
+            what ``--oom-target`` says where not given.
 
     What cannot be used is reported when pytest collects the test, in one line.
 

@@ -11,6 +11,7 @@ from oom_suite.pipeline.law_tests.sizes import RESERVED
 from oom_suite.pipeline.settings import Settings
 from oom_suite.records import Axis, Workload
 from oom_suite.targets.budgets import Budget, budget
+from oom_suite.targets.target import targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ class Promise:
         measure: whether to run with real tensors too.
         budget: what the peak has to fit in; None for no budget.
         law: the law itself, as text; empty where any law will do that keeps the contract.
+        targets: whom it is for; empty where the run says.
     """
 
     workload: Workload
@@ -41,6 +43,7 @@ class Promise:
     measure: bool
     budget: Budget | None
     law: str
+    targets: tuple[str, ...] = ()
 
     @property
     def scenario(self) -> str:
@@ -81,6 +84,8 @@ def promise(
     measure: bool = True,
     budget: str | None = None,
     law: str = "",
+    host: bool = True,
+    target: str | Iterable[str] = (),
 ) -> Promise:
     """The promise that these arguments of `memory_law` make.
 
@@ -106,13 +111,21 @@ def promise(
         defaults, largest, frozenset(named.independent_of), steps=steps, far=far, lower=lower
     )
     return Promise(
-        workload=Workload("memory_law", chosen, builder="", contract=named),
+        workload=Workload("memory_law", chosen, builder="", contract=named, host=host),
         defaults=defaults,
         production=largest,
         measure=measure,
         budget=None if budget is None else _budget(budget),
         law=law,
+        targets=_targets(target),
     )
+
+
+def _targets(given: str | Iterable[str]) -> tuple[str, ...]:
+    try:
+        return targets(given if isinstance(given, str) else ",".join(given))
+    except UsageError as error:
+        raise UsageError(f"target: {error}") from None
 
 
 def varied_axes(

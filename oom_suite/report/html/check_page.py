@@ -14,10 +14,12 @@ from oom_suite.report.html.page import render_page
 from oom_suite.report.html.sweep import Regime, regimes_of, sweep_of
 from oom_suite.report.rows import Row, brief, printable
 from oom_suite.report.wording import (
+    OF_NO_KIND,
     budget_text,
     closing_line,
     exact_bytes_text,
     failure_rows,
+    for_target,
     num_bytes_text,
     verdict_text,
 )
@@ -187,6 +189,7 @@ def _setting(results: Sequence[Result]) -> tuple[tuple[str, str], ...]:
         named = {
             "workload": result.workload,
             "lane": result.lane,
+            **({} if result.target == OF_NO_KIND else {"target": result.target}),
             "scenario": result.scenario,
             **{axis: f"{value:,}" for axis, value in result.sizes.items()},
         }
@@ -200,7 +203,7 @@ def _subject(
 ) -> Subject:
     law = result.law
     return Subject(
-        name=printable(result.subject),
+        name=printable(f"{result.subject}{for_target(result)}"),
         status=status_of(result),
         verdict=verdict_text(result),
         tone=look[0],

@@ -9,8 +9,11 @@ from oom_suite.hookspecs import hookimpl
 _FILES = (
     "twins",
     "growth",
+    "devices",
     "axes",
     "builders",
+    "host",
+    "kept",
     "reach",
     "bad_indices",
     "addresses",

@@ -162,7 +162,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.unordered = UnorderedOverlaps(self._device.requests, self._device.events)
+        self.unordered = UnorderedOverlaps(self.books.device.requests, self.books.device.events)
         self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
@@ -223,7 +223,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def symbolic_trace(self, hints: Hints) -> SymbolicTrace:
         """What was recorded, in the axes' names."""
         symbols = self._symbols
-        books = (self._device, self._host or Book(), self._pinned or Book())
+        books = (self.books.device, self.books.host or Book(), self.books.pinned or Book())
         device, host, pinned = (self._symbolic(book) for book in books)
         unseen = tuple(
             SymbolicUnseen(op, stack, symbols.polynomial(given), reason)
@@ -234,7 +234,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
             hints=hints,
             specialised=symbols.specialised(),
             allocations=device,
-            events=tuple(self._device.events),
+            events=tuple(books[0].events),
             guards=guards,
             requires=requires,
             quantities=symbols.derived(),

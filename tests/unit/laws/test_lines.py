@@ -108,3 +108,12 @@ def test_lines_of_real_runs_are_found():
 
     found = law_of(program)
     assert [("rows", 64)] == blamed(grown(found.law.here, 64), found)
+
+
+def test_of_a_stack_the_innermost_line_is_named():
+    """What called it is not, and each line's parts are added up from nothing."""
+    inner, outer = stack_of("inner")[0], stack_of("outer")[0]
+    held = formula(num_tokens=3)
+    live = tuple(((("aten.empty", (inner, outer)), number), held) for number in range(2))
+    found = Regime(formula(num_tokens=6), live[0][0], live)
+    assert [(inner, 6)] == lines_of(TOKENS, found)

@@ -101,3 +101,22 @@ def test_of_axes_moved_together_only_those_that_differ_are_named():
     assert ("pool", "other") == shown.axes
     (shown,) = dependences(runs(program, *points, {"pool": 3, "other": 3}), ("pool", "other", "t"))
     assert (1, 3) == (shown.before["pool"], shown.after["pool"])
+
+
+def test_a_site_that_a_run_does_not_have_counts_as_nothing_where_runs_are_told_apart():
+    """From 1 byte the fall to none, 1, is less than the rise of 2 and as much as one of 1."""
+
+    def furthest(*by_pool):
+        def program(heap, s):
+            heap.passing("cover", 99)
+            if by_pool[s.pool] is not None:
+                heap.passing("line", by_pool[s.pool])
+
+        (shown,) = dependences(pools(program, *range(len(by_pool))), FORBIDDEN)
+        return shown.after["pool"]
+
+    assert 2 == furthest(1, None, 3)
+    assert 1 == furthest(1, None, 2)
+    assert 1 == furthest(3, None, 1)
+    assert 2 == furthest(None, 1, 2)
+    assert 2 == furthest(1, 1, 2, None)

@@ -139,8 +139,19 @@ def test_what_kernels_take_inside_is_said():
 
     generic = oom_suite.law(build, {"n": 4096})
     cuda = oom_suite.law(build, {"n": 4096}, target="cuda:sm_90")
-    said = "at n=4,096 a run for cuda:sm_90 takes +"
+    said = "bytes are taken inside kernels of cuda:sm_90"
     assert [False, True] == [said in " ".join(law.notes) for law in (generic, cuda)]
+
+
+def test_a_law_is_that_of_the_targets_own_branch():
+    """Found and proved in the branch that only this GPU takes."""
+
+    def build(sizes, device):
+        x = torch.ones(sizes.n, device=device)
+        return lambda: x.double() if torch.version.hip else x * 2
+
+    found = [str(oom_suite.law(build, {"n": 8}, target=t)) for t in ("rocm:gfx942", "cuda:sm_90")]
+    assert ["8*n", "4*n"] == found
 
 
 @pytest.mark.parametrize(

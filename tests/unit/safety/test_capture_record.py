@@ -45,6 +45,19 @@ COPIES = {
         lambda x, i: x.copy_(pinned(4, 4), non_blocking=True),
         False,
     ),
+    "over device memory from pinned, by position": (
+        lambda x, i: aten.copy_.default(x, pinned(4, 4), True),
+        False,
+    ),
+    "over device memory from pinned, waiting by position": (
+        lambda x, i: aten.copy_.default(x, pinned(4, 4), False),
+        True,
+    ),
+    "to the device by its number": (
+        lambda x, i: aten._to_copy.default(host(4), device=torch.device(x.device.type, 0)),
+        True,
+    ),
+    "to where it is": (lambda x, i: aten._to_copy.default(x, dtype=torch.float64), False),
     "within the device": (lambda x, i: x.copy_(x + 1), False),
     "to another type": (lambda x, i: x.to(torch.bfloat16), False),
     "within the host": (lambda x, i: host(4).to(torch.float64).copy_(host(4)), False),
@@ -94,6 +107,22 @@ PUTS = {
     "a number at indices": (
         lambda x, i: aten.index_put_(x, [i], torch.tensor(1.0)),
         table.VALUE_PUT,
+    ),
+    "a number under one mask, added by position": (
+        lambda x, i: aten.index_put_.default(x, [x > 0], torch.tensor(1.0), True),
+        table.MASK_PUT,
+    ),
+    "a number under one mask, not added by position": (
+        lambda x, i: aten.index_put_.default(x, [x > 0], torch.tensor(1.0), False),
+        None,
+    ),
+    "a number under one mask of bytes": (
+        lambda x, i: aten.index_put_.default(x, [(x > 0).byte()], torch.tensor(1.0)),
+        None,
+    ),
+    "a number under one mask after a whole dimension": (
+        lambda x, i: aten.index_put_.default(x, [None, i > 1], torch.tensor(1.0)),
+        None,
     ),
     "values at indices": (lambda x, i: aten.index_put_(x, [i], x[0, :1].clone()), None),
     "values at indices, added": (
@@ -186,6 +215,15 @@ def test_one_line_is_one_hit_of_each_kind_however_often_it_runs():
         return int(i[3])
 
     assert [table.SYNC, table.SYNC] == kinds(thrice)
+
+
+def test_each_kind_at_one_line_is_a_hit():
+    """With its own line; of one kind and line the first is told."""
+
+    def both(x, i):
+        return torch.cuda.synchronize(), int(i[0]), int(i[1])
+
+    assert ["synchronize", table.SYNC] == kinds(both)
 
 
 def test_code_that_cannot_be_followed_has_been_seen_up_to_there():

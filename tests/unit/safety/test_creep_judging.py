@@ -6,13 +6,12 @@ import pytest
 
 from oom_suite.records import Allocation, Event, Frame, Trace
 from oom_suite.safety.creep_judge import counted_growth, judge
-from oom_suite.safety.creep_run import MARK_BYTES, Counted
+from oom_suite.safety.creep_run import Counted
 from oom_suite.safety.creep_steps import (
     STEADY,
     ModelledSteps,
     Repeated,
     StepState,
-    cut,
     planned,
 )
 from oom_suite.workloads.sparse_mla.workload import DECODE, DECODE_SWA
@@ -84,21 +83,6 @@ def test_a_gpus_own_counters_are_judged(allocated, reserved, kinds):
     steps = planned(DECODE_SWA, 8 * CYCLE)
     counted = [Counted(allocated(n), reserved(n)) for n in range(len(steps))]
     assert kinds == [hit.kind for hit in counted_growth(steps, counted)]
-
-
-def test_marks_cut_a_trace_into_steps():
-    """Only the harness's own requests cut: of that size, and without a line of code."""
-    line = Frame("a.py", 1, "f")
-    requests = (
-        Allocation(MARK_BYTES, "aten::empty", ()),
-        Allocation(MARK_BYTES, "aten::empty", (line,)),
-        Allocation(7, "aten::empty", ()),
-    )
-    order = ["0a", "0f", "1a", "0a", "0f", "2a", "2f", "0a", "0f", "0a", "0f"]
-    kinds = {"a": "alloc", "f": "free"}
-    events = tuple(Event(kinds[one[1]], int(one[0])) for one in order)
-    found = cut(Trace("shadow", {}, requests, events, 0), MARK_BYTES)
-    assert [[1], [2, 2], []] == [[event.allocation for event in step] for step in found]
 
 
 def test_a_cycle_that_gives_all_back_is_periodic():

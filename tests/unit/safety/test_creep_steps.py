@@ -17,7 +17,6 @@ from oom_suite.safety.creep_steps import (
     Repeated,
     StepShape,
     StepState,
-    cut,
     planned,
 )
 from oom_suite.safety.steps import variants_of
@@ -70,15 +69,6 @@ def test_a_plan_is_the_cycle_twice_the_longer_contexts_and_the_cycle_again():
 def test_a_shape_is_its_sizes_whatever_their_order():
     assert StepShape.of({"b": 1, "a": 2}) == StepShape.of({"a": 2, "b": 1})
     assert {"a": 2, "b": 1} == StepShape.of({"b": 1, "a": 2}).sizes
-
-
-def test_a_step_begins_where_its_mark_is_taken():
-    """What lies between that and the mark's end belongs to it; behind the last mark is nothing."""
-    requests = (Allocation(77, "op", ()), *trace(7, 8, 9).allocations)
-    text = "+1 +0 +2 -0 -2 +0 -0 +3 +0 -0 -1"
-    found = cut(Trace("shadow", {}, requests, tuple(events(text)), 0), 77)
-    assert [events("+2 -2"), events("+3")] == found
-    assert [] == cut(Trace("shadow", {}, requests, tuple(events("+0 -0")), 0), 77)
 
 
 def test_what_is_alive_after_each_step_is_counted_in_requests_and_in_blocks():

@@ -14,7 +14,6 @@ from oom_suite.torch_compat import (
     dispatch,
     fake_cuda,
     fakes,
-    mem_tracker,
     printing,
     symbols,
 )
@@ -29,7 +28,6 @@ MODULES = (
     dispatch,
     fake_cuda,
     fakes,
-    mem_tracker,
     printing,
     symbols,
 )

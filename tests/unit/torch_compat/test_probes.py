@@ -29,7 +29,7 @@ EVERY = [
     (module, name)
     for module in MODULES
     for found in [importlib.import_module(f"oom_suite.torch_compat.{module}")]
-    for name in (*found.NAMES, *getattr(found, "NAMES_OF_GPU_BUILDS", ()))
+    for name in (*getattr(found, "NAMES", ()), *getattr(found, "NAMES_OF_GPU_BUILDS", ()))
 ]
 ids = [f"{module}-{name.text}" for module, name in EVERY]
 each_name = pytest.mark.parametrize(("module", "name"), EVERY, ids=ids)

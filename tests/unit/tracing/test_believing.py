@@ -22,7 +22,7 @@ GPUS = [one.name for one in TARGETS if one.backend != "cpu"]
 
 
 def told(ask, name=H200, lane=ShadowLane):
-    """What `ask(x)` gives inside a call, `x` being a float tensor [4] on the device it was given."""
+    """What `ask(x)` gives inside a call; `x` is a float tensor [4] on the device it was given."""
     found = []
 
     def build(sizes, device):

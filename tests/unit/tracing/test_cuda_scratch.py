@@ -206,3 +206,36 @@ def test_a_block_of_the_sort_takes_as_many_values_as_its_tuning_says(key_bytes, 
     widths = [width for width in (key_bytes, value_bytes) if width]
     grown = [-(-(2 * tile + 1) * w // 256) * 256 - -(-2 * tile * w // 256) * 256 for w in widths]
     assert 1024 + sum(grown) == more - full
+
+
+@pytest.mark.parametrize(
+    ("key_bytes", "value_bytes", "tile"),
+    [(4, 0, 7296), (8, 0, 5760), (4, 8, 5376), (8, 8, 4608)],
+)
+def test_a_value_more_than_the_blocks_of_a_sort_take_is_another_block(key_bytes, value_bytes, tile):
+    """256 digits of 4 bytes for it, and 256 bytes more for its key, and for its value."""
+
+    def grown(count):
+        return sort_bytes(count + 1, key_bytes, value_bytes) - sort_bytes(
+            count, key_bytes, value_bytes
+        )
+
+    assert (0, 1024 + 256 + 256 * (value_bytes > 0)) == (grown(4 * tile - 1), grown(4 * tile))
+
+
+@pytest.mark.parametrize(("dtype", "tile"), [(torch.int64, 4224), (torch.int32, 6528)])
+def test_a_value_more_than_32_tiles_of_a_selection_take_is_256_bytes_more(dtype, tile):
+    """A tile has a status of 8 bytes, and 32 more of them are there."""
+    sizes = [scratch_of(dtype, 32 * tile + more, False)[0][2] for more in (-1, 0, 1)]
+    assert [1023, 1023] == sizes[:2]
+    assert 256 == sizes[2] - sizes[1]
+
+
+def test_a_value_more_than_32_tiles_of_a_sum_take_is_256_bytes_more():
+    def scanned(count):
+        lens = torch.empty(count, dtype=torch.int32, device="meta")
+        (take, _) = inside("aten::cumsum.out", (lens, 0), lens)
+        return take.num_bytes
+
+    sizes = [scanned(32 * 3072 + more) for more in (-1, 0, 1)]
+    assert sizes[0] == sizes[1] == sizes[2] - 256

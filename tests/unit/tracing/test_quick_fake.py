@@ -235,3 +235,72 @@ def test_traces_are_those_of_torch(subject, builder, lanes):
     quick, slow = lanes
     for sizes in (SMALL.sizes, {**SMALL.sizes, "num_tokens": 1}, SMALL.sizes):
         assert slow.run(step, sizes) == quick.run(step, sizes)
+
+
+aten = torch.ops.aten
+SURE = {
+    "an elementwise one": (aten.add.Tensor, True),
+    "in place": (aten.mul_.Scalar, True),
+    "a view": (aten.select.int, True),
+    "several views": (aten.split.Tensor, True),
+    "indices": (aten.index.Tensor, True),
+    "a new one": (aten.empty.memory_format, True),
+    "a mask's entries": (aten.masked_select.default, False),
+    "true entries": (aten.nonzero.default, False),
+    "distinct ones": (aten._unique2.default, False),
+    "a value": (aten._local_scalar_dense.default, False),
+    "a comparison of all": (aten.equal.default, False),
+    "a view in place": (aten.t_.default, False),
+    "a squeezed in place": (aten.squeeze_.default, False),
+    "a resized one": (aten.resize_.default, False),
+    "as large as another": (aten.resize_as_.default, False),
+    "set": (aten.set_.source_Tensor, False),
+    "lifted": (aten.lift.default, False),
+    "lifted fresh": (aten.lift_fresh.default, False),
+    "a lifted copy": (aten.lift_fresh_copy.default, False),
+    "perhaps a copy": (aten.reshape.default, False),
+    "perhaps contiguous": (aten.contiguous.default, False),
+}
+
+
+@pytest.mark.parametrize(("func", "is_sure"), SURE.values(), ids=SURE)
+def test_only_what_kinds_and_sizes_decide_is_remembered(func, is_sure):
+    assert is_sure == quick_fake._is_sure(func)
+
+
+def test_an_operator_of_others_is_never_remembered():
+    with torch.library._scoped_library("oom_quick_fake", "FRAGMENT") as library:
+        library.define("twice(Tensor x) -> Tensor")
+        assert not quick_fake._is_sure(torch.ops.oom_quick_fake.twice.default)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "is_mask"),
+    [
+        (torch.bool, True),
+        (torch.int8, True),
+        (torch.uint8, True),
+        (I64, False),
+        (torch.int32, False),
+    ],
+    ids=str,
+)
+def test_an_index_of_bytes_or_truths_chooses_by_its_values(dtype, is_mask):
+    assert is_mask == quick_fake._is_mask(torch.zeros(2, dtype=dtype))
+    assert not quick_fake._is_mask(None)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset", "dtype", "end"),
+    [
+        ((2, 3), (3, 1), 0, F32, 24),
+        ((2, 3), (3, 1), 5, F32, 44),
+        ((2, 3), (4, 1), 1, torch.bfloat16, 16),
+        ((), (), 2, I64, 24),
+        ((2, 0), (1, 1), 7, F32, 0),
+        ((3, 4), (0, 1), 0, F32, 16),
+    ],
+)
+def test_a_tensor_ends_behind_its_last_element(size, stride, offset, dtype, end):
+    made = quick_fake._Made(size, stride, offset, dtype, torch.device("cpu"), None, False)
+    assert end == quick_fake._end(made)

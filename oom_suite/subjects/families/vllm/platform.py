@@ -11,8 +11,8 @@ from oom_suite.errors import unknown
 if TYPE_CHECKING:
     from oom_suite.subjects.loading import Given
 
-ARCHITECTURES = ("generic", "gfx942", "gfx950")
-"""``gfx942`` is MI300X and MI325X, ``gfx950`` MI350X and MI355X, ``generic`` neither."""
+ARCHITECTURES = ("generic", "gfx942", "gfx950", "sm_90", "sm_100")
+"""``gfx942`` is MI300X and MI325X, ``gfx950`` MI350X and MI355X, ``sm_*`` CUDA; ``generic`` none."""
 
 
 class Platform:
@@ -34,15 +34,15 @@ class Platform:
         self._given = given
 
     def is_rocm(self) -> bool:
-        """True: the decode file serves ROCm alone."""
-        return True
+        """True but on CUDA: the decode file serves ROCm alone."""
+        return not self.is_cuda()
 
     def is_cuda(self) -> bool:
-        """False."""
-        return False
+        """Whether the target is one of NVIDIA's."""
+        return self._arch.startswith("sm_")
 
     def is_cuda_alike(self) -> bool:
-        """True for ROCm.
+        """True for both.
 
         Source: vLLM 0.21.0 `vllm/platforms/interface.py:187`.
         """
@@ -76,8 +76,9 @@ def rocm_names(arch: str) -> dict[str, Any]:
 
     Source: vLLM 0.21.0 `vllm/platforms/rocm.py:187-193` and :267-292; 0.33.0 :217-228.
     """
-    on = {"GFX942": arch == "gfx942", "GFX950": arch == "gfx950", "MI3XX": arch != "generic"}
-    if arch != "generic":
+    is_known = arch.startswith("gfx")
+    on = {"GFX942": arch == "gfx942", "GFX950": arch == "gfx950", "MI3XX": is_known}
+    if is_known:
         others = ("GFX1X", "GFX11", "GFX1100", "GFX1151", "GFX115X", "GFX12X", "GFX90A", "GFX1250")
         on |= {"GFX9": True} | dict.fromkeys(others, False)
     names: dict[str, Any] = {}

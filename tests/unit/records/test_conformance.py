@@ -1,0 +1,55 @@
+"""What a conformance run says of a call: exact, bounded, named, wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from oom_suite.records.conformance import Conformance, ConformanceRow, Status, compared
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "measured", "is_named", "expected"),
+    [
+        (512, 512, 512, False, Status.EXACT),
+        (512, 512, 512, True, Status.EXACT),
+        (0, 0, 0, False, Status.EXACT),
+        (512, 512, 513, False, Status.WRONG),
+        (512, 512, 511, False, Status.WRONG),
+        (512, 512, 513, True, Status.NAMED),
+        (512, 700, 512, False, Status.BOUNDED),
+        (512, 700, 700, False, Status.BOUNDED),
+        (512, 700, 701, False, Status.WRONG),
+        (512, 700, 511, False, Status.WRONG),
+        (512, 700, 701, True, Status.NAMED),
+    ],
+)
+def test_a_byte_decides(least, most, measured, is_named, expected):
+    """A prediction that is off by one byte is wrong unless it named who may take more."""
+    assert expected is compared(least, most, measured, is_named=is_named)
+
+
+ROW = ConformanceRow("models", "Llama", "float32 sdpa", Status.BOUNDED, 512, 768, 640, ("aten::x",))
+
+
+def test_a_row_is_read_as_it_was_written():
+    assert ROW == ConformanceRow.from_json(json.loads(json.dumps(ROW.to_json())))
+
+
+@pytest.mark.parametrize(
+    ("most", "measured", "expected"),
+    [(768, 640, 0.2), (640, 640, 0.0), (0, 0, 0.0), (1, 0, float("inf")), (None, 640, None)],
+)
+def test_an_error_is_a_share_of_what_was_measured(most, measured, expected):
+    row = ConformanceRow("s", "n", "c", Status.NAMED, most, most, measured)
+    assert expected == pytest.approx(row.error)
+
+
+def test_a_run_counts_by_suite_and_names_what_is_wrong():
+    wrong = ConformanceRow("scaled", "sort", "x", Status.WRONG, 1, 1, 2)
+    run = Conformance("H200", "cuda:sm_90", (ROW, wrong), elapsed_s=1.25, torch="2.13.0")
+    assert ((wrong,), ROW, ("models", "scaled")) == (run.wrong, run.widest, run.suites)
+    body = run.to_json()
+    assert {"bounded": 1, "wrong": 1} == body["calls"]
+    assert {"models": {"bounded": 1}, "scaled": {"wrong": 1}} == body["suites"]
