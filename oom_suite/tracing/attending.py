@@ -1,4 +1,4 @@
-"""Runs attention on fake tensors by the kernel that torch takes on the target."""
+"""Runs attention and RMS norm on fake tensors by the kernels that torch takes on the target."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from oom_suite.operators import attention_steps as attention_steps_of
+from oom_suite.operators import norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
 from oom_suite.torch_compat.attention import (
     CUDNN,
@@ -22,14 +23,15 @@ from oom_suite.torch_compat.attention import (
 )
 from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
+from oom_suite.tracing.rms_norm import is_fused, rms_norm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from oom_suite.operators.cuda_scratch import Step
     from oom_suite.targets.target import Target
 
-NAME = "aten::scaled_dot_product_attention"
+_WHOLE_NORM = torch.ops.aten.rms_norm.default
 _WHOLE = torch.ops.aten.scaled_dot_product_attention.default
 _BIAS_ALIGNMENT = 16
 _WIDTH_ALIGNMENT = 8
@@ -46,7 +48,10 @@ def device_of_target(target: Target) -> Device | None:
 
 def attention_steps(name: str, args: tuple[Any, ...], result: Any) -> tuple[Step, ...] | None:
     """What the device's kernel requests in that call; None where no device was named."""
-    return None if _device is None else attention_steps_of.inside(name, args, result, _device)
+    if _device is None:
+        return None
+    of_attention = attention_steps_of.inside(name, args, result, _device)
+    return of_attention or norm_steps.inside(name, args, result, _device)
 
 
 def is_taken() -> bool:
@@ -83,7 +88,8 @@ def attention_on(device: Device | None) -> Iterator[None]:
 def _replace() -> torch.library.Library:
     """Take attention's calls before torch takes them apart, once in a process."""
     library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]  # by torch
-    library.impl("scaled_dot_product_attention", attend, "AutogradCUDA")  # type: ignore[no-untyped-call]
+    for name, function in REPLACED.items():
+        library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")  # type: ignore[no-untyped-call]
     return library
 
 
@@ -140,3 +146,25 @@ def _as_bias(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | No
         return mask
     scalar = functools.partial(torch.scalar_tensor, dtype=dtype, device=mask.device)
     return torch.where(mask, scalar(0.0), scalar(-math.inf))
+
+
+def normalise(
+    x: torch.Tensor,
+    normalized_shape: list[int],
+    weight: torch.Tensor | None = None,
+    eps: float | None = None,
+) -> Any:
+    """`torch.nn.functional.rms_norm` as the target does it."""
+    if _device is not None and isinstance(x, FakeTensor) and is_fused(x, weight):
+        columns = math.prod(normalized_shape)
+        parts = norm_steps.num_parts(x.numel() // columns, columns, _device)
+        return rms_norm(x, normalized_shape, weight, parts)
+    args = (x, normalized_shape, weight, eps)
+    return run_kernel(_WHOLE_NORM, COMPOSED_IMPLICITLY, args, {})
+
+
+REPLACED: dict[str, Callable[..., Any]] = {
+    "aten::rms_norm": normalise,
+    "aten::scaled_dot_product_attention": attend,
+}
+"""What torch composes of other operators, and a GPU has kernels of its own for."""

@@ -186,9 +186,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         plan = _plan(func)
         if self._unwritten and plan.facts.is_mutable:
             self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
-        if plan.facts.name == attending.NAME and attending.is_taken():
+        if plan.facts.name in attending.REPLACED and attending.is_taken():
             with self:
-                return attending.attend(*args, **kwargs)
+                return attending.REPLACED[plan.facts.name](*args, **kwargs)
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.compose is not None and self._recording:
