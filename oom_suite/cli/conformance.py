@@ -9,11 +9,12 @@ import typer
 
 from oom_suite.cli.progress import Progress
 from oom_suite.errors import UsageError
+from oom_suite.records import Verdict
 from oom_suite.report.conformance import render_conformance
 from oom_suite.report.files import write_body
 from oom_suite.report.screen import screen
 
-EXIT_WRONG = 1
+EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3}
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +52,7 @@ def register(app: typer.Typer) -> None:
         """Hold predictions of torch's operators and modules against the device that is here.
 
         Without a choice of suites: operators, modules and scaled. Exits 0 when no prediction is
-        off without a word, 1 when one is, 2 on bad usage.
+        off without a word, 1 when one is, 2 on bad usage, 3 when too little was compared.
         """
         # Only who runs it waits for what running imports.
         from oom_suite.pipeline.conformance.run import Options, conformance
@@ -71,4 +72,4 @@ def register(app: typer.Typer) -> None:
         render_conformance(found, screen())
         if out is not None:
             write_body(found.to_json(), out, row_key="rows")
-        raise typer.Exit(EXIT_WRONG if found.wrong else 0)
+        raise typer.Exit(EXIT_CODES[found.verdict])

@@ -86,6 +86,8 @@ def lockable(found: FullStudy, settings: Settings) -> tuple[Entry | None, str]:
         return None, f"not locked: {subject}: no law was found: {printable(study.result.reason)}"
     if study.derivation.unsteady:
         return None, f"not locked: {subject}: {study.derivation.unsteady}"
+    if study.result.leaks:
+        return None, f"not locked: {subject}: {printable(study.result.leaks[0])}"
     return entry, ""
 
 

@@ -13,13 +13,26 @@ from oom_suite.laws.sites import merged_places, sheet, unseen_inputs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from oom_suite.laws.sites import Place, Site
+    from oom_suite.laws.sites import Place, Sheet, Site
     from oom_suite.records import Trace
 
     Run = tuple[Mapping[str, int], Trace]
     from collections.abc import Callable, Mapping
 
     Key = tuple[tuple[str, int], ...]
+
+
+_NUM_ALIKE = 2
+"""Values of an axis, at least, from which on nothing may change for it to be clipped below them."""
+
+
+def unclipped(shown: Sequence[Dependence]) -> tuple[Dependence, ...]:
+    """The dependences but those on there being fewer things than the code asks for.
+
+    One series along the axis has to show that nothing changes with more of them.
+    """
+    clipped = {each.axes for each in shown if each.num_alike >= _NUM_ALIKE}
+    return tuple(each for each in shown if not (each.num_alike and each.axes in clipped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,9 @@ class Dependence:
         after_bytes: peak of the other.
         sites: the sites that hold different bytes, with how many before and after.
         num_rises: how often some site's bytes rise from one value of the axis to the next.
+        num_alike: how many values give equal runs where only the least one differs, with the
+            same requests, smaller: fewer rows than the code asks for are there, as in
+            ``cache[:3]`` of one row. 0 where it is not so.
     """
 
     axes: tuple[str, ...]
@@ -43,6 +59,7 @@ class Dependence:
     after_bytes: int
     sites: tuple[tuple[Site, int, int], ...]
     num_rises: int
+    num_alike: int = 0
 
     @property
     def reaches_peak(self) -> bool:
@@ -139,7 +156,25 @@ def _compare(axes: tuple[str, ...], series: Sequence[Run]) -> Dependence | None:
         if sheets[one].held.get(site, 0) != sheets[other].held.get(site, 0)
     )
     before, after = series[one][0], series[other][0]
-    return Dependence(axes, before, after, sheets[one].peak, sheets[other].peak, changed, num_rises)
+    return Dependence(
+        axes,
+        before,
+        after,
+        sheets[one].peak,
+        sheets[other].peak,
+        changed,
+        num_rises,
+        _num_alike(sheets) if len(axes) == 1 else 0,
+    )
+
+
+def _num_alike(sheets: Sequence[Sheet]) -> int:
+    """How many are equal, if all but the first are, which has the same sites with fewer bytes."""
+    least, *rest = sheets
+    if any(each != rest[0] for each in rest) or least.held.keys() != rest[0].held.keys():
+        return 0
+    is_less = all(size <= rest[0].held[site] for site, size in least.held.items())
+    return len(rest) if is_less else 0
 
 
 class Survey:

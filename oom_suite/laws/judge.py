@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oom_suite.laws.blame import blame_dependence, blame_excess, blame_regime, blame_run, crossing
+from oom_suite.laws.evidence import unclipped
 from oom_suite.records import Blame, Verdict
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _MAX_UNRECORDED = 3
 """Clauses on what was not recorded that a reason has room for."""
+
+
+_MAX_DATA_SIZES = 4
+"""Sizes decided by data, at most, that a verdict lists."""
 
 
 def join(words: Iterable[str]) -> str:
@@ -62,7 +67,15 @@ def notes_on(derivation: Derivation) -> tuple[str, ...]:
         more = len(derivation.refused) - 1
         others = f" (and at {more} more)" if more else ""
         notes.append(f"could not be run at {at}: {why}{others}")
-    return tuple(notes)
+    return (*notes, *_decided_by_data(derivation))
+
+
+def _decided_by_data(derivation: Derivation) -> list[str]:
+    """What the law has at its worst case, a clause for each line."""
+    found = derivation.trace.data_sizes
+    more = len(found) - _MAX_DATA_SIZES
+    rest = [f"{more} more sizes are decided by data"] if more > 0 else []
+    return [*map(str, found[:_MAX_DATA_SIZES]), *rest]
 
 
 def note_on_bound(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
@@ -187,9 +200,10 @@ def _unsteady(derivation: Derivation, workload: Workload) -> Judgement | None:
 def _dependence(derivation: Derivation, workload: Workload) -> Judgement | None:
     """Along a forbidden axis allocations differ, though no polynomial says how."""
     del workload
-    if not derivation.dependences:
+    # With less than the code asks for it takes less; from there on nothing changes.
+    shown = next(iter(unclipped(derivation.dependences)), None)
+    if shown is None:
         return None
-    shown = derivation.dependences[0]
     axes = join(shown.axes)
     blame = blame_dependence(shown)
     if shown.reaches_peak:

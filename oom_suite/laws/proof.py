@@ -228,22 +228,34 @@ def _decided_by_data(
 ) -> dict[str, int]:
     """What data decided in an exact run; nothing where its requests do not follow the proof's."""
     values = dict(axes)
-    exact = iter(trace.allocations)
+    has_nothing = False
+    exact = list(reversed(trace.allocations))
     for request in symbolic.allocations:
         unknown = request.requested.axes - values.keys()
         if not unknown and request.requested(values) == 0:
             continue
-        found = next(exact, None)
-        if found is None:
+        found = exact.pop() if exact else None
+        is_here = found is not None and (found.op, found.stack) == (request.op, request.stack)
+        if unknown and not is_here:
+            # A request of no bytes is in no exact run.
+            if found is not None:
+                exact.append(found)
+            nothing = _solved(request.requested, unknown, values, 0)
+            if nothing is None or set(nothing.values()) != {0}:
+                return {}
+            values |= nothing
+            has_nothing = True
+        elif found is None:
             return {}
-        if unknown:
+        elif unknown:
             solved = _solved(request.requested, unknown, values, found.requested_bytes)
-            if found.stack != request.stack or solved is None:
+            if solved is None:
                 return {}
             values |= solved
         elif request.requested(values) != found.requested_bytes:
             return {}
-    return values
+    # What the exact run asked for besides may be what was taken for nothing.
+    return {} if has_nothing and exact else values
 
 
 def _solved(

@@ -92,8 +92,8 @@ def check(
     except OomSuiteError as error:
         return _named(spec, settings, Study(inconclusive(spec.text, settings, str(error))))
     with Session.of(settings, on_progress) as session:
-        lane = LaneSpec("measure", device=settings.device, target=settings.target)
-        runs = session.open(program, spec.text, lane)
+        lane = LaneSpec("measure", device=settings.device)
+        runs = session.open(program, spec.text, lane, target=settings.target)
         found = study(runs, spec.text, settings)
         if found.derivation is not None:
             then(found, runs)

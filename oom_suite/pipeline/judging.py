@@ -20,6 +20,7 @@ from oom_suite.pipeline.host_law import with_host
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
+from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.records import BudgetFit, Result, Verdict
 from oom_suite.targets.target import label
 from oom_suite.units import format_bytes
@@ -127,7 +128,9 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
         if derivation.unsteady:
             # Runs that depend on those before them are evidence of nothing.
             return (*judge_from_start(runs.afresh, workload, sizes), None)
-        return derivation, judgement, proved() if proving is None else proving.result()
+        proof = proved() if proving is None else proving.result()
+        found = worst_case(runs, workload, sizes, (derivation, judgement), proof)
+        return (*found, proof)
 
 
 def _measured(runs: Runs, settings: Settings) -> Measured:

@@ -67,7 +67,9 @@ def full_studies(
             on_progress(study.result.subject, "comparing with exact runs")
             points = sample(settings.workload, study.proof)
             agreement = cross_check(study.proof, runs.known, points)
-        found[study.result.subject] = FullStudy(study, _at_scenarios(runs, settings), agreement)
+        found[study.result.subject] = FullStudy(
+            study, _at_scenarios(study, runs, settings), agreement
+        )
 
     studies = check_all(subjects, settings, on_progress, on_result, look)
     return [
@@ -78,15 +80,17 @@ def full_studies(
     ]
 
 
-def _at_scenarios(runs: Runs, settings: Settings) -> Mapping[str, int]:
-    """The peak of a run at every named scenario; one that cannot be run is left out."""
+def _at_scenarios(study: Study, runs: Runs, settings: Settings) -> Mapping[str, int]:
+    """The peak of a first call at every named scenario; one that cannot be run is left out."""
     peaks = {}
     for name, known in settings.workload.scenarios.items():
         sizes = settings.workload.settle(known.sizes)
         if sizes is None:
             continue
         try:
-            peaks[name] = runs.known(sizes).peak().num_bytes
+            # Code that keeps state has no proof, and its law is that of first calls.
+            trace = runs.afresh(sizes)[0] if study.proof is None else runs.known(sizes)
+            peaks[name] = trace.peak().num_bytes
         except OomSuiteError:
             # The subject refuses these sizes; its law says where it was found.
             continue
@@ -120,6 +124,7 @@ def law_page(found: FullStudy, settings: Settings) -> LawPage | None:
         law=law,
         elsewhere=tuple((change.moved, change.law) for change in derivation.elsewhere),
         notes=(
+            *study.result.leaks,
             *(note for note in study.result.notes if note not in study.proof_notes),
             *(f"{each.name}: {each.law}" for each in study.result.host),
         ),

@@ -68,7 +68,10 @@ def _rows(
         return [_empty(spec, point, Outcome.REFUSED.value, str(error)) for point in points]
     lane = LaneSpec("measure", device=settings.device)
     rows = []
-    with Session.of(settings) as session, session.open(program, spec.text, lane) as runs:
+    with (
+        Session.of(settings) as session,
+        session.open(program, spec.text, lane, target=settings.target) as runs,
+    ):
         for number, point in enumerate(points, start=1):
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")
             workload = find_workload(point.workload)

@@ -19,6 +19,7 @@ from oom_suite.errors import NotApplicableError, SubjectError
 from oom_suite.processes.protocol import Kept, Request
 from oom_suite.records import Trace
 from oom_suite.records.symbolic import Hints, SymbolicTrace
+from oom_suite.tracing.lane_spec import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -223,11 +224,13 @@ class Run(Request[Trace]):
         program: what is run.
         lane: where.
         sizes: the axes' values.
+        choice: how much of what data may choose is taken; for the shadow lane.
     """
 
     program: Program
     lane: LaneSpec
     sizes: Mapping[str, int]
+    choice: str = MOST
 
     def prepare(self, kept: Kept) -> None:
         """Load the program."""
@@ -236,7 +239,7 @@ class Run(Request[Trace]):
     def answer(self, kept: Kept) -> Trace:
         """The call's trace."""
         lane, loaded = ready(kept, self.program, self.lane)
-        return lane.run(loaded.build, self.sizes)
+        return lane.run(loaded.build, self.sizes, self.choice)
 
 
 @dataclass(frozen=True, slots=True)

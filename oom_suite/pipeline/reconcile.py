@@ -52,7 +52,12 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
     settings = parse_settings(measurement.environment.allocator)
     expected = peaks_of(predicted, settings)
     if measurement.peaks is None:
-        return Reconciliation(expected, measured.peak().num_bytes, bound_bytes=bound_bytes)
+        return Reconciliation(
+            expected,
+            measured.peak().num_bytes,
+            bound_bytes=bound_bytes,
+            is_worst_case=bool(predicted.data_sizes),
+        )
     made = tuple(each for each in measurement.workspaces if each.in_call)
     in_call = _added(measured, settings) if made else (0, 0)
     return Reconciliation(
@@ -63,6 +68,7 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
         workspaces_requested_bytes=in_call[0],
         workspaces_allocated_bytes=in_call[1],
         bound_bytes=bound_bytes,
+        is_worst_case=bool(predicted.data_sizes),
     )
 
 
@@ -101,6 +107,8 @@ def problem(measurement: Measurement, reconciliation: Reconciliation | None) -> 
         figures.append(f"{allocated_bytes:+,} allocated")
     allowed = f" (allowed: {reconciliation.bound_bytes:,})" if reconciliation.bound_bytes else ""
     what = "the prediction and named workspaces do not explain"
+    if reconciliation.is_worst_case:
+        what = "exceed the worst case of what data decides, and named workspaces"
     return f"{' and '.join(figures)} measured that {what}{allowed}"
 
 

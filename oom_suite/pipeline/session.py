@@ -17,7 +17,7 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
 from oom_suite.processes.askers import InThisProcess, Respawning
 from oom_suite.processes.child import Child
 from oom_suite.targets.free_memory import FreeMemoryOf
-from oom_suite.tracing.lane_spec import LaneSpec
+from oom_suite.tracing.lane_spec import MOST, LaneSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,6 +151,10 @@ class Runs:
     """Runs of one program, each lane in a child of its own, every exact trace kept.
 
     From `Session.open`. A context manager that ends its children.
+
+    Attributes:
+        choice: how much of what data may choose exact runs take: all of it, until somebody who
+            tried others says which is the worst.
     """
 
     def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
@@ -162,12 +166,13 @@ class Runs:
         self._law = LaneSpec("shadow", target=device.target)
         self._proof = LaneSpec("prove", target=device.target)
         self._askers: dict[LaneSpec, Asker] = {}
-        self._traces: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
-        self._fresh: dict[tuple[tuple[str, int], ...], tuple[Trace, ...]] = {}
+        self._traces: dict[tuple[str, LaneSpec, tuple[tuple[str, int], ...]], Trace] = {}
+        self._fresh: dict[tuple[LaneSpec, tuple[tuple[str, int], ...]], tuple[Trace, ...]] = {}
         self._symbolic: dict[object, SymbolicTrace] = {}
         self._repeated: dict[tuple[tuple[str, int], ...], RepeatedCalls] = {}
         self._is_fresh = False
         self._num_runs = 0
+        self.choice = MOST
 
     def __enter__(self) -> Self:
         """The runs."""
@@ -210,7 +215,8 @@ class Runs:
     @property
     def known_sizes(self) -> tuple[dict[str, int], ...]:
         """The sizes of every exact run that was made, the first one first."""
-        return tuple(dict(sizes) for lane, sizes in self._traces if lane == self._law)
+        own = (self.choice, self._law)
+        return tuple(dict(sizes) for *kind, sizes in self._traces if tuple(kind) == own)
 
     def shadow(self, sizes: Mapping[str, int]) -> Trace:
         """The exact trace of a new run, which may differ where the code keeps state.
@@ -220,7 +226,17 @@ class Runs:
         """
         self._num_runs += 1
         self._session.report(self._name, f"shadow run {self._num_runs}")
-        return self._shadow(sizes, self._law)
+        return self._shadow(sizes, self._law, self.choice)
+
+    def choosing(self, choice: str, sizes: Mapping[str, int]) -> Trace:
+        """The exact trace of a run that takes so much of what data may choose.
+
+        Raises:
+            ChildError: the code cannot be run.
+        """
+        self._num_runs += 1
+        self._session.report(self._name, f"shadow run {self._num_runs}")
+        return self._known(sizes, self._law, choice)
 
     def known(
         self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
@@ -236,28 +252,54 @@ class Runs:
             ChildError: the code cannot be run.
         """
         lane = replace(self._law, scratch=scratch, target=target or self._law.target)
-        return self._traces.get((lane, _key(sizes))) or self._shadow(sizes, lane)
+        return self._known(sizes, lane, self.choice)
 
-    def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec) -> Trace:
-        if self._is_fresh and lane == self._law:
+    def largest(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
+    ) -> Trace:
+        """The exact trace of the most that a call takes at these sizes, as far as it is known.
+
+        Arguments and errors are those of `known`.
+        """
+        found = self.known(sizes, scratch, target=target)
+        if self.choice == MOST:
+            return found
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
+        all_of_it = self._known(sizes, lane, MOST)
+        return max(found, all_of_it, key=lambda trace: trace.peak().num_bytes)
+
+    def _known(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
+        known = self._traces.get((choice, lane, _key(sizes)))
+        return known or self._shadow(sizes, lane, choice)
+
+    def _shadow(self, sizes: Mapping[str, int], lane: LaneSpec, choice: str) -> Trace:
+        if self._is_fresh and lane == self._law and choice == MOST:
             return self.afresh(sizes)[0]
-        trace = self._ask(lane, Run(self._program, lane, dict(sizes)))
-        self._traces.setdefault((lane, _key(sizes)), trace)
+        trace = self._ask(lane, Run(self._program, lane, dict(sizes), choice))
+        self._traces.setdefault((choice, lane, _key(sizes)), trace)
         return trace
 
-    def afresh(self, sizes: Mapping[str, int]) -> tuple[Trace, ...]:
+    def afresh(
+        self, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
+    ) -> tuple[Trace, ...]:
         """The exact traces of two calls in a process that has made no other; made once.
+
+        Args:
+            sizes: the axes' values.
+            scratch: as of `known`.
+            target: as of `known`.
 
         Raises:
             ChildError: the code cannot be run.
         """
-        key = _key(sizes)
+        lane = replace(self._law, scratch=scratch, target=target or self._law.target)
+        key = (lane, _key(sizes))
         if key not in self._fresh:
             self._session.report(self._name, "it keeps state: shadow runs afresh")
-            lane = replace(self._law, is_fresh=True)
-            self._fresh[key] = self._ask(lane, RunAfresh(self._program, lane, dict(sizes)))
+            fresh = replace(lane, is_fresh=True)
+            self._fresh[key] = self._ask(fresh, RunAfresh(self._program, fresh, dict(sizes)))
         if self._is_fresh:
-            self._traces.setdefault((self._law, key), self._fresh[key][0])
+            self._traces.setdefault((MOST, *key), self._fresh[key][0])
         return self._fresh[key]
 
     def repeated(self, sizes: Mapping[str, int]) -> RepeatedCalls:

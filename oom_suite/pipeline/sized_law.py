@@ -16,7 +16,6 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Contract, Law, Verdict, Workload
 from oom_suite.targets.budgets import budget as budget_of
 from oom_suite.targets.target import target as target_of
-from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:

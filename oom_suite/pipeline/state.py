@@ -88,6 +88,7 @@ def _with_leak(result: Result, memory: str, rate: float, calls: RepeatedCalls) -
     if worst is not None and worst.frame is not None:
         frame = worst.frame
         blame = (Blame(frame.file, frame.line, frame.function, round(rate), "call", rate),)
+    result = replace(result, leaks=(*result.leaks, why))
     if result.verdict is Verdict.FAIL:
         reason = f"{result.reason}; {why}"
         return replace(result, reason=reason, blame=(*result.blame, *blame))

@@ -148,8 +148,9 @@ class OomLaw:
             target=target,
         )
         with Session.of(settings) as session:
-            lane = LaneSpec("measure", device=settings.device, target=settings.target)
-            result = study(session.open(program, subject, lane), subject, settings).result
+            lane = LaneSpec("measure", device=settings.device)
+            runs = session.open(program, subject, lane, target=target)
+            result = study(runs, subject, settings).result
         if result.verdict is Verdict.FAIL:
             test = shlex.quote(self._node.nodeid)
             return replace(result, next_command=f"git bisect run pytest {test}")

@@ -15,7 +15,7 @@ from oom_suite.records.measurement import (
 )
 from oom_suite.records.result import Bisection, Blame, BudgetFit, HostMemory, Result, Verdict
 from oom_suite.records.subject import SubjectSpec
-from oom_suite.records.trace import Allocation, Event, Launch, Peak, Trace, Unseen
+from oom_suite.records.trace import Allocation, DataSize, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Convention, Scenario, Workload
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "BudgetFit",
     "Contract",
     "Convention",
+    "DataSize",
     "Environment",
     "Event",
     "Frame",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.records.result import Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -136,6 +138,20 @@ class Conformance:
         """The calls that were off without a word."""
         return tuple(row for row in self.rows if row.status is Status.WRONG)
 
+    @property
+    def num_compared(self) -> int:
+        """The calls that the device ran."""
+        return sum(row.status is not Status.NOT_RUN for row in self.rows)
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL where a call was off without a word; no PASS where too little was compared."""
+        if self.wrong:
+            return Verdict.FAIL
+        if self.left_out or not self.num_compared:
+            return Verdict.INCONCLUSIVE
+        return Verdict.PASS
+
     def counts(self, suite: str = "") -> Counter[Status]:
         """How many calls fared how, of one suite or of all."""
         return Counter(row.status for row in self.rows if suite in {"", row.suite})
@@ -161,6 +177,7 @@ class Conformance:
             "device": self.device,
             "target": self.target,
             "torch": self.torch,
+            "verdict": self.verdict.value,
             "calls": {status.value: number for status, number in self.counts().items()},
             "suites": suites,
             "left_out": list(self.left_out),

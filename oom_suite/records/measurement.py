@@ -58,6 +58,8 @@ class Reconciliation:
         workspaces_requested_bytes: what these add to the measured peak of requests.
         workspaces_allocated_bytes: what these add to the measured peak of blocks.
         bound_bytes: unexplained bytes, more or less, that are let pass.
+        is_worst_case: whether the prediction is what a call takes at most, because data decides
+            its sizes: then less is explained, and more is not.
     """
 
     predicted: AllocatorPeaks
@@ -67,12 +69,16 @@ class Reconciliation:
     workspaces_requested_bytes: int = 0
     workspaces_allocated_bytes: int = 0
     bound_bytes: int = 0
+    is_worst_case: bool = False
 
     @property
     def unexplained_requested_bytes(self) -> int:
         """Requested bytes measured that are neither predicted nor a named workspace's."""
         explained_bytes = self.predicted.requested_bytes + self.workspaces_requested_bytes
-        return self.measured_requested_bytes - explained_bytes
+        return self._unexplained(self.measured_requested_bytes - explained_bytes)
+
+    def _unexplained(self, more_bytes: int) -> int:
+        return max(0, more_bytes) if self.is_worst_case else more_bytes
 
     @property
     def unexplained_allocated_bytes(self) -> int | None:
@@ -80,7 +86,7 @@ class Reconciliation:
         if self.measured is None:
             return None
         explained_bytes = self.predicted.allocated_bytes + self.workspaces_allocated_bytes
-        return self.measured.allocated_bytes - explained_bytes
+        return self._unexplained(self.measured.allocated_bytes - explained_bytes)
 
     @property
     def reserved_difference_bytes(self) -> int | None:
@@ -91,8 +97,21 @@ class Reconciliation:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is unexplained."""
-        return not self.unexplained_requested_bytes and not self.unexplained_allocated_bytes
+        """Whether nothing is unexplained, and nothing of the prediction is a worst case alone."""
+        is_reached = not self.is_worst_case or (
+            self.measured_requested_bytes
+            == self.predicted.requested_bytes + self.workspaces_requested_bytes
+        )
+        return is_reached and not (
+            self.unexplained_requested_bytes or self.unexplained_allocated_bytes
+        )
+
+    @property
+    def is_within_worst_case(self) -> bool:
+        """Whether a call took no more than the worst case that is predicted, which it may."""
+        return self.is_worst_case and not (
+            self.unexplained_requested_bytes or self.unexplained_allocated_bytes
+        )
 
     @property
     def is_explained(self) -> bool:

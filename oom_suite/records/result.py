@@ -118,6 +118,7 @@ class Result:
             they take none, or where the workload leaves it out.
         kept: what further calls at the scenario leave alive.
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
+        leaks: what each further call leaves more, a sentence for each memory.
     """
 
     subject: str
@@ -143,6 +144,7 @@ class Result:
     host: tuple[HostMemory, ...] = ()
     kept: tuple[Kept, ...] = ()
     target: str = "generic"
+    leaks: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -200,6 +202,7 @@ class Result:
             else self.reconciliation.to_json(),
             "host": [each.to_json() for each in self.host],
             "kept": [each.to_json() for each in self.kept],
+            "leaks": list(self.leaks),
             "next_command": self.next_command,
         }
 

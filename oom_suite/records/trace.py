@@ -71,6 +71,29 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
+class DataSize:
+    """A size that data decides, and the most that it can be: the trace has the worst case.
+
+    Attributes:
+        op: the operator whose result has that size.
+        stack: where it was called, innermost first.
+        at_most: the largest number of its entries, of all the calls there.
+        num_parts: how many calls have that together, because their masks share one whole.
+    """
+
+    op: str
+    stack: tuple[Frame, ...]
+    at_most: int
+    num_parts: int = 1
+
+    def __str__(self) -> str:
+        """What it is at most, as one clause."""
+        at = f" at {self.stack[0]}" if self.stack else ""
+        shared = f" in {self.num_parts:,} calls together" if self.num_parts > 1 else ""
+        return f"{self.op}{at} gives at most {self.at_most:,} entries{shared}: the worst case"
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """A GPU kernel launch that a fake lane recorded by name and did not run."""
 
@@ -113,6 +136,8 @@ class Trace:
         unrecorded: what ran torch where no recorder looks, one line each: a thread of C++, a
             process. Nothing is known of what it took.
         marks: how many events there were at the end of each step, where the call has steps.
+        data_sizes: sizes that data decides. Where there are any, the trace is not what a call
+            takes, but what one takes at most.
     """
 
     lane: str
@@ -129,6 +154,7 @@ class Trace:
     pinned: Trace | None = None
     unrecorded: tuple[str, ...] = ()
     marks: tuple[int, ...] = ()
+    data_sizes: tuple[DataSize, ...] = ()
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -208,6 +234,9 @@ class Trace:
             "pinned": None if self.pinned is None else self.pinned.to_json(),
             "unrecorded": list(self.unrecorded),
             "marks": list(self.marks),
+            "data_sizes": [
+                [d.op, number(d.stack), d.at_most, d.num_parts] for d in self.data_sizes
+            ],
         }
         body["stacks"] = [[[f.file, f.line, f.function] for f in stack] for stack in stacks]
         return body
@@ -235,4 +264,8 @@ class Trace:
             pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
             unrecorded=tuple(body.get("unrecorded", ())),
             marks=tuple(body.get("marks", ())),
+            data_sizes=tuple(
+                DataSize(op, stacks[s], most, num_parts)
+                for op, s, most, num_parts in body.get("data_sizes", ())
+            ),
         )

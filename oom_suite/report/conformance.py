@@ -25,7 +25,8 @@ _SHOWN = (
     Status.WRONG,
     Status.NOT_RUN,
 )
-_MAX_REASON = 160
+_REASON_LENGTH = 160
+_MAX_REASONS = 12
 
 
 def render_conformance(found: Conformance, console: Console) -> None:
@@ -33,8 +34,9 @@ def render_conformance(found: Conformance, console: Console) -> None:
     console.print(_table(found))
     for row in found.wrong:
         _print(console, wrong_text(row))
-    for reason, number in _refusals(found).most_common():
-        _print(console, f"refused {number:,}: {reason}")
+    for status in (Status.REFUSED, Status.NOT_RUN):
+        for reason, number in _reasons(found, status).most_common(_MAX_REASONS):
+            _print(console, f"{status.value} {number:,}: {reason}")
     if found.left_out:
         _print(console, f"left out for lack of time: {len(found.left_out):,} units")
     for text in (*_models(found), summary(found)):
@@ -44,8 +46,7 @@ def render_conformance(found: Conformance, console: Console) -> None:
 def summary(found: Conformance) -> str:
     """The last line: what the run shows."""
     counts = found.counts()
-    num_run = sum(number for status, number in counts.items() if status is not Status.NOT_RUN)
-    verdict = "FAIL" if found.wrong else "PASS"
+    num_run = found.num_compared
     parts = [f"{counts[Status.WRONG]:,} wrong of {num_run:,} calls"]
     if num_run:
         parts.append(f"{counts[Status.EXACT] / num_run:.1%} exact")
@@ -54,7 +55,7 @@ def summary(found: Conformance) -> str:
     if widest is not None and widest.error is not None:
         parts.append(f"widest bound {1 + widest.error:.2f} times what was taken ({widest.key})")
     where = f"{found.target} on {found.device}, torch {found.torch}"
-    return f"{verdict} {where}: {', '.join(parts)}, {found.elapsed_s:.0f} s"
+    return f"{found.verdict.value} {where}: {', '.join(parts)}, {found.elapsed_s:.0f} s"
 
 
 def wrong_text(row: ConformanceRow) -> str:
@@ -80,10 +81,11 @@ def _table(found: Conformance) -> Table:
             if row.suite == suite:
                 by_unit.setdefault(row.name, Counter())[row.status] += 1
         quiet = {Status.EXACT, Status.NOT_RUN}
-        listed = {name: counts for name, counts in by_unit.items() if counts.keys() - quiet}
-        for name, counts in listed.items():
-            table.add_row(suite, escape(name), *_cells(counts))
-        rest = f"{len(by_unit) - len(listed):,} exact throughout, {len(by_unit):,} in all"
+        for name, counts in by_unit.items():
+            if counts.keys() - quiet:
+                table.add_row(suite, escape(name), *_cells(counts))
+        exact = sum(bool(c[Status.EXACT]) and not c.keys() - quiet for c in by_unit.values())
+        rest = f"{exact:,} exact throughout, {len(by_unit):,} in all"
         table.add_row(suite, rest, *_cells(found.counts(suite)), end_section=True)
     return table
 
@@ -92,9 +94,9 @@ def _cells(counts: Counter[Status]) -> list[str]:
     return [f"{counts[status]:,}" if counts[status] else "" for status in _SHOWN]
 
 
-def _refusals(found: Conformance) -> Counter[str]:
+def _reasons(found: Conformance, status: Status) -> Counter[str]:
     return Counter(
-        printable(row.reason)[:_MAX_REASON] for row in found.rows if row.status is Status.REFUSED
+        printable(row.reason)[:_REASON_LENGTH] for row in found.rows if row.status is status
     )
 
 

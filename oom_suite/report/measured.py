@@ -65,7 +65,9 @@ def reconciliation_lines(reconciliation: Reconciliation) -> Iterator[str]:
         yield f"{peaks_text(reconciliation.predicted)} predicted"
     for workspace in reconciliation.workspaces:
         yield workspace_text(workspace)
-    if not reconciliation.is_exact:
+    if reconciliation.is_within_worst_case:
+        yield "within the worst case: data decides sizes"
+    elif not reconciliation.is_exact:
         yield f"unexplained: {unexplained_text(reconciliation)}"
 
 
@@ -79,7 +81,7 @@ def peaks_text(peaks: AllocatorPeaks) -> str:
 
 def unexplained_text(reconciliation: Reconciliation) -> str:
     """Bytes unexplained of each kind: ``+1,024 requested, +1,024 allocated``; ``0`` for none."""
-    if reconciliation.is_exact:
+    if reconciliation.is_exact or reconciliation.is_within_worst_case:
         return "0"
     text = f"{reconciliation.unexplained_requested_bytes:+,} requested"
     allocated_bytes = reconciliation.unexplained_allocated_bytes
@@ -169,6 +171,8 @@ def _kind(result: Result) -> str:
         return "out of memory"
     if measurement is None or reconciled is None:
         return _NOT_MEASURED
+    if reconciled.is_within_worst_case and not reconciled.is_exact:
+        return "within the worst case"
     if not measurement.is_repeatable:
         return f"not alike in {measurement.num_runs} runs"
     if measurement.tenants:

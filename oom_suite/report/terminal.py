@@ -142,7 +142,8 @@ def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
         laws += [f"{name}{first}", *(f"  {line}" for line in rest)]
     for kept in result.kept[:_MAX_KEPT]:
         peaks += [""] * (len(laws) - len(peaks)) + [num_bytes_text(kept.num_bytes)]
-        laws.append(f"kept: {printable(kept.holder) or '(holder unknown)'}")
+        # Whose variable it is stands in the note; here it would not fit.
+        laws.append(f"kept: {printable(kept.holder).partition(' of ')[0] or 'by what is unknown'}")
     return "\n".join(laws), "\n".join(peaks)
 
 

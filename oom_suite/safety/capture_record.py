@@ -15,6 +15,7 @@ from oom_suite.safety import capture_table as table
 from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of
 from oom_suite.torch_compat.printing import prints_noted
+from oom_suite.tracing import believed_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,12 +30,22 @@ _COPIES = frozenset({"aten::_to_copy", "aten::copy_"})
 _PINS = frozenset({"aten::_pin_memory", "aten::pin_memory"})
 _WAITS = (
     (torch.cuda, "synchronize"),
-    (torch.cuda.Stream, "synchronize"),
-    (torch.cuda.Stream, "query"),
-    (torch.cuda.Event, "synchronize"),
-    (torch.cuda.Event, "query"),
-    (torch.cuda.Event, "elapsed_time"),
     (torch.accelerator, "synchronize"),
+    # Torch's own, and those that code sees in their place while it believes in its target.
+    *(
+        (owner, name)
+        for stream, event in (
+            (torch.cuda.Stream, torch.cuda.Event),
+            (believed_objects.Stream, believed_objects.Event),
+        )
+        for owner, name in (
+            (stream, "synchronize"),
+            (stream, "query"),
+            (event, "synchronize"),
+            (event, "query"),
+            (event, "elapsed_time"),
+        )
+    ),
 )
 """Calls that a capturing stream refuses; under the record they return True and do nothing."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oom_suite.torch_compat.probes import Name, needed
 
@@ -24,10 +24,13 @@ with needed("oom-suite conformance --models needs", NAMES):
 _TOTAL = "Total"
 
 
-def tracked_peak_bytes(
-    call: Callable[[], object], model: torch.nn.Module, device: torch.device
-) -> int:
+def tracked_peak_bytes(call: Callable[[], object], model: Any, device: torch.device) -> int:
     """What torch's tracker says that a call takes above the model, in bytes; it is run for that.
+
+    Args:
+        call: what is run.
+        model: the module in it, whose parameters were there before.
+        device: whose memory is asked about, with its number.
 
     The tracker rounds each tensor on a GPU to 512 bytes, as the allocator does.
 

@@ -123,7 +123,7 @@ class _Search:
             name = trail.key or _key_of(vars(holder), trail)
             return _joined(holder.__qualname__, name, *trail.names)
         if type(holder).__name__ == _CACHE:
-            return f"the cache of {holder.__wrapped__.__qualname__}"
+            return f"{holder.__wrapped__.__qualname__}'s cache"
         if isinstance(holder, FunctionType):
             return _variable(holder, trail)
         return ""

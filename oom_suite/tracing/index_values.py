@@ -3,10 +3,14 @@
 A fake tensor has sizes and no values. Code that reads a value on the host (`.item()`), or
 whose sizes depend on values (`torch.unique`), still runs when those values come from index
 data: that is small, so it is computed for real on the CPU beside the fake run.
+
+No value is drawn: what comes from a random operator is unknown, unless the code hands it a
+generator of its own. Where a size depends on unknown values, `DataSizes` gives the worst case.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +18,7 @@ import torch
 from oom_suite.errors import LaneError
 from oom_suite.operators.operands import (
     DEVICE_QUERY,
+    has_tensors,
     is_foreign,
     operator,
     tensors,
@@ -30,12 +35,21 @@ from oom_suite.torch_compat.fakes import (
     forget_literal,
     is_real,
 )
+from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY, DataSizes, compared
+from oom_suite.tracing.host_reads import HostReads
+from oom_suite.tracing.index_ranges import IndexRanges
+from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.real_values import RealValues, holds_index_data, is_kept
+from oom_suite.tracing.splits import Splits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    import numpy
+
+    from oom_suite.records import DataSize
     from oom_suite.torch_compat.dispatch import OpOverload
+    from oom_suite.tracing.source_lines import SourceLines
 
 _READ = "aten::_local_scalar_dense"
 _LIFT = "aten::lift_fresh"
@@ -46,9 +60,8 @@ _FACTORIES_OF_GARBAGE = frozenset(
 # What a CPU cannot compute is unknown, no more; a wrong index is an IndexError and is told.
 _NO_CPU_KERNEL = (RuntimeError, NotImplementedError)
 
-
-_KEEP_EVERY_ENTRY = frozenset({"aten::_unique", "aten::_unique2"})
-"""Operators whose first result, on a GPU, keeps the storage of everything that was sorted."""
+_MAX_COMPARED = 4096
+"""Entries of a tensor, at most, whose values are looked at one by one."""
 
 
 class IndexValues(DispatchMode):
@@ -59,19 +72,50 @@ class IndexValues(DispatchMode):
 
     Args:
         fake: the mode below.
-        where: the line of the code under test that runs now, as `` at file:line (function)``.
+        lines: reads the stack of the code under test.
     """
 
-    def __init__(self, fake: FakeMode, where: Callable[[], str]) -> None:
+    def __init__(self, fake: FakeMode, lines: SourceLines) -> None:
         """Start with no values known."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._values = RealValues()
+        self._ranges = IndexRanges(_number, self._values.extremes)
+        self._splits = Splits(self._numbers)
+        self._sizes = DataSizes(self._ranges, self._splits, lines.stack)
+        self._host = HostReads(self._values, self._ranges, lines)
         self._fake = fake
-        self._where = where
+        self._lines = lines
+        self._is_call = False
+
+    def begin(self, choice: str = MOST) -> None:
+        """Start with the builder of a call.
+
+        Args:
+            choice: how much of what data may choose is taken, as `oom_suite.tracing.lane_spec`
+                has it.
+        """
+        self._sizes.begin(choice)
+        self._host.begin()
+        self._is_call = False
+
+    def begin_call(self) -> None:
+        """The builder is done: what follows is the code under test."""
+        self._is_call = True
+
+    @property
+    def data_sizes(self) -> tuple[DataSize, ...]:
+        """The sizes that data decided since `begin`."""
+        return self._sizes.noted
 
     def forget(self, written: Sequence[torch.Tensor]) -> None:
         """Treat these tensors' values as unknown from now on: a kernel may have written them."""
         self._values.forget(written)
+        self._ranges.forget(written)
+        self._splits.forget(written)
+
+    def array_of(self, fake: torch.Tensor) -> numpy.ndarray[Any, Any]:
+        """The values of a tensor, as `HostReads.array_of` gives them."""
+        return self._host.array_of(fake)
 
     def __torch_dispatch__(
         self,
@@ -87,26 +131,60 @@ class IndexValues(DispatchMode):
             return NotImplemented
         kwargs = kwargs or {}
         facts = operator(func)
+        self._host.before(facts.family)
         if facts.family == _READ:
-            return self._read(args[0])
+            return self._host.scalar(args[0])
         leaves = list(tensors((args, kwargs)))
         if facts.family != _LIFT and any(map(is_real, leaves)):
             args, kwargs = with_tensors(self._faked, (args, kwargs))
             leaves = list(tensors((args, kwargs)))
         if facts.returns_alias and not facts.is_mutable and facts.family != _LIFT:
             return func(*args, **kwargs)
-        known = all(map(self._values.are_known, leaves))
+        is_drawn = _is_random(func) and kwargs.get("generator") is None
+        known = not is_drawn and all(map(self._values.are_known, leaves))
         try:
             result = func(*args, **kwargs)
         except (DynamicOutputShapeException, DataDependentOutputException) as error:
-            if not known:
-                raise self._refusal(f"{facts.family} has a result that depends on") from error
-            return self._shaped_by_values(func, args, kwargs)
+            if known:
+                return self._shaped_by_values(func, args, kwargs)
+            result = self._at_worst(func, args, kwargs, error)
         if known:
             self._follow(func, args, kwargs, result)
         elif facts.is_mutable:
             self._values.forget(written_tensors(facts, args, kwargs))
+        self._ranges.follow(func, args, kwargs, result)
+        self._splits.follow(func, args, kwargs, result)
+        if not known and not facts.is_mutable:
+            self._keep_sure(facts.family, args, result)
         return result
+
+    def _keep_sure(self, family: str, args: tuple[Any, ...], result: Any) -> None:
+        """A comparison's values are known where ranges decide it: ``expert < num_experts``."""
+        truth = compared(family, self._ranges, args)
+        if truth is not None:
+            with no_dispatch():
+                real = torch.full(result.shape, truth)
+            self._values.keep(result, real)
+
+    def _at_worst(
+        self,
+        func: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        error: Exception,
+    ) -> Any:
+        """The result of an operator whose size depends on values that are not known."""
+        try:
+            return self._sizes.result(func, args, kwargs)
+        except LaneError as unbounded:
+            raise self._host.refusal(str(unbounded)) from error
+
+    def _numbers(self, tensor: torch.Tensor) -> list[Any] | None:
+        """The values of a short tensor; None where they are not known."""
+        if tensor.numel() > _MAX_COMPARED or not self._values.are_known(tensor):
+            return None
+        with no_dispatch():
+            return self._values.of(tensor).flatten().tolist()
 
     def _faked(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor from before the call, a constant of a module say, as a fake with its values."""
@@ -139,7 +217,9 @@ class IndexValues(DispatchMode):
             forget_literal(result)
         if not outputs or not all(is_kept(output) for output in outputs):
             return
-        if facts.family in _FACTORIES_OF_GARBAGE and not holds_index_data(outputs[0]):
+        if not holds_index_data(outputs[0]) and self._is_stand_in(
+            facts.family, args, kwargs, result
+        ):
             return
         try:
             real = self._run_real(func, args, kwargs)
@@ -148,19 +228,22 @@ class IndexValues(DispatchMode):
         for fake_leaf, real_leaf in zip(outputs, tensors(real), strict=True):
             self._values.keep(fake_leaf, real_leaf)
 
-    def _read(self, tensor: torch.Tensor) -> Any:
-        if not self._values.are_known(tensor):
-            raise self._refusal(
-                "aten::_local_scalar_dense (.item(), int(), bool(), .tolist()) reads"
-            )
-        with no_dispatch():
-            return self._values.of(tensor).item()
+    def _is_stand_in(
+        self, family: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+    ) -> bool:
+        """Whether floats are no values that code may go by.
 
-    def _refusal(self, what: str) -> LaneError:
-        return LaneError(
-            f"{what} a value that exists only on a device{self._where()}: it does not come from "
-            "index data alone; run it in the measure lane"
-        )
+        Those that nobody wrote; and what a builder makes of nothing, in place of a model's own:
+        zeros that are activations would choose no row of a mask. One number alone is a scale.
+        """
+        if family in _FACTORIES_OF_GARBAGE:
+            return True
+        if self._is_call or not isinstance(result, torch.Tensor) or result.numel() == 1:
+            return False
+        if family == _LIFT:
+            # NumPy's memory, which may be drawn; a literal's can be resized.
+            return not args[0].untyped_storage().resizable()
+        return not has_tensors((args, kwargs)) and kwargs.get("generator") is None
 
     def _run_real(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         changed = dict(kwargs)
@@ -180,8 +263,10 @@ class IndexValues(DispatchMode):
         """The fake result of an operator whose shape the real values decide."""
         real = self._run_real(func, args, kwargs)
         if operator(func).is_mutable:
-            msg = f"{operator(func).name} resizes its out= by values{self._where()}: not supported"
-            raise LaneError(msg)
+            where = self._lines.here()
+            raise LaneError(
+                f"{operator(func).name} resizes its out= by values{where}: not supported"
+            )
         first = next(tensors((args, kwargs)))
         device = device_of(first)
 
@@ -195,8 +280,19 @@ class IndexValues(DispatchMode):
             self._values.keep(made, value)
             return made
 
-        if operator(func).family in _KEEP_EVERY_ENTRY and device.type != "cpu":
-            # Source: PyTorch 2.13 cuda/Unique.cu: what was sorted is resized, not copied.
+        if operator(func).family in KEEP_EVERY_ENTRY and device.type != "cpu":
             values, *others = real
             return fake(values, first.numel()), *(fake(other, 0) for other in others)
         return with_tensors(lambda value: fake(value, 0), real)
+
+
+@functools.cache
+def _is_random(func: OpOverload) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+def _number(value: Any) -> Any:
+    """A plain number as sympy has it."""
+    import sympy  # type: ignore[import-untyped]  # sympy has no types
+
+    return sympy.Integer(value)

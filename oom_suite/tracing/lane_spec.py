@@ -6,6 +6,18 @@ from dataclasses import dataclass
 
 LANES = ("shadow", "prove", "measure")
 
+MOST, EACH, HALF, ONE, NONE = "most", "each", "half", "one", "none"
+"""How much of what data may choose a run of the shadow lane takes.
+
+All of it, where what several masks share goes to the first of them; all of it, as if they shared
+nothing; every second; one; none.
+"""
+
+
+def to_part(number: int) -> str:
+    """All of it, where what several masks share goes to the one of this number, from 0."""
+    return f"part {number}"
+
 
 @dataclass(frozen=True, slots=True)
 class LaneSpec:

@@ -13,7 +13,7 @@ from oom_suite.targets.target import target
 from oom_suite.torch_compat.compiler import compiled_calls_noted, require_compiler
 from oom_suite.torch_compat.fakes import operator_without_fake
 from oom_suite.tracing.believing import believing
-from oom_suite.tracing.lane_spec import LANES
+from oom_suite.tracing.lane_spec import LANES, MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -69,14 +69,20 @@ class RunningLane:
         """What records a kernel that is not run; None where kernels run."""
         return None if self._name == "measure" else self._lane.launched
 
-    def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
+    def run(self, build: Build, sizes: Mapping[str, int], choice: str = MOST) -> Trace:
         """The trace of one call of ``build(sizes, device)()``.
+
+        Args:
+            build: makes the call.
+            sizes: the axes' values.
+            choice: how much of what data may choose is taken; for the shadow lane.
 
         Raises:
             LaneError: the code cannot be run in this lane.
         """
+        options = {} if choice == MOST else {"choice": choice}
         with self._around():
-            trace: Trace = self._lane.run(build, sizes)
+            trace: Trace = self._lane.run(build, sizes, **options)
         return replace(trace, is_compiled=self._is_compiled)
 
     def repeat(self, build: Build, sizes: Mapping[str, int]) -> RepeatedCalls:

@@ -60,6 +60,14 @@ class RealValues:
         base = torch.empty(0, dtype=tensor.dtype)
         return base.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
 
+    def extremes(self, tensor: torch.Tensor) -> tuple[int, int] | None:
+        """The least and the largest of whole numbers; None where they are not known."""
+        if not holds_index_data(tensor) or not self.are_known(tensor) or not tensor.numel():
+            return None
+        with no_dispatch():
+            real = self.of(tensor)
+            return int(real.min()), int(real.max())
+
     def keep(self, fake: torch.Tensor, real: torch.Tensor) -> None:
         """Remember the values of a new fake tensor where they are worth it."""
         # Some operators give a device a buffer that they do not give the CPU, or an empty one.

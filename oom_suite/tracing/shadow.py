@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from oom_suite.errors import LaneError
 from oom_suite.operators.operands import tensors
 from oom_suite.targets.target import target as named
 from oom_suite.torch_compat.fake_cuda import literals_made_on_host
 from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
+from oom_suite.tracing.host_arrays import numpy_arrays
 from oom_suite.tracing.index_values import IndexValues
+from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
 from oom_suite.tracing.recorder import Recorder
@@ -54,18 +58,37 @@ class ShadowLane:
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
         self._fake = QuickFakeMode()
-        self._values = IndexValues(self._fake, self._lines.here)
+        self._values = IndexValues(self._fake, self._lines)
         self._recorder: Recorder | None = None
 
-    def run(self, build: Build, sizes: Mapping[str, int]) -> Trace:
+    def run(self, build: Build, sizes: Mapping[str, int], choice: str = MOST) -> Trace:
         """The trace of one call of ``build(sizes, device)``.
+
+        Args:
+            build: makes the call.
+            sizes: the axes' values.
+            choice: how much of what data may choose is taken, as `oom_suite.tracing.lane_spec`
+                has it; all of it is the worst case, unless the code does more with less.
 
         Raises:
             LaneError: the code needs a value that exists only on a device.
         """
+        if choice.startswith("part"):
+            # Which part comes at a number is known after a call.
+            self._run(build, sizes, MOST)
+        return self._run(build, sizes, choice)
+
+    def _run(self, build: Build, sizes: Mapping[str, int], choice: str) -> Trace:
+        self._values.begin(choice)
         device = shadow_device(self._target)
-        recorder = self._recorded(lambda _: build(sizes, device))
-        return recorder.trace(self.name, sizes)
+
+        def made(_: Recorder) -> Callable[[], object]:
+            call = build(sizes, device)
+            self._values.begin_call()
+            return call
+
+        trace = self._recorded(made).trace(self.name, sizes)
+        return replace(trace, data_sizes=self._values.data_sizes)
 
     def repeat(self, build: Build, sizes: Mapping[str, int]) -> RepeatedCalls:
         """What calls at the same sizes leave alive, one after the other.
@@ -75,6 +98,7 @@ class ShadowLane:
         """
         device, files = shadow_device(self._target), self._lines.files
         made: list[Repeated] = []
+        self._values.begin(MOST)
 
         def repeated(recorder: Recorder) -> Repeated:
             made.append(
@@ -100,6 +124,7 @@ class ShadowLane:
         try:
             with (
                 recorded_launches(self.launched),
+                numpy_arrays(self._values.array_of),
                 believing(self._target),
                 attending.attention_on(attending.device_of_target(self._target)),
                 watched(literals_made_on_host, one_backward_thread),
@@ -107,6 +132,10 @@ class ShadowLane:
                 self._fake.refusing(),
             ):
                 recorder.record(make(recorder))
+        except (RuntimeError, IndexError) as error:
+            if isinstance(error, LaneError) or not self._values.data_sizes:
+                raise
+            raise LaneError(self._misfit(error)) from error
         finally:
             self._recorder = None
         return recorder
@@ -115,6 +144,14 @@ class ShadowLane:
         """Note that a step of the running call ends here."""
         if self._recorder is not None:
             self._recorder.books.mark()
+
+    def _misfit(self, error: Exception) -> str:
+        """What may be wrong where code fails whose sizes are decided by data."""
+        first = str(error).splitlines()[0]
+        return (
+            f"the code fails where data decides a size ({self._values.data_sizes[-1]}): {first}; "
+            "it may rely on another number, which only the measure lane has"
+        )
 
     def launched(self, kernel: str, arguments: list[object]) -> None:
         """Record a kernel launch by name; what it may have written is unknown from now on."""

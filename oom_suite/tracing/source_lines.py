@@ -90,6 +90,8 @@ _UNREAD = Frame("", 0, "")
 
 
 _STORE_ELEMENT = dis.opmap["STORE_SUBSCR"]
+_SUBSCRIPTS = {_STORE_ELEMENT, dis.opmap.get("BINARY_SUBSCR", _STORE_ELEMENT)}
+_MODULES = "/torch/nn/"
 
 
 class SourceLines:
@@ -167,6 +169,22 @@ class SourceLines:
                 return frame.f_code.co_code[frame.f_lasti] == _STORE_ELEMENT
             frame = frame.f_back
         return False
+
+    def subscript(self) -> tuple[int, int] | None:
+        """The instruction that runs now, where it takes or sets an element: ``tensor[index]``.
+
+        None where anything else does, or where a class of torch's own handles the subscript.
+        """
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code is not self._anchor:
+            code = frame.f_code
+            if self.files.shown(code.co_filename) is not None:
+                opcode = code.co_code[frame.f_lasti]
+                return (id(code), frame.f_lasti) if opcode in _SUBSCRIPTS else None
+            if _MODULES in code.co_filename:
+                return None
+            frame = frame.f_back
+        return None
 
     def _read(self, code: CodeType, line: int) -> Frame | None:
         # Kept alive: an id is a name only as long as its object lives.

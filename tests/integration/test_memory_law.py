@@ -234,3 +234,54 @@ def test_more_where_real(sizes, device):
     result = run(body)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*+24,576 bytes requested measured*"])
+
+
+def test_what_calls_keep_is_measured_and_judged(run):
+    """A memo passes, measured to the byte; a leak and a copy of the pool on the host fail."""
+    body = """
+MEMO, FINISHED = {}, []
+
+
+def positions(num, device):
+    if num not in MEMO:
+        MEMO[num] = torch.arange(num, device=device)
+    return MEMO[num]
+
+
+@memory_law(axes=AXES, independent_of="num_blocks", law="520*num_tokens")
+def test_memo(sizes, device):
+    cache, slots = inputs(sizes, device)
+
+    def call():
+        rows = positions(slots.shape[0], device)
+        return cache[slots].float() * 2 + rows[:, None]
+
+    return call
+
+
+@memory_law(axes=AXES, linear_in="num_tokens")
+def test_leak(sizes, device):
+    cache, slots = inputs(sizes, device)
+    return lambda: FINISHED.append(cache[slots])
+
+
+@memory_law(axes=AXES, independent_of="num_blocks")
+def test_host(sizes, device):
+    cache, slots = inputs(sizes, device)
+    return lambda: cache.cpu()[slots.cpu()]
+
+
+@memory_law(axes=AXES, independent_of="num_blocks", host=False)
+def test_host_left_out(sizes, device):
+    cache, slots = inputs(sizes, device)
+    return lambda: cache.cpu()[slots.cpu()]
+"""
+    result = run(body)
+    result.stdout.fnmatch_lines(
+        [
+            "  why      each call leaves 512 bytes alive at * held by `FINISHED`: a leak",
+            "  why      host memory: peak grows with num_blocks (128 bytes per block)",
+            "*kept: MEMO *32 B*",
+        ]
+    )
+    result.assert_outcomes(passed=2, failed=2)

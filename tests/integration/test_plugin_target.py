@@ -28,7 +28,8 @@ def test_several_targets_are_each_taken_once(oom_seen):
 def test_an_unknown_target_stops_the_run_before_collection(oom_refusal):
     """One line that says what was meant."""
     line = oom_refusal("--oom-target=gfx94")
-    assert line.startswith("--oom-target: unknown target 'gfx94': did you mean 'gfx942'?")
+    assert line.startswith("--oom-target: unknown target 'gfx94': choose from B200, H100")
+    assert line.endswith("did you mean 'gfx942'?")
 
 
 LAWS = """

@@ -56,8 +56,7 @@ class Listing(Request["tuple[Environment, list[Unit]]"]):
 
     def answer(self, kept: Kept) -> tuple[Environment, list[Unit]]:
         """The device's environment and every unit."""
-        del kept
-        device = torch.device(self.device)
+        device = _ready(kept, self.device)
         units = [unit for suite in self.suites for unit in units_of(suite, device.type)]
         return environment(device), units
 
@@ -102,12 +101,19 @@ class Measure(Request[bool]):
 
     def answer(self, kept: Kept) -> bool:
         """Whether all is done; what is found is in the journal."""
-        lane = LaneSpec("measure", device=self.device)
-        # It refuses a device that is not there, and readies this process as for any measurement.
-        # A tensor's device has its number, by which trackers know it.
-        kept.get(lane, lambda: RunningLane(lane, Path.cwd()))
-        device = torch.empty(0, device=self.device).device
+        device = _ready(kept, self.device)
         return _write_all(self, lambda build: measured(build, device))
+
+
+def _ready(kept: Kept, device: str) -> torch.device:
+    """The device with its number, by which trackers know it; this process as any that measures.
+
+    Raises:
+        LaneError: there is no such device.
+    """
+    lane = LaneSpec("measure", device=device)
+    kept.get(lane, lambda: RunningLane(lane, Path.cwd()))
+    return torch.empty(0, device=device).device
 
 
 def key_of(unit: Unit, case: str) -> str:

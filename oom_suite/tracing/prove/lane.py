@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from oom_suite.errors import LaneError
 from oom_suite.operators import scratch
@@ -20,8 +20,10 @@ from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
 from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.book import Book
+from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY
 from oom_suite.tracing.fake_mode import LaneFakeMode
-from oom_suite.tracing.index_values import _KEEP_EVERY_ENTRY as KEEP_EVERY_ENTRY
+from oom_suite.tracing.host_arrays import numpy_arrays
+from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.overlaps import UnorderedOverlaps
 from oom_suite.tracing.prove.expressions import (
@@ -29,7 +31,6 @@ from oom_suite.tracing.prove.expressions import (
     symbolic_powers,
     whole_sizes_stay_symbolic,
 )
-from oom_suite.tracing.prove.index_ranges import IndexRanges
 from oom_suite.tracing.prove.quantities import quantity
 from oom_suite.tracing.prove.symbolic_compositions import SYMBOLIC_COMPOSITIONS
 from oom_suite.tracing.prove.symbols import Symbols
@@ -109,6 +110,7 @@ class ProveLane:
         try:
             with (
                 recorded_launches(self.launched),
+                numpy_arrays(self._array_of),
                 believing(self._target),
                 attending.attention_on(attending.device_of_target(self._target)),
                 symbolic_powers(symbols),
@@ -133,6 +135,10 @@ class ProveLane:
         if self._recorder is not None:
             self._recorder.launched(kernel, arguments)
             self._recorder.ranges.forget(arguments)
+
+    def _array_of(self, _fake: torch.Tensor) -> NoReturn:
+        where = self._lines.here()
+        raise LaneError(f"the code reads values through NumPy{where}, and sizes are symbols here")
 
     def _where(self, error: BaseException) -> str:
         """The innermost line under test in an error's traceback, as `` at file:line``."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import sympy  # type: ignore[import-untyped]  # sympy has no types
+
 from oom_suite.operators.operands import operator, tensors
 from oom_suite.records.symbolic import Formula, Quantity
-from oom_suite.tracing.prove.index_ranges import NOTHING
+from oom_suite.tracing.index_ranges import NOTHING
 
 if TYPE_CHECKING:
-    import sympy  # type: ignore[import-untyped]  # sympy has no types
-
     from oom_suite.records import Frame
     from oom_suite.torch_compat.dispatch import OpOverload
-    from oom_suite.tracing.prove.index_ranges import IndexRanges
+    from oom_suite.tracing.index_ranges import IndexRanges, Range
     from oom_suite.tracing.prove.symbols import Symbols
 
 _COUNTS = {
     "aten::nonzero": ("true_entries", "the true entries of a mask"),
     "aten::masked_select": ("true_entries", "the true entries of a mask"),
+}
+_SUMS = {
+    "aten::bincount": ("bins", "the bins of the largest value that bincount counts"),
+    "aten::repeat_interleave": ("repeats", "what all repeats come to"),
 }
 _READS = frozenset({"aten::_local_scalar_dense", "aten::item"})
 
@@ -49,6 +53,10 @@ def quantity(
         name, what = "host_value", "a value that the host reads"
         if found is not None:
             bounds.append(symbols.text(found.high))
+    elif family in _SUMS:
+        name, what = _SUMS[family]
+        most = _most(family, symbols, found, args)
+        bounds += [] if most is None else [symbols.text(most)]
     else:
         if first is not None:
             bounds.append(symbols.text(symbols.expression(first.numel())))
@@ -63,6 +71,18 @@ def quantity(
                     name = distinct_name(axis)
                     what = f"the distinct ones of {axis} that the data names"
     return Quantity(_unused(name, symbols), what, None, tuple(map(Formula, bounds)), frame)
+
+
+def _most(
+    family: str, symbols: Symbols, found: Range | None, args: tuple[Any, ...]
+) -> sympy.Expr | None:
+    """The largest size that the range of an operator's input lets its result have."""
+    if found is None:
+        return None
+    if family == "aten::repeat_interleave":
+        return sympy.expand(found.high * symbols.expression(args[0].numel()))
+    least = symbols.expression(args[2]) if len(args) > 2 else sympy.Integer(0)
+    return sympy.Max(least, found.high + 1)
 
 
 def distinct_name(axis: str) -> str:

@@ -68,7 +68,7 @@ def test_two_quantities_are_told_one_after_the_other():
         ([{("found",): 8}], [25]),
         ([{("found", "found"): 8}], [72]),
         ([{("tokens",): 8}, {("found",): 8}], [33, 24]),
-        ([{("found",): 8}], []),
+        ([{("found",): 8, (): 1}], []),
     ],
     ids=["no multiple", "a square", "another request before", "no request"],
 )
@@ -78,6 +78,14 @@ def test_a_run_that_does_not_follow_the_proof_tells_nothing(requests, requested)
 
 def test_a_request_of_another_line_tells_nothing():
     assert {} == told([{("found",): 8}], [24], lines=[7])
+
+
+def test_a_request_that_an_exact_run_lacks_had_no_bytes():
+    """The share of one of several masks may be nothing: the next line's request comes instead."""
+    other = Quantity("other", "another", None)
+    requests = [{("found",): 8}, {("other",): 2}]
+    assert {"found": 0} == told([{("found",): 8}], [])
+    assert {"found": 3, "other": 0} == told(requests, [24], quantities=(FOUND, other))
 
 
 def test_a_request_of_no_bytes_is_in_no_exact_run():

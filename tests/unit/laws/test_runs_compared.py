@@ -11,6 +11,7 @@ from oom_suite.laws.evidence import (
     allocate_alike,
     compared,
     dependences,
+    unclipped,
     unseen_growth,
 )
 
@@ -208,3 +209,36 @@ def test_a_second_run_of_the_scenario_is_made_anew():
     calls.append(1)
     assert found.again() is None
     assert (1, 3) == (found.num_runs, code.num_calls)
+
+
+def clipped(by_pool, *sizes):
+    return dependences(pools(asks(lambda s: by_pool(s.pool)), *sizes), FORBIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("by_pool", "sizes", "num_alike"),
+    [
+        (lambda pool: 8 * min(pool, 3), (1, 3, 64, 512), 3),
+        (lambda pool: 8 * min(pool, 3), (1, 3), 1),
+        (lambda pool: 8 * min(pool, 4), (1, 3, 64, 512), 0),
+        (lambda pool: 8 * max(pool, 3), (1, 3, 64, 65), 0),
+        (lambda pool: 24 if pool < 3 else 8, (1, 3, 64, 512), 0),
+        (lambda pool: 8 if pool > 1 else 0, (1, 3, 64, 512), 0),
+    ],
+    ids=["three rows", "two sizes", "four rows", "growth", "a fall", "another request"],
+)
+def test_only_the_least_size_may_have_less_than_the_code_asks_for(by_pool, sizes, num_alike):
+    """``cache[:3]`` of one row: the same request, smaller; from three rows on nothing changes."""
+    (shown,) = clipped(by_pool, *sizes)
+    assert num_alike == shown.num_alike
+    is_left_out = num_alike > 1
+    assert (() if is_left_out else (shown,)) == unclipped((shown,))
+
+
+def test_one_series_shows_what_holds_for_shorter_ones():
+    """Two sizes alone do not tell a clip from growth; a longer series along the axis does."""
+    program = asks(lambda s: 8 * min(s.pool, 3))
+    points = [{"pool": pool} for pool in (1, 64, 512)]
+    short = [{"pool": pool, "t": 5} for pool in (1, 64)]
+    assert () == unclipped(dependences(runs(program, *points, *short), FORBIDDEN))
+    assert 1 == len(unclipped(dependences(runs(program, *short), FORBIDDEN)))

@@ -182,7 +182,7 @@ def a_module(sizes, device):
 KEPT = {
     "a memo": (step(memo), "MEMO", 8 * 64),
     "a functools cache": (
-        step(lambda x: cached(x.shape[0], x.device)), "the cache of cached", 8 * 64,
+        step(lambda x: cached(x.shape[0], x.device)), "cached's cache", 8 * 64,
     ),
     "an attribute of a module": (step(on_a_module), "ATTRIBUTE", 8 * 64),
     "an attribute of a class": (step(on_a_class), "Decoder.rows", ROW_BYTES),

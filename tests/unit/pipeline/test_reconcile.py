@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from oom_suite.pipeline.measuring import Measured
 from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of
 from oom_suite.records import (
     Allocation,
     AllocatorPeaks,
+    DataSize,
     Environment,
     Event,
     Measurement,
@@ -138,3 +142,43 @@ def test_a_call_that_ran_out_of_memory_is_told_with_its_message():
 def test_the_scratch_of_kernels_is_known_on_cuda_alone():
     hip = Environment(**{**GPU.to_json(), "device_type": "hip"})
     assert ["cuda", "", ""] == [scratch_of(each) for each in (GPU, hip, CPU)]
+
+
+def worst(sizes):
+    """A predicted trace whose sizes are those that data decides at most."""
+    return replace(trace(sizes), data_sizes=(DataSize("aten::nonzero", (), 75),))
+
+
+@pytest.mark.parametrize(
+    ("measured_bytes", "unexplained_bytes", "is_within"),
+    [(600, 0, True), (599, 0, True), (0, 0, True), (601, 1, False)],
+)
+def test_less_than_a_worst_case_is_explained_and_more_is_not(
+    measured_bytes, unexplained_bytes, is_within
+):
+    """Data may choose less than all that it may, and never more."""
+    sizes = [measured_bytes] if measured_bytes else []
+    found = reconcile(worst([600]), trace(sizes, "measure", Measurement(CPU)))
+    assert unexplained_bytes == found.unexplained_requested_bytes
+    assert is_within is found.is_within_worst_case
+    assert (measured_bytes == 600) is found.is_exact
+    assert is_within is ("" == problem(Measurement(CPU), found))
+
+
+def test_blocks_beyond_a_worst_case_are_not_explained():
+    """The allocator's blocks are held to it as the requests are."""
+    found = reconcile(worst([600]), on_gpu([512], (512, 2048, 2048, 2 * MIB)))
+    assert (0, 1024) == (found.unexplained_requested_bytes, found.unexplained_allocated_bytes)
+    assert "exceed the worst case" in problem(Measurement(GPU), found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([600], "measured to the byte"), ([8], "measured within the worst case, 3 times")],
+)
+def test_the_words_say_which_it_was(sizes, expected):
+    """What a device took below the worst case is no agreement to the byte."""
+    measured = trace(sizes, "measure", Measurement(CPU))
+    found = reconcile(worst([600]), measured)
+    num_runs = 1 if sizes == [600] else 3
+    assert expected == Measured(measured, Measurement(CPU), found, num_runs).agreement

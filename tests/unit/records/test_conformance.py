@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from oom_suite.records import Verdict
 from oom_suite.records.conformance import Conformance, ConformanceRow, Status, compared
 
 
@@ -53,3 +54,20 @@ def test_a_run_counts_by_suite_and_names_what_is_wrong():
     body = run.to_json()
     assert {"bounded": 1, "wrong": 1} == body["calls"]
     assert {"models": {"bounded": 1}, "scaled": {"wrong": 1}} == body["suites"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "left_out", "expected"),
+    [
+        ([Status.EXACT, Status.NAMED, Status.REFUSED], (), Verdict.PASS),
+        ([Status.EXACT, Status.WRONG], (), Verdict.FAIL),
+        ([Status.WRONG], ("sort",), Verdict.FAIL),
+        ([Status.EXACT], ("sort",), Verdict.INCONCLUSIVE),
+        ([Status.NOT_RUN], (), Verdict.INCONCLUSIVE),
+        ([Status.NOT_RUN, Status.EXACT], (), Verdict.PASS),
+        ([], (), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_run_that_compared_too_little_does_not_pass(statuses, left_out, expected):
+    rows = tuple(ConformanceRow("s", "n", "c", status) for status in statuses)
+    assert expected is Conformance("H200", "cuda:sm_90", rows, left_out).verdict

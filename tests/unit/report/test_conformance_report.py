@@ -53,6 +53,14 @@ def test_refusals_are_counted_by_reason():
     assert "refused 2: it reads a value" in shown(refused, refused).splitlines()
 
 
+def test_what_the_device_cannot_run_is_counted_by_reason_and_called_nothing_else():
+    """A unit of which nothing ran is not exact throughout."""
+    text = shown(row(Status.NOT_RUN, None, None, None, reason="no transformers"))
+    assert "not run 1: no transformers" in text.splitlines()
+    assert "0 exact throughout, 1 in all" in text
+    assert "INCONCLUSIVE cuda:sm_90 on H200, torch 2.13: 0 wrong of 0 calls, 0 s" in text
+
+
 def test_the_last_line_has_the_shares_and_the_widest_bound():
     """What the device cannot run is in no share."""
     found = Conformance(

@@ -41,6 +41,13 @@ PUBLIC = frozenset(
         *("Basic", "Symbol", "Expr", "oo"),
         *("patch", "object", "modules", "_getframe", "f_code", "co_name", "partition", "cache"),
         *("contextmanager", "get", "clear"),
+        *("util", "find_spec", "import_module", "ModuleType", "TestCase", "StringIO"),
+        *("items", "update", "pop", "redirect_stdout", "suppress"),
+        *("ExitStack", "suppress", "callback", "enter_context", "pop_all", "push", "close"),
+        *("CDLL", "CFUNCTYPE", "addressof", "c_size_t", "c_void_p", "cast", "sizeof", "value"),
+        *("from_address", "in_dll", "glob", "parent", "partial", "Lock", "lock", "count", "undo"),
+        *("__file__", "__version__", "__setitem__", "is_available"),
+        *("ops", "aten", "record_stream", "default", "elsewhere"),
     }
 )
 """Attributes that the package takes of others and that are documented, or no names of torch."""

@@ -7,7 +7,7 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oom_suite.tracing.prove.index_ranges import (
+from oom_suite.tracing.index_ranges import (
     NOTHING,
     Range,
     _arithmetic,

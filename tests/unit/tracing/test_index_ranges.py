@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from oom_suite.tracing.prove.index_ranges import (
+from oom_suite.tracing.index_ranges import (
     _FROM_ZERO,
     _SHAPES_KEPT,
     _UNWRITTEN,

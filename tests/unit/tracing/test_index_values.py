@@ -110,9 +110,10 @@ UNKNOWNS = {
     "int": (lambda f, i: int(f.sum()), "_local_scalar_dense"),
     "bool": (lambda f, i: bool((f > 0).any()), "_local_scalar_dense"),
     "tolist": (lambda f, i: f.tolist(), "_local_scalar_dense"),
-    "nonzero": (lambda f, i: torch.nonzero(f), "aten::nonzero"),
-    "unique": (lambda f, i: torch.unique(f), "aten::_unique2"),
-    "a mask": (lambda f, i: i[f > 0], "aten::nonzero"),
+    "bincount": (lambda f, i: torch.bincount(f.long()), "aten::bincount"),
+    "repeat_interleave": (lambda f, i: f.long().repeat_interleave(f.long()), "repeat_interleave"),
+    "equal": (lambda f, i: torch.equal(f, f + 1), "aten::equal"),
+    "numpy": (lambda f, i: f.cpu().numpy(), "numpy()"),
     "mixed": (lambda f, i: (i + f).long().max().item(), "_local_scalar_dense"),
     "written": (lambda f, i: i.copy_(f).max().item(), "_local_scalar_dense"),
     "a cache's bytes": (
@@ -163,9 +164,10 @@ def test_a_wrong_index_of_index_data_is_told(shadow):
 
 
 def test_a_mask_that_is_unknown_may_still_be_written_under(shadow):
-    """The shape of such a write is known; the scratch for its mask is flagged."""
+    """It lists the true entries of its mask first: at most as many as the mask has."""
     trace = shadow(lambda f, i: f.__setitem__(f > 0, f[:1].expand(4)), unknown)
-    assert ["aten::index_put_"] == [u.op for u in trace.unseen]
+    assert ["aten::nonzero"] == [u.op for u in trace.unseen]
+    assert [4 * 8] == [a.requested_bytes for a in trace.allocations if a.op == "aten::nonzero"]
 
 
 PRODUCTION = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from oom_suite.errors import LaneError
+from oom_suite.records import Reading
 from oom_suite.targets import process_memory
-from oom_suite.tracing.measure import MeasureLane
+from oom_suite.tracing.measure import Limits, MeasureLane
+from oom_suite.tracing.measure import lane as lane_module
 
 MIB = 2**20
 NUM_BYTES = 192 * MIB
@@ -84,3 +87,93 @@ def test_a_device_that_is_not_there_is_one_line(device, message):
     with pytest.raises(LaneError, match=message) as caught:
         MeasureLane(Path("/"), device)
     assert "\n" not in str(caught.value)
+
+
+class Meters:
+    """What watches a call: notes when, and says two figures and one tenant."""
+
+    def __init__(self):
+        self.calls = []
+        self.readings = (Reading("m", "a", 1), Reading("m", "b", 2))
+        self.tenants = ("somebody",)
+
+    @contextlib.contextmanager
+    def __call__(self, device):
+        self.calls.append(f"on {device}")
+        yield self
+        self.calls.append("off")
+
+
+def measured(body, watch=None, limits=None):
+    lane = MeasureLane(Path(__file__).parent, "cpu", watch, limits)
+    return lane.run(lambda sizes, device: body, {"n": 3})
+
+
+def test_meters_watch_the_measured_call_and_not_the_one_that_warms_up():
+    """Their figures stand behind the lane's own, and the tenants are those they saw."""
+    meters = Meters()
+    trace = measured(lambda: meters.calls.append("call"), meters)
+    assert ["call", "on cpu", "call", "off"] == meters.calls
+    assert ["VmHWM", "m", "m"] == [one.meter for one in trace.measurement.readings]
+    assert ("somebody",) == trace.measurement.tenants
+    assert ("measure", {"n": 3}) == (trace.lane, dict(trace.sizes))
+    assert trace.measurement.out_of_memory is None
+    assert () == measured(lambda: None).measurement.tenants
+
+
+def test_a_headroom_is_left_around_both_calls(monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def headroom(device, free_bytes, by):
+        seen.append((device.type, free_bytes, by))
+        yield
+
+    monkeypatch.setattr(lane_module, "headroom", headroom)
+    measured(lambda: None, limits=Limits(7, "limit"))
+    measured(lambda: None)
+    assert [("cpu", 7, "limit")] * 2 + [("cpu", None, "ballast")] * 2 == seen
+
+
+def test_a_lack_of_memory_ends_the_trace_and_any_other_error_is_the_codes_own():
+    def lacks():
+        torch.ones(4)
+        raise MemoryError("none left")
+
+    trace = measured(lacks)
+    assert ("none left", 16) == (
+        trace.measurement.out_of_memory.message,
+        trace.peak().num_bytes,
+    )
+
+    calls = []
+
+    def breaks():
+        calls.append(1)
+        if len(calls) == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        measured(breaks)
+
+
+@pytest.mark.parametrize(
+    ("text", "num_gpus", "found"),
+    [
+        ("cpu", 0, "cpu"),
+        ("cuda", 2, "cuda:1"),
+        ("cuda:0", 1, "cuda:0"),
+        ("cuda:1", 2, "cuda:1"),
+        ("cuda:1", 1, "sees 1 GPUs here"),
+        ("cuda", 0, "sees no GPU here"),
+    ],
+)
+def test_a_gpu_is_one_of_those_there_are(monkeypatch, text, num_gpus, found):
+    """Without a number, the current one."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    if found.startswith("sees"):
+        with pytest.raises(LaneError, match=found):
+            lane_module._device(text)
+    else:
+        assert torch.device(found) == lane_module._device(text)

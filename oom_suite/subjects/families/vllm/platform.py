@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from oom_suite.subjects.loading import Given
 
 ARCHITECTURES = ("generic", "gfx942", "gfx950", "sm_90", "sm_100")
-"""``gfx942`` is MI300X and MI325X, ``gfx950`` MI350X and MI355X, ``sm_*`` CUDA; ``generic`` none."""
+"""``gfx942``: MI300X, MI325X; ``gfx950``: MI350X, MI355X; ``sm_*``: CUDA; ``generic``: none."""
 
 
 class Platform:

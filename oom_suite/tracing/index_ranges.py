@@ -16,6 +16,7 @@ import torch
 from oom_suite.operators.operands import operator, tensors, written_tensors
 from oom_suite.torch_compat.dispatch import no_dispatch, storage_key
 from oom_suite.torch_compat.fakes import literal_of
+from oom_suite.tracing.positions import drawn, found_in_second, highest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +54,8 @@ NOTHING = Range(sympy.oo, -sympy.oo)
 
 def is_nonnegative(expression: sympy.Expr) -> bool:
     """Whether an expression in sizes of at least 1 is provably at least 0."""
+    if expression.is_Integer:
+        return bool(expression >= 0)
     ones = {symbol: symbol + 1 for symbol in expression.free_symbols}
     moved = sympy.expand(expression.subs(ones))
     return all(
@@ -66,11 +69,18 @@ class IndexRanges:
 
     Args:
         expression: gives torch's mathematics of a size, symbolic or plain.
+        extremes: gives the least and the largest value of a tensor whose values are known, and
+            None of others; None where no values are.
     """
 
-    def __init__(self, expression: Callable[[Any], sympy.Expr]) -> None:
+    def __init__(
+        self,
+        expression: Callable[[Any], sympy.Expr],
+        extremes: Callable[[torch.Tensor], tuple[int, int] | None] | None = None,
+    ) -> None:
         """Nothing is known yet."""
         self._expression = expression
+        self._extremes = extremes
         self._known: dict[int, tuple[weakref.ref[Any], Range]] = {}
 
     def of(self, value: Any) -> Range | None:
@@ -90,7 +100,10 @@ class IndexRanges:
                 return self.of(literal.item())
         storage = value.untyped_storage()
         found = self._known.get(storage_key(storage))
-        return found[1] if found is not None and found[0]() is storage else None
+        if found is not None and found[0]() is storage:
+            return found[1]
+        exact = self._extremes(value) if self._extremes is not None else None
+        return None if exact is None else Range(*map(self._expression, exact))
 
     def follow(
         self,
@@ -106,14 +119,30 @@ class IndexRanges:
             self._written(name, func, args, kwargs)
             return
         first = next(tensors(result), None)
+        if found_in_second(name) and not isinstance(result, torch.Tensor):
+            last = highest(name, func, args, kwargs, self._expression)
+            if last is not None:
+                self._keep(result[1], Range(sympy.Integer(0), last))
         if facts.returns_alias or first is None or first.dtype not in _INTEGERS:
             return
         if name in {"_unique2", "_unique", "unique_consecutive"}:
             self._unique(args, result)
             return
-        found = self._computed(name, args, kwargs)
+        found = self._found(name, func, args, kwargs) or self._computed(name, args, kwargs)
         if found is not None:
             self._keep(first, found)
+
+    def _found(
+        self, name: str, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Range | None:
+        """The range of positions, counts and whole numbers drawn at random."""
+        ends = drawn(name, func, args, kwargs, self._expression)
+        if ends is not None:
+            return Range(*ends)
+        if found_in_second(name):
+            return None
+        last = highest(name, func, args, kwargs, self._expression)
+        return None if last is None else Range(sympy.Integer(0), last)
 
     def forget(self, value: Any) -> None:
         """Anything may have been written to these tensors."""
@@ -135,7 +164,10 @@ class IndexRanges:
         targets = list(written_tensors(operator(func), args, kwargs))
         before = self.of(targets[0]) if len(targets) == 1 else None
         plain = {key: value for key, value in kwargs.items() if key != "out"}
-        added = self._computed(name.rstrip("_"), args, plain)
+        plain_name = name.rstrip("_")
+        added = self._found(plain_name, func, args, plain) or self._computed(
+            plain_name, args, plain
+        )
         self.forget(targets)
         joined = before.joined(added) if before is not None and added is not None else None
         if joined is not None and targets[0].dtype in _INTEGERS:
