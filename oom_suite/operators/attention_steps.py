@@ -268,6 +268,10 @@ def _cudnn(op: str, args: Sequence[Any], result: Any, _device: Device) -> Steps:
 
 
 def _cudnn_backward(op: str, args: Sequence[Any], result: Any, _device: Device) -> Steps:
+    """The query's gradient in float32 and its rows' sums are the frontend's.
+
+    Where heads share a key, the gradients of all heads are the engine's own: as large at least.
+    """
     grad, query, key, value, out = args[:5]
     is_copied = grad.stride() != out.stride()
     if is_copied:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _WHOLE_NORM = torch.ops.aten.rms_norm.default
 _WHOLE = torch.ops.aten.scaled_dot_product_attention.default
-_BIAS_ALIGNMENT = 16
+_BIAS_ALIGNMENT = 8
 _WIDTH_ALIGNMENT = 8
 
 _device: Device | None = None
