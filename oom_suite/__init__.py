@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oom_suite.operators.registered import register_scratch
     from oom_suite.pipeline.law_tests import memory_law
     from oom_suite.pipeline.predicting import Prediction, predict
     from oom_suite.pipeline.sized_law import SizedLaw, law
 
-__all__ = ["Prediction", "SizedLaw", "law", "memory_law", "predict"]
+__all__ = ["Prediction", "SizedLaw", "law", "memory_law", "predict", "register_scratch"]
 
 _HOMES = {
     "Prediction": "oom_suite.pipeline.predicting",
@@ -17,6 +18,7 @@ _HOMES = {
     "law": "oom_suite.pipeline.sized_law",
     "memory_law": "oom_suite.pipeline.law_tests",
     "predict": "oom_suite.pipeline.predicting",
+    "register_scratch": "oom_suite.operators.registered",
 }
 """Where each public name is defined."""
 

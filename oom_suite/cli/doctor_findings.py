@@ -114,7 +114,8 @@ def _gpu(gpu: Mapping[str, Any]) -> Finding:
         todo = "the GPU is there and does not serve a request: see whether it is lost or full"
         return Finding(name, State.BROKEN, f"{gpu['name']}: {gpu['error']}", todo)
     driver = f", driver {gpu['driver']}" if gpu["driver"] else ""
-    free, total = format_bytes(gpu["free_bytes"]), format_bytes(gpu["total_bytes"])
+    free_bytes, total = gpu["free_bytes"], format_bytes(gpu["total_bytes"])
+    free = "an unknown amount" if free_bytes is None else format_bytes(free_bytes)
     return Finding(name, State.YES, f"{gpu['name']}, {gpu['arch']}{driver}; {free} free of {total}")
 
 

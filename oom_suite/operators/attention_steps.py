@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError
-from oom_suite.operators.cuda_scratch import Give, Take
+from oom_suite.operators.steps import Give, Take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from oom_suite.operators.attention import Device
-    from oom_suite.operators.cuda_scratch import Step
+    from oom_suite.operators.steps import Step
 
     Steps = Iterator[Step]
 
@@ -63,6 +63,11 @@ def inside(name: str, args: Sequence[Any], result: Any, device: Device) -> tuple
 def is_whole(name: str) -> bool:
     """Whether `inside` has all that such a call takes on CUDA."""
     return name in _STEPS and not name.startswith(_CUDNN)
+
+
+def is_partial(name: str) -> bool:
+    """Whether cuDNN takes more in such a call than `inside` has."""
+    return name.startswith(_CUDNN)
 
 
 def _bytes(tensor: torch.Tensor) -> Any:

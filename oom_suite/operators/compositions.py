@@ -51,11 +51,18 @@ def _index_put(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any
     # One value under one mask is filled in place, without a list of the mask's entries.
     if not _has_mask(indices) or values.dim() == 0:
         return NotImplemented
+    is_out_of_place = func is torch.ops.aten.index_put.default
+    copy = torch.ops.aten.clone.default(target) if is_out_of_place else target
     try:
         positions = _positions(indices)
     except LaneError:
         # The mask's values are unknown: the write still has a known shape, and is flagged.
+        if is_out_of_place:
+            return torch.ops.aten.index_put_.default(copy, indices, values, *args[3:], **kwargs)
         return NotImplemented
+    if is_out_of_place:
+        # The copy is there before the mask is looked at.
+        return torch.ops.aten.index_put_.default(copy, positions, values, *args[3:], **kwargs)
     return func(target, positions, values, *args[3:], **kwargs)
 
 

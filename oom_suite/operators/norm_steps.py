@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators.cuda_scratch import Give, Take
+from oom_suite.operators.steps import Give, Take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from oom_suite.operators.attention import Device
-    from oom_suite.operators.cuda_scratch import Step
+    from oom_suite.operators.steps import Step
 
     Steps = Iterator[Step]
 

@@ -1,9 +1,10 @@
 """What operators allocate inside their kernels, where dispatch cannot see it.
 
-Three answers, per operator: its kernel is a composition of visible operators (then
-`oom_suite.operators.compositions` looks inside, and the scratch is in the trace to the byte); its
-amount is not defined by the sizes alone (then every call is flagged `Unseen`); or, for all
-others, there is none.
+The answers, per operator: its kernel is a composition of visible operators (then
+`oom_suite.operators.compositions` looks inside, and the scratch is in the trace to the byte); it
+was looked at and takes nothing (`oom_suite.operators.families`); it is named here, and every
+call is flagged `Unseen`, with a bound where `oom_suite.operators.bounds` has one; or nobody has
+looked at it, and it is flagged for that.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.operators.attention_steps import CUDNN_WORKSPACE
+from oom_suite.operators.families import takes_nothing
 from oom_suite.operators.operands import operator
+from oom_suite.operators.registered import registered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +29,7 @@ _UNIQUES = (
 )
 _LOSSES = "computes the loss of every element before it reduces them"
 _SCANS = "scans with a workspace of the size that CUB or rocPRIM asks for"
+_PARTS = "is made of others inside, whose temporaries dispatch cannot see"
 _LIBRARY = "a library kernel with a workspace of its own choosing"
 
 UNSEEN: dict[str, str] = {
@@ -49,6 +53,23 @@ UNSEEN: dict[str, str] = {
     "aten::cumprod": _SCANS,
     "aten::cummax": _SCANS,
     "aten::cummin": _SCANS,
+    "aten::multinomial": "normalises the weights, and scans or divides them",
+    "aten::isin": "sorts both inputs together, or compares each with each",
+    "aten::masked_scatter": _SCANS,
+    "aten::repeat_interleave": _SCANS,
+    "aten::randperm": _SORTS,
+    "aten::logcumsumexp": _SCANS,
+    "aten::ldexp": _PARTS,
+    "aten::mvlgamma": _PARTS,
+    "aten::_trilinear": _PARTS,
+    "aten::affine_grid_generator": _PARTS,
+    "aten::embedding_renorm": _SORTS,
+    "aten::_grouped_mm": _LIBRARY,
+    "aten::renorm": "keeps the norm of every slice, and its factor",
+    "aten::nanmedian": _SORTS,
+    "aten::count_nonzero": "counts in blocks of the input, and adds those up",
+    "aten::binary_cross_entropy": _LOSSES,
+    "aten::log_sigmoid_forward": "on a CPU keeps a buffer as large as its input",
     "aten::_embedding_bag": _SORTS,
     "aten::_embedding_bag_forward_only": _SORTS,
     "aten::embedding_dense_backward": _SORTS,
@@ -90,26 +111,71 @@ _REDUCED_LOSSES = {
 
 Source: PyTorch 2.13 ``aten/src/ATen/native/Loss.cpp``.
 """
+_MEANS = {
+    "aten::scatter_reduce": 4,
+    "aten::scatter_reduce_": 4,
+    "aten::index_reduce": 4,
+    "aten::index_reduce_": 4,
+}
+"""Operators that reduce into places, and the position of ``reduce`` in their schemas."""
+
+_BY_CALL = _SOFTMAXES | _PUTS | _REDUCED_LOSSES.keys() | _MEANS.keys() | {"aten::_safe_softmax"}
+"""Operators some of whose calls take scratch, by their arguments."""
+
+_LOOKED_AT = """
+    sum mean prod amax amin aminmax _aminmax any all argmax argmin nansum norm std std_mean var
+    var_mean linalg_vector_norm linalg__powsum _is_all_true _is_any_true native_norm
+    _softmax_backward_data logsumexp dist binary_cross_entropy_with_logits native_group_norm
+    native_layer_norm_backward native_group_norm_backward native_batch_norm_backward
+    _fused_rms_norm_backward _embedding_bag_backward max min softmax log_softmax
+    normal normal_functional nonzero_static _weight_norm_interface
+    _weight_norm_interface_backward masked_scatter_backward _cdist_forward _cummax_helper
+    _cummin_helper _logcumsumexp
+"""
+LOOKED_AT = frozenset(f"aten::{name}" for name in _LOOKED_AT.split())
+"""Operators that take a little inside (a reduction's partial results, a temporary of a
+composition): a prediction for a target has a formula or a bound for them, and the law of
+``generic``, whose kernels take nothing inside, does not name them."""
+
 _NON_CONTIGUOUS_SOFTMAX = "copies a non-contiguous input before it normalises"
 _UNKNOWN_MASK = "lists the true entries of a mask whose values are unknown here"
+_COUNTS = "counts what it adds up, to divide by"
 _FUSED_ATTENTION = (
     "the scores in full, as scaled_dot_product_attention takes them where it has no fused kernel; "
     "a GPU that has one takes a workspace of its own choosing instead"
 )
 
 
-def may_be_unseen(family: str) -> bool:
-    """Whether some call of this operator, named without its overload, takes unseen scratch."""
-    flagged = family in UNSEEN or family in _SOFTMAXES or family in _PUTS
-    return flagged or family in _REDUCED_LOSSES or family == "aten::_safe_softmax"
+_TORCH = ("aten::", "prim::", "profiler::")
+"""Namespaces of operators that torch itself defines and that were gone through here."""
+
+OPAQUE = (
+    "a custom operator, whose kernel nobody can see into; its author can say what it takes with "
+    "oom_suite.register_scratch"
+)
+NOT_LOOKED_AT = "nobody has looked at what its kernel takes"
+
+
+def is_opaque(family: str) -> bool:
+    """Whether an operator, named without its overload, is from outside torch and unregistered."""
+    return not family.startswith(_TORCH) and not registered(family)
+
+
+SEEN_AS_MORE = frozenset({"aten::_safe_softmax"})
+"""Operators that are named, and seen as what takes more than the kernel that may stand for them."""
+
+
+def may_be_unseen(func: OpOverload) -> bool:
+    """Whether some call of this operator takes unseen scratch."""
+    family = operator(func).family
+    return family in _BY_CALL or unseen_always(func) is not None
 
 
 def unseen_reason(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """Why this call may take scratch that the trace does not show; None when it takes none."""
     name = operator(func).family
-    reason = UNSEEN.get(name)
-    if reason is not None:
-        return reason
+    if name not in _BY_CALL:
+        return unseen_always(func)
     if name in _SOFTMAXES:
         return None if args[0].is_contiguous() else _NON_CONTIGUOUS_SOFTMAX
     if name in _PUTS:
@@ -118,7 +184,24 @@ def unseen_reason(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, 
         position = _REDUCED_LOSSES[name]
         reduction = kwargs.get("reduction", args[position] if len(args) > position else 1)
         return _LOSSES if reduction else None
-    return _FUSED_ATTENTION if name == "aten::_safe_softmax" else None
+    if name in _MEANS:
+        position = _MEANS[name]
+        reduce = kwargs.get("reduce", args[position] if len(args) > position else "")
+        return _COUNTS if reduce == "mean" else None
+    return _FUSED_ATTENTION
+
+
+def unseen_always(func: OpOverload) -> str | None:
+    """Why every call of it may take unseen scratch; None where none does."""
+    name = operator(func).family
+    reason = UNSEEN.get(name) or UNSEEN.get(name.removesuffix("_"))
+    if reason is not None:
+        return reason
+    if not name.startswith(_TORCH):
+        return OPAQUE if is_opaque(name) else None
+    if not name.startswith("aten::") or name in LOOKED_AT or takes_nothing(func):
+        return None
+    return NOT_LOOKED_AT
 
 
 def _unseen_put(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:

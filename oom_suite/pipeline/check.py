@@ -20,7 +20,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records import SubjectSpec
 
@@ -92,8 +92,8 @@ def check(
     except OomSuiteError as error:
         return _named(spec, settings, Study(inconclusive(spec.text, settings, str(error))))
     with Session.of(settings, on_progress) as session:
-        lane = LaneSpec("measure", device=settings.device)
-        runs = session.open(program, spec.text, lane, target=settings.target)
+        lane = LaneSpec("measure", device=settings.device, target=settings.target)
+        runs = session.open(program, spec.text, lane)
         found = study(runs, spec.text, settings)
         if found.derivation is not None:
             then(found, runs)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from oom_suite.laws.proof import Proof
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Trace, Workload
     from oom_suite.records.symbolic import Hints, SymbolicTrace

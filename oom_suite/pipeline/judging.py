@@ -17,21 +17,20 @@ from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
 from oom_suite.pipeline.host_law import with_host
+from oom_suite.pipeline.inside import with_bound, with_budget, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
 from oom_suite.pipeline.worst_case import worst_case
-from oom_suite.records import BudgetFit, Result, Verdict
+from oom_suite.records import Result, Verdict
 from oom_suite.targets.target import label
-from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from oom_suite.laws.derive import Derivation
     from oom_suite.laws.judge import Judgement
     from oom_suite.laws.proof import Proof
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
-    from oom_suite.targets.budgets import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,8 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
-    result = _with_budget(result, settings.budget)
+    result = with_opaque(with_bound(result, runs, settings), settings)
+    result = with_budget(result, runs, settings)
     return Study(result, derivation, proof, proof_notes)
 
 
@@ -202,15 +202,3 @@ def _with_measured(result: Result, measured: Measured, settings: Settings) -> Re
     if measured.agreement and is_asked_for:
         return replace(result, reason=f"{result.reason}; {measured.agreement}")
     return result
-
-
-def _with_budget(result: Result, budget: Budget | None) -> Result:
-    if budget is None or result.peak_allocated_bytes is None:
-        return result
-    num_bytes = result.peak_allocated_bytes
-    fit = BudgetFit(budget.name, budget.free_bytes, num_bytes <= budget.free_bytes)
-    if fit.fits:
-        return replace(result, budget=fit)
-    over = f"{format_bytes(num_bytes)} do not fit {fit.name}"
-    reason = f"{result.reason}; {over}" if result.verdict is Verdict.FAIL else over
-    return replace(result, budget=fit, verdict=Verdict.FAIL, reason=reason)

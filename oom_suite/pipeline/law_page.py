@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.fit import Regime
     from oom_suite.laws.proof import Proof
     from oom_suite.pipeline.judging import Study
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records import Law, Result, Trace
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oom_suite.pipeline.measuring import Measured
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records import SubjectSpec, Workload
     from oom_suite.workloads.sparse_mla.geometry.measured_grid import GridPoint
@@ -66,11 +66,11 @@ def _rows(
         program = program_of(spec, settings, on_progress)
     except OomSuiteError as error:
         return [_empty(spec, point, Outcome.REFUSED.value, str(error)) for point in points]
-    lane = LaneSpec("measure", device=settings.device)
+    lane = LaneSpec("measure", device=settings.device, target=settings.target)
     rows = []
     with (
         Session.of(settings) as session,
-        session.open(program, spec.text, lane, target=settings.target) as runs,
+        session.open(program, spec.text, lane) as runs,
     ):
         for number, point in enumerate(points, start=1):
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")

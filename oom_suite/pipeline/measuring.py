@@ -9,13 +9,14 @@ import psutil
 
 from oom_suite.laws.judge import what_was_not_recorded
 from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of, target_of
+from oom_suite.pipeline.worst_case import largest
 from oom_suite.processes.child import ChildError
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Measurement, Reconciliation, Trace, Workload
 
@@ -90,7 +91,7 @@ def measure(
     environment = measurement.environment
     # The law may be for another device: what is measured is held against a prediction for its own.
     target = None if settings.target == "generic" else target_of(environment)
-    predicted = on_cpu or runs.largest(sizes, scratch=scratch_of(environment), target=target)
+    predicted = on_cpu or largest(runs, sizes, scratch=scratch_of(environment), target=target)
     if predicted.kept:
         predicted = _second(runs, sizes, scratch_of(environment), target)
     reconciled = reconcile(predicted, first, settings.unexplained_bytes)
@@ -141,9 +142,9 @@ def _known_on_cpu(runs: Runs, sizes: Mapping[str, int]) -> Trace:
     The CPU takes kernels of its own, for attention and dropout among others.
     """
     try:
-        return runs.largest(sizes, target="cpu")
+        return largest(runs, sizes, target="cpu")
     except ChildError:
-        return runs.largest(sizes)
+        return largest(runs, sizes)
 
 
 def _second(runs: Runs, sizes: Mapping[str, int], scratch: str, target: str | None) -> Trace:

@@ -106,12 +106,11 @@ def predict(
 
     Does not prove: what the shadow lane does not; ``unseen`` names what may take more.
     """
-    device = target_of(target)
-    lane = lane_of(device)
+    device, lane = target_of(target), lane_of(target)
     checked = checked_sizes("sizes", sizes)
     program = program_of(build, in_child=in_child)
     with Session(Limits(time_limit_s=time_limit_s)) as session:
-        runs = session.open(program, name_of(build), LaneSpec("measure", target=lane.target))
+        runs = session.open(program, name_of(build), target=target)
         trace = runs.known(checked, lane.scratch)
     return prediction(trace, device)
 
@@ -125,11 +124,19 @@ def prediction(trace: Trace, target: Target) -> Prediction:
     return Prediction(**own, target=target.name, peaks=peaks)
 
 
-def lane_of(target: Target) -> LaneSpec:
-    """The lane that predicts a target, with what its kernels take inside where that is known."""
-    has_kernels = target.backend in {"cuda", "rocm"}
-    scratch = "cuda" if target.name == "cuda:sm_90" else target.name
-    return LaneSpec("shadow", target=target.name, scratch=scratch if has_kernels else "")
+def lane_of(text: str) -> LaneSpec:
+    """The lane that predicts a target, with what its kernels take inside where that is known.
+
+    Args:
+        text: the target as a user spells it; a device's name brings its own memory.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    found = target_of(text)
+    has_kernels = found.backend in {"cuda", "rocm"}
+    scratch = "cuda" if found.name == "cuda:sm_90" else found.name
+    return LaneSpec("shadow", target=text, scratch=scratch if has_kernels else "")
 
 
 def program_of(build: Callable[..., Any], *, in_child: bool = False) -> Program:

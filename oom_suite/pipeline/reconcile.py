@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def scratch_of(environment: Environment) -> str:
-    """Whose kernels' own scratch a prediction for this device must have; empty for none known.
-
-    The scratch of ROCm's kernels is not known to the byte: there it stays unexplained.
-    """
+    """Whose kernels' own scratch a prediction for this device must have; empty for none known."""
     return "cuda" if environment.device_type == "cuda" else ""
 
 
@@ -51,12 +48,16 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
     assert measurement is not None
     settings = parse_settings(measurement.environment.allocator)
     expected = peaks_of(predicted, settings)
+    sure = predicted.without(lambda allocation: allocation.is_bound)
+    has_bounds = len(sure.allocations) < len(predicted.allocations)
+    least = peaks_of(sure, settings) if has_bounds else None
     if measurement.peaks is None:
         return Reconciliation(
             expected,
             measured.peak().num_bytes,
             bound_bytes=bound_bytes,
             is_worst_case=bool(predicted.data_sizes),
+            least=least,
         )
     made = tuple(each for each in measurement.workspaces if each.in_call)
     in_call = _added(measured, settings) if made else (0, 0)
@@ -69,6 +70,7 @@ def reconcile(predicted: Trace, measured: Trace, bound_bytes: int = 0) -> Reconc
         workspaces_allocated_bytes=in_call[1],
         bound_bytes=bound_bytes,
         is_worst_case=bool(predicted.data_sizes),
+        least=least,
     )
 
 

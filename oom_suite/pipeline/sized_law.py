@@ -16,6 +16,7 @@ from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Contract, Law, Verdict, Workload
 from oom_suite.targets.budgets import budget as budget_of
 from oom_suite.targets.target import target as target_of
+from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -188,18 +189,18 @@ def law(
         UsageError: the arguments cannot be used.
         LaneError: no law can be found; the message says why.
     """
-    device = target_of(target)
-    lane = lane_of(device)
+    device, lane = target_of(target), lane_of(target)
     defaults = checked_sizes("axes", axes)
     if not defaults:
         raise UsageError("axes: name at least one, such as axes={'num_tokens': 4}")
     varied = varied_axes(defaults, defaults, steps=steps, far=far, lower=lower)
     workload = Workload("law", varied, builder="", contract=Contract())
-    settings = Settings("default", defaults, workload=workload, time_limit_s=time_limit_s)
+    settings = Settings(
+        "default", defaults, workload=workload, target=target, time_limit_s=time_limit_s
+    )
     name = name_of(build)
     with Session.of(settings) as session:
-        on = LaneSpec("measure", target=lane.target)
-        runs = session.open(program_of(build, in_child=in_child), name, on)
+        runs = session.open(program_of(build, in_child=in_child), name, target=target)
         found = study(runs, name, settings)
         result = found.result
         if result.law is None or result.verdict is not Verdict.PASS:

@@ -15,7 +15,7 @@ from oom_suite.records.kept import DEVICE, HOST, MEMORIES, PINNED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Result, Trace
     from oom_suite.records.kept import Kept, RepeatedCalls

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.derivation import Derivation
     from oom_suite.laws.judge import Judgement
     from oom_suite.laws.proof import Proof
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.records import Trace, Workload
     from oom_suite.records.symbolic import Guard
 
@@ -81,10 +81,31 @@ def worst_case(
     return found[0], replace(found[1], verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
+def largest(
+    runs: Runs, sizes: Mapping[str, int], scratch: str = "", *, target: str | None = None
+) -> Trace:
+    """The exact trace of the most that a call takes at these sizes, as far as it is known.
+
+    Args:
+        runs: of the program; its choice is that of the largest peak at the law's own sizes.
+        sizes: the axes' values.
+        scratch: as of `Runs.known`.
+        target: as of `Runs.known`.
+
+    Raises:
+        ChildError: the code cannot be run.
+    """
+    found = [
+        runs.known(sizes, scratch, target=target, choice=choice)
+        for choice in dict.fromkeys((runs.choice, MOST))
+    ]
+    return max(found, key=lambda trace: trace.peak().num_bytes)
+
+
 def _with(runs: Runs, workload: Workload, sizes: Mapping[str, int], choice: str) -> Found | None:
     """The law with so much of what data may choose; None where the code cannot be run so."""
     try:
-        derivation = derive(lambda at: runs.choosing(choice, at), workload, sizes)
+        derivation = derive(lambda at: runs.known(at, choice=choice), workload, sizes)
     except OomSuiteError:
         return None
     return derivation, judge(derivation, workload)
@@ -129,7 +150,7 @@ def _compared(runs: Runs, sizes: Mapping[str, int]) -> list[Mapping[str, int]]:
 
 def _peak_at(runs: Runs, choice: str, sizes: Mapping[str, int]) -> int:
     try:
-        return runs.choosing(choice, sizes).peak().num_bytes
+        return runs.known(sizes, choice=choice).peak().num_bytes
     except OomSuiteError:
         return 0
 

@@ -32,7 +32,7 @@ CHILD_NAME = "oom-suite-child"
 _STDOUT, _STDERR = 1, 2
 _HARNESS = tuple(
     f"{Path(__file__).parents[1] / room}/"
-    for room in ("operators", "pipeline", "processes", "tracing")
+    for room in ("operators", "pipeline", "processes", "torch_compat", "tracing")
 )
 _STDLIB = sysconfig.get_path("stdlib") + "/"
 _NO_GPU = "0 active drivers"

@@ -148,8 +148,8 @@ class OomLaw:
             target=target,
         )
         with Session.of(settings) as session:
-            lane = LaneSpec("measure", device=settings.device)
-            runs = session.open(program, subject, lane, target=target)
+            lane = LaneSpec("measure", device=settings.device, target=target)
+            runs = session.open(program, subject, lane)
             result = study(runs, subject, settings).result
         if result.verdict is Verdict.FAIL:
             test = shlex.quote(self._node.nodeid)

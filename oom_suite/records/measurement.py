@@ -60,6 +60,8 @@ class Reconciliation:
         bound_bytes: unexplained bytes, more or less, that are let pass.
         is_worst_case: whether the prediction is what a call takes at most, because data decides
             its sizes: then less is explained, and more is not.
+        least: the prediction without what kernels take inside at most; None where it has no
+            such bounds. What is measured between the two is explained.
     """
 
     predicted: AllocatorPeaks
@@ -70,23 +72,28 @@ class Reconciliation:
     workspaces_allocated_bytes: int = 0
     bound_bytes: int = 0
     is_worst_case: bool = False
+    least: AllocatorPeaks | None = None
 
     @property
     def unexplained_requested_bytes(self) -> int:
         """Requested bytes measured that are neither predicted nor a named workspace's."""
-        explained_bytes = self.predicted.requested_bytes + self.workspaces_requested_bytes
-        return self._unexplained(self.measured_requested_bytes - explained_bytes)
+        own_bytes = self.measured_requested_bytes - self.workspaces_requested_bytes
+        return _outside(own_bytes, self._least.requested_bytes, self.predicted.requested_bytes)
 
-    def _unexplained(self, more_bytes: int) -> int:
-        return max(0, more_bytes) if self.is_worst_case else more_bytes
+    @property
+    def _least(self) -> AllocatorPeaks:
+        """The least that is explained: nothing, where the prediction is a worst case."""
+        if self.is_worst_case:
+            return AllocatorPeaks(0, 0, 0, 0)
+        return self.predicted if self.least is None else self.least
 
     @property
     def unexplained_allocated_bytes(self) -> int | None:
         """The same of allocated bytes; None where no allocator counted them."""
         if self.measured is None:
             return None
-        explained_bytes = self.predicted.allocated_bytes + self.workspaces_allocated_bytes
-        return self._unexplained(self.measured.allocated_bytes - explained_bytes)
+        own_bytes = self.measured.allocated_bytes - self.workspaces_allocated_bytes
+        return _outside(own_bytes, self._least.allocated_bytes, self.predicted.allocated_bytes)
 
     @property
     def reserved_difference_bytes(self) -> int | None:
@@ -97,13 +104,15 @@ class Reconciliation:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is unexplained, and nothing of the prediction is a worst case alone."""
+        """Whether nothing is unexplained, and nothing of the prediction a bound or a worst case."""
         is_reached = not self.is_worst_case or (
             self.measured_requested_bytes
             == self.predicted.requested_bytes + self.workspaces_requested_bytes
         )
-        return is_reached and not (
-            self.unexplained_requested_bytes or self.unexplained_allocated_bytes
+        return (
+            is_reached
+            and self.least is None
+            and not (self.unexplained_requested_bytes or self.unexplained_allocated_bytes)
         )
 
     @property
@@ -127,6 +136,11 @@ class Reconciliation:
             "unexplained_allocated_bytes": self.unexplained_allocated_bytes,
             "reserved_difference_bytes": self.reserved_difference_bytes,
         }
+
+
+def _outside(num_bytes: int, least_bytes: int, most_bytes: int) -> int:
+    """How far it lies below or above what was predicted; 0 between the two."""
+    return max(num_bytes - most_bytes, 0) + min(num_bytes - least_bytes, 0)
 
 
 @dataclass(frozen=True, slots=True)

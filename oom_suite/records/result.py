@@ -47,11 +47,19 @@ class Blame:
 
 @dataclass(frozen=True, slots=True)
 class BudgetFit:
-    """A device's free bytes and whether the scenario's peak fits in them."""
+    """A device's free bytes and whether the scenario's peak fits in them.
+
+    Attributes:
+        name: of the device, or the amount.
+        free_bytes: what it has free.
+        fits: whether the peak fits, what kernels take inside included.
+        inside_bytes: what kernels take inside at most, beyond the peak that was seen.
+    """
 
     name: str
     free_bytes: int
     fits: bool
+    inside_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,7 @@ class Result:
                 "name": self.budget.name,
                 "free_bytes": self.budget.free_bytes,
                 "fits": self.budget.fits,
+                **({"inside_bytes": inside} if (inside := self.budget.inside_bytes) else {}),
             },
             "blame": [
                 {

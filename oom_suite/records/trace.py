@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_TORCH = ("aten::", "prim::", "profiler::")
+
 ALLOCATOR = "allocator"
 """The operator of a request that a device's allocator recorded: it does not know who asked."""
 
@@ -62,12 +64,19 @@ class Unseen:
         stack: where it was called, innermost first.
         input_bytes: bytes of its tensor inputs; scratch is taken to grow with these.
         reason: what the kernel allocates inside, in one clause.
+        is_bounded: whether what was seen in its place is more than the kernel takes.
     """
 
     op: str
     stack: tuple[Frame, ...]
     input_bytes: int
     reason: str
+    is_bounded: bool = False
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it is from outside torch: then nothing at all is known of it."""
+        return not self.op.startswith(_TORCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +234,10 @@ class Trace:
                 for a in self.allocations
             ],
             "events": [[e.kind, e.allocation] for e in self.events],
-            "unseen": [[u.op, number(u.stack), u.input_bytes, u.reason] for u in self.unseen],
+            "unseen": [
+                [u.op, number(u.stack), u.input_bytes, u.reason, *([True] if u.is_bounded else [])]
+                for u in self.unseen
+            ],
             "launches": [[launch.kernel, number(launch.stack)] for launch in self.launches],
             "host_reads": [[f.file, f.line, f.function] for f in self.host_reads],
             "measurement": None if self.measurement is None else self.measurement.to_json(),
@@ -253,7 +265,9 @@ class Trace:
             ),
             events=tuple(Event(kind, allocation) for kind, allocation in body["events"]),
             input_bytes=body["input_bytes"],
-            unseen=tuple(Unseen(op, stacks[s], n, why) for op, s, n, why in body["unseen"]),
+            unseen=tuple(
+                Unseen(op, stacks[s], n, why, *rest) for op, s, n, why, *rest in body["unseen"]
+            ),
             launches=tuple(Launch(kernel, stacks[s]) for kernel, s in body["launches"]),
             host_reads=tuple(Frame(*frame) for frame in body["host_reads"]),
             measurement=None

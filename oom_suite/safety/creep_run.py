@@ -87,7 +87,7 @@ def real_run(target: Target, num_steady: int) -> CreepRun:
     counted: list[Counted] = []
 
     def mark() -> None:
-        recorder.books.mark()
+        recorder.mark()
         if not on_cpu:
             counted.append(
                 Counted(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from oom_suite.errors import LaneError
 from oom_suite.processes.protocol import Request
 
 if TYPE_CHECKING:
@@ -50,11 +51,28 @@ def free_memory(device: torch.device) -> FreeMemory:
     import torch
 
     if device.type == "cuda":
-        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+        free_bytes, total_bytes = driver_free(device)
         name = torch.cuda.get_device_properties(device).name
         return FreeMemory(name, free_bytes, total_bytes, free_bytes)
     memory = psutil.virtual_memory()
     return FreeMemory("CPU", int(memory.available), int(memory.total), _reservable_bytes())
+
+
+def driver_free(device: torch.device | int) -> tuple[int, int]:
+    """What is free on a GPU, and what there is, in bytes.
+
+    Raises:
+        LaneError: the driver does not say; HIP's raises "invalid argument" on some devices.
+    """
+    import torch
+
+    try:
+        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    except RuntimeError as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        msg = f"the driver of {device} does not say what is free (mem_get_info: {first})"
+        raise LaneError(msg) from error
+    return int(free_bytes), int(total_bytes)
 
 
 def _reservable_bytes() -> int | None:

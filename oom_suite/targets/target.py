@@ -161,7 +161,10 @@ def targets(text: str) -> tuple[str, ...]:
         UsageError: there is no such target.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    return tuple({label(part): part for part in reversed(parts)}.values())[::-1]
+    first: dict[str, str] = {}
+    for part in parts:
+        first.setdefault(label(part), part)
+    return tuple(first.values())
 
 
 def label(text: str) -> str:

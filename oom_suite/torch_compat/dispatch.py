@@ -12,10 +12,13 @@ from oom_suite.torch_compat.per_thread import PerThread
 from oom_suite.torch_compat.probes import Name, needed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 NAMES = (
     Name("torch._ops:OpOverload"),
+    Name("torch._ops:OpOverloadPacket"),
+    Name("torch:ops.aten.add._qualified_op_name"),
+    Name("torch:ops.aten.add.overloads", positional=0),
     Name("torch:ops.aten.add.Tensor._schema"),
     Name("torch:ops.aten.add.Tensor._schema.arguments"),
     Name("torch:ops.aten.add.Tensor._schema.returns"),
@@ -24,20 +27,27 @@ NAMES = (
     Name("torch:ops.aten.add.Tensor.name", positional=0),
     Name("torch:ops.aten.add.Tensor.namespace"),
     Name("torch:ops.aten.add.Tensor.tags"),
+    Name("torch:Tag.inplace_view"),
+    Name("torch:Tag.pointwise"),
+    Name("torch._C:_dispatch_get_all_op_names", positional=0),
     Name("torch._C:_dispatch_has_kernel_for_dispatch_key", positional=2),
     Name("torch._C:DispatchKey.CompositeExplicitAutograd"),
     Name("torch._C:DispatchKey.CompositeExplicitAutogradNonFunctional"),
     Name("torch._C:DispatchKey.CompositeImplicitAutograd"),
+    Name("torch._library.custom_ops:CustomOpDef._abstract_fn"),
+    Name("torch._library.custom_ops:CustomOpDef._init_fn"),
+    Name("torch._library.custom_ops:CustomOpDef._qualname"),
+    Name("torch._library.custom_ops:OPDEFS"),
     Name("torch.utils._mode_utils:no_dispatch", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode", positional=0),
     Name("torch.utils._python_dispatch:TorchDispatchMode._should_skip_dynamo", positional=0),
-    Name("torch.utils._python_dispatch:TorchDispatchMode.old_dispatch_mode_flags"),
     Name("torch:UntypedStorage._cdata"),
 )
 """The names of torch behind this module."""
 
 with needed("every lane needs", NAMES):
-    from torch._ops import OpOverload
+    from torch._library.custom_ops import OPDEFS, CustomOpDef
+    from torch._ops import OpOverload, OpOverloadPacket
     from torch.utils._mode_utils import no_dispatch
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -46,13 +56,18 @@ __all__ = [
     "COMPOSED_IMPLICITLY",
     "DispatchMode",
     "OpOverload",
+    "every_operator",
+    "family_of",
     "has_kernel",
     "is_composed",
+    "is_elementwise",
+    "is_view",
     "no_dispatch",
     "run_kernel",
     "schema_of",
     "storage_key",
     "taken_apart",
+    "visible_body",
 ]
 
 COMPOSED = ("CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional")
@@ -102,6 +117,56 @@ def taken_apart(
     """The result of an operator that `is_composed`, whose parts come back to the mode."""
     with mode:
         return run_kernel(func, COMPOSED_IMPLICITLY, args, kwargs)
+
+
+def is_view(func: OpOverload) -> bool:
+    """Whether an operator gives another view of its argument, or changes the argument's own."""
+    return func.is_view or torch.Tag.inplace_view in func.tags
+
+
+@functools.cache
+def is_elementwise(name: str) -> bool:
+    """Whether torch tags some overload of its operator of that name as one over the elements."""
+    packet = getattr(torch.ops.aten, name, None)
+    overloads = () if packet is None else packet.overloads()
+    return any(torch.Tag.pointwise in getattr(packet, each).tags for each in overloads)
+
+
+def every_operator(namespace: str) -> Iterator[OpOverload]:
+    """Every overload that a namespace has, ordered by name; those that torch hides left out."""
+    for name in sorted(torch._C._dispatch_get_all_op_names()):
+        space, _, rest = name.partition("::")
+        base, _, overload = rest.partition(".")
+        packet = getattr(getattr(torch.ops, space), base, None) if space == namespace else None
+        func = getattr(packet, overload or "default", None)
+        if isinstance(func, OpOverload):
+            yield func
+
+
+def visible_body(func: OpOverload) -> Callable[..., Any] | None:
+    """The function of a custom operator whose author gave it as the fake kernel, too.
+
+    Such a function is made of visible operators and launches: `torch.library.triton_op` makes
+    them. None for all others, whose kernel nobody can look into.
+    """
+    made = OPDEFS.get(schema_of(func).name)
+    if made is None:
+        return None
+    body = made._init_fn
+    return body if made._abstract_fn is body else None
+
+
+def family_of(op: object) -> str:
+    """The name of an operator without its overload; empty where it is none.
+
+    Args:
+        op: ``torch.ops.mine.attend``, an overload of it, or what `torch.library.custom_op` gave.
+    """
+    if isinstance(op, OpOverload):
+        return str(schema_of(op).name)
+    if isinstance(op, OpOverloadPacket):
+        return str(op._qualified_op_name)
+    return op._qualname if isinstance(op, CustomOpDef) else ""
 
 
 def has_kernel(name: str, key: str) -> bool:

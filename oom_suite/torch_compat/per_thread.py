@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import threading
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
+
+from oom_suite.torch_compat.probes import Name, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+NAMES = (
+    Name("torch.utils._python_dispatch:TorchDispatchMode.old_dispatch_mode_flags"),
+    Name("torch._subclasses.fake_tensor:FakeTensorMode.enter_stack"),
+)
+"""The names of torch behind this module."""
+
+require("every lane needs", NAMES)
 
 
 class PerThread:
@@ -37,15 +47,18 @@ class PerThread:
         if mode is None:
             return self
         values = self._values(mode)
-        found = values.get(threading.get_ident(), self)
+        found = values.get(get_ident(), self)
         if found is self:
-            found = values[threading.get_ident()] = self._make()
+            found = values[get_ident()] = self._make()
         return found
 
     def __set__(self, mode: Any, value: object) -> None:
         """Set this thread's value."""
-        self._values(mode)[threading.get_ident()] = value
+        self._values(mode)[get_ident()] = value
 
     def _values(self, mode: Any) -> dict[int, Any]:
-        values: dict[int, Any] = mode.__dict__.setdefault(self._name, {})
+        kept = vars(mode)
+        if self._name not in kept:
+            kept[self._name] = {}
+        values: dict[int, Any] = kept[self._name]
         return values

@@ -28,7 +28,7 @@ from oom_suite.tracing.rms_norm import is_fused, rms_norm
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from oom_suite.operators.cuda_scratch import Step
+    from oom_suite.operators.steps import Step
     from oom_suite.targets.target import Target
 
 _WHOLE_NORM = torch.ops.aten.rms_norm.default
@@ -46,7 +46,7 @@ def device_of_target(target: Target) -> Device | None:
     return Device(target.backend, target.capability, target.num_multiprocessors, target.dnn_version)
 
 
-def attention_steps(name: str, args: tuple[Any, ...], result: Any) -> tuple[Step, ...] | None:
+def own_steps(name: str, args: tuple[Any, ...], result: Any) -> tuple[Step, ...] | None:
     """What the device's kernel requests in that call; None where no device was named."""
     if _device is None:
         return None
@@ -65,6 +65,11 @@ def explains(family: str) -> bool:
         return False
     whole = _device.backend == "cuda" and attention_steps_of.is_whole(family)
     return whole or family == "aten::_safe_softmax"
+
+
+def is_partial(family: str) -> bool:
+    """Whether a library takes more in such a call than `own_steps` knows."""
+    return _device is not None and attention_steps_of.is_partial(family)
 
 
 @contextlib.contextmanager

@@ -79,10 +79,12 @@ class Book:
         known = self._storages.get(key)
         return None if known is None else known[1:]
 
-    def request(self, num_bytes: Any, op: str, stack: tuple[Frame, ...]) -> int:
+    def request(
+        self, num_bytes: Any, op: str, stack: tuple[Frame, ...], *, is_bound: bool = False
+    ) -> int:
         """The number of a request that is made now."""
         number = len(self.requests)
-        self.requests.append((num_bytes, op, stack))
+        self.requests.append((num_bytes, op, stack, True) if is_bound else (num_bytes, op, stack))
         self.events.append(("alloc", number))
         return number
 
@@ -150,6 +152,11 @@ class Books:
         """Each, by the names in `oom_suite.records.kept.MEMORIES`."""
         books = {DEVICE: self.device, HOST: self.host, PINNED: self.pinned}
         return {memory: book for memory, book in books.items() if book is not None}
+
+    @property
+    def records(self) -> list[tuple[list[tuple[Any, ...]], list[tuple[str, int]]]]:
+        """Requests and events of each."""
+        return [(book.requests, book.events) for book in self.named.values()]
 
     @property
     def have_live(self) -> bool:

@@ -28,8 +28,8 @@ class LaneSpec:
         device: where the measure lane runs.
         target: what the other lanes predict for, as `oom_suite.targets.target.target` takes it:
             ``"cpu"`` places fake tensors on the CPU, so that torch takes the CPU's kernels.
-        scratch: ``"cuda"`` where the shadow lane adds what CUDA's own kernels allocate inside,
-            for a prediction of that device; empty where it leaves them out, as laws do.
+        scratch: a target (``"cuda:sm_90"``; ``"cuda"`` is that) whose kernels' own scratch the
+            shadow lane adds, for a prediction of that device; empty where it leaves them out.
         headroom_bytes: what is left free for the call in the measure lane; None for all there is.
         headroom_by: how: ``"ballast"`` or ``"limit"``; a CPU has a limit only.
         is_fresh: whether every run begins in a fork of a process that has made no call.

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators import cuda_scratch, operands, scratch
-from oom_suite.operators.compositions import COMPOSITIONS
+from oom_suite.operators import operands, scratch
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.operators.registered import registered, registered_bytes
 from oom_suite.records import Launch, Unseen
-from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
+from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
-from oom_suite.tracing.overlaps import Overlaps
+from oom_suite.tracing.kernels_of import InsideKernels
+from oom_suite.tracing.overlaps import Overlaps, in_order
+from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
 from oom_suite.tracing.source_lines import enter_code_under_test, no_collections
 from oom_suite.tracing.unwritten import Unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from oom_suite.operators.compositions import Composition
-    from oom_suite.operators.cuda_scratch import Step
+    from oom_suite.operators.kernels import Kernels
     from oom_suite.operators.operands import Operator
     from oom_suite.records import Frame, Measurement, Trace
     from oom_suite.torch_compat.dispatch import OpOverload
@@ -36,29 +36,6 @@ if TYPE_CHECKING:
 
 _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
-_COPY = "aten::_to_copy"
-_IS_PINNED = "aten::is_pinned"
-_PINNING = frozenset({_IS_PINNED, "aten::_pin_memory"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the recorder does with an operator, decided once."""
-
-    facts: Operator
-    compose: Composition | None
-    is_composed: bool
-    is_noted: bool
-    is_pinning: bool
-
-
-@functools.cache
-def _plan(func: OpOverload) -> _Plan:
-    facts = operator(func)
-    reads = facts.family in scratch.HOST_READS or facts.family in scratch.SHAPE_READS
-    is_noted = reads or facts.family == _COPY or scratch.may_be_unseen(facts.family)
-    compose, is_pinning = COMPOSITIONS.get(facts.name), facts.family in _PINNING
-    return _Plan(facts, compose, is_composed(func), is_noted, is_pinning)
 
 
 class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
@@ -73,10 +50,11 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
     Args:
         device_type: the type of the device (``"cpu"``, ``"cuda"``).
         lines: reads the stack, from `oom_suite.tracing.source_lines.lines_under_test`.
-        scratch: ``"cuda"`` to add what CUDA's kernels allocate inside; empty to leave it out.
+        kernels: whose kernels take what they take inside, to the byte or at most, for a
+            prediction; None to leave it out.
 
-    Does not prove: that a kernel allocates nothing inside. `oom_suite.operators.scratch` lists the
-    operators known to; their calls are in `Trace.unseen`. Nor who allocates in a backward pass
+    Does not prove: that a kernel allocates nothing inside. What may, and is not predicted here,
+    is named in `Trace.unseen` (`oom_suite.operators.scratch`). Nor who allocates in a backward pass
     that autograd runs on a thread of its own: there is no line of Python on that stack.
 
     Attributes:
@@ -84,21 +62,23 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         overlaps: what one of them may still have taken while another goes on.
     """
 
-    def __init__(self, device_type: str, lines: SourceLines, scratch: str = "") -> None:
+    def __init__(
+        self, device_type: str, lines: SourceLines, kernels: Kernels | None = None
+    ) -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._device_type = device_type
         self._lines = lines
-        self._scratch = scratch
         self._recording = False
         self.books = Books(device_type)
+        self._insides = InsideKernels(self.books.device, device_type, kernels, lines.stack)
         self._unseen: dict[tuple[str, tuple[Frame, ...]], Unseen] = {}
         self._launches: list[Launch] = []
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
         self.threads: Threads | None = None
-        self.overlaps = Overlaps(self.books.device.requests, self.books.device.events)
+        self.overlaps = Overlaps(*self.books.records)
 
     def record(self, call: Callable[[], object]) -> None:
         """Run the call once and record it. The result is dropped at the end."""
@@ -116,6 +96,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
                     gc.collect(0)
             finally:
                 self._switch(is_open=False)
+
+    def mark(self) -> None:
+        """Note that a step of the call ends here, and with it what its threads are at."""
+        if self.threads is not None:
+            self.threads.finish()
+        self.books.mark()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -141,8 +127,11 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self, lane: str, sizes: Mapping[str, int], measurement: Measurement | None = None
     ) -> Trace:
         """What was recorded so far."""
+        trace = self.books.trace(lane, sizes)
+        if self.threads is not None and self.threads.are_several:
+            trace = replace(trace, events=in_order(trace.events, trace.marks))
         return replace(
-            self.books.trace(lane, sizes),
+            trace,
             unseen=tuple(self._unseen.values()),
             launches=tuple(self._launches),
             host_reads=tuple(self._host_reads),
@@ -183,7 +172,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
-        plan = _plan(func)
+        plan = plan_of(func)
         if self._unwritten and plan.facts.is_mutable:
             self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
         if plan.facts.name in attending.REPLACED and attending.is_taken():
@@ -191,6 +180,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
                 return attending.REPLACED[plan.facts.name](*args, **kwargs)
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
+        if plan.body is not None:
+            with self:
+                return plan.body(*args, **kwargs)
         if plan.compose is not None and self._recording:
             if plan.facts.name == "aten::_safe_softmax":
                 self._flag(func, args, kwargs)
@@ -201,16 +193,15 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         if plan.is_pinning and self.books.pinned is not None:
             return self._pinned_host(self.books.pinned, plan.facts, args)
         result = func(*args, **kwargs)
-        inside = self._inside(plan.facts.name, args, result)
-        if inside is not None:
-            self._apply(inside, result)
-        elif isinstance(result, torch.Tensor):
-            self._observe(plan.facts, result, args, kwargs)
-        else:
-            for tensor in tensors(result):
+        is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
+        if not is_predicted:
+            for tensor in (result,) if isinstance(result, torch.Tensor) else tensors(result):
                 self._observe(plan.facts, tensor, args, kwargs)
+        if self._recording and self._device_type != CPU and registered(plan.facts.family):
+            taken = registered_bytes(plan.facts.family, args, kwargs)
+            self._insides.write_registered(plan.facts, self._expressed(taken))
         if plan.is_noted and self._recording:
-            self._note(func, args, kwargs)
+            self._note(func, args, kwargs, is_predicted=is_predicted)
         return result
 
     def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
@@ -219,7 +210,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         Fake tensors cannot be pinned: the copy is an ordinary one, in the book of pinned memory.
         Source: PyTorch 2.13 ``aten/src/ATen/native/Memory.cpp``, ``_pin_memory``: strides are kept.
         """
-        if facts.family == _IS_PINNED:
+        if facts.family == IS_PINNED:
             return self.books.holds_pinned(args[0])
         copy = torch.ops.aten.clone.default(args[0])
         self._observe_in(book, facts, copy, args, {})
@@ -275,30 +266,27 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         """Whether a known storage has the size it had."""
         return bool(num_bytes == had_bytes)
 
-    def _inside(self, name: str, args: tuple[Any, ...], result: Any) -> Sequence[Step] | None:
-        """What the device's kernel does in that call, where it is wanted and known."""
-        if self._recording and (steps := attending.attention_steps(name, args, result)):
-            return steps
-        wanted = self._recording and self._scratch == "cuda"
-        return cuda_scratch.inside(name, args, result) if wanted else None
+    def _predicted(
+        self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+    ) -> bool:
+        """Whether it is known what the kernel requests and frees, which is then written down."""
+        own = attending.own_steps(facts.name, args, result)
+        if own is not None:
+            self._insides.write_exact(own, result, self._expressed)
+            return True
+        steps = self._insides.steps(facts, args, kwargs, result)
+        if steps is None:
+            return False
+        results = list(tensors(result))
+        for tensor in self._insides.known_among(results):
+            # An out= argument is resized before anything else is done.
+            self._observe(facts, tensor, args, kwargs)
+        self._insides.write(steps, results)
+        return True
 
-    def _apply(self, steps: Sequence[Step], result: Any) -> None:
-        """Record what a kernel requests and frees, its results among it."""
-        book, stack, held = self.books.device, self._lines.stack(), dict[str, int]()
-        for step in steps:
-            if isinstance(step, cuda_scratch.Give):
-                book.give_back(held.pop(step.name))
-                continue
-            number = book.request(self._size(step.num_bytes), step.op, stack)
-            if isinstance(step.name, str):
-                held[step.name] = number
-                continue
-            storage = result[step.name].untyped_storage()
-            book.keep(storage, number, self._size(storage.nbytes()))
-
-    def _size(self, num_bytes: Any) -> Any:
-        """A number of bytes as the books have it; an expression where sizes are symbols."""
-        return num_bytes
+    def _expressed(self, num_bytes: Any) -> Any:
+        """A number of bytes as the record keeps it; an expression where sizes are symbols."""
+        return int(num_bytes)
 
     def _is_new(
         self, facts: Operator, storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -325,19 +313,27 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
-        if facts.family == _COPY and self._literal is not None:
+        if facts.family == COPY and self._literal is not None:
             storage, identity = self._literal
             if identity == id(args[0]) and storage() is args[0].untyped_storage():
                 return _LIFT
         return facts.name
 
-    def _note(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _note(
+        self,
+        func: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        is_predicted: bool,
+    ) -> None:
         name = operator(func).family
-        to_host = name == _COPY and str(kwargs.get("device", "")) == CPU
+        to_host = name == COPY and str(kwargs.get("device", "")) == CPU
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
         if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
-        self._flag(func, args, kwargs)
+        if not is_predicted or attending.is_partial(name):
+            self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)
@@ -348,4 +344,5 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
-        self._unseen[name, stack] = Unseen(name, stack, largest, reason)
+        is_bounded = name in scratch.SEEN_AS_MORE
+        self._unseen[name, stack] = Unseen(name, stack, largest, reason, is_bounded)

@@ -52,7 +52,7 @@ class Repeated:
             self._once()
             # Its own cycles are no state; none is older than the last call.
             gc.collect(0)
-            self._recorder.books.mark()
+            self._recorder.mark()
         live_bytes = {memory: tuple(book.live_bytes) for memory, book in books.items()}
         kept = self._kept(books)
         self._call = None

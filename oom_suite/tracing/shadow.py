@@ -13,6 +13,7 @@ from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.host_arrays import numpy_arrays
 from oom_suite.tracing.index_values import IndexValues
+from oom_suite.tracing.kernels_of import kernels_of
 from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.launches import recorded_launches
 from oom_suite.tracing.quick_fake import QuickFakeMode
@@ -49,12 +50,12 @@ class ShadowLane:
 
         Args:
             root: folder that source files are shown relative to.
-            scratch: ``"cuda"`` to add what CUDA's own kernels allocate inside, to the byte where
-                `oom_suite.operators.cuda_scratch` knows it; empty to leave it out.
+            scratch: a target (``"cuda:sm_90"``; ``"cuda"`` is that) whose kernels' own scratch is
+                added, to the byte or at most; empty to leave it out.
             target: the device that the code is to believe in, as a user spells it.
         """
         self._target = named(target)
-        self._scratch = scratch
+        self._kernels = kernels_of(scratch)
         self._lines = lines_under_test(root)
         # One for all runs: what the code keeps in a global must fit its next call's tensors.
         self._fake = QuickFakeMode()
@@ -117,7 +118,7 @@ class ShadowLane:
     def _recorded(self, make: Callable[[Recorder], Callable[[], object]]) -> Recorder:
         """The recorder of the call that `make` gives."""
         device = shadow_device(self._target)
-        recorder = self._recorder = Recorder(device.type, self._lines, self._scratch)
+        recorder = self._recorder = Recorder(device.type, self._lines, self._kernels)
         modes = (self._fake, self._values, recorder)
         threads = recorder.threads = Threads(modes, recorder.overlaps, self._lines)
         self._fake.elsewhere = threads.elsewhere
@@ -143,7 +144,7 @@ class ShadowLane:
     def mark(self) -> None:
         """Note that a step of the running call ends here."""
         if self._recorder is not None:
-            self._recorder.books.mark()
+            self._recorder.mark()
 
     def _misfit(self, error: Exception) -> str:
         """What may be wrong where code fails whose sizes are decided by data."""

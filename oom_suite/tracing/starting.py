@@ -22,7 +22,7 @@ import torch
 
 from oom_suite.errors import LaneError
 from oom_suite.tracing.threads import STATE, UNSEEN, follow, on_thread, running
-from oom_suite.tracing.turns import ASLEEP
+from oom_suite.tracing.turns import ASLEEP, STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,11 +55,15 @@ def _started(self: threading.Thread) -> None:
     own = vars(self).get("run")
     # Without a reference to the thread: in a circle with itself it would keep what it was given.
     vars(self)["run"] = functools.partial(_run, own, _here())
+    ident = threading.get_ident()
+    STARTING.add(ident)
     try:
         _start(self)
     except BaseException:
         _restore(self, own)
         raise
+    finally:
+        STARTING.discard(ident)
     _settle()
 
 
@@ -79,7 +83,7 @@ def _restore(thread: threading.Thread, own: Callable[[], None] | None) -> None:
 def _submitted(
     self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Future[Any]:
-    for thread in tuple(getattr(self, "_threads", ())):
+    for thread in tuple(vars(self).get("_threads", ())):
         follow(thread)
     runner: list[int] = []
     future = _submit(self, functools.partial(_work, runner, _here(), fn), *args, **kwargs)

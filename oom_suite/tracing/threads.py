@@ -149,6 +149,11 @@ class Threads:
         """Whether nobody but the calling thread takes part."""
         return not STATE.followed
 
+    @property
+    def are_several(self) -> bool:
+        """Whether operators of more than one were recorded."""
+        return self._turns.num_threads > 1
+
     def enter(self) -> None:
         """Wait for this thread's turn to run an operator."""
         thread = threading.current_thread()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
-    from oom_suite.tracing.overlaps import Overlaps
+    from oom_suite.tracing.overlaps import Overlaps, Position
 
 _TASKS = Path("/proc/self/task")
 _PROOF_S = 0.004
@@ -31,6 +31,8 @@ _BUSY_S = 1.0
 
 ASLEEP: set[int | None] = set()
 """The threads that sleep, by ident: they wait for nobody, and go on by themselves."""
+STARTING: set[int | None] = set()
+"""The threads that start another one: they wait for it, and for nobody's turn."""
 
 _sleep = time.sleep
 
@@ -61,7 +63,7 @@ class Waiting:
         if not thread.is_alive():
             return True
         ident, number = thread.ident, thread.native_id
-        if ident is None or number is None:
+        if ident is None or number is None or ident in STARTING:
             return False
         if ident in ASLEEP:
             return True
@@ -98,7 +100,7 @@ class _Hold(NamedTuple):
 
     ident: int
     sources: set[int]
-    allocations: list[int]
+    held: list[tuple[int, int]]
 
 
 class Turns:
@@ -149,6 +151,11 @@ class Turns:
         self._spinning.discard(ident)
         self._went_on(ident, since, num_passed)
 
+    @property
+    def num_threads(self) -> int:
+        """How many threads had a turn."""
+        return len(self._last)
+
     def leave(self) -> None:
         """The operator is done."""
         self._inside.depth -= 1
@@ -197,7 +204,7 @@ class Turns:
         for hold in [hold for hold in self._holds if hold.ident == ident]:
             hold.sources.discard(source) if source is not None else hold.sources.clear()
             if not hold.sources:
-                self._overlaps.release(hold.allocations)
+                self._overlaps.release(hold.held)
                 self._holds.remove(hold)
 
     def _until(self, ident: int, is_so: Callable[[], bool]) -> None:
@@ -246,7 +253,7 @@ class Turns:
                 or not self.waiting.is_waiting(thread)
             ]
 
-    def _went_on(self, ident: int, since: int, num_passed: int) -> None:
+    def _went_on(self, ident: int, since: Position, num_passed: int) -> None:
         """Hold what others had while this thread stood at the gate, now that it goes on."""
         with self._lock:
             alive = {thread.ident for thread, _ in self._others()} | {ident}

@@ -3,7 +3,8 @@
  * Layouts are those that the bindings 7.0.2 declare in amdsmi_wrapper.py. Every other symbol
  * that the bindings look up is made by the test, as a weak function that returns
  * NOT_SUPPORTED. Variants: -DWITHOUT_PROCESS_LIST leaves a symbol out; -DOTHER_PROCESS_LAYOUT
- * fills a shorter process structure than the bindings read.
+ * fills a shorter process structure than the bindings read; -DLONGER_STRUCTURES fills longer ones
+ * than they give it room for, as a library does that is newer than they are.
  */
 #include "figures.h"
 
@@ -34,7 +35,15 @@ typedef struct {
 typedef struct {
     uint32_t drm_render, drm_card, hsa_id, hip_id;
     char hip_uuid[256];
+#ifdef LONGER_STRUCTURES
+    char physical_acc_id[1 << 20];
+#endif
 } enumeration_t;
+
+typedef struct {
+    uint32_t major, minor, release;
+    const char *build;
+} version_t;
 
 /* A handle is the device's number and one, so that it is never null. */
 static long number_of(void *handle) { return (long)(intptr_t)handle - 1; }
@@ -45,6 +54,12 @@ int amdsmi_init(uint64_t flags) {
 }
 
 int amdsmi_shut_down(void) { return OK; }
+
+int amdsmi_get_lib_version(version_t *version) {
+    version->major = (uint32_t)figure_of("library", 26);
+    version->build = "simulated";
+    return planted_error("amdsmi_get_lib_version");
+}
 
 int amdsmi_get_socket_handles(uint32_t *count, void **sockets) {
     uint32_t devices = (uint32_t)figure_of("devices", 1);

@@ -21,6 +21,7 @@ import torch
 def decode(q, swa_k_cache, swa_indices, **step):
     pool = torch.empty(swa_k_cache.shape[0], 1024, dtype=torch.uint8, device=q.device)
     rows = torch.empty(*swa_indices.shape, 512, dtype=torch.uint8, device=q.device)
+    step["output"].zero_()
     return pool, rows
 """
 

@@ -18,6 +18,7 @@ import torch
 
 def good(q, **step):
     torch.empty_like(q)
+    step["output"].zero_()
 
 
 def grows(q, swa_k_cache, **step):
@@ -108,7 +109,7 @@ def test_growth_and_its_healthy_twin(judged):
     assert "FAIL" == bad["verdict"]
     assert [{"axes": ["swa_num_blocks"], "coefficient": 7}] == bad["law"]["terms"]
     (blame,) = bad["blame"]
-    assert ("s.py", 11, "grows", "swa_num_blocks", 7) == (
+    assert ("s.py", 12, "grows", "swa_num_blocks", 7) == (
         blame["file"],
         blame["line"],
         blame["function"],

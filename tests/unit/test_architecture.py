@@ -52,6 +52,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "doors",
             "hookspecs",
             "laws",
+            "operators",
             "pipeline",
             "processes",
             "safety",
@@ -79,7 +80,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "pytest_plugin": frozenset(
         {"doors", "laws", "pipeline", "report", "subjects", "targets", "tracing", "workloads"}
     ),
-    "__init__": frozenset({"pipeline"}),
+    "__init__": frozenset({"operators", "pipeline"}),
     "__main__": frozenset({"cli"}),
 }
 """What a room may import beside the leaves, function bodies included."""

@@ -184,7 +184,7 @@ def _crews(
     num_cores = len(os.sched_getaffinity(0))
     num_measuring = max(1, min(4, num_cores // 4))
     num_predicting = max(1, min(12, num_cores - num_measuring))
-    imports, lane = _imports(options), lane_of(wanted)
+    imports, lane = _imports(options), lane_of(wanted.name)
 
     def predict(part: tuple[Unit, ...], journal: str, known: frozenset[str]) -> Request[bool]:
         return Predict(part, lane, journal, known)

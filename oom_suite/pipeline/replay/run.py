@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.replay.cast import Cast
-    from oom_suite.pipeline.session import Runs
+    from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records import SubjectSpec
     from oom_suite.records.replay import Prediction

@@ -9,11 +9,13 @@ from oom_suite.hookspecs import hookimpl
 _FILES = (
     "twins",
     "growth",
+    "threads",
     "devices",
     "axes",
     "builders",
     "host",
     "kept",
+    "custom_operators",
     "reach",
     "bad_indices",
     "addresses",

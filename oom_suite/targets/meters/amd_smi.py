@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 _LIBRARY = "libamd_smi.so"
 _NO_ORDER = 0xFFFFFFFF
+_VERSION_ROOM_BYTES = 1024
+"""Far more than any library writes for its version, which is read first of all."""
+_GENERATIONS = {6: 25, 7: 26}
+"""The library's major version for that of ROCm, which bindings from PyPI have.
+
+Source: amdsmi 7.0.2 ``CMakeLists.txt``; from 27.0 on ``amdsmi_enumeration_info_t`` is longer.
+"""
 
 
 class AmdSmiMeter:
@@ -32,6 +40,9 @@ class AmdSmiMeter:
     in the process list, ``memory_usage.vram_mem`` is called bytes, but is the kernel's KiB
     times 1000 in versions 6 and 7 (``src/amd_smi/fdinfo.cc``), so up to 2.4 % too small.
     ``mem`` is VRAM, GTT and host memory in one, and is not used.
+
+    A call that fills a structure is made only where the library is no newer than the bindings: a
+    newer one may write past the room that they give it. What is left out then is named.
 
     Does not prove: peaks between two readings; the process's bytes to better than 2.4 %; that
     a real driver answers like this. It was tried with the real bindings and a simulated
@@ -53,6 +64,7 @@ class AmdSmiMeter:
         self._smi = _bindings()
         with self._named_errors():
             self._smi.amdsmi_init()
+            self._newer = _why_newer(self._smi)
             handles = self._smi.amdsmi_get_processor_handles()
             self._handle = handles[find(device, [self._candidate(one) for one in handles])]
             self._vram = self._smi.AmdSmiMemoryType.VRAM
@@ -62,6 +74,8 @@ class AmdSmiMeter:
         smi = self._smi
         address = pci_address(smi.amdsmi_get_gpu_device_bdf(handle))
         uuid, order = "", None
+        if self._newer:
+            return Candidate(address, uuid, order)
         # What older libraries do not have; torch's PCI address is enough without it.
         with contextlib.suppress(smi.AmdSmiException, AttributeError, ValueError, KeyError):
             uuid = str(smi.amdsmi_get_gpu_asic_info(handle)["asic_serial"])
@@ -72,6 +86,8 @@ class AmdSmiMeter:
 
     def _check_of_units(self) -> str:
         """Why this library's figures are no bytes; empty where its two totals agree."""
+        if self._newer:
+            return ""
         total = self._smi.amdsmi_get_gpu_memory_total(self._handle, self._vram)
         try:
             total_mib = self._smi.amdsmi_get_gpu_vram_usage(self._handle)["vram_total"]
@@ -105,8 +121,10 @@ class AmdSmiMeter:
         """Every process that the driver lists on the device, with its VRAM in bytes.
 
         Raises:
-            MeterError: the driver does not list them.
+            MeterError: the driver does not list them, or its library is newer than the bindings.
         """
+        if self._newer:
+            raise MeterError(self._newer)
         with self._named_errors():
             listed = self._smi.amdsmi_get_gpu_process_list(self._handle)
             return tuple(_holder(one) for one in listed)
@@ -126,6 +144,24 @@ class AmdSmiMeter:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"its bindings and its library do not fit: {type(error).__name__}: {error}"
             raise MeterError(msg) from error
+
+
+def _why_newer(smi: Any) -> str:
+    """Why the library may write past what the bindings give it; empty where it does not."""
+    wrapper = smi.amdsmi_wrapper
+    room = ctypes.create_string_buffer(_VERSION_ROOM_BYTES)
+    kind = ctypes.POINTER(wrapper.struct_amdsmi_version_t)
+    status = wrapper.amdsmi_get_lib_version(ctypes.cast(room, kind))
+    library = ctypes.c_uint32.from_buffer(room).value if status == 0 else 0
+    of_bindings = str(getattr(smi, "__version__", "unknown"))
+    major = int(of_bindings.partition(".")[0]) if of_bindings.partition(".")[0].isdigit() else 0
+    if 0 < library <= _GENERATIONS.get(major, major):
+        return ""
+    of_library = f"version {library}" if library else "an unknown version"
+    return (
+        f"its library is of {of_library} and its bindings of {of_bindings}: what it fills may be "
+        "longer than they expect, so it is not asked"
+    )
 
 
 def _bindings() -> Any:

@@ -15,6 +15,8 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+from oom_suite.errors import LaneError
+from oom_suite.targets.free_memory import driver_free
 from oom_suite.targets.meters.mem_get_info import MemGetInfoMeter
 from oom_suite.targets.meters.protocol import Device
 from oom_suite.targets.meters.watch import Watch, openers
@@ -106,13 +108,21 @@ def _gpu(torch: Any, index: int) -> dict[str, Any]:
         block.fill_(0)
         torch.cuda.synchronize(index)
         found["driver"] = _driver(bool(hip))
-        found["free_bytes"] = int(torch.cuda.mem_get_info(index)[0])
+        found["free_bytes"] = _free_bytes(index)
     except Exception as error:
         found["error"] = _clause(error)
     watched = _watched("cuda", index)
     of_host = openers(Device("cpu", 0))
     of_gpu = [one for one in watched["readings"] if one["meter"] not in of_host]
     return {**found, **watched, "readings": of_gpu}
+
+
+def _free_bytes(index: int) -> int | None:
+    """What is free; None where a driver that serves requests does not say."""
+    try:
+        return driver_free(index)[0]
+    except LaneError:
+        return None
 
 
 def _driver(is_hip: bool) -> str:

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from oom_suite.errors import LaneError
+from oom_suite.targets.free_memory import driver_free
 from oom_suite.units import GIB, MIB, format_bytes
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def others(device: torch.device) -> str:
     if os.getpid() in pids:
         family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
         return ", ".join(f"process {pid}" for pid in sorted(pids - family))
-    free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    free_bytes, total_bytes = driver_free(device)
     foreign_bytes = total_bytes - free_bytes - torch.cuda.memory_reserved(device)
     if foreign_bytes <= CONTEXT_BYTES:
         return ""
@@ -180,7 +181,7 @@ class Runtime:
 
     def free_bytes(self) -> int:
         """What ``mem_get_info`` says is free."""
-        return int(torch.cuda.mem_get_info(self._device)[0])
+        return driver_free(self._device)[0]
 
     def take(self, num_bytes: int) -> int | None:
         """The address of so much device memory; None where there is not so much."""

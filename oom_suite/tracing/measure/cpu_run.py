@@ -53,7 +53,7 @@ def _run_on_cpu(
     failed: FailedCall,
 ) -> tuple[Recorder, Reading]:
     warm_up(make_call, around)
-    Threads((), Overlaps([], []), lines).finish()
+    Threads((), Overlaps(), lines).finish()
     recorder = Recorder(torch.device("cpu").type, lines)
     threads = recorder.threads = Threads((recorder,), recorder.overlaps, lines)
     with threads.recorded():

@@ -14,6 +14,7 @@ import torch
 
 from oom_suite.errors import LaneError, unknown
 from oom_suite.targets import process_memory
+from oom_suite.targets.free_memory import driver_free
 from oom_suite.tracing.measure import ballast
 from oom_suite.units import format_bytes
 
@@ -29,13 +30,13 @@ def limited(device: torch.device, free_bytes: int) -> Iterator[None]:
     processes.
 
     Raises:
-        LaneError: so much is not free.
+        LaneError: so much is not free, or the driver does not say.
 
     Source: torch 2.11 `c10/cuda/CUDACachingAllocator.cpp`, ``setMemoryFraction`` and
     ``alloc_block``.
     """
     torch.cuda.empty_cache()
-    left_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    left_bytes, total_bytes = driver_free(device)
     if left_bytes < free_bytes:
         msg = (
             f"a headroom of {format_bytes(free_bytes)} was asked for, and {device} has "

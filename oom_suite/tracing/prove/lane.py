@@ -168,7 +168,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
         super().__init__(device_type, lines)
         self._symbols = symbols
-        self.unordered = UnorderedOverlaps(self.books.device.requests, self.books.device.events)
+        self.unordered = UnorderedOverlaps(*self.books.records)
         self.overlaps = self.unordered
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
@@ -209,7 +209,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
             return self._symbols.expression(args[0].numel()) * tensor.element_size()
         return self._symbols.expression(storage.nbytes())
 
-    def _size(self, num_bytes: Any) -> Any:
+    def _expressed(self, num_bytes: Any) -> Any:
         return self._symbols.expression(num_bytes)
 
     def _are_same(self, num_bytes: Any, had_bytes: Any) -> bool:
@@ -259,5 +259,5 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
     def _symbolic(self, book: Book) -> tuple[SymbolicAllocation, ...]:
         return tuple(
             SymbolicAllocation(self._symbols.polynomial(num_bytes), op, stack)
-            for num_bytes, op, stack in book.requests
+            for num_bytes, op, stack, *_ in book.requests
         )

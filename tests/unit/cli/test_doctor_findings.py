@@ -65,6 +65,14 @@ def test_a_gpu_is_told_by_name_arch_driver_and_bytes():
     assert (State.YES, text) == (one.state, one.says)
 
 
+def test_a_gpu_that_serves_and_does_not_say_what_is_free_can_be_measured_on():
+    """HIP's driver answers "invalid argument" on some devices."""
+    body = survey()
+    body["gpus"] = [{**each, "free_bytes": None} for each in body["gpus"]]
+    one = found(body)["lanes", "measure on cuda:0"]
+    assert "an unknown amount free of 140.00 GiB" in one.says
+
+
 def test_a_meter_is_told_by_its_live_figures_and_what_it_leaves_out():
     """The figure of now, not those before it."""
     one = found(survey())["meters of cuda:0", "nvml"]

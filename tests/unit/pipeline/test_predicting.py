@@ -76,6 +76,19 @@ def test_the_code_believes_in_its_target(target, expected):
     assert expected * 4 == found.peak_requested_bytes
 
 
+@pytest.mark.parametrize(("target", "expected"), [("MI300X", 192), ("MI325X", 256)])
+def test_a_devices_name_brings_its_own_memory(target, expected):
+    """Code that asks how much there is takes a byte for every GiB."""
+
+    def build(sizes, device):
+        del sizes
+        num_gib = torch.cuda.mem_get_info()[1] >> 30
+        return lambda: torch.empty(num_gib, dtype=torch.uint8, device=device)
+
+    found = oom_suite.predict(build, {}, target=target)
+    assert abs(expected - found.peak_requested_bytes) <= 1
+
+
 def test_an_unknown_target_names_those_there_are():
     with pytest.raises(UsageError, match=r"^unknown target 'H20': choose from .*mean 'H200'\?$"):
         oom_suite.predict(doubled, {"num_tokens": 1}, target="H20")
@@ -216,3 +229,16 @@ def test_what_the_code_raises_is_one_line_with_its_place():
 def reads_a_value(sizes, device):
     x = torch.randn(1 << 20, sizes.n, device=device)
     return lambda: x.sum().item()
+
+
+def test_a_target_of_amds_has_what_its_kernels_take_as_far_as_it_is_known():
+    """A sum's partial results are; the scratch of rocPRIM's sort is named."""
+
+    def build(sizes, device):
+        x = torch.ones(sizes.n, device=device)
+        return lambda: (x.sum(), x.sort())
+
+    there = oom_suite.predict(build, {"n": 1 << 20}, target="rocm:gfx942")
+    assert ["aten::sort"] == [one.op for one in there.unseen]
+    assert "aten::sum" in {each.op for each in there.allocations}
+    assert len(there.allocations) > len(oom_suite.predict(build, {"n": 1 << 20}).allocations)

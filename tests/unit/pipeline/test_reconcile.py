@@ -56,6 +56,24 @@ def test_what_was_predicted_to_the_byte_leaves_nothing_unexplained():
     assert "" == problem(Measurement(GPU), found)
 
 
+@pytest.mark.parametrize(
+    ("measured_bytes", "unexplained_bytes"),
+    [(599, -1), (600, 0), (1000, 0), (1600, 0), (1601, 1)],
+    ids=["below", "without the bound", "between", "at the bound", "above"],
+)
+def test_what_lies_between_the_prediction_without_bounds_and_with_them_is_explained(
+    measured_bytes, unexplained_bytes
+):
+    """Nothing below and nothing above is; and what a bound explains is not exact."""
+    sure = trace([600, 1000])
+    inside = replace(sure.allocations[1], is_bound=True)
+    predicted = replace(sure, allocations=(sure.allocations[0], inside))
+    found = reconcile(predicted, on_gpu([600], (measured_bytes, 1024, 1024, 2 * MIB)))
+    assert unexplained_bytes == found.unexplained_requested_bytes
+    assert (not unexplained_bytes) == found.is_explained
+    assert not found.is_exact
+
+
 def test_unexplained_bytes_are_let_pass_up_to_the_bound_and_not_beyond():
     measured = on_gpu([600, 8], (608, 1536, 1536, 2 * MIB))
     found = reconcile(trace([600]), measured, bound_bytes=512)

@@ -26,7 +26,7 @@ from oom_suite.records import (
     Workspace,
 )
 from oom_suite.report import closing_line, failure_text, render
-from oom_suite.report.wording import budget_text, law_lines
+from oom_suite.report.wording import budget_text, headline, law_lines, target_lines
 
 SIZES = {
     "swa_num_blocks": 221_839,
@@ -309,3 +309,33 @@ def test_the_request_that_failed_is_shown_with_its_line():
 """
         in text
     )
+
+
+def on(target, **changes):
+    return replace(BUG, target=target, **changes)
+
+
+def test_a_result_names_its_target_but_for_the_generic_one():
+    assert headline(on("rocm:gfx942")).endswith(", for rocm:gfx942")
+    assert ", for" not in headline(on("generic"))
+
+
+def test_every_result_says_its_target_as_json():
+    assert on("cuda:sm_90").to_json()["target"] == "cuda:sm_90"
+
+
+def test_where_targets_differ_is_one_line():
+    here, there = on("cuda:sm_90", verdict=Verdict.PASS), on("rocm:gfx942")
+    (line,) = target_lines([here, there])
+    assert "differs by target: cuda:sm_90: PASS, " in line
+    assert "; rocm:gfx942: FAIL, " in line
+
+
+def test_targets_that_agree_are_no_line():
+    assert [] == list(target_lines([on("cuda:sm_90"), on("rocm:gfx942")]))
+
+
+def test_the_table_names_targets_where_there_are_several():
+    table = shown([on("cuda:sm_90"), on("rocm:gfx942")])
+    assert "  cuda:sm_90" in table
+    assert "  rocm:gfx942" in table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.errors import UsageError
-from oom_suite.targets.target import DEFAULT, TARGETS, target
+from oom_suite.targets.target import DEFAULT, TARGETS, label, target, targets
 from oom_suite.units import GIB, MIB
 
 
@@ -43,3 +43,32 @@ def test_names_and_aliases_are_all_different():
     names = [name.lower() for one in TARGETS for name in (one.name, *one.aliases)]
     assert sorted(set(names)) == sorted(names)
     assert DEFAULT in names
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("MI325X", "rocm:gfx942"),
+        ("gfx942", "rocm:gfx942"),
+        ("mi300x", "MI300X (rocm:gfx942)"),
+        ("H100", "H100 (cuda:sm_90)"),
+        ("H200", "cuda:sm_90"),
+        ("generic", "generic"),
+    ],
+)
+def test_reports_name_a_device_only_where_its_memory_is_its_own(text, expected):
+    assert expected == label(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
+        ("H200", ("H200",)),
+        ("H200, gfx942", ("H200", "gfx942")),
+        ("gfx942,H200,MI325X,rocm:gfx942", ("gfx942", "H200")),
+        ("MI300X,MI325X", ("MI300X", "MI325X")),
+    ],
+)
+def test_several_targets_are_listed_once_in_their_order(text, expected):
+    assert expected == targets(text)

@@ -59,3 +59,21 @@ def test_what_cannot_be_taken_is_none_and_leaves_no_error_behind(library, num_mi
 def test_what_cannot_be_given_back_leaves_no_error_behind(library):
     library.runtime.give_back(65)
     assert ["free 65", "last error"] == library.called
+
+
+def test_what_is_free_is_what_the_driver_says_of_the_device(library, monkeypatch):
+    """Of free and total the first."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", {GPU: (5, 9)}.__getitem__)
+    assert 5 == library.runtime.free_bytes()
+
+
+def test_an_error_with_an_address_is_no_memory(library):
+    """Whatever the library left there."""
+
+    def fails(pointer, num_bytes):
+        pointer._obj.value = 64
+        return 2
+
+    library.runtime._malloc = fails
+    assert library.runtime.take(8 * MIB) is None
+    assert ["last error"] == library.called

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from oom_suite.errors import LaneError, UsageError
+from oom_suite.targets.free_memory import free_memory
 from oom_suite.tracing.measure import ballast
 from oom_suite.tracing.measure import ballast as others_on_device
 from oom_suite.tracing.measure import headroom as memory_fraction
@@ -162,6 +163,30 @@ def gpu(monkeypatch):
     for name in ("synchronize", "empty_cache"):
         monkeypatch.setattr(torch.cuda, name, lambda *args: None)
     return driver
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: memory_fraction.limited(GPU, GIB).__enter__(),
+        lambda: others_on_device.others(GPU),
+        lambda: free_memory(GPU),
+    ],
+    ids=["limit", "ballast", "budget"],
+)
+@pytest.mark.usefixtures("fractions")
+def test_a_driver_that_does_not_say_what_is_free_is_one_line(monkeypatch, ask):
+    """HIP's raises "invalid argument" for some devices; only the first line is of use."""
+
+    def refuses(_device):
+        raise RuntimeError("HIP error: invalid argument\nCompile with ...")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", refuses)
+    monkeypatch.setattr(torch.cuda, "list_gpu_processes", lambda device: "")
+    said = "does not say what is free (mem_get_info: HIP error: invalid argument)"
+    with pytest.raises(LaneError) as caught:
+        ask()
+    assert f"the driver of {GPU} {said}" == str(caught.value)
 
 
 @pytest.mark.parametrize("error", [SystemExit, torch.OutOfMemoryError, KeyboardInterrupt])

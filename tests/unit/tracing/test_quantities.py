@@ -48,6 +48,16 @@ CASES = {
         lambda s, d: torch.unique(torch.zeros(s["topk"], device=d)),
         [("distinct_values", ["topk"])],
     ),
+    "distinct remainders by a literal": (
+        lambda s, d: torch.unique(torch.arange(s["topk"], device=d) % torch.tensor(5)),
+        [("distinct_values", ["topk", "5"])],
+    ),
+    "distinct remainders by literals": (
+        lambda s, d: torch.unique(
+            torch.arange(2 * s["topk"], device=d).view(-1, 2) % torch.tensor([5, 7], device=d)
+        ),
+        [("distinct_values", ["2*topk"])],
+    ),
     "distinct of what nobody wrote": (
         lambda s, d: torch.unique(torch.empty(s["topk"], dtype=torch.int64, device=d)),
         [("distinct_values", ["topk"])],

@@ -212,3 +212,34 @@ def test_something_else_by_the_name_of_the_library_is_the_reason(ask, driver, tm
     (tmp_path / "libamd_smi.so").write_bytes(b"not a library")
     said = ask("amdsmi", tmp_path, HEALTHY)
     assert said["error"].startswith("amdsmi finds no libamd_smi.so")
+
+
+LEFT_OUT = (
+    "its library is of {} and its bindings of 7.0.2: what it fills may be longer than they expect, "
+    "so it is not asked"
+)
+
+
+@pytest.mark.parametrize(
+    ("figures", "library"),
+    [
+        ({"library": 27}, "version 27"),
+        ({"library": 0}, "an unknown version"),
+        ({"library": 27, "error.amdsmi_get_lib_version": 2}, "an unknown version"),
+    ],
+    ids=["newer", "none", "does not say"],
+)
+def test_a_library_that_is_newer_than_the_bindings_fills_nothing(ask, driver, figures, library):
+    """Its structure is a MiB longer than theirs: one such call would end the process."""
+    longer = driver("amdsmi", "LONGER_STRUCTURES")
+    said = ask("amdsmi", longer, HEALTHY | figures, {"pci": "0000:c1:00"})
+    assert {
+        "device total": 256 * GIB,
+        "device used": 13 * GIB,
+    } == {name: said["figures"][name] for name in ("device total", "device used")}
+    assert LEFT_OUT.format(library) in said["figures"]["this process"]
+
+
+@pytest.mark.parametrize("library", [25, 26])
+def test_one_that_is_no_newer_is_asked_for_all(amd, library):
+    assert 12 * GIB == amd({"library": library})["figures"]["this process"]

@@ -8,10 +8,19 @@ import pytest
 import torch
 from lane_traces import trace_in
 
-from oom_suite.operators.cuda_scratch import Give, Take, inside, sort_bytes, tiles_bytes
+from oom_suite.operators import inside as predictions
+from oom_suite.operators.cuda.cub import sort_bytes, tiles_bytes
+from oom_suite.operators.kernels import Call, Kernels
+from oom_suite.operators.steps import Give, Take
 from oom_suite.tracing.shadow import ShadowLane
 
 UNIQUE = "aten::_unique2"
+
+
+def inside(op, args, result):
+    """The steps of a call on an H200."""
+    return predictions.inside(Call(op, args, {}, result, Kernels()))
+
 
 # torch.unique on an NVIDIA H200, torch 2.11.0+cu130, 2026-11-22: dtype, values, whether inverse,
 # and the scratch of the sort, of the sum and of the selection, in bytes.
@@ -93,16 +102,15 @@ def test_what_is_not_known_to_the_byte_is_left_alone(args):
 
 
 def test_an_operator_without_scratch_is_left_alone():
-    assert inside("aten::add.Tensor", (torch.empty(4),), torch.empty(4)) is None
+    assert inside("aten::add", (torch.empty(4),), torch.empty(4)) is None
 
 
 def test_a_sum_into_int32_takes_what_the_h200_recorded():
     lens = torch.empty(4, dtype=torch.int32)
-    assert inside("aten::cumsum.out", (lens, 0), lens) == (
+    assert inside("aten::cumsum", (lens, 0, lens), lens) == (
         Take("cub::DeviceScan", 1023, "cub::DeviceScan"),
         Give("cub::DeviceScan"),
     )
-    assert inside("aten::cumsum.out", (lens.long(), 0), lens.long()) is None
 
 
 def test_the_shadow_lane_adds_scratch_only_where_it_is_asked_to(short):
@@ -177,23 +185,26 @@ def test_arguments_that_are_left_out_are_not_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("args", "is_known"),
+    ("values", "expected"),
     [
-        ((torch.empty(4, dtype=torch.int32), 0), True),
-        ((torch.empty(1, 4, dtype=torch.int32), 1), True),
-        ((torch.empty(2, 4, dtype=torch.int32), 1), False),
-        ((torch.empty(0, dtype=torch.int32), 0), False),
+        (torch.empty(4, dtype=torch.int32), 1023),
+        (torch.empty(1, 4, dtype=torch.int32), 1023),
+        (torch.empty(2, 4, dtype=torch.int32), 0),
+        (torch.empty(0, dtype=torch.int32), 0),
     ],
     ids=["one row", "one long dimension", "two rows", "nothing"],
 )
-def test_a_sum_is_known_along_its_only_long_dimension(args, is_known):
-    assert is_known == (inside("aten::cumsum.out", args, args[0]) is not None)
+def test_a_sum_needs_scratch_along_its_only_long_dimension(values, expected):
+    """Rows are summed one block each, which shares nothing."""
+    steps = inside("aten::cumsum", (values, values.dim() - 1, values), values)
+    assert expected == sum(step.num_bytes for step in steps if isinstance(step, Take))
 
 
-def test_a_sum_of_int32_into_another_type_is_left_alone():
-    lens = torch.empty(4, dtype=torch.int32)
-    assert inside("aten::cumsum.out", (lens, 0), lens.long()) is None
-    assert inside("aten::cumsum.out", (lens.long(), 0), lens) is None
+def test_a_sum_into_another_type_copies_its_input_to_it():
+    """The status of a tile of eight-byte sums takes sixteen bytes."""
+    lens, out = torch.empty(4, dtype=torch.int32), torch.empty(4, dtype=torch.int64)
+    steps = inside("aten::cumsum", (lens, 0, out), out)
+    assert [32, 1279] == [step.num_bytes for step in steps if isinstance(step, Take)]
 
 
 @pytest.mark.parametrize(

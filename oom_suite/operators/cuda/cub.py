@@ -1,0 +1,109 @@
+"""The temporary storage that CUB's device-wide algorithms ask for, to the byte.
+
+The figures hold for CUB as CUDA 13.0 has it, tuned for sm_90, which an NVIDIA H200 confirmed
+(torch 2.11.0+cu130) for int32 and int64 at 1 to 4,194,304 values. Other CUBs and other tunings
+take a little more or less; where that decides a peak, the measure lane reports the difference.
+
+Source: CUB 3.0 (CUDA 13.0) ``cub/device/dispatch``: ``dispatch_radix_sort.cuh``,
+``dispatch_scan.cuh``, ``dispatch_select_if.cuh`` and their ``tuning``; ``util_arch.cuh``,
+``MemBoundScaling`` and ``RegBoundScaling``; ``agent/single_pass_scan_operators.cuh``;
+``util_temporary_storage.cuh``.
+"""
+
+from __future__ import annotations
+
+from oom_suite.operators.kernels import ceil_div
+
+SORT = "cub::DeviceRadixSort"
+SEGMENTED_SORT = "cub::DeviceSegmentedRadixSort"
+SCAN = "cub::DeviceScan"
+SELECT = "cub::DeviceSelect"
+REDUCE = "cub::DeviceReduce"
+
+_ALIGNMENT_BYTES = 256
+_TILE_PADDING = 32
+_NUM_DIGITS = 256
+_BITS_PER_PASS = 8
+_OFFSET_BYTES = 8
+"""Torch counts in 64 bits, and so does CUB for it."""
+
+_SINGLE_TILE = {1: 4864, 2: 4864, 4: 4864, 8: 2304}
+"""Most values that one block sorts, by the bytes of the wider of key and value."""
+
+_ONESWEEP_TILE = {
+    (1, 0): 512 * 19,
+    (2, 0): 512 * 19,
+    (4, 0): 384 * 19,
+    (8, 0): 384 * 15,
+    (1, 8): 384 * 9,
+    (2, 8): 512 * 11,
+    (4, 8): 384 * 14,
+    (8, 8): 384 * 12,
+}
+"""Values that one block of the sort takes, by bytes of a key and of a value."""
+
+_SCAN_TILE = {4: 128 * 24, 8: 224 * 12}
+"""Values that one block of a sum takes, by the bytes of what it sums in."""
+
+_STATUS_BYTES = {4: 8, 8: 16}
+"""Of one tile of a sum: its state beside its value."""
+
+_SELECT_TILE = {4: 6528, 8: 4224}
+"""Values that one block takes when it selects some, by the bytes of one."""
+
+_PORTION = (1 << 28) - 1
+
+
+def sort_bytes(count: int, key_bytes: int, value_bytes: int, num_bits: int = 0) -> int | None:
+    """Scratch of a radix sort of so many keys, with values of 0 or 8 bytes; None: not known.
+
+    Args:
+        count: keys.
+        key_bytes: of one key.
+        value_bytes: of one value.
+        num_bits: of a key that are compared; 0 for all.
+    """
+    tile = _ONESWEEP_TILE.get((key_bytes, value_bytes))
+    if tile is None or count >= _PORTION // tile * tile:
+        return None
+    if count <= _SINGLE_TILE[max(key_bytes, value_bytes)]:
+        return 1
+    num_passes = ceil_div(num_bits or key_bytes * 8, _BITS_PER_PASS)
+    has_buffers = num_passes > 1
+    return together(
+        num_passes * _NUM_DIGITS * _OFFSET_BYTES,
+        ceil_div(count, tile) * _NUM_DIGITS * 4,
+        count * key_bytes * has_buffers,
+        count * value_bytes * has_buffers,
+        num_passes * 4,
+    )
+
+
+def segmented_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int:
+    """Scratch of a radix sort in segments: a second buffer for keys and for values."""
+    return together(count * key_bytes, count * value_bytes)
+
+
+def scan_bytes(count: int, sum_bytes: int) -> int | None:
+    """Scratch of a sum over so many values of 4 or 8 bytes; None: not known."""
+    tile = _SCAN_TILE.get(sum_bytes)
+    if tile is None:
+        return None
+    return tiles_bytes(count, tile, _STATUS_BYTES[sum_bytes])
+
+
+def select_bytes(count: int, value_bytes: int) -> int | None:
+    """Scratch of a selection among so many values of 4 or 8 bytes; None: not known."""
+    tile = _SELECT_TILE.get(value_bytes)
+    return None if tile is None else tiles_bytes(count, tile)
+
+
+def tiles_bytes(count: int, tile: int, status_bytes: int = 8) -> int:
+    """Scratch of a scan or a selection: one status for each tile of so many values."""
+    return together(together((ceil_div(count, tile) + _TILE_PADDING) * status_bytes))
+
+
+def together(*sizes_bytes: int) -> int:
+    """One allocation for several, each aligned, and room to align the first."""
+    aligned = (ceil_div(size, _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES for size in sizes_bytes)
+    return sum(aligned) + _ALIGNMENT_BYTES - 1

@@ -1,0 +1,69 @@
+"""What a call takes inside on a target: exact steps, or a bound; None where neither is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oom_suite.operators.cuda import indexing, reductions, sorting, temporaries
+from oom_suite.operators.cuda.unique import unique
+from oom_suite.operators.steps import Take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from oom_suite.operators.kernels import Call
+    from oom_suite.operators.steps import Step
+
+    Formula = Callable[[Call], Iterable[Step] | None]
+
+FORMULAS: dict[str, Formula] = {
+    **reductions.FORMULAS,
+    **sorting.FORMULAS,
+    **indexing.FORMULAS,
+    **temporaries.FORMULAS,
+    "aten::_unique": unique,
+    "aten::_unique2": unique,
+}
+"""By an operator's name without its overload; ``add_`` is looked up as ``add``."""
+
+
+BOUNDED = frozenset({"aten::topk", "aten::nonzero"})
+"""Operators whose steps have a bound among them at some sizes."""
+
+SOMETIMES = frozenset(
+    {
+        *("aten::_unique", "aten::_unique2", "aten::cumsum", "aten::cumprod", "aten::normal"),
+        *("aten::linalg_vector_norm", "aten::index_put", "aten::embedding_dense_backward"),
+        *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
+    }
+)
+"""Operators with a formula for some arguments, and a name for the others."""
+
+_NEEDS_CUB = frozenset(
+    {
+        *("aten::sort", "aten::topk", "aten::multinomial", "aten::masked_scatter"),
+        *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::linalg_vector_norm"}),
+    }
+)
+
+
+def needs_cub() -> frozenset[str]:
+    """Operators whose formula has CUB's temporary storage in it, tuned for sm_90."""
+    return _NEEDS_CUB
+
+
+def formula(family: str) -> Formula | None:
+    """What says the steps of an operator's calls."""
+    return FORMULAS.get(family) or FORMULAS.get(family.removesuffix("_"))
+
+
+def inside(call: Call) -> tuple[Step, ...] | None:
+    """What a call requests and frees, its new results among it; None where that is not known."""
+    found = formula(call.op)
+    steps = None if found is None else found(call)
+    return None if steps is None else tuple(steps)
+
+
+def is_exact(steps: Iterable[Step]) -> bool:
+    """Whether none of the requests is a bound."""
+    return not any(isinstance(step, Take) and step.is_bound for step in steps)

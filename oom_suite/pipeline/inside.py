@@ -1,0 +1,173 @@
+"""What kernels take inside counts: budgets and bounds are judged with it, seen or bounded.
+
+The law of ``generic`` has what dispatch sees. What its operators take beside that is predicted
+for the kernels of a real target, and named where it decides a verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from oom_suite.allocator import peaks_of
+from oom_suite.errors import OomSuiteError
+from oom_suite.laws.judge import join, listed
+from oom_suite.records import BudgetFit, Verdict
+from oom_suite.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from oom_suite.pipeline.runs import Runs
+    from oom_suite.pipeline.settings import Settings
+    from oom_suite.records import Result, Trace, Unseen
+    from oom_suite.targets.budgets import Budget
+
+CUDA = "cuda:sm_90"
+"""Whose kernels stand for those of ``generic``."""
+
+_MAX_SIZES = 64
+_MAX_NAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A prediction with what kernels take inside.
+
+    Attributes:
+        seen_bytes: the allocator's peak as dispatch sees it.
+        bounded_bytes: the same with what kernels take inside, at most.
+        takers: who takes it, and where.
+        unbounded: operators that nothing bounds.
+    """
+
+    seen_bytes: int
+    bounded_bytes: int
+    takers: tuple[str, ...]
+    unbounded: tuple[Unseen, ...]
+
+
+def scratch_of_law(settings: Settings) -> str:
+    """The target whose kernels a law is judged with."""
+    return CUDA if settings.arch == "generic" else settings.arch
+
+
+def with_opaque(result: Result, settings: Settings) -> Result:
+    """Not green where a custom operator is called: whatever was promised, nobody saw its inside."""
+    opaque = next((one for one in result.unseen if one.is_opaque), None)
+    contract = settings.workload.contract
+    promises = contract.independent_of or contract.linear_in or contract.at_most is not None
+    is_promised = promises or settings.budget is not None or settings.law_text
+    if opaque is None or result.verdict is not Verdict.PASS or not is_promised:
+        return result
+    return _weakened(result, f"{_place(opaque)}: {opaque.reason}")
+
+
+def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:
+    """The promise ``at_most``, judged at every size that was run with what kernels take inside."""
+    limit = settings.workload.contract.at_most
+    if limit is None or result.verdict is not Verdict.PASS or not _is_anything_named(runs):
+        return result
+    named: dict[str, Unseen] = {}
+    for sizes in runs.known_sizes[:_MAX_SIZES]:
+        seen = runs.known(sizes)
+        if not seen.unseen:
+            continue
+        predicted = _predicted(runs, sizes, settings)
+        named |= {one.op: one for one in _unbounded(predicted or seen)}
+        if predicted is None:
+            continue
+        peak_bytes, allowed_bytes = predicted.peak().num_bytes, int(limit(sizes))
+        if peak_bytes > allowed_bytes:
+            there = {axis: sizes[axis] for axis in sizes if axis in limit.axes}
+            seen_bytes = seen.peak().num_bytes
+            reason = (
+                f"peak exceeds what is referenced: {peak_bytes:,} bytes at {listed(there)}, "
+                f"allowed {allowed_bytes:,}; {seen_bytes:,} of them are seen, the rest is taken "
+                f"inside {join(_takers(seen.unseen, ()))} ({scratch_of_law(settings)})"
+            )
+            return replace(result, verdict=Verdict.FAIL, reason=reason)
+    if named:
+        first = next(iter(named.values()))
+        return _weakened(result, f"{_place(first)} takes scratch that nothing bounds")
+    return result
+
+
+def with_budget(result: Result, runs: Runs, settings: Settings) -> Result:
+    """Whether the scenario fits the budget with what kernels take inside."""
+    budget, seen_bytes = settings.budget, result.peak_allocated_bytes
+    if budget is None or seen_bytes is None:
+        return result
+    if seen_bytes > budget.free_bytes:
+        return _over(result, budget, f"{format_bytes(seen_bytes)} do not fit {budget.name}", 0)
+    inside = _inside_at_scenario(result, runs, settings)
+    if inside is None:
+        return replace(result, budget=BudgetFit(budget.name, budget.free_bytes, fits=True))
+    more_bytes = max(inside.bounded_bytes - seen_bytes, 0)
+    if inside.bounded_bytes > budget.free_bytes:
+        over = (
+            f"{format_bytes(inside.bounded_bytes)} do not fit {budget.name}: "
+            f"{format_bytes(seen_bytes)} are seen, and up to {format_bytes(more_bytes)} more are "
+            f"taken inside {join(inside.takers)} ({scratch_of_law(settings)})"
+        )
+        return _over(result, budget, over, more_bytes)
+    fit = BudgetFit(budget.name, budget.free_bytes, fits=True, inside_bytes=more_bytes)
+    result = replace(result, budget=fit)
+    if inside.unbounded:
+        places = join(_place(one) for one in inside.unbounded[:_MAX_NAMES])
+        return _weakened(
+            result, f"nothing bounds what is taken inside {places}: it may not fit {budget.name}"
+        )
+    return result
+
+
+def _inside_at_scenario(result: Result, runs: Runs, settings: Settings) -> Inside | None:
+    """What the scenario takes inside; None where nothing that it calls is named."""
+    if not result.unseen:
+        return None
+    predicted = _predicted(runs, settings.sizes, settings)
+    seen_bytes = result.peak_allocated_bytes or 0
+    if predicted is None:
+        return Inside(seen_bytes, seen_bytes, (), result.unseen)
+    bounded_bytes = peaks_of(predicted).allocated_bytes
+    unbounded = _unbounded(predicted)
+    return Inside(seen_bytes, bounded_bytes, _takers(result.unseen, unbounded), unbounded)
+
+
+def _predicted(runs: Runs, sizes: Mapping[str, int], settings: Settings) -> Trace | None:
+    try:
+        return runs.known(sizes, scratch_of_law(settings))
+    except OomSuiteError:
+        return None
+
+
+def _unbounded(trace: Trace) -> tuple[Unseen, ...]:
+    return tuple(one for one in trace.unseen if not one.is_bounded)
+
+
+def _is_anything_named(runs: Runs) -> bool:
+    return any(runs.known(sizes).unseen for sizes in runs.known_sizes[:_MAX_SIZES])
+
+
+def _takers(seen: Iterable[Unseen], unbounded: Iterable[Unseen]) -> tuple[str, ...]:
+    """The operators that are named where only what dispatch sees is recorded, and have a bound."""
+    without = {(one.op, one.stack) for one in unbounded}
+    places = [_place(one) for one in seen if (one.op, one.stack) not in without]
+    return tuple(dict.fromkeys(places))[:_MAX_NAMES]
+
+
+def _place(unseen: Unseen) -> str:
+    return f"{unseen.op} at {unseen.stack[0]}" if unseen.stack else unseen.op
+
+
+def _over(result: Result, budget: Budget, over: str, inside_bytes: int) -> Result:
+    fit = BudgetFit(budget.name, budget.free_bytes, fits=False, inside_bytes=inside_bytes)
+    reason = f"{result.reason}; {over}" if result.verdict is Verdict.FAIL else over
+    return replace(result, budget=fit, verdict=Verdict.FAIL, reason=reason)
+
+
+def _weakened(result: Result, problem: str) -> Result:
+    """Not green any more; what is broken stays broken."""
+    if result.verdict is Verdict.PASS:
+        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=problem)
+    return replace(result, reason=f"{result.reason}; {problem}")

@@ -1,0 +1,146 @@
+"""The kernels of a target, and what they request and free inside, written into a book."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oom_suite.operators.inside import inside
+from oom_suite.operators.kernels import Call, Kernels
+from oom_suite.operators.operands import tensors
+from oom_suite.operators.steps import Give
+from oom_suite.targets.target import target
+from oom_suite.torch_compat.dispatch import storage_key
+from oom_suite.torch_compat.fakes import device_of
+from oom_suite.tracing.book import NOT_RECORDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+
+    from oom_suite.operators.operands import Operator
+    from oom_suite.operators.steps import Step
+    from oom_suite.records import Frame
+    from oom_suite.tracing.book import Book
+
+_CUDA = "cuda:sm_90"
+
+
+def kernels_of(scratch: str) -> Kernels | None:
+    """Whose kernels a lane's ``scratch`` names; None where it names none that are known.
+
+    Args:
+        scratch: a target, as in ``cuda:sm_90``; ``cuda`` is that one; empty for none.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    if not scratch:
+        return None
+    found = target(_CUDA if scratch == "cuda" else scratch)
+    if found.backend not in {"cuda", "rocm"}:
+        return None
+    return Kernels(
+        backend=found.backend,
+        arch=found.arch,
+        num_multiprocessors=found.num_multiprocessors,
+        warp_size=found.warp_size,
+        max_threads_per_multiprocessor=found.max_threads_per_multiprocessor,
+    )
+
+
+class InsideKernels:
+    """Writes into a device's book what kernels take inside.
+
+    Args:
+        book: the device's.
+        device_type: of the device.
+        kernels: whose; None where a recording has what dispatch sees and no more.
+        stack: gives the lines of the call that is under way.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        device_type: str,
+        kernels: Kernels | None,
+        stack: Callable[[], tuple[Frame, ...]],
+    ) -> None:
+        """Write nothing yet."""
+        self._book = book
+        self._device_type = device_type
+        self._kernels = kernels
+        self._stack = stack
+
+    def steps(
+        self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+    ) -> Sequence[Step] | None:
+        """What the device's kernel does in that call, where it is wanted and known."""
+        if self._kernels is None:
+            return None
+        first = next(tensors((args, kwargs)), None)
+        if first is None or device_of(first).type != self._device_type:
+            return None
+        return inside(Call(facts.family, args, kwargs, result, self._kernels))
+
+    def known_among(self, results: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The results that were there before: ``out=`` arguments, and what is written in place."""
+        find = self._book.find
+        return [each for each in results if find(storage_key(each.untyped_storage())) is not None]
+
+    def write(self, steps: Sequence[Step], results: Sequence[torch.Tensor]) -> None:
+        """Write down what a kernel requests and frees, its new results among it.
+
+        Args:
+            steps: in the kernel's order.
+            results: the call's results; those that no step requests are not requests.
+        """
+        book, stack, held = self._book, self._stack(), dict[str, int]()
+        for step in steps:
+            if isinstance(step, Give):
+                book.give_back(held.pop(step.name, NOT_RECORDED))
+                continue
+            if not step.num_bytes:
+                continue
+            number = book.request(step.num_bytes, step.op, stack, is_bound=step.is_bound)
+            if isinstance(step.name, str):
+                held[step.name] = number
+                continue
+            storage = results[step.name].untyped_storage()
+            book.keep(storage, number, storage.nbytes())
+        for tensor in results:
+            storage = tensor.untyped_storage()
+            if book.find(storage_key(storage)) is None:
+                book.keep(storage, NOT_RECORDED, storage.nbytes())
+
+    def write_exact(
+        self, steps: Sequence[Step], result: Any, expressed: Callable[[Any], Any]
+    ) -> None:
+        """Write down what a kernel requests and frees, where every size may be a symbol.
+
+        Args:
+            steps: in the kernel's order; numbers are places in the result.
+            result: the call's, as it returned it.
+            expressed: a number of bytes as the book keeps it.
+        """
+        book, stack, held = self._book, self._stack(), dict[str, int]()
+        for step in steps:
+            if isinstance(step, Give):
+                book.give_back(held.pop(step.name))
+                continue
+            num_bytes = expressed(step.num_bytes)
+            number = book.request(num_bytes, step.op, stack) if num_bytes != 0 else NOT_RECORDED
+            if isinstance(step.name, str):
+                held[step.name] = number
+            else:
+                book.keep(result[step.name].untyped_storage(), number, num_bytes)
+        for tensor in tensors(result):
+            storage = tensor.untyped_storage()
+            if book.find(storage_key(storage)) is None:
+                book.keep(storage, NOT_RECORDED, expressed(storage.nbytes()))
+
+    def write_registered(self, facts: Operator, num_bytes: Any) -> None:
+        """Write down what the author of an operator says that it takes beside its results."""
+        if num_bytes != 0:
+            op = f"{facts.family} (registered)"
+            self._book.give_back(self._book.request(num_bytes, op, self._stack(), is_bound=True))

@@ -1,0 +1,136 @@
+"""Who waits, who is at work, and what is held while others may still have it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from oom_suite.records import Event
+from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
+from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Waiting
+
+
+def said(thread, expected, seconds=5.0):
+    """Whether `Waiting` comes to say that of a thread."""
+    waiting, until = Waiting(), time.monotonic() + seconds
+    with ShortSwitches():
+        while time.monotonic() < until:
+            if waiting.is_waiting(thread) is expected:
+                return True
+            time.sleep(0.0003)
+    return False
+
+
+@pytest.fixture
+def started():
+    """A function that starts a thread, which is told to end when the test is over."""
+    done = threading.Event()
+
+    def start(body):
+        thread = threading.Thread(target=body, args=(done,), daemon=True)
+        thread.start()
+        return thread
+
+    yield start
+    done.set()
+
+
+def spins(done):
+    while not done.is_set():
+        pass
+
+
+def test_a_thread_that_waits_for_another_waits(started):
+    assert said(started(lambda done: done.wait()), expected=True)
+
+
+def test_one_that_waits_for_the_interpreter_alone_is_at_work(started):
+    """It cannot run while this one does, and yet nobody need wake it."""
+    threads = [started(spins), started(spins)]
+    assert not said(threads[0], expected=True, seconds=0.3)
+
+
+def test_one_that_sleeps_waits_and_goes_on_by_itself(started):
+    thread = started(spins)
+    ASLEEP.add(thread.ident)
+    try:
+        assert Waiting().is_waiting(thread)
+    finally:
+        ASLEEP.discard(thread.ident)
+
+
+def test_one_that_has_ended_waits(started):
+    thread = started(lambda done: None)
+    thread.join()
+    assert Waiting().is_waiting(thread)
+
+
+def record(*sizes):
+    """Requests and events: a positive size is asked for, a negative one of them freed."""
+    requests, events = [], []
+    for size in sizes:
+        if size > 0:
+            events.append(("alloc", len(requests)))
+            requests.append((size, "op", ()))
+        else:
+            events.append(("free", next(n for n, each in enumerate(requests) if each[0] == -size)))
+    return requests, events
+
+
+@pytest.mark.parametrize(
+    ("sizes", "since", "expected"),
+    [
+        ((10, -10), 0, [10]),
+        ((10, -10), 2, []),
+        ((10,), 0, []),
+        # The most was 30, and 11 are there still.
+        ((10, 20, -10, -20, 11), 0, [19]),
+        # Two that were freed, the larger first, up to what is missing.
+        ((10, 20, -10, -20, 5), 0, [20, 5]),
+        # What was there before and is freed meanwhile may be there still.
+        ((10, -10), 1, [10]),
+        ((10, -10, 7), 1, [3]),
+        ((10, -10, 10), 1, []),
+        ((10, -10, 12), 1, []),
+    ],
+)
+def test_the_most_that_was_there_is_held(sizes, since, expected):
+    requests, events = record(*sizes)
+    held = Overlaps((requests, events)).hold((since,))
+    assert expected == [requests[each][0] for _, each in held]
+    assert all(requests[each][3] for _, each in held)
+
+
+def test_what_is_held_is_freed_in_the_end():
+    requests, events = record(10, -10)
+    overlaps = Overlaps((requests, events))
+    overlaps.release(overlaps.hold((0,)))
+    assert [("alloc", 1), ("free", 1)] == events[2:]
+
+
+@pytest.mark.parametrize(("since", "expected"), [(0, True), (2, False)])
+def test_symbols_know_only_whether_something_was_freed(since, expected):
+    overlaps = UnorderedOverlaps(record(10, -10))
+    assert [] == overlaps.hold((since,))
+    assert expected is overlaps.are_needed
+
+
+def test_each_memory_has_its_own():
+    """The host's is held beside the device's."""
+    device, host = record(10, -10), record(3, -3)
+    assert [(0, 1), (1, 1)] == Overlaps(device, host).hold((0, 0))
+    assert [(1, 1)] == Overlaps(record(10), record(3, -3)).hold((0, 0))
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"), [((), (0, 1)), ((3,), (1, 0)), ((2,), (0, 1)), ((4,), (0, 1))]
+)
+def test_frees_in_a_row_have_one_order(marks, expected):
+    """Between two requests alone, and not across the end of a step."""
+    made = (Event("alloc", 0), Event("alloc", 1))
+    last = (Event("alloc", 2), Event("free", 2))
+    events = (*made, Event("free", 1), Event("free", 0), *last)
+    frees = (Event("free", each) for each in expected)
+    assert (*made, *frees, *last) == in_order(events, marks)
