@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.operators.attention_steps import CUDNN_WORKSPACE
 from oom_suite.operators.families import takes_nothing
 from oom_suite.operators.operands import operator
 from oom_suite.operators.registered import registered
@@ -80,7 +81,10 @@ UNSEEN: dict[str, str] = {
     "aten::_scaled_dot_product_flash_attention": _LIBRARY,
     "aten::_scaled_dot_product_flash_attention_for_cpu": _LIBRARY,
     "aten::_scaled_dot_product_efficient_attention": _LIBRARY,
-    "aten::_scaled_dot_product_cudnn_attention": _LIBRARY,
+    "aten::_scaled_dot_product_cudnn_attention": CUDNN_WORKSPACE,
+    "aten::_scaled_dot_product_flash_attention_backward": _LIBRARY,
+    "aten::_scaled_dot_product_efficient_attention_backward": _LIBRARY,
+    "aten::_scaled_dot_product_cudnn_attention_backward": CUDNN_WORKSPACE,
     "aten::_flash_attention_forward": _LIBRARY,
     "aten::_efficient_attention_forward": _LIBRARY,
     "aten::_fft_c2c": _LIBRARY,

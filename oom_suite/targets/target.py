@@ -76,9 +76,11 @@ _NVIDIA: Final[dict[str, Any]] = {
     "shared_bytes_per_block": 48 * 2**10,
     "shared_bytes_optin": 227 * 2**10,
     "shared_bytes_per_multiprocessor": 228 * 2**10,
-    "dnn_version": 91_300,
+    "dnn_version": 91_900,
 }
-"""Source: NVIDIA CUDA C++ Programming Guide 13.0, compute capabilities 9.0 and 10.0."""
+"""Source: NVIDIA CUDA C++ Programming Guide 13.0, compute capabilities 9.0 and 10.0; cuDNN as
+torch 2.11.0+cu130 requires it.
+"""
 
 GENERIC = Target(
     "generic",

@@ -118,6 +118,32 @@ class InsideKernels:
             if book.find(storage_key(storage)) is None:
                 book.keep(storage, NOT_RECORDED, storage.nbytes())
 
+    def write_exact(
+        self, steps: Sequence[Step], result: Any, expressed: Callable[[Any], Any]
+    ) -> None:
+        """Write down what a kernel requests and frees, where every size may be a symbol.
+
+        Args:
+            steps: in the kernel's order; numbers are places in the result.
+            result: the call's, as it returned it.
+            expressed: a number of bytes as the book keeps it.
+        """
+        book, stack, held = self._book, self._stack(), dict[str, int]()
+        for step in steps:
+            if isinstance(step, Give):
+                book.give_back(held.pop(step.name))
+                continue
+            num_bytes = expressed(step.num_bytes)
+            number = book.request(num_bytes, step.op, stack) if num_bytes != 0 else NOT_RECORDED
+            if isinstance(step.name, str):
+                held[step.name] = number
+            else:
+                book.keep(result[step.name].untyped_storage(), number, num_bytes)
+        for tensor in tensors(result):
+            storage = tensor.untyped_storage()
+            if book.find(storage_key(storage)) is None:
+                book.keep(storage, NOT_RECORDED, expressed(storage.nbytes()))
+
     def write_registered(self, facts: Operator, num_bytes: Any) -> None:
         """Write down what the author of an operator says that it takes beside its results."""
         if num_bytes != 0:

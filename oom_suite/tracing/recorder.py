@@ -16,6 +16,7 @@ from oom_suite.operators.registered import registered, registered_bytes
 from oom_suite.records import Launch, Unseen
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
+from oom_suite.tracing import attending
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.kernels_of import InsideKernels
 from oom_suite.tracing.overlaps import Overlaps, in_order
@@ -174,6 +175,9 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         plan = plan_of(func)
         if self._unwritten and plan.facts.is_mutable:
             self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
+        if plan.facts.name in attending.REPLACED and attending.is_taken():
+            with self:
+                return attending.REPLACED[plan.facts.name](*args, **kwargs)
         if plan.is_composed:
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
@@ -266,6 +270,10 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
     ) -> bool:
         """Whether it is known what the kernel requests and frees, which is then written down."""
+        own = attending.own_steps(facts.name, args, result)
+        if own is not None:
+            self._insides.write_exact(own, result, self._expressed)
+            return True
         steps = self._insides.steps(facts, args, kwargs, result)
         if steps is None:
             return False
@@ -324,13 +332,13 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
         if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
-        if not is_predicted:
+        if not is_predicted or attending.is_partial(name):
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         is_prediction = self._insides.are_wanted
         reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
-        if reason is None:
+        if reason is None or attending.explains(operator(func).family):
             return
         name, stack = operator(func).family, self._lines.stack()
         inputs = tensors((args, kwargs))

@@ -9,6 +9,7 @@ from oom_suite.errors import LaneError
 from oom_suite.operators.operands import tensors
 from oom_suite.targets.target import target as named
 from oom_suite.torch_compat.fake_cuda import literals_made_on_host
+from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.host_arrays import numpy_arrays
 from oom_suite.tracing.index_values import IndexValues
@@ -126,6 +127,7 @@ class ShadowLane:
                 recorded_launches(self.launched),
                 numpy_arrays(self._values.array_of),
                 believing(self._target),
+                attending.attention_on(attending.device_of_target(self._target)),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
                 self._fake.refusing(),

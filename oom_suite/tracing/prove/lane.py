@@ -17,6 +17,7 @@ from oom_suite.torch_compat.fakes import (
     DynamicOutputShapeException,
 )
 from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
+from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.book import Book
 from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY
@@ -111,6 +112,7 @@ class ProveLane:
                 recorded_launches(self.launched),
                 numpy_arrays(self._array_of),
                 believing(self._target),
+                attending.attention_on(attending.device_of_target(self._target)),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 watched(literals_made_on_host, one_backward_thread),
@@ -215,7 +217,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)
-        if reason is None:
+        if reason is None or attending.explains(operator(func).family):
             return
         key = (operator(func).family, self._lines.stack())
         expression = self._symbols.expression

@@ -37,6 +37,11 @@ def bags(function):
     return lambda x, i: function(x, i[:4], i[:2], False, 0, False, None)
 
 
+def sums(x):
+    """One number for each row of `heads`."""
+    return heads(x).float().sum(-1)
+
+
 def image(x):
     """Floats [1, 2, 8, 8]: a batch, channels, rows and columns."""
     return x.view(1, 2, 8, 8)
@@ -107,6 +112,21 @@ CALLS = {
     ),
     "aten::_scaled_dot_product_cudnn_attention": lambda x, i: (
         aten._scaled_dot_product_cudnn_attention(heads(x), heads(x), heads(x), None, False)
+    ),
+    "aten::_scaled_dot_product_flash_attention_backward": lambda x, i: (
+        aten._scaled_dot_product_flash_attention_backward(
+            *[heads(x)] * 5, sums(x), None, None, 2, 2, 0.0, False, i, i
+        )
+    ),
+    "aten::_scaled_dot_product_efficient_attention_backward": lambda x, i: (
+        aten._scaled_dot_product_efficient_attention_backward(
+            *[heads(x)] * 4, None, heads(x), sums(x), i, i, 0.0, [True] * 3 + [False]
+        )
+    ),
+    "aten::_scaled_dot_product_cudnn_attention_backward": lambda x, i: (
+        aten._scaled_dot_product_cudnn_attention_backward(
+            *[heads(x)] * 5, sums(x), i, i, None, None, None, 2, 2, 0.0, False
+        )
     ),
     "aten::_flash_attention_forward": lambda x, i: aten._flash_attention_forward(
         heads(x), heads(x), heads(x), None, None, 2, 2, 0.0, False, False
