@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 NAMES = (
     Name("torch._ops:OpOverload"),
     Name("torch._ops:OpOverloadPacket"),
-    Name("torch:ops.aten.add._qualified_op_name"),
     Name("torch:ops.aten.add.overloads", positional=0),
     Name("torch:ops.aten.add.Tensor._schema"),
     Name("torch:ops.aten.add.Tensor._schema.arguments"),
@@ -59,6 +58,7 @@ __all__ = [
     "every_operator",
     "family_of",
     "has_kernel",
+    "has_operator",
     "is_composed",
     "is_elementwise",
     "is_view",
@@ -132,6 +132,11 @@ def is_elementwise(name: str) -> bool:
     return any(torch.Tag.pointwise in getattr(packet, each).tags for each in overloads)
 
 
+def has_operator(name: str) -> bool:
+    """Whether this torch has an operator, named with its overload where it has one."""
+    return name in torch._C._dispatch_get_all_op_names()
+
+
 def every_operator(namespace: str) -> Iterator[OpOverload]:
     """Every overload that a namespace has, ordered by name; those that torch hides left out."""
     for name in sorted(torch._C._dispatch_get_all_op_names()):
@@ -165,7 +170,9 @@ def family_of(op: object) -> str:
     if isinstance(op, OpOverload):
         return str(schema_of(op).name)
     if isinstance(op, OpOverloadPacket):
-        return str(op._qualified_op_name)
+        # Written ``aten.add``. Its own name for that is private.
+        namespace, _, name = f"{op}".partition(".")
+        return f"{namespace}::{name}"
     return op._qualname if isinstance(op, CustomOpDef) else ""
 
 

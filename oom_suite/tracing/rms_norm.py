@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.torch_compat.dispatch import has_operator
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HAS_KERNEL = hasattr(torch.ops.aten, "_fused_rms_norm_backward")
+HAS_KERNEL = has_operator("aten::_fused_rms_norm_backward")
 """Whether this torch has the kernel on a GPU: since 2.9."""
 
 
