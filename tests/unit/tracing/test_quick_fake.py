@@ -218,9 +218,11 @@ def test_gradients_pass_through_what_is_known(lanes):
 
         return call
 
+    # A process's first backward pass imports what frees its last tensors in another order.
+    slow.run(step, {"n": 5})
     right = slow.run(step, {"n": 5})
     assert [right] * 2 == [quick.run(step, {"n": 5}) for _ in range(2)]
-    assert [(4, 3)] * 3 == grads
+    assert [(4, 3)] * 4 == grads
 
 
 @pytest.mark.parametrize("builder", [build, build_swa_only])
