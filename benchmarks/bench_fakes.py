@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from oom_suite.laws.derive import derive
 from oom_suite.tracing import shadow
+from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962
@@ -38,8 +38,8 @@ KINDS = ("quick", "torch")
 _NUM_PROCESSES = 5
 
 
-def _torch_mode() -> FakeTensorMode:
-    return FakeTensorMode(allow_non_fake_inputs=True)
+def _torch_mode() -> LaneFakeMode:
+    return LaneFakeMode()
 
 
 def _step(sizes: Mapping[str, int], device: torch.device) -> Callable[[], object]:

@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 
     Watch = Callable[[torch.device], AbstractContextManager[Watched]]
 
+_ENGINE_TOO_OLD = "device_ready_queues_"
+"""In torch's error where autograd counted the devices before the one that code believes in.
+
+Source: PyTorch 2.13 ``torch/csrc/autograd/engine.cpp``, ``ready_queue_by_index``.
+"""
+_NO_BACKWARD = (
+    "a backward pass cannot be followed in this process: it ran one with real tensors before, when "
+    "torch counted its devices; let the builder be a function of a module, which runs in a process "
+    "of its own"
+)
 _NO_AUTOCAST = (
     "torch.autocast on the device that it is given cannot be run without memory: "
     "convert the tensors in the test, or take autocast out of what it calls"
@@ -146,6 +156,8 @@ def _explained() -> Iterator[None]:
     except Exception as error:
         if "from the 'Autocast" in str(error) and isinstance(error, NotImplementedError):
             raise LaneError(_NO_AUTOCAST) from error
+        if _ENGINE_TOO_OLD in str(error):
+            raise LaneError(_NO_BACKWARD) from error
         name = _operator_without_fake(error)
         if name is None:
             raise

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from lane_traces import trace_in
+
+from oom_suite.tracing.shadow import ShadowLane
 
 ROOT = Path(__file__).parent
 
@@ -41,3 +44,13 @@ def measure():
 def _short():
     """A function that shows a trace's events as signed bytes."""
     return short
+
+
+def _backward(sizes, device):
+    x = torch.ones(sizes["n"], device=device, requires_grad=True)
+    return lambda: x.sum().backward()
+
+
+# autograd counts the devices at a process's first backward pass, and never again. A test of real
+# tensors may come first, where there is none: so here, before any test, there is one.
+ShadowLane(Path(__file__).parent).run(_backward, {"n": 1})

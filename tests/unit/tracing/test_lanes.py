@@ -223,3 +223,14 @@ def test_autocast_that_cannot_be_run_says_what_to_do():
 
     with pytest.raises(LaneError, match=r"torch\.autocast on the device that it is given"):
         run(running("shadow"), body, "shadow")
+
+
+def test_a_backward_pass_that_torch_counted_no_device_for_says_what_to_do():
+    """Where autograd counted the devices before there was one, its own words help nobody."""
+    internal = "0 <= device.index() && device.index() < device_ready_queues_.size() INTERNAL ASSERT"
+
+    def build(sizes, device):
+        raise RuntimeError(internal)
+
+    with pytest.raises(LaneError, match="let the builder be a function of a module"):
+        RunningLane(LaneSpec("shadow"), Path("/")).run(build, {"n": 1})

@@ -9,8 +9,8 @@ import pytest
 from fake_calls import BOOL, F32, F64, I32, I64, Call, Fake, answer, aten, pairs
 from hypothesis import HealthCheck, given, settings
 
-from oom_suite.torch_compat.fakes import FakeMode
 from oom_suite.tracing import quick_fake
+from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.quick_fake import QuickFakeMode
 
 
@@ -24,7 +24,7 @@ def told(first, second):
 
 def right(call):
     """What torch says of it, without a memory."""
-    return answer(FakeMode(), call)
+    return answer(LaneFakeMode(), call)
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +131,7 @@ def test_equal_numbers_of_other_types_are_other_calls(first, second, dtype):
 def test_what_is_asked_of_torch_again(changed, is_known, monkeypatch):
     """Another storage is another call; whether gradients are wanted is no matter of sizes."""
     asked = []
-    before = FakeMode.__torch_dispatch__
+    before = LaneFakeMode.__torch_dispatch__
 
     def noting(self, func, types, args=(), kwargs=None):
         asked.append(func)
@@ -140,6 +140,6 @@ def test_what_is_asked_of_torch_again(changed, is_known, monkeypatch):
     quick_fake._known.clear()
     mode = QuickFakeMode()
     answer(mode, ROWS)
-    monkeypatch.setattr(FakeMode, "__torch_dispatch__", noting)
+    monkeypatch.setattr(LaneFakeMode, "__torch_dispatch__", noting)
     answer(mode, replace(ROWS, args=(replace(Fake(), **changed), 0, 1)))
     assert is_known == (aten.select.int not in asked)
