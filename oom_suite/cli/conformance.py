@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from oom_suite.records import Verdict
 from oom_suite.report.conformance import render_conformance
 from oom_suite.report.files import write_body
 from oom_suite.report.screen import screen
+
+if TYPE_CHECKING:
+    from oom_suite.records.conformance import Conformance
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3}
 
@@ -67,9 +70,13 @@ def register(app: typer.Typer) -> None:
             only=tuple(only or ()),
             limit_s=limit_s,
         )
+
+        def keep(known: Conformance) -> None:
+            if out is not None:
+                write_body(known.to_json(), out, row_key="rows")
+
         with Progress() as progress:
-            found = conformance(options, progress.update)
+            found = conformance(options, progress.update, keep)
+        keep(found)
         render_conformance(found, screen())
-        if out is not None:
-            write_body(found.to_json(), out, row_key="rows")
         raise typer.Exit(EXIT_CODES[found.verdict])

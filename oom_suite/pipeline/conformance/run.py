@@ -22,7 +22,7 @@ from oom_suite.records.conformance import Conformance, ConformanceRow, Status, c
 from oom_suite.targets.target import CPU, target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from oom_suite.pipeline.conformance.cases import Unit
     from oom_suite.pipeline.conformance.crew import Rows
@@ -38,6 +38,8 @@ _PART_LIMIT_S = 120.0
 """Seconds that one request to a worker may take; a case that hangs is found by it."""
 _PART = {"operators": 8, "modules": 4, "scaled": 1, "models": 1}
 """Units of one request."""
+_KEEP_EVERY_S = 10.0
+"""Seconds after which what is known is given away again: a run that is killed loses little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,18 @@ class Options:
     limit_s: float | None = None
 
 
-def conformance(options: Options, on_progress: OnProgress = silent) -> Conformance:
+def conformance(
+    options: Options,
+    on_progress: OnProgress = silent,
+    keep: Callable[[Conformance], None] = lambda _: None,
+) -> Conformance:
     """Predict and measure what the options name.
+
+    Args:
+        options: what is run.
+        on_progress: given how much is done.
+        keep: given every ten seconds what is known by then: the calls that both sides have done;
+            units without one are left out.
 
     Raises:
         UsageError: no unit has such a name, or there is no target for the device.
@@ -75,7 +87,11 @@ def conformance(options: Options, on_progress: OnProgress = silent) -> Conforman
         crews = (predicting, measuring)
         with ThreadPoolExecutor(max_workers=sum(crew.num_workers for crew in crews)) as pool:
             running = [pool.submit(crew.work) for crew in crews for _ in range(crew.num_workers)]
+            kept_at = start
             while any(not each.done() for each in running):
+                if time.monotonic() - kept_at > _KEEP_EVERY_S:
+                    kept_at = time.monotonic()
+                    keep(_so_far(units, environment, crews, kept_at - start))
                 done = " and ".join(f"{len(crew.rows):,} {crew.verb}" for crew in crews)
                 on_progress("conformance", done)
                 time.sleep(0.2)
@@ -88,6 +104,23 @@ def conformance(options: Options, on_progress: OnProgress = silent) -> Conforman
         rows=joined(predicting.rows, measuring.rows, frozenset(left_out)),
         left_out=tuple(left_out),
         elapsed_s=time.monotonic() - start,
+        torch=environment.torch,
+    )
+
+
+def _so_far(
+    units: Sequence[Unit], environment: Environment, crews: tuple[Crew, Crew], elapsed_s: float
+) -> Conformance:
+    predicted, measured = (dict(crew.rows) for crew in crews)
+    both = predicted.keys() & measured.keys()
+    rows = joined({k: predicted[k] for k in both}, {k: measured[k] for k in both})
+    begun = {row.name for row in rows}
+    return Conformance(
+        device=environment.device,
+        target=target_on(environment).name,
+        rows=rows,
+        left_out=tuple(sorted({unit.name for unit in units} - begun)),
+        elapsed_s=elapsed_s,
         torch=environment.torch,
     )
 

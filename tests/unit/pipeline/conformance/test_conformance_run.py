@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oom_suite.errors import UsageError
+from oom_suite.pipeline.conformance import run
 from oom_suite.pipeline.conformance.run import Options, conformance
 from oom_suite.records.conformance import Status
 
@@ -55,3 +56,15 @@ def test_time_that_is_over_leaves_everything_out():
     """The units are named, and nothing is claimed of them."""
     found = conformance(Options(only=("sort",), suites=("scaled",), limit_s=0.0))
     assert ((), True) == (found.rows, "sort" in found.left_out)
+
+
+def test_what_is_known_is_given_away_while_it_runs(monkeypatch):
+    """Each call that both sides have done, as it is at the end; units without one are left out."""
+    monkeypatch.setattr(run, "_KEEP_EVERY_S", 0.0)
+    kept = []
+    found = conformance(Options(only=("sort", "softmax"), suites=("scaled",)), keep=kept.append)
+    assert len(kept) > 1
+    assert all(set(one.rows) <= set(found.rows) for one in kept)
+    names = {row.name for row in found.rows}
+    assert ((), names) == (kept[0].rows, set(kept[0].left_out))
+    assert () == found.left_out
