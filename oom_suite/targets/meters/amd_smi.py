@@ -27,7 +27,9 @@ _VERSION_ROOM_BYTES = 1024
 _GENERATIONS = {6: 25, 7: 26}
 """The library's major version for that of ROCm, which bindings from PyPI have.
 
-Source: amdsmi 7.0.2 ``CMakeLists.txt``; from 27.0 on ``amdsmi_enumeration_info_t`` is longer.
+Source: Ubuntu packages ROCm 7.0 to 7.14 as ``libamd-smi26``; AMD's documentation of ROCm 6.1.1 is
+that of AMD SMI 24.5.1. That 25 is the last of ROCm 6 was not looked up. From 27.0 on
+``amdsmi_enumeration_info_t`` is longer.
 """
 
 
