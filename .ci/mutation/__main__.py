@@ -63,6 +63,8 @@ FOLDERS = {
             "tests/unit/tracing/test_unique_scratch.py",
             "tests/unit/tracing/test_operators.py",
             "tests/unit/tracing/test_symbolic_compositions.py",
+            "tests/unit/tracing/test_attention.py",
+            "tests/unit/tracing/test_norms.py",
         ),
     ),
     "allocator": Folder(("tests/unit/allocator",)),
