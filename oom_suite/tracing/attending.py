@@ -90,11 +90,12 @@ def attention_on(device: Device | None) -> Iterator[None]:
 
 
 @functools.cache
-def _replace() -> torch.library.Library:
+def _replace() -> Any:
     """Take attention's calls before torch takes them apart, once in a process."""
-    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]  # by torch
+    # torch does not annotate its library of operators.
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     for name, function in REPLACED.items():
-        library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")  # type: ignore[no-untyped-call]
+        library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")
     return library
 
 

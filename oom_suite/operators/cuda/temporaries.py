@@ -9,7 +9,7 @@ Source: PyTorch 2.13 ``aten/src/ATen/native/Loss.cpp``, ``cuda/Loss.cu``, ``cuda
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -37,7 +37,8 @@ def _loss(position: int, *, is_kept: bool) -> Callable[[Call], Iterable[Step] | 
     def steps(call: Call) -> Iterable[Step] | None:
         if not call.argument(position, "reduction", 1):
             return list(call.results())
-        source, target = torch.broadcast_tensors(*call.args[:2])  # type: ignore[no-untyped-call]
+        pair: Any = call.args[:2]
+        source, target = torch.broadcast_tensors(*pair)  # type: ignore[no-untyped-call]  # by torch
         dtype = torch.result_type(source, target)
         losses = torch.empty(source.shape, dtype=dtype, device="meta")
         every = Take("losses", num_bytes(losses), call.op)

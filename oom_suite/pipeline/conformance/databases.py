@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.errors import LaneError
 from oom_suite.pipeline.conformance.cases import Case, short
 from oom_suite.pipeline.conformance.training import trained
 from oom_suite.torch_compat.sample_databases import module_db, op_db
@@ -125,6 +126,15 @@ def _moved_tensor(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return flat.as_strided(tensor.shape, tensor.stride())
 
 
+def _no_inputs(error: Exception, *_: object, **__: object) -> Any:
+    """A call without inputs, which neither side can make.
+
+    Raises:
+        LaneError: always; it has the reason that torch gave.
+    """
+    raise LaneError(f"torch makes no inputs of this type: {error}")
+
+
 def _module_cases(info: Any, unit: Unit) -> Iterator[Case]:
     del unit
     for dtype in _MODULE_DTYPES:
@@ -132,7 +142,9 @@ def _module_cases(info: Any, unit: Unit) -> Iterator[Case]:
             is_training = step == "training"
             try:
                 inputs = _module_inputs(info, torch.device("cpu"), dtype, is_training=is_training)
-            except Exception:  # noqa: S112  # torch's maker does not know this type
+            except Exception as error:
+                # torch's own maker of inputs does not know this type: a row says so.
+                yield Case(f"{short(dtype)} {step}", functools.partial(_no_inputs, error))
                 continue
             order = sorted(range(len(inputs)), key=lambda n: -_module_elements(inputs[n]))
             for number in order[:NUM_MODULE_INPUTS]:

@@ -9,6 +9,7 @@ import types
 import pytest
 import torch
 
+from oom_suite.errors import LaneError
 from oom_suite.pipeline.conformance import bench
 from oom_suite.pipeline.conformance.cases import Unit
 from oom_suite.pipeline.conformance.databases import (
@@ -180,3 +181,17 @@ def test_models_are_made_by_configuration_alone(monkeypatch):
 
 def test_there_are_models_of_two_dozen_architectures():
     assert len(_ARCHITECTURES) >= 24
+
+
+def test_a_type_that_torch_makes_no_inputs_of_has_a_row_with_the_reason(monkeypatch):
+    """It is not left out in silence."""
+    from oom_suite.pipeline.conformance import databases
+
+    def refuses(*_, **__):
+        raise ValueError("no such type")
+
+    monkeypatch.setattr(databases, "_module_inputs", refuses)
+    cases = list(databases._module_cases(None, None))
+    assert len(databases._MODULE_DTYPES) * 2 == len(cases)
+    with pytest.raises(LaneError, match="torch makes no inputs of this type: no such type"):
+        cases[0].build({}, torch.device("cpu"))
