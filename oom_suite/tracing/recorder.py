@@ -38,7 +38,7 @@ _SCALAR = "aten::scalar_tensor"
 _LIFT = "aten::lift_fresh"
 
 
-class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
+class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by torch
     """A dispatch mode that turns new storages into allocations and dead ones into frees.
 
     A storage that an operator returns and that was not seen before is an allocation; the

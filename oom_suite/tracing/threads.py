@@ -233,7 +233,7 @@ class Threads:
         return found if this is self._first else [*found, (self._first, 0)]
 
 
-class _OnThread(DispatchMode):  # type: ignore[no-untyped-call]  # by torch
+class _OnThread(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by torch
     """Stays on a thread as long as that lives, and leads to the modes of the run, if any."""
 
     def __torch_dispatch__(
@@ -275,7 +275,7 @@ def on_thread(body: Callable[[], Any], given: tuple[Frame, ...], *, is_whole: bo
                 if around not in (entered or ()):
                     stack.enter_context(around())
             if entered is None:
-                stack.enter_context(_OnThread())  # type: ignore[no-untyped-call]  # by torch
+                stack.enter_context(_OnThread())  # type: ignore[no-untyped-call]  # untyped by torch
             return body()
     except BaseException as error:
         if (run := STATE.run) is not None:

@@ -42,7 +42,7 @@ def _index_copies(call: Call) -> list[Take] | None:
     given = [one for one in call.argument(1, "indices", ()) if one is not None]
     if any(one.dtype in {torch.bool, torch.uint8} for one in given):
         return None
-    expanded = torch.broadcast_tensors(*given) if given else ()  # type: ignore[no-untyped-call]  # by torch
+    expanded = torch.broadcast_tensors(*given) if given else ()  # type: ignore[no-untyped-call]  # untyped by torch
     copies: list[Take] = []
     strides = []
     for number, (one, whole) in enumerate(zip(given, expanded, strict=True)):
@@ -72,7 +72,7 @@ def _index_put(call: Call) -> Iterable[Step] | None:
     if not are_adjacent or any(one.dtype is torch.bool for one in indices):
         return None
     target, values = call.input, call.argument(2, "values")
-    shape = torch.broadcast_tensors(*indices)[0].shape  # type: ignore[no-untyped-call]  # by torch
+    shape = torch.broadcast_tensors(*indices)[0].shape  # type: ignore[no-untyped-call]  # untyped by torch
     count = torch.Size(shape).numel()
     whole = [*target.shape[: dims[0]], *shape, *target.shape[dims[-1] + 1 :]]
     slice_size = torch.Size(target.shape[dims[-1] + 1 :]).numel()

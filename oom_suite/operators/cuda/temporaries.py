@@ -38,7 +38,7 @@ def _loss(position: int, *, is_kept: bool) -> Callable[[Call], Iterable[Step] | 
         if not call.argument(position, "reduction", 1):
             return list(call.results())
         pair: Any = call.args[:2]
-        source, target = torch.broadcast_tensors(*pair)  # type: ignore[no-untyped-call]  # by torch
+        source, target = torch.broadcast_tensors(*pair)  # type: ignore[no-untyped-call]  # untyped by torch
         dtype = torch.result_type(source, target)
         losses = torch.empty(source.shape, dtype=dtype, device="meta")
         every = Take("losses", num_bytes(losses), call.op)

@@ -162,7 +162,7 @@ def _needs(error: Exception, where: str) -> str:
     return f"the code needs a number that data decides{where}: {why}"
 
 
-class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # by torch
+class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped by torch
     """A recorder whose bytes are expressions. It never asks torch to compare two of them."""
 
     def __init__(self, device_type: str, lines: SourceLines, symbols: Symbols) -> None:
