@@ -19,7 +19,7 @@ from oom_suite.cli.options import (
     TimeLimit,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import first_workload, one_target, read_settings, spelled
+from oom_suite.cli.settings import first_workload, shadow_settings, spelled
 from oom_suite.pipeline.law_page import full_studies, law_page
 from oom_suite.report.files import write_body
 from oom_suite.report.html import write_law_page
@@ -54,17 +54,7 @@ def register(app: typer.Typer) -> None:
         """
         (subject,) = spelled([subject], stub, package)
         name = first_workload(workload, [subject])
-        settings = read_settings(
-            scenario,
-            sizes or [],
-            name,
-            "shadow",
-            "cpu",
-            one_target(target),
-            budget,
-            time_limit,
-            None,
-        )
+        settings = shadow_settings(scenario, sizes, name, target, budget, time_limit)
         with Progress() as progress:
             (found,) = full_studies(
                 [subject], settings, progress.update, progress.finish, compares=True

@@ -19,7 +19,7 @@ from oom_suite.cli.options import (
     TimeLimit,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import first_workload, one_target, read_settings, spelled
+from oom_suite.cli.settings import first_workload, shadow_settings, spelled
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, dumps, merged, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.pipeline.locked import entry_of, worst
@@ -58,9 +58,7 @@ def register(app: typer.Typer) -> None:
         """
         named = spelled(subjects, stub, package)
         name = first_workload(workload, named)
-        settings = read_settings(
-            scenario, sizes or [], name, "shadow", "cpu", one_target(target), None, time_limit, None
-        )
+        settings = shadow_settings(scenario, sizes, name, target, None, time_limit)
         old = read(file) if Path(file).exists() else {}
         with Progress() as progress:
             studies = full_studies(named, settings, progress.update, progress.finish)

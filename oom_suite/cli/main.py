@@ -46,6 +46,7 @@ from oom_suite.cli.settings import (
     read_settings,
     read_target_cases,
     read_targets,
+    shadow_settings,
     spelled,
 )
 from oom_suite.errors import OomSuiteError, UsageError
@@ -186,17 +187,7 @@ def probe_command(
     """
 
     def settings_for(name: str) -> Settings:
-        return read_settings(
-            scenario,
-            sizes or [],
-            name,
-            "shadow",
-            "cpu",
-            one_target(target),
-            budget,
-            time_limit,
-            None,
-        )
+        return shadow_settings(scenario, sizes, name, target, budget, time_limit)
 
     named = spelled([subject], stub, package)
     cases = read_cases(named, workload, settings_for, scenario, sizes or ())
@@ -229,17 +220,7 @@ def bisect_command(
 ) -> None:
     """Find the release between a good and a bad one at which the verdict changes."""
     name = first_workload(workload, [bad])
-    settings = read_settings(
-        scenario,
-        sizes or [],
-        name,
-        "shadow",
-        "cpu",
-        one_target(target),
-        budget,
-        time_limit,
-        None,
-    )
+    settings = shadow_settings(scenario, sizes, name, target, budget, time_limit)
     with Progress() as progress:
         found = bisect_releases(good, bad, settings, progress.update, progress.finish)
     render_bisection(found, screen())

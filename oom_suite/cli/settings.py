@@ -146,6 +146,25 @@ def one_target(given: Sequence[str] | None) -> str:
     return first
 
 
+def shadow_settings(
+    scenario: str | None,
+    sizes: list[str] | None,
+    name: str,
+    target: Sequence[str] | None,
+    budget: str | None,
+    time_limit_s: float,
+) -> Settings:
+    """The settings of a command that runs no real tensors, for one target.
+
+    Raises:
+        UsageError: one of the options cannot be used.
+    """
+    on = one_target(target)
+    return read_settings(
+        scenario, sizes or [], name, "shadow", "cpu", on, budget, time_limit_s, None
+    )
+
+
 def spelled(
     subjects: Sequence[str] | None, stubs: Sequence[str] | None = None, package: str | None = None
 ) -> tuple[str, ...]:
