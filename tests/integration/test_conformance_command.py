@@ -20,7 +20,7 @@ def found(measured_bytes):
 @pytest.mark.parametrize(("measured_bytes", "code"), [(512, 0), (513, 1)])
 def test_one_byte_that_nobody_named_fails_the_run(suite, monkeypatch, measured_bytes, code):
     """The planted byte has its line; its healthy twin passes."""
-    monkeypatch.setattr(run, "conformance", lambda options, on_progress: found(measured_bytes))
+    monkeypatch.setattr(run, "conformance", lambda *_: found(measured_bytes))
     done = suite("conformance")
     assert code == done.returncode
     line = "WRONG operators: sort: float32: 512 bytes predicted, 513 measured (+1)"
@@ -29,7 +29,7 @@ def test_one_byte_that_nobody_named_fails_the_run(suite, monkeypatch, measured_b
 
 def test_a_run_that_compared_nothing_is_not_green(suite, monkeypatch):
     nothing = Conformance("H200", "cuda:sm_90", (), left_out=("sort",), torch="2.13.0")
-    monkeypatch.setattr(run, "conformance", lambda options, on_progress: nothing)
+    monkeypatch.setattr(run, "conformance", lambda *_: nothing)
     assert 3 == suite("conformance").returncode
 
 
@@ -37,8 +37,7 @@ def test_what_is_asked_for_reaches_the_run(suite, monkeypatch, tmp_path):
     """The evidence has every call and where it was made."""
     asked = []
 
-    def conformance(options, on_progress):
-        del on_progress
+    def conformance(options, *_):
         asked.append(options)
         return found(512)
 
@@ -54,11 +53,21 @@ def test_what_is_asked_for_reaches_the_run(suite, monkeypatch, tmp_path):
     assert "python" in body["environment"]
 
 
+def test_what_is_known_is_kept_when_the_run_dies(suite, monkeypatch, tmp_path):
+    def conformance(options, on_progress, keep):
+        del options, on_progress
+        keep(found(512))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "conformance", conformance)
+    file = tmp_path / "evidence.json"
+    suite("conformance", "--out", file)
+    assert [found(512).rows[0].to_json()] == json.loads(file.read_text("utf-8"))["rows"]
+
+
 def test_without_a_choice_three_suites_are_run(suite, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        run, "conformance", lambda options, on_progress: asked.append(options) or found(512)
-    )
+    monkeypatch.setattr(run, "conformance", lambda options, *_: asked.append(options) or found(512))
     suite("conformance")
     assert [("operators", "modules", "scaled")] == [options.suites for options in asked]
 
