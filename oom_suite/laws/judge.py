@@ -65,7 +65,7 @@ def judge(derivation: Derivation, workload: Workload) -> Judgement:
     if workload.contract.independent_of:
         kept.append(f"independent of {join(workload.contract.independent_of)}")
     if workload.contract.at_most is not None:
-        kept.append("within its bound" if derivation.is_global else "within its bound at every run")
+        kept.append("within its bound" if derivation.is_whole else "within its bound at every run")
     return Judgement(
         Verdict.PASS,
         ", ".join(kept) or "nothing is promised",

@@ -69,8 +69,8 @@ def _decided_by_data(derivation: Derivation) -> list[str]:
 
 def note_on_bound(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
     """In which axes the bound was checked and not proved; nothing where it is proved."""
-    if workload.contract.at_most is not None and not derivation.is_global:
-        axes = dict.fromkeys(derivation.irregular)
+    if workload.contract.at_most is not None and not derivation.is_whole:
+        axes = dict.fromkeys((*derivation.irregular, *derivation.uneven))
         axes.update(dict.fromkeys(a for change in derivation.elsewhere for a in change.moved))
         axes.update(
             dict.fromkeys(
