@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.branches import Branch, distinct_hints, holds, other_side
 from oom_suite.laws.closed_form import closed_form, covers, same_law
+from oom_suite.laws.plain_words import plain
 from oom_suite.laws.words import listed
 from oom_suite.records.symbolic import Hints
 
@@ -199,7 +200,7 @@ class Explorer:
         try:
             return self._branch(sizes)
         except OomSuiteError as error:
-            self.notes.append(f"{where}, it cannot be run: {error}")
+            self.notes.append(f"{where}, it cannot be run: {plain(str(error))}")
             return None
 
     def _branch(self, sizes: Mapping[str, int]) -> Branch:

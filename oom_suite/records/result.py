@@ -108,6 +108,7 @@ class Result:
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
         breach: the part of the law that breaks a promise; None where none is broken.
+        details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
     """
 
@@ -137,6 +138,7 @@ class Result:
     leaks: tuple[str, ...] = ()
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -180,6 +182,7 @@ class Result:
                 for u in self.unseen
             ],
             "notes": list(self.notes),
+            "details": list(self.details),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None
             if self.reconciliation is None
