@@ -12,8 +12,8 @@ _SAID = (
     (
         re.compile(r"unhashable type: .*SymInt"),
         (
-            "the code uses a size as a key, of a dict, a set or functools.cache{at}, and a key has to "
-            "be one number"
+            "the code uses a size as a key, of a dict, a set or functools.cache{at}, and a key "
+            "has to be one number"
         ),
     ),
     (

@@ -15,8 +15,8 @@ AT = "at my/code.py:8 (call)"
         (
             f"raised: TypeError: unhashable type: non-nested SymInt {AT}",
             (
-                f"the code uses a size as a key, of a dict, a set or functools.cache {AT}, and a key "
-                "has to be one number"
+                f"the code uses a size as a key, of a dict, a set or functools.cache {AT}, and a "
+                "key has to be one number"
             ),
         ),
         (
