@@ -1,4 +1,4 @@
-"""Which test files hold a source file: those whose imports lead to it, the nearest first."""
+"""Which test files hold a source file: those whose imports lead to it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PACKAGE = "oom_suite"
 
 def tests_by_source(
     root: Path, tests: Iterable[Path], through: Iterable[str]
-) -> Mapping[Path, list[Path]]:
-    """For every source file that some test leads to, those tests, by how few imports it takes.
+) -> Mapping[Path, list[tuple[int, Path]]]:
+    """For every source file that some test leads to, those tests, with how many imports it takes.
 
     Args:
         root: the repository.
@@ -29,7 +29,7 @@ def tests_by_source(
     for test in sorted(tests):
         for source, distance in _reached(root, test, rooms).items():
             found.setdefault(source, []).append((distance, test))
-    return {source: [test for _, test in sorted(pairs)] for source, pairs in found.items()}
+    return found
 
 
 def _reached(root: Path, test: Path, rooms: tuple[Path, ...]) -> dict[Path, int]:
@@ -66,6 +66,8 @@ def _names(node: ast.AST) -> Iterator[str]:
 def _files(root: Path, importer: Path, name: str) -> Iterator[Path]:
     parts = name.split(".")
     base = root if parts[0] == PACKAGE else importer.parent
-    for path in (base.joinpath(*parts).with_suffix(".py"), base.joinpath(*parts, "__init__.py")):
+    # An import of a module runs the packages that it lies in first.
+    packages = [base.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    for path in (base.joinpath(*parts).with_suffix(".py"), *packages):
         if path.is_file():
             yield path

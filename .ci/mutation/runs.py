@@ -25,7 +25,7 @@ from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 from mutants import offer_operators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cosmic_ray.work_item import WorkItem
 
@@ -36,6 +36,9 @@ _TREE = ("oom_suite", "tests", "fixtures", "docs", "conftest.py", "pyproject.tom
 _OPTIONS = (
     "-x", "-q", "--no-header", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider",
 )  # fmt: skip
+_STAGES = 3
+_STAGE_S = 5.0
+"""A part of a mutant's tests takes about so long; the last part is the rest."""
 _OUTPUT_CHARACTERS = 2000
 _PR_SET_PDEATHSIG = 1
 
@@ -106,13 +109,29 @@ def baseline(tests: Sequence[str]) -> dict[str, float]:
         return dict(json.load(file))
 
 
-def judge(item: WorkItem, tests: Sequence[str], limit_s: float) -> WorkResult:
+def stages(tests: Iterable[str], seconds: Mapping[str, float]) -> list[list[str]]:
+    """Test files in their order, parted so that most mutants need only the first part.
+
+    pytest imports all test files that it is given before it runs one, so that what the second
+    part takes is spent only where the first has noticed nothing.
+    """
+    parted: list[list[str]] = []
+    for test in tests:
+        if not parted or (
+            len(parted) < _STAGES and sum(seconds[each] for each in parted[-1]) >= _STAGE_S
+        ):
+            parted.append([])
+        parted[-1].append(test)
+    return parted
+
+
+def judge(item: WorkItem, tests: Sequence[Sequence[str]], limit_s: float) -> WorkResult:
     """What the tests say of one mutant.
 
     Args:
         item: the mutant.
-        tests: test files, the likeliest to notice first.
-        limit_s: seconds after which the tests are taken to hang.
+        tests: test files, the likeliest to notice first, in parts that are run one by one.
+        limit_s: seconds after which a part is taken to hang.
     """
     (mutation,) = item.mutations
     try:
@@ -121,7 +140,10 @@ def judge(item: WorkItem, tests: Sequence[str], limit_s: float) -> WorkResult:
             if after is None:
                 return WorkResult(WorkerOutcome.NO_TEST)
             diff = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
-            code, output = _forked(tests, limit_s)
+            for part in tests:
+                code, output = _forked(part, limit_s)
+                if code != 0:
+                    break
         outcome = TestOutcome.SURVIVED if code == 0 else TestOutcome.KILLED
         return WorkResult(WorkerOutcome.NORMAL, output, outcome, "\n".join(diff))
     except Exception:
