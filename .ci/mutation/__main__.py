@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from choice import Seen, parts
 from cosmic_ray.work_db import use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome
-from folders import EXPLAINED, FOLDERS, holders, in_order, sources
+from folders import EXPLAINED, FOLDERS, holders, sources
 from mutants import draw, offer_operators
-from runs import TIMED_OUT, baseline, begin, judge, stages
+from runs import TIMED_OUT, baseline, begin, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from cosmic_ray.work_item import WorkItem, WorkResult
 
 ROOT = Path(__file__).parents[2]
-_START_S = 30.0
-_TIMES = 6
-"""A mutant's tests may take this many times what they take without it, and as long to begin."""
 
 
 @dataclass
@@ -107,7 +105,7 @@ def _try_folder(name: str, options: argparse.Namespace, explained: set[tuple[str
             chosen = list(_survivors(work_db, score))
         else:
             chosen, score.num_mutants = draw(work_db, files, options.sample, options.seed)
-        needed = {test for item in chosen for _, test in holding[_file(item)]}
+        needed = {test for item in chosen for test in holding[_file(item)]}
         workers = ProcessPoolExecutor(
             options.jobs,
             mp_context=multiprocessing.get_context("spawn"),
@@ -115,13 +113,13 @@ def _try_folder(name: str, options: argparse.Namespace, explained: set[tuple[str
             initargs=(options.root,),
         )
         with workers:
-            seconds = workers.submit(baseline, sorted(needed)).result() if needed else {}
+            seen = workers.submit(baseline, sorted(needed)).result() if needed else Seen()
             print(f"{name}: {len(chosen)} of {score.num_mutants} mutants", file=sys.stderr)
             waiting = {}
             for item in chosen:
-                mine = in_order(_file(item), holding[_file(item)], seconds)
-                limit_s = _START_S + _TIMES * sum(seconds.get(test, 0.0) for test in mine)
-                waiting[workers.submit(judge, item, stages(mine, seconds), limit_s)] = item
+                line = item.mutations[0].start_pos[0]
+                tests = parts(_file(item), line, holding[_file(item)], seen)
+                waiting[workers.submit(judge, item, tests)] = item
             for done in as_completed(waiting):
                 _note(waiting[done], done.result(), work_db, score, explained)
     return score

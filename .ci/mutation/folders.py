@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from reach import PACKAGE, tests_by_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    Led = tuple[int, str]
+    from collections.abc import Mapping
 
 EXPLAINED = "docs/mutation.md"
 
@@ -66,8 +64,8 @@ def sources(root: Path, name: str) -> list[Path]:
     ]
 
 
-def holders(root: Path, name: str) -> Mapping[Path, list[Led]]:
-    """For each file that is mutated its tests: how many imports lead there, and the test file.
+def holders(root: Path, name: str) -> Mapping[Path, list[str]]:
+    """For each file that is mutated the test files whose imports lead to it.
 
     Raises:
         LookupError: no test leads to a file, so that every mutant of it would survive.
@@ -75,10 +73,7 @@ def holders(root: Path, name: str) -> Mapping[Path, list[Led]]:
     tests = [test for place in FOLDERS[name].tests for test in _test_files(root / place)]
     found = tests_by_source(root, tests, FOLDERS)
     held = {
-        source: [
-            (distance, str(test.relative_to(root)))
-            for distance, test in found.get(root / source, ())
-        ]
+        source: [str(test.relative_to(root)) for test in found.get(root / source, ())]
         for source in sources(root, name)
     }
     without = [str(source) for source, led in held.items() if not led]
@@ -89,25 +84,6 @@ def holders(root: Path, name: str) -> Mapping[Path, list[Led]]:
         )
         raise LookupError(message)
     return held
-
-
-def in_order(source: Path, led: Iterable[Led], seconds: Mapping[str, float]) -> list[str]:
-    """Test files, the likeliest to notice a fault soon first.
-
-    The one that is named as the source is; then by imports on the way, and the quickest first.
-    """
-    return [
-        test
-        for _, test in sorted(
-            led,
-            key=lambda each: (
-                Path(each[1]).stem != f"test_{source.stem}",
-                each[0],
-                seconds.get(each[1], 0.0),
-                each[1],
-            ),
-        )
-    ]
 
 
 def _test_files(place: Path) -> list[Path]:

@@ -31,12 +31,23 @@ def test_an_explained_mutant_is_one_of_a_line_that_is_there(file, before, after,
     assert why
 
 
-@pytest.fixture(scope="module")
-def tool():
-    """What the tool knows of folders and their tests; the rest of it needs cosmic-ray."""
+def part_of_tool(name):
+    """A module of the tool that does without cosmic-ray."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / ".ci" / "mutation")
-        yield importlib.import_module("folders")
+        return importlib.import_module(name)
+
+
+@pytest.fixture(scope="module")
+def tool():
+    """What the tool knows of folders and their tests."""
+    return part_of_tool("folders")
+
+
+@pytest.fixture(scope="module")
+def choice():
+    """How the tool chooses the tests of a mutant."""
+    return part_of_tool("choice")
 
 
 def test_every_folder_that_the_tool_knows_is_on_the_page(tool):
@@ -65,10 +76,38 @@ def test_a_file_that_no_test_leads_to_ends_the_run(tool, tmp_path):
         tool.holders(tmp_path, "allocator")
 
 
-def test_the_test_that_is_named_as_the_file_comes_first_then_the_nearest_then_the_quickest(tool):
-    """So that most mutants are noticed within seconds."""
-    led = [(1, "t/test_slow.py"), (2, "t/test_far.py"), (1, "t/test_quick.py"), (3, "t/test_it.py")]
-    seconds = {"t/test_slow.py": 9.0, "t/test_far.py": 0.1, "t/test_quick.py": 1.0}
-    assert ["t/test_it.py", "t/test_quick.py", "t/test_slow.py", "t/test_far.py"] == tool.in_order(
-        Path("it.py"), led, seconds
-    )
+@pytest.fixture
+def mutated(tmp_path, monkeypatch):
+    """A file of one function behind a table, in a repository of its own."""
+    monkeypatch.chdir(tmp_path)
+    Path("it.py").write_text("TABLE = (1, 2)\n\n\n@cache\ndef one():\n    return 1\n")
+    return Path("it.py")
+
+
+@pytest.mark.parametrize("line", [1, 5, 6])
+def test_a_mutant_is_tried_on_the_tests_that_enter_its_function_the_quick_ones_first(
+    choice, mutated, line
+):
+    """A table's on those that enter any; then on the rest of their files, and on its namesake."""
+    seconds = {
+        "t/a.py::x": 0.5,
+        "t/a.py::y": 0.1,
+        "t/b.py::x": 3,
+        "t/test_it.py::x": 1,
+        "t/c.py::x": 1,
+    }
+    seen = choice.Seen(seconds, {("it.py", 4): {"t/a.py::x", "t/b.py::x"}})
+    near = ["t/a.py", "t/b.py", "t/test_it.py", "t/c.py"]
+    first, rest = choice.parts(mutated, line, near, seen)
+    assert (["t/a.py"], {"t/a.py::x"}) == first[:2]
+    assert (
+        ["t/a.py", "t/test_it.py", "t/b.py"],
+        seconds.keys() - {"t/a.py::x", "t/c.py::x"},
+    ) == rest[:2]
+
+
+def test_a_mutant_that_no_test_enters_is_tried_on_all_that_lead_to_it(choice, mutated):
+    """A child process may enter it: what a test starts is not watched."""
+    seen = choice.Seen({"t/a.py::x": 1.0, "t/b.py::x": 1.0, "t/c.py::x": 1.0})
+    (only,) = choice.parts(mutated, 6, ["t/a.py", "t/b.py"], seen)
+    assert {"t/a.py::x", "t/b.py::x"} == only.tests
