@@ -16,6 +16,7 @@ from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
+from oom_suite.pipeline.breaking import with_breach
 from oom_suite.pipeline.host_law import with_host
 from oom_suite.pipeline.inside import with_bound, with_budget, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
@@ -79,6 +80,7 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     result = _with_measured(result, measured, settings)
     result = with_opaque(with_bound(result, runs, settings), settings)
     result = with_budget(result, runs, settings)
+    result = with_breach(result, derivation, proof, settings.law_text)
     return Study(result, derivation, proof, proof_notes)
 
 
@@ -174,6 +176,8 @@ def _judged(
         peak_reserved_bytes=peaks.reserved_bytes,
         largest_request_bytes=trace.largest_request_bytes,
         blame=judgement.blame,
+        breach=judgement.breach,
+        advice=judgement.advice,
         unseen=derivation.trace.unseen,
         notes=(*judgement.notes, *measured.notes),
         measurement=measurement,
