@@ -6,7 +6,7 @@ a green verdict away or add what the reader must know; none makes a broken promi
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
 from oom_suite.pipeline.worst_case import worst_case
+from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
 from oom_suite.targets.target import label
 
@@ -116,7 +117,7 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
     def proved() -> Proof:
         return prove(runs.symbolic, fitted.result, workload, sizes)
 
-    with ThreadPoolExecutor(max_workers=1) as beside:
+    with threads(1) as beside:
         # Modes of torch belong to a process: here one lane has to wait for the other.
         proving = None if runs.is_here else beside.submit(proved)
         try:
