@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class Result:
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
         breach: the part of the law that breaks a promise; None where none is broken.
+        flat_from: axes that the peak was promised to stop to grow with, each with the size from
+            which on it does.
         details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
     """
@@ -139,6 +141,7 @@ class Result:
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
+    flat_from: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def as_expected(self) -> bool:
@@ -183,6 +186,7 @@ class Result:
             ],
             "notes": list(self.notes),
             "details": list(self.details),
+            "flat_from": dict(self.flat_from),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None
             if self.reconciliation is None
