@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
@@ -23,6 +24,7 @@ from oom_suite.pipeline.inside import with_bound, with_budget, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
+from oom_suite.pipeline.suggesting import with_suggestion
 from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.proof import Proof
     from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
+    from oom_suite.records import Contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +71,52 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         measured = _measured(runs, settings)
     except OomSuiteError as error:
         return Study(inconclusive(name, settings, str(error)))
-    result = _judged(name, settings, derivation, judgement, measured)
-    proof_notes: tuple[str, ...] = ()
-    if proof is not None:
-        result, proof_notes = with_proof(result, settings.workload, derivation, proof)
-        result = with_lanes(result, proof, runs.known, runs.known_sizes)
-    else:
-        result = with_forms(result, derivation.law, settings.workload, derivation)
-    symbolic = None if proof is None else runs.symbolic
-    result = with_flat(result, Evidence(runs.known, symbolic, settings.workload, settings.sizes))
-    result = with_host(result, runs, settings, proof)
+    result, proof_notes = _by_contract(
+        name, runs, settings, (derivation, judgement, proof), measured
+    )
     result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
     result = with_opaque(with_bound(result, runs, settings), settings)
     result = with_budget(result, runs, settings)
     result = with_breach(result, derivation, proof, settings.law_text)
+    if settings.suggest and proof is not None:
+        again = partial(_judged_again, name, runs, settings, proof)
+        result = with_suggestion(result, settings.workload.contract, again)
     return Study(result, derivation, proof, proof_notes)
+
+
+def _by_contract(
+    name: str,
+    runs: Runs,
+    settings: Settings,
+    found: tuple[Derivation, Judgement, Proof | None],
+    measured: Measured,
+) -> tuple[Result, tuple[str, ...]]:
+    """What runs and formulas say of the contract; and the notes on how the law was found."""
+    derivation, judgement, proof = found
+    result = _judged(name, settings, derivation, judgement, measured)
+    notes: tuple[str, ...] = ()
+    if proof is not None:
+        result, notes = with_proof(result, settings.workload, derivation, proof)
+        result = with_lanes(result, proof, runs.known, runs.known_sizes)
+    else:
+        result = with_forms(result, derivation.law, settings.workload, derivation)
+    symbolic = None if proof is None else runs.symbolic
+    result = with_flat(result, Evidence(runs.known, symbolic, settings.workload, settings.sizes))
+    return with_host(result, runs, settings, proof), notes
+
+
+def _judged_again(
+    name: str, runs: Runs, settings: Settings, proof: Proof, contract: Contract
+) -> Result:
+    """The verdict on another contract, from the runs that there are and what it needs besides."""
+    workload = replace(settings.workload, contract=contract)
+    other = replace(settings, workload=workload, lane="shadow", law_text="", budget=None)
+    derivation = derive(runs.known, workload, settings.sizes)
+    found = (derivation, judge(derivation, workload), proof)
+    result, _ = _by_contract(name, runs, other, found, Measured())
+    return with_opaque(with_bound(result, runs, other), other)
 
 
 def inconclusive(name: str, settings: Settings, reason: str) -> Result:

@@ -39,6 +39,7 @@ class Settings:
             can; None where that was not asked for.
         law_text: the law itself as reports show it; empty where any law will do that keeps the
             contract.
+        suggest: whether a promise that would hold is looked for where this one is broken.
     """
 
     scenario: str
@@ -54,6 +55,7 @@ class Settings:
     num_repeats: int = 1
     beside_sizes: Mapping[str, int] | None = None
     law_text: str = ""
+    suggest: bool = False
 
     @property
     def arch(self) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
-from oom_suite.report.breaches import blame_lines, other_formula_lines, term_lines
+from oom_suite.report.breaches import advice_rows, blame_lines, other_formula_lines, term_lines
 from oom_suite.report.measured import measured_rows
 from oom_suite.report.rows import Line, Row, brief, printable
 from oom_suite.targets.budgets import is_total
@@ -195,6 +195,9 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
     if notes:
         rows.append(Row("note", notes))
     rows.extend(measured_rows(result))
+    if result.holds:
+        rows.append(Row("holds", (Line(printable(result.holds)),)))
+    rows.extend(advice_rows(result))
     if result.next_command:
         rows.append(Row("next", (Line(printable(result.next_command)),)))
     return tuple(rows)
