@@ -43,8 +43,8 @@ IN_ORDER = {
             result=floats(6, 5, 4),
         ),
         (
-            "+480:0 +24:linear_index +24:sorted +24:places +24:range +1:RadixSort -RadixSort -range "
-            "-places -sorted -linear_index"
+            "+480:0 +24:linear_index +24:sorted +24:places +24:range +1:RadixSort -RadixSort "
+            "-range -places -sorted -linear_index"
         ),
     ),
     "a write that adds what is fewer copies it to all": (

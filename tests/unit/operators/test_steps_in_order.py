@@ -26,8 +26,8 @@ IN_ORDER = {
     "many rows are sorted in segments": (
         lambda: steps("sort", floats(200, 5000), -1, result=(floats(200, 5000), places(200, 5000))),
         (
-            "+4000000:0 +8000000:1 +8000000:places +12000255:SegmentedRadixSort -SegmentedRadixSort "
-            "-places"
+            "+4000000:0 +8000000:1 +8000000:places +12000255:SegmentedRadixSort "
+            "-SegmentedRadixSort -places"
         ),
     ),
     "one row is sorted with its places": (
@@ -134,8 +134,8 @@ IN_ORDER = {
             "masked_scatter", floats(5, 5), floats(5, dtype=BOOL), T, result=floats(5, 5)
         ),
         (
-            "+100:0 +200:places +25:mask +1279:Scan -Scan +360:masked_scatter -masked_scatter -mask "
-            "-places"
+            "+100:0 +200:places +25:mask +1279:Scan -Scan +360:masked_scatter -masked_scatter "
+            "-mask -places"
         ),
     ),
     "nothing is scattered with nothing": (
