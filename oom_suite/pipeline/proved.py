@@ -79,7 +79,9 @@ def _law(
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {proof.reason}",)
     branch = proof.branch_at(fitted.sizes)
     if branch is None or branch.law.held.keys() - fitted.held.keys():
-        named = [f"{a}={n:,}{f' at {at}' if at else ''}" for a, (n, at) in proof.held.items()]
+        fixed = {axis: fitted.sizes.get(axis, size) for axis, (size, _) in proof.held.items()}
+        lines = {axis: f" at {at}" if at else "" for axis, (_, at) in proof.held.items()}
+        named = [f"{axis}={size:,}{lines[axis]}" for axis, size in fixed.items()]
         why = f"the code fixes {', '.join(named)}" if named else "no proved branch is taken here"
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {why}",)
     where = _where([str(guard.formula) for guard in branch.guards])
