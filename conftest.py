@@ -13,4 +13,5 @@ pytest_plugins = (
     "fixtures.remembered_runs",
     "fixtures.scenario",
     "fixtures.subject",
+    "fixtures.torchrun",
 )

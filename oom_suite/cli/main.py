@@ -64,6 +64,7 @@ from oom_suite.pipeline import locked
 from oom_suite.pipeline.check import check_cases, exit_code
 from oom_suite.pipeline.commits.probe import EXIT_SKIP
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
+from oom_suite.processes.ending import Interrupted, heard_signals, leave
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.lock_diff import render_differences
@@ -71,6 +72,8 @@ from oom_suite.report.screen import say_error, screen
 from oom_suite.report.terminal import render
 
 EXIT_USAGE = 2
+_GRACE_S = 0.5
+"""Seconds that threads have after an interrupt to remove their temporary files."""
 
 app = typer.Typer(
     name="oom-suite",
@@ -209,12 +212,13 @@ def _with_plugins() -> typer.Typer:
 def main() -> NoReturn:
     """Run the command line; an error of the suite is one line and exit code 2."""
     try:
-        _with_plugins()()
+        with heard_signals():
+            _with_plugins()()
     except OomSuiteError as error:
         say_error(error)
         # What cannot even start says nothing of the commit that git asks about.
         sys.exit(EXIT_SKIP if sys.argv[1:2] == ["probe"] else EXIT_USAGE)
-    except KeyboardInterrupt:
-        say_error("interrupted")
-        sys.exit(130)
+    except Interrupted as error:
+        say_error(error)
+        leave(error.exit_code, _GRACE_S)
     sys.exit(0)

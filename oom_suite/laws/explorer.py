@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.branches import Branch, distinct_hints, holds, other_side
 from oom_suite.laws.closed_form import closed_form, covers, same_law
-from oom_suite.laws.judge import listed
+from oom_suite.laws.words import listed
 from oom_suite.records.symbolic import Hints
 
 if TYPE_CHECKING:

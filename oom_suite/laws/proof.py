@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.explorer import Explorer
-from oom_suite.laws.judge import listed
+from oom_suite.laws.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from oom_suite.pipeline.judging import Study, inconclusive, study
 from oom_suite.pipeline.programs import SubjectProgram
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import silent
+from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
 from oom_suite.subjects import family_of, obtain, parse, workloads_for
 from oom_suite.targets.budgets import budget as find_budget
@@ -81,7 +81,7 @@ def check_cases(
         on_result(found.result)
         return found
 
-    with ThreadPoolExecutor(max_workers=max(1, min(len(cases), os.cpu_count() or 1))) as pool:
+    with threads(min(len(cases), os.cpu_count() or 1)) as pool:
         return list(pool.map(one, cases))
 
 

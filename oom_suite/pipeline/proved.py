@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.laws.contracts import decide
 from oom_suite.laws.proof import CLOSED_FORM, DisagreementError, cross_check
+from oom_suite.pipeline.breaking import broken, regimes_of
 from oom_suite.records import Verdict
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def with_forms(
     for each in (law, *wide, *(change.law for change in derivation.elsewhere)):
         decision = decide(each, workload.contract)
         if decision is not None and decision.verdict is Verdict.FAIL:
-            return replace(result, verdict=Verdict.FAIL, reason=decision.reason, law=each)
+            return broken(result, each, decision, regimes_of(derivation, proof))
     decision = decide(law, workload.contract)
     if decision is not None and decision.verdict is Verdict.INCONCLUSIVE:
         return weakened(result, decision.reason)

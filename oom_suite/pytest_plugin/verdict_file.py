@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oom_suite.errors import ContractError
-from oom_suite.pipeline.commits.pytest_test import INSTEAD_OF, VERDICT_FILE
+from oom_suite.pipeline.commits.pytest_test import (
+    INSTEAD_OF,
+    VERDICT_FILE,
+    live_with_the_search,
+)
 from oom_suite.pytest_plugin.reporting import attached
 from oom_suite.records import Result, Verdict
 from oom_suite.report.rows import printable
@@ -112,6 +116,7 @@ def _from_elsewhere(folder: str) -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gather where the run was started; a worker of pytest-xdist sends its reports there."""
+    live_with_the_search()
     # No byte code of one commit is left for the next.
     sys.dont_write_bytecode = True
     file = os.environ.get(VERDICT_FILE, "")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from oom_suite.records.bound import Bound
+
 Monomial = tuple[str, ...]
 """The axes of one term, sorted, repeated for powers: ``("num_tokens", "swa_topk")``."""
 
@@ -193,5 +195,5 @@ class Contract:
     """
 
     independent_of: tuple[str, ...] = ()
-    at_most: Polynomial | None = None
+    at_most: Polynomial | Bound | None = None
     linear_in: tuple[str, ...] = ()

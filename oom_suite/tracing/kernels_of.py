@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from oom_suite.operators.inside import inside
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.operands import tensors
@@ -15,8 +17,6 @@ from oom_suite.tracing.book import NOT_RECORDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import torch
 
     from oom_suite.operators.operands import Operator
     from oom_suite.operators.steps import Step
@@ -129,6 +129,7 @@ class InsideKernels:
             expressed: a number of bytes as the book keeps it.
         """
         book, stack, held = self._book, self._stack(), dict[str, int]()
+        made = (result,) if isinstance(result, torch.Tensor) else result
         for step in steps:
             if isinstance(step, Give):
                 book.give_back(held.pop(step.name))
@@ -138,7 +139,8 @@ class InsideKernels:
             if isinstance(step.name, str):
                 held[step.name] = number
             else:
-                book.keep(result[step.name].untyped_storage(), number, num_bytes)
+                storage = made[step.name].untyped_storage()
+                book.keep(storage, number, expressed(storage.nbytes()))
         for tensor in tensors(result):
             storage = tensor.untyped_storage()
             if book.find(storage_key(storage)) is None:

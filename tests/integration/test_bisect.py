@@ -116,11 +116,11 @@ def test_typo_ends_the_suite_s_own_search_in_a_refusal(suite, sixty_commits, wor
 
 def test_repair_is_found_with_expect_bad(tmp_path):
     """`--expect bad` turns the answer round: git names the commit that repaired the growth."""
-    texts = [FAULTY, FAULTY, HEALTHY, HEALTHY]
+    texts = [FAULTY, HEALTHY, HEALTHY]
     repository = repository_of(tmp_path / "tree", [{DECODE_FILE: text} for text in texts])
     words = ("probe", "vllm@.", "--expect", "bad", *SMALL)
-    bisected = git_bisect_run(repository, "HEAD~3", *words)
-    assert "commit 3" == first_bad(bisected)
+    bisected = git_bisect_run(repository, "HEAD~2", *words)
+    assert "commit 2" == first_bad(bisected)
 
 
 def test_processes_of_their_own_answer_git(tmp_path):

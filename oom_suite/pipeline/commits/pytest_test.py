@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.processes.ending import Life, live_by_environment
 from oom_suite.records import Verdict
 from oom_suite.records.commits import Finding, Judged, Place
 
@@ -106,21 +107,30 @@ class TestPredicate:
             env["PYTHONPATH"] = os.pathsep.join(before)
         if instead_of is not None:
             env[INSTEAD_OF] = str(instead_of)
+        life = Life()
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [sys.executable, *words, *self.options, self.test],
-                env=env,
+                env={**env, **life.environment()},
+                pass_fds=(life.handed.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            life.handed_over()
             try:
                 return process.wait(self.time_limit_s)
             except subprocess.TimeoutExpired:
                 return None
             finally:
                 _end(process)
+                life.end()
+
+
+def live_with_the_search() -> None:
+    """Be killed with the search that started this process; for pytest's own."""
+    live_by_environment()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
