@@ -1,7 +1,7 @@
 """The records that pass between the parts of the suite. No torch, no behaviour beyond reading."""
 
 from oom_suite.records.frame import Frame
-from oom_suite.records.law import Contract, Law, Polynomial
+from oom_suite.records.law import Contract, KernelTerm, Law, Polynomial
 from oom_suite.records.measured_row import MeasuredRow
 from oom_suite.records.measurement import (
     AllocatorPeaks,
@@ -32,6 +32,7 @@ __all__ = [
     "Event",
     "Frame",
     "HostMemory",
+    "KernelTerm",
     "Launch",
     "Law",
     "MeasuredRow",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from oom_suite.records.kept import Kept
-    from oom_suite.records.law import Law
+    from oom_suite.records.law import KernelTerm, Law
     from oom_suite.records.measurement import Measurement, Reconciliation
     from oom_suite.records.trace import Unseen
 
@@ -127,6 +127,7 @@ class Result:
         kept: what further calls at the scenario leave alive.
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
+        inside: what kernels take beside what the law has, a term for each operator and line.
     """
 
     subject: str
@@ -153,6 +154,7 @@ class Result:
     kept: tuple[Kept, ...] = ()
     target: str = "generic"
     leaks: tuple[str, ...] = ()
+    inside: tuple[KernelTerm, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -204,6 +206,7 @@ class Result:
                 }
                 for u in self.unseen
             ],
+            "inside": [term.to_json() for term in self.inside],
             "notes": list(self.notes),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None

@@ -136,6 +136,7 @@ def _law_row(result: Result) -> Iterator[Row]:
     others = len(result.law.regimes) - 1
     if others:
         lines.append(Line(f"the maximum of this and {others} more; this one wins at the scenario"))
+    lines.extend(Line(f"+ {printable(str(term))}") for term in result.inside)
     lines.extend(Line(printable(note)) for note in result.law.notes)
     yield Row("law", tuple(lines))
 
