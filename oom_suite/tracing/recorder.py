@@ -282,7 +282,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         for tensor in self._insides.known_among(results):
             # An out= argument is resized before anything else is done.
             self._observe(facts, tensor, args, kwargs)
-        self._insides.write(steps, results)
+        self._insides.write(facts.family, steps, results)
         return True
 
     def _expressed(self, num_bytes: Any) -> Any:
