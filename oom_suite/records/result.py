@@ -108,6 +108,7 @@ class Result:
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
         breach: the part of the law that breaks a promise; None where none is broken.
+        details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
         inside: what kernels take beside what the law has, a term for each operator and line.
     """
@@ -139,6 +140,7 @@ class Result:
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
     inside: tuple[KernelTerm, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -183,6 +185,7 @@ class Result:
             ],
             "inside": [term.to_json() for term in self.inside],
             "notes": list(self.notes),
+            "details": list(self.details),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None
             if self.reconciliation is None
