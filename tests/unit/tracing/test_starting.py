@@ -71,13 +71,13 @@ def test_a_process_that_is_started_by_forking_is_one(replaced, shadow):
 
 def test_a_process_that_cannot_be_started_hides_no_other(replaced, shadow):
     def fails(*_):
-        raise OSError
+        raise BlockingIOError
 
     replaced("os.posix_spawn", fails)
     replaced("os.fork", lambda: 7)
 
     def call(_x):
-        with pytest.raises(OSError):
+        with pytest.raises(BlockingIOError):
             STARTERS["os.posix_spawn"][2]()
         os.fork()
 
