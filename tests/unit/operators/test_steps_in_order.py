@@ -292,3 +292,7 @@ def test_a_thread_of_a_long_search_looks_at_4_to_64_entries(length, num_blocks):
     taken = steps("topk", floats(length), 3, result=(floats(3), places(3)))
     assert f" ~{num_blocks * 512}:counts ~{num_blocks * 4}:within_k ~{num_blocks * 4}:kth " in taken
     assert f" ~{2048 + num_blocks // 8}:scan " in taken
+
+
+def test_cub_counts_up_to_an_int_s_last_but_one():
+    assert steps("nonzero", floats(2**31 - 2), result=places(3, 1)) is not None
