@@ -77,6 +77,7 @@ def derive(
         exceptions=tuple(atlas.exceptions),
         irregular=grid.irregular,
         fixed=grid.fixed,
+        uneven=grid.uneven,
         compared={axis: compared(runs, axis) for axis in forbidden},
         dependences=dependences(runs, forbidden),
         unseen={a: places for a in forbidden if (places := unseen_growth(runs, a))},
@@ -202,6 +203,7 @@ class Atlas:
         kept = sorted(found.regimes(self._lower), key=lambda r: -r.polynomial(sizes))
         own = {axis.name: axis.step for axis in self._workload.axes}
         notes = [
+            *grid.uneven.values(),
             *(f"held at {a}={grid.sizes[a]:,}: {why}" for a, why in grid.irregular.items()),
             *(f"held at {a}={grid.sizes[a]:,}: {why}" for a, why in grid.fixed.items()),
             *(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.branches import Branch, distinct_hints, holds, other_side
 from oom_suite.laws.closed_form import closed_form, covers, same_law
-from oom_suite.laws.judge import listed
 from oom_suite.laws.lengths import FEW
+from oom_suite.laws.plain_words import plain
+from oom_suite.laws.words import listed
 from oom_suite.records.symbolic import Hints
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Explorer:
         try:
             trace = self._trace(sizes)
         except OomSuiteError as error:
-            self.notes.append(f"{where}, it cannot be run: {error}")
+            self.notes.append(f"{where}, it cannot be run: {plain(str(error))}")
             return None
         if trace.is_cut:
             self.notes.append(f"{where}, it was not run to its end, which is far")

@@ -1,4 +1,4 @@
-"""Runs attention and RMS norm on fake tensors by the kernels that torch takes on the target."""
+"""Runs attention, RMS norm and one-hot codes on fake tensors as torch makes them on the target."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from oom_suite.operators import attention_steps as attention_steps_of
-from oom_suite.operators import norm_steps
+from oom_suite.operators import cpu, norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
+from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.torch_compat.attention import (
     CUDNN,
     EFFICIENT,
@@ -26,17 +27,22 @@ from oom_suite.torch_compat.fakes import FakeTensor
 from oom_suite.tracing.rms_norm import is_fused, rms_norm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from oom_suite.operators.steps import Step
     from oom_suite.targets.target import Target
 
 _WHOLE_NORM = torch.ops.aten.rms_norm.default
 _WHOLE = torch.ops.aten.scaled_dot_product_attention.default
+_WHOLE_ONE_HOT = torch.ops.aten.one_hot.default
+_ONE_HOT = "aten::one_hot"
 _BIAS_ALIGNMENT = 8
 _WIDTH_ALIGNMENT = 8
 
+_CPU = Kernels("cpu", "", 0, 0, 0)
+
 _device: Device | None = None
+_device_type = ""
 
 
 def device_of_target(target: Target) -> Device | None:
@@ -46,17 +52,21 @@ def device_of_target(target: Target) -> Device | None:
     return Device(target.backend, target.capability, target.num_multiprocessors, target.dnn_version)
 
 
-def own_steps(name: str, args: tuple[Any, ...], result: Any) -> tuple[Step, ...] | None:
-    """What the device's kernel requests in that call; None where no device was named."""
+def own_steps(
+    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+) -> tuple[Step, ...] | None:
+    """What the target's kernel requests in that call; None where no target was named."""
+    if _device_type == "cpu":
+        return cpu.inside(Call(name, args, kwargs, result, _CPU))
     if _device is None:
         return None
     of_attention = attention_steps_of.inside(name, args, result, _device)
     return of_attention or norm_steps.inside(name, args, result, _device)
 
 
-def is_taken() -> bool:
-    """Whether attention is a named device's now."""
-    return _device is not None
+def is_taken(name: str) -> bool:
+    """Whether what torch composes of other operators is made here now, as the target makes it."""
+    return _device is not None or (name == _ONE_HOT and bool(_device_type))
 
 
 def explains(family: str) -> bool:
@@ -73,29 +83,31 @@ def is_partial(family: str) -> bool:
 
 
 @contextlib.contextmanager
-def attention_on(device: Device | None) -> Iterator[None]:
-    """While active, attention on fake tensors is that device's; None leaves it as it is.
+def kernels_on(target: Target) -> Iterator[None]:
+    """While active, operators on fake tensors take the target's kernels, as far as it has its own.
 
     Where gradients are possible, torch takes attention apart above dispatch, where no mode looks:
     so it is replaced there.
     """
-    global _device
-    if device is not None:
-        _replace()
-    before, _device = _device, device
+    global _device, _device_type
+    _replace()
+    before = _device, _device_type
+    _device = device_of_target(target)
+    _device_type = "cpu" if target.backend == "cpu" else "cuda"
     try:
         yield
     finally:
-        _device = before
+        _device, _device_type = before
 
 
 @functools.cache
 def _replace() -> Any:
-    """Take attention's calls before torch takes them apart, once in a process."""
+    """Take these calls before torch takes them apart, once in a process."""
     # torch does not annotate its library of operators.
     library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     for name, function in REPLACED.items():
         library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")
+    library.impl("one_hot", one_hot, "AutogradCPU")
     return library
 
 
@@ -169,8 +181,29 @@ def normalise(
     return run_kernel(_WHOLE_NORM, COMPOSED_IMPLICITLY, args, {})
 
 
+def one_hot(index: torch.Tensor, num_classes: int = -1) -> Any:
+    """`torch.nn.functional.one_hot` as torch makes it of real tensors: it writes ones into zeros.
+
+    Fakes it compares with a range instead, which takes more.
+    Source: PyTorch 2.13 ``aten/src/ATen/native/Onehot.cpp``; 2.11 has two reductions on a CPU.
+    """
+    is_fake = bool(_device_type) and isinstance(index, FakeTensor)
+    if not is_fake or index.dtype is not torch.int64 or index.numel() == 0:
+        return run_kernel(_WHOLE_ONE_HOT, COMPOSED_IMPLICITLY, (index, num_classes), {})
+    if _device_type == "cpu":
+        # The values are held against the number of classes.
+        highest = torch.aminmax(index).max
+        num_classes = int(highest.item()) + 1 if num_classes == -1 else num_classes
+        del highest
+    elif num_classes == -1:
+        num_classes = int(index.max().item()) + 1
+    made = torch.zeros((*index.shape, num_classes), dtype=index.dtype, device=index.device)
+    return made.scatter_(-1, index.unsqueeze(-1), 1)
+
+
 REPLACED: dict[str, Callable[..., Any]] = {
     "aten::rms_norm": normalise,
     "aten::scaled_dot_product_attention": attend,
+    _ONE_HOT: one_hot,
 }
 """What torch composes of other operators, and a GPU has kernels of its own for."""

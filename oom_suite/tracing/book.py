@@ -79,12 +79,17 @@ class Book:
         known = self._storages.get(key)
         return None if known is None else known[1:]
 
-    def request(
-        self, num_bytes: Any, op: str, stack: tuple[Frame, ...], *, is_bound: bool = False
-    ) -> int:
-        """The number of a request that is made now."""
+    def request(self, num_bytes: Any, op: str, stack: tuple[Frame, ...], *of_kernel: Any) -> int:
+        """The number of a request that is made now.
+
+        Args:
+            num_bytes: the request; an expression where sizes are symbols.
+            op: who asks.
+            stack: the lines, innermost first.
+            of_kernel: the further fields of an `Allocation` that a kernel makes.
+        """
         number = len(self.requests)
-        self.requests.append((num_bytes, op, stack, True) if is_bound else (num_bytes, op, stack))
+        self.requests.append((num_bytes, op, stack, *of_kernel))
         self.events.append(("alloc", number))
         return number
 

@@ -25,14 +25,36 @@ if TYPE_CHECKING:
     Args = tuple[Any, ...]
     Keywords = Mapping[str, Any]
 
-KEEP_EVERY_ENTRY = frozenset({"aten::_unique", "aten::_unique2"})
-"""Operators whose first result, on a GPU, keeps the storage of everything that was sorted.
+_KEEP_EVERY_ENTRY = {
+    "cpu": frozenset({"aten::unique_consecutive"}),
+    "cuda": frozenset({"aten::_unique", "aten::_unique2"}),
+}
+"""Operators whose first result keeps the storage of everything that was looked through.
 
-Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/Unique.cu``: what was sorted is resized.
+Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/Unique.cu``: what was sorted is resized;
+``native/Unique.cpp``, ``unique_consecutive_cpu_template``: values and counts are, both;
+``_unique_dim_cpu_template``: the counts are, of slices.
 """
 
 _COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 _MASKS = frozenset({torch.bool, torch.uint8})
+
+
+def keeps_every_entry(family: str, device_type: str) -> bool:
+    """Whether an operator's first result has the storage of every entry, looking at no slices."""
+    return family in _KEEP_EVERY_ENTRY.get(device_type, frozenset())
+
+
+def stored_entries(func: OpOverload, args: Args, kwargs: Keywords) -> tuple[int, int, int]:
+    """How many entries the storages of its results have, where more than the results themselves."""
+    source, family = args[0], operator(func).family
+    dim, is_cpu = argument(func, "dim", args, kwargs), device_of(source).type == "cpu"
+    if dim is not None:
+        return 0, 0, source.shape[dim] if is_cpu else 0
+    if not keeps_every_entry(family, device_of(source).type):
+        return 0, 0, 0
+    has_counts = "consecutive" in family and argument(func, "return_counts", args, kwargs)
+    return source.numel(), 0, source.numel() if has_counts else 0
 
 
 class DataSizes:
@@ -150,7 +172,8 @@ class DataSizes:
         if "consecutive" in family:
             most = num_entries
         count = self._count(family, most, least=min(1, num_entries))
-        if family in KEEP_EVERY_ENTRY and device_of(source).type != "cpu":
+        stored = stored_entries(func, args, kwargs)
+        if stored[0]:
             values = source.new_empty((num_entries,))[:count]
         elif given.dim is None:
             values = source.new_empty((count,))
@@ -165,7 +188,7 @@ class DataSizes:
             inverse_shape if given.inverse or is_whole else (0,), dtype=torch.int64
         )
         num_counts = count if given.counts or is_whole else 0
-        counts = source.new_empty((num_counts,), dtype=torch.int64)
+        counts = source.new_empty((stored[2] or num_counts,), dtype=torch.int64)[:num_counts]
         pair = (values, inverse)
         return pair if family == "aten::_unique" else (*pair, counts)
 

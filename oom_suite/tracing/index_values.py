@@ -35,7 +35,7 @@ from oom_suite.torch_compat.fakes import (
     forget_literal,
     is_real,
 )
-from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY, DataSizes, compared
+from oom_suite.tracing.data_sizes import DataSizes, compared, stored_entries
 from oom_suite.tracing.host_reads import HostReads
 from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.lane_spec import MOST
@@ -267,8 +267,7 @@ class IndexValues(DispatchMode):
             raise LaneError(
                 f"{operator(func).name} resizes its out= by values{where}: not supported"
             )
-        first = next(tensors((args, kwargs)))
-        device = device_of(first)
+        device = device_of(next(tensors((args, kwargs))))
 
         def fake(value: torch.Tensor, num_stored: int) -> torch.Tensor:
             size, stride, dtype = value.size(), value.stride(), value.dtype
@@ -280,9 +279,9 @@ class IndexValues(DispatchMode):
             self._values.keep(made, value)
             return made
 
-        if operator(func).family in KEEP_EVERY_ENTRY and device.type != "cpu":
-            values, *others = real
-            return fake(values, first.numel()), *(fake(other, 0) for other in others)
+        stored = stored_entries(func, args, kwargs)
+        if any(stored):
+            return tuple(map(fake, real, stored))
         return with_tensors(lambda value: fake(value, 0), real)
 
 

@@ -176,7 +176,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         self.books.num_operators += self._recording
         if self._unwritten and plan.facts.is_mutable:
             self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
-        if plan.facts.name in attending.REPLACED and attending.is_taken():
+        if plan.facts.name in attending.REPLACED and attending.is_taken(plan.facts.name):
             with self:
                 return attending.REPLACED[plan.facts.name](*args, **kwargs)
         if plan.is_composed:
@@ -271,7 +271,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
     ) -> bool:
         """Whether it is known what the kernel requests and frees, which is then written down."""
-        own = attending.own_steps(facts.name, args, result)
+        own = attending.own_steps(facts.name, args, kwargs, result)
         if own is not None:
             self._insides.write_exact(own, result, self._expressed)
             return True
@@ -282,7 +282,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         for tensor in self._insides.known_among(results):
             # An out= argument is resized before anything else is done.
             self._observe(facts, tensor, args, kwargs)
-        self._insides.write(steps, results)
+        self._insides.write(facts.family, steps, results)
         return True
 
     def _expressed(self, num_bytes: Any) -> Any:

@@ -153,10 +153,14 @@ def _row(case: Case, of: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _predicted(trace: Trace) -> dict[str, Any]:
+    """The peak with and without what is taken at most, and whatever nothing bounds, by name."""
     sure = trace.without(lambda allocation: allocation.is_bound)
-    named = dict.fromkeys((*(each.op for each in trace.unseen), *trace.unrecorded))
+    unbounded = (each.op for each in trace.unseen if not each.is_bounded)
+    named = dict.fromkeys((*unbounded, *trace.unrecorded))
+    # What is seen in an operator's place is more than that takes: it bounds nothing from below.
+    is_seen_as_more = any(each.is_bounded for each in trace.unseen)
     return {
-        "least_bytes": sure.peak().num_bytes,
+        "least_bytes": 0 if is_seen_as_more else sure.peak().num_bytes,
         "most_bytes": trace.peak().num_bytes,
         "named": list(named),
     }

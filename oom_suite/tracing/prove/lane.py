@@ -20,7 +20,7 @@ from oom_suite.torch_compat.symbols import GuardOnDataDependentSymNode
 from oom_suite.tracing import attending
 from oom_suite.tracing.believing import believing
 from oom_suite.tracing.book import Book
-from oom_suite.tracing.data_sizes import KEEP_EVERY_ENTRY
+from oom_suite.tracing.data_sizes import keeps_every_entry
 from oom_suite.tracing.fake_mode import LaneFakeMode
 from oom_suite.tracing.host_arrays import numpy_arrays
 from oom_suite.tracing.index_ranges import IndexRanges
@@ -118,7 +118,7 @@ class ProveLane:
                 recorded_launches(self.launched),
                 numpy_arrays(self._array_of),
                 believing(self._target),
-                attending.attention_on(attending.device_of_target(self._target)),
+                attending.kernels_on(self._target),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
                 watched(literals_made_on_host, one_backward_thread),
@@ -219,7 +219,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped b
             self._flag(func, args, kwargs)
             with self:
                 return compose(*args, **kwargs)
-        self._keeps_every_entry = operator(func).family in KEEP_EVERY_ENTRY
+        self._keeps_every_entry = keeps_every_entry(operator(func).family, self._device_type)
         result = super()._dispatch(func, types, args, kwargs)
         if result is NotImplemented or is_foreign(types):
             return result
