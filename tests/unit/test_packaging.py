@@ -195,7 +195,8 @@ def test_every_night_the_long_half_of_the_self_check_runs():
     (job,) = workflow["jobs"].values()
     assert job["steps"][-1]["run"] == "python -m tox -e nightly"
     environment = (ROOT / "tox.ini").read_text("utf-8").split("[testenv:nightly]")[1].split("[")[0]
-    assert "commands = oom-suite selfcheck --half long" in environment
+    assert "    oom-suite selfcheck --half long" in environment
+    assert "    python -m pytest tests/nightly" in environment
 
 
 def test_the_rocm_workflow_can_be_dispatched_and_called_and_never_runs_on_its_own():
