@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_package_and_its_types_and_nothing_else(wheel):
 def test_the_wheel_registers_the_command_and_the_pytest_plugin(wheel):
     entries = configparser.ConfigParser()
     entries.read_string(wheel.read("oom_suite-0.1.0.dist-info/entry_points.txt").decode())
-    assert entries["console_scripts"]["oom-suite"] == "oom_suite.cli.main:main"
+    assert entries["console_scripts"]["oom-suite"] == "oom_suite.__main__:main"
     assert entries["pytest11"]["oom_suite"] == "oom_suite.pytest_plugin"
 
 

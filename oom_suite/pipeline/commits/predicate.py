@@ -124,7 +124,7 @@ class LawPredicate:
         """As `Predicate.as_baseline`: what has the asked axis there already is good."""
         if not self.axis or self.lockfile:
             return judged
-        reason = f"what has {self.axis} in it here, later laws may have too"
+        reason = f"its law has {self.axis} in it already: other commits are held to that"
         return replace(
             judged,
             findings=tuple(
