@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from choice import Seen, parts
 from cosmic_ray.work_db import use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome
+from folders import EXPLAINED, FOLDERS, holders, sources
 from mutants import draw, offer_operators
-from reach import PACKAGE, tests_by_source
 from runs import TIMED_OUT, baseline, begin, judge
 
 if TYPE_CHECKING:
@@ -33,50 +34,6 @@ if TYPE_CHECKING:
     from cosmic_ray.work_item import WorkItem, WorkResult
 
 ROOT = Path(__file__).parents[2]
-EXPLAINED = "docs/mutation.md"
-_START_S = 30.0
-_TIMES = 6
-"""A mutant's tests may take this many times what they take without it, and as long to begin."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """What is mutated, and where its tests are.
-
-    Attributes:
-        tests: folders or files of tests; those whose imports lead to a file are run for it.
-        only: names of the files that are mutated; all where it is empty.
-        without: names of the files that are left out, because only a GPU runs them.
-    """
-
-    tests: tuple[str, ...]
-    only: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-
-
-FOLDERS = {
-    "laws": Folder(("tests/unit/laws", "tests/unit/cli/test_limits.py")),
-    "tracing": Folder(("tests/unit/tracing",), without=("cuda_device.py",)),
-    "operators": Folder(
-        (
-            "tests/unit/operators",
-            "tests/unit/tracing/test_unique_scratch.py",
-            "tests/unit/tracing/test_operators.py",
-            "tests/unit/tracing/test_symbolic_compositions.py",
-            "tests/unit/tracing/test_attention.py",
-            "tests/unit/tracing/test_norms.py",
-        ),
-    ),
-    "allocator": Folder(("tests/unit/allocator",)),
-    "safety": Folder(
-        ("tests/unit/safety",),
-        only=(
-            "addresses.py", "capture_record.py", "capture_table.py", "creep_judge.py",
-            "creep_steps.py", "index_cases.py", "indices.py", "precision.py", "reads.py",
-            "writes.py",
-        ),
-    ),
-}  # fmt: skip
 
 
 @dataclass
@@ -140,22 +97,15 @@ def _options() -> argparse.Namespace:
 
 
 def _try_folder(name: str, options: argparse.Namespace, explained: set[tuple[str, ...]]) -> Score:
-    folder, score = FOLDERS[name], Score()
-    tests = [file for place in folder.tests for file in _test_files(Path(place))]
-    holding = {
-        source.relative_to(options.root): [str(test.relative_to(options.root)) for test in held_by]
-        for source, held_by in tests_by_source(
-            options.root, [options.root / file for file in tests], FOLDERS
-        ).items()
-    }
-    files = [file for file in _sources(name, folder) if options.file in str(file)]
+    score, holding = Score(), holders(options.root, name)
+    files = [file for file in sources(options.root, name) if options.file in str(file)]
     Path("results").mkdir(exist_ok=True)
     with use_db(f"results/mutation-{name}.sqlite") as work_db:
         if options.again:
             chosen = list(_survivors(work_db, score))
         else:
             chosen, score.num_mutants = draw(work_db, files, options.sample, options.seed)
-        needed = {test for item in chosen for test in holding.get(_file(item), ())}
+        needed = {test for item in chosen for test in holding[_file(item)]}
         workers = ProcessPoolExecutor(
             options.jobs,
             mp_context=multiprocessing.get_context("spawn"),
@@ -163,13 +113,13 @@ def _try_folder(name: str, options: argparse.Namespace, explained: set[tuple[str
             initargs=(options.root,),
         )
         with workers:
-            seconds = workers.submit(baseline, sorted(needed)).result() if needed else {}
+            seen = workers.submit(baseline, sorted(needed)).result() if needed else Seen()
             print(f"{name}: {len(chosen)} of {score.num_mutants} mutants", file=sys.stderr)
             waiting = {}
             for item in chosen:
-                mine = holding.get(_file(item), [])
-                limit_s = _START_S + _TIMES * sum(seconds.get(test, 0.0) for test in mine)
-                waiting[workers.submit(judge, item, mine, limit_s)] = item
+                line = item.mutations[0].start_pos[0]
+                tests = parts(_file(item), line, holding[_file(item)], seen)
+                waiting[workers.submit(judge, item, tests)] = item
             for done in as_completed(waiting):
                 _note(waiting[done], done.result(), work_db, score, explained)
     return score
@@ -184,19 +134,6 @@ def _survivors(work_db: WorkDB, score: Score) -> Iterator[WorkItem]:
             yield item
         else:
             score.counts["timed out" if result.output == TIMED_OUT else "killed"] += 1
-
-
-def _test_files(place: Path) -> list[Path]:
-    return sorted(place.rglob("test_*.py")) if place.is_dir() else [place] * place.exists()
-
-
-def _sources(name: str, folder: Folder) -> list[Path]:
-    found = sorted((Path(PACKAGE) / name).rglob("*.py"))
-    return [
-        file
-        for file in found
-        if file.name not in folder.without and (not folder.only or file.name in folder.only)
-    ]
 
 
 def _file(item: WorkItem) -> Path:
@@ -223,7 +160,8 @@ def _note(
         kind = "explained" if key in explained else "survived"
     score.counts[kind] += 1
     place = f"{_file(item)}:{mutation.start_pos[0]} ({mutation.operator_name})"
-    print(f"  {kind:9} {place}", file=sys.stderr, flush=True)
+    by = re.findall(r"^(?:FAILED|ERROR) (\S+)", result.output, flags=re.MULTILINE)
+    print(f"  {kind:9} {place}", *by[:1], file=sys.stderr, flush=True)
     if kind == "survived":
         score.survivors.append("\n".join([place, *changed, ""]))
 

@@ -1,4 +1,4 @@
-"""Which test files hold a source file: those whose imports lead to it, the nearest first."""
+"""Which test files hold a source file: those whose imports lead to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = "oom_suite"
 def tests_by_source(
     root: Path, tests: Iterable[Path], through: Iterable[str]
 ) -> Mapping[Path, list[Path]]:
-    """For every source file that some test leads to, those tests, by how few imports it takes.
+    """For every source file that some test leads to, those tests.
 
     Args:
         root: the repository.
@@ -24,35 +24,47 @@ def tests_by_source(
         through: rooms of the package whose own imports are followed (``laws``, ``allocator``);
             elsewhere almost everything leads to almost everything.
     """
-    rooms = tuple(root / PACKAGE / room for room in through)
-    found: dict[Path, list[tuple[int, Path]]] = {}
+    rooms = (root / "tests", *(root / PACKAGE / room for room in through))
+    found: dict[Path, list[Path]] = {}
     for test in sorted(tests):
-        for source, distance in _reached(root, test, rooms).items():
-            found.setdefault(source, []).append((distance, test))
-    return {source: [test for _, test in sorted(pairs)] for source, pairs in found.items()}
+        for source in _reached(root, test, rooms):
+            found.setdefault(source, []).append(test)
+    return found
 
 
-def _reached(root: Path, test: Path, rooms: tuple[Path, ...]) -> dict[Path, int]:
-    """Every file that a test's imports lead to, with the number of imports on the way."""
-    distances = {test: 0}
-    waiting = [test, *(folder / "conftest.py" for folder in (test.parent, test.parent.parent))]
+def _reached(root: Path, test: Path, rooms: tuple[Path, ...]) -> list[Path]:
+    """A test, and every file that its imports lead to."""
+    found = dict.fromkeys(
+        (test, *(folder / "conftest.py" for folder in (test.parent, test.parent.parent)))
+    )
+    waiting = list(found)
     for file in waiting:
-        is_followed = file.is_file() and (
-            file.is_relative_to(root / "tests") or any(file.is_relative_to(room) for room in rooms)
-        )
-        for imported in _imports(root, file) if is_followed else ():
-            if imported not in distances:
-                distances[imported] = distances.get(file, 0) + 1
+        for imported in _imports(root, file) if _is_followed(file, rooms) else ():
+            if imported not in found:
+                found[imported] = None
                 waiting.append(imported)
-    return distances
+    return waiting
+
+
+@functools.cache
+def _is_followed(file: Path, rooms: tuple[Path, ...]) -> bool:
+    return file.is_file() and any(file.is_relative_to(room) for room in rooms)
 
 
 @functools.cache
 def _imports(root: Path, file: Path) -> tuple[Path, ...]:
     """The files of the package, and beside a test, that a file imports anywhere in it."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    names = dict.fromkeys(name for node in ast.walk(tree) for name in _names(node))
+    names = dict.fromkeys(name for node in _statements(tree) for name in _names(node))
     return tuple(path for name in names for path in _files(root, file, name))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement inside, at any depth; not what they are made of, which is most of it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield child
+            yield from _statements(child)
 
 
 def _names(node: ast.AST) -> Iterator[str]:
@@ -66,6 +78,8 @@ def _names(node: ast.AST) -> Iterator[str]:
 def _files(root: Path, importer: Path, name: str) -> Iterator[Path]:
     parts = name.split(".")
     base = root if parts[0] == PACKAGE else importer.parent
-    for path in (base.joinpath(*parts).with_suffix(".py"), base.joinpath(*parts, "__init__.py")):
+    # An import of a module runs the packages that it lies in first.
+    packages = [base.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    for path in (base.joinpath(*parts).with_suffix(".py"), *packages):
         if path.is_file():
             yield path

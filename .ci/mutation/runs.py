@@ -6,26 +6,31 @@ import compileall
 import contextlib
 import ctypes
 import difflib
-import json
 import os
+import pickle
 import py_compile
 import select
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import pytest
+from choice import Part, Seen
 from cosmic_ray import plugins
 from cosmic_ray.mutating import use_mutation
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 from mutants import offer_operators
+from reach import PACKAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
+    from types import CodeType, FrameType
 
     from cosmic_ray.work_item import WorkItem
 
@@ -34,7 +39,7 @@ TIMED_OUT = "timed out"
 
 _TREE = ("oom_suite", "tests", "fixtures", "docs", "conftest.py", "pyproject.toml", "oom-laws.toml")
 _OPTIONS = (
-    "-x", "-q", "--no-header", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider",
+    "-q", "--no-header", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider",
 )  # fmt: skip
 _OUTPUT_CHARACTERS = 2000
 _PR_SET_PDEATHSIG = 1
@@ -63,11 +68,10 @@ def begin(root: Path) -> None:
     )
     import hypothesis
     import numpy
-    import pytest
     import sympy
     import torch
 
-    del numpy, pytest, sympy, torch
+    del numpy, sympy, torch
     hypothesis.settings.register_profile("mutation", derandomize=True, database=None)
     hypothesis.settings.load_profile("mutation")
 
@@ -77,42 +81,95 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class _Durations:
-    """A pytest plugin that adds up the seconds of each test file."""
+class _Watch:
+    """A pytest plugin that notes what each test takes, and which functions it enters."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
+        self.entered: dict[tuple[str, int], set[str]] = defaultdict(set)
+        self.failed: set[str] = set()
+        self._codes: dict[int, CodeType] = {}
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        self.seconds[report.nodeid.partition("::")[0]] += report.duration
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._codes = {}
+        threading.settrace(self._note)
+        sys.settrace(self._note)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]  # None is what ends it
+            for code in list(self._codes.values()):
+                file = Path(code.co_filename)
+                if file.is_relative_to(Path.cwd() / PACKAGE):
+                    place = str(file.relative_to(Path.cwd())), code.co_firstlineno
+                    self.entered[place].add(item.nodeid)
+
+    def _note(self, frame: FrameType, _event: str, _argument: object) -> None:
+        """A call begins; its lines are not asked for."""
+        self._codes[id(frame.f_code)] = frame.f_code
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.add(report.nodeid)
 
 
-def baseline(tests: Sequence[str]) -> dict[str, float]:
-    """The seconds that each test file takes without a mutant.
+class _Only:
+    """A pytest plugin that leaves out all other tests."""
+
+    def __init__(self, tests: Container[str]) -> None:
+        self._tests = tests
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if item.nodeid in self._tests]
+
+
+def baseline(tests: Sequence[str]) -> Seen:
+    """What the tests do without a mutant; one that fails at times is left out, and named.
 
     Raises:
-        RuntimeError: a test fails, so that no mutant could be told from none.
+        RuntimeError: a test fails twice, so that no mutant could be told from none.
     """
-    durations = _Durations()
-    with tempfile.NamedTemporaryFile(mode="w+", suffix=".json") as file:
-
-        def report() -> None:
-            Path(file.name).write_text(json.dumps(durations.seconds), encoding="utf-8")
-
-        code, output = _forked(tests, None, plugin=durations, after=report)
-        if code != 0:
+    seen, failed, _ = _watched(tests)
+    if failed:
+        files = sorted({test.partition("::")[0] for test in failed})
+        _, again, output = _watched(files, _Only(failed))
+        if again:
             message = f"the tests fail without a mutant:\n{output}"
             raise RuntimeError(message)
-        return dict(json.load(file))
+        print("failed once without a mutant, left out:", *failed, sep="\n  ", file=sys.stderr)
+    for test in failed:
+        seen.seconds.pop(test, None)
+        for entering in seen.entered.values():
+            entering.discard(test)
+    return seen
 
 
-def judge(item: WorkItem, tests: Sequence[str], limit_s: float) -> WorkResult:
+def _watched(tests: Sequence[str], *plugins: object) -> tuple[Seen, set[str], str]:
+    """What the tests did, which of them failed, and the end of the output."""
+    watch = _Watch()
+    with tempfile.NamedTemporaryFile(suffix=".pickle") as file:
+
+        def report() -> None:
+            seen = Seen(dict(watch.seconds), dict(watch.entered))
+            Path(file.name).write_bytes(pickle.dumps((seen, watch.failed)))
+
+        code, output = _forked(tests, None, (watch, *plugins), report, ends_early=False)
+        if code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+            message = f"the tests end without a mutant:\n{output}"
+            raise RuntimeError(message)
+        seen, failed = pickle.loads(Path(file.name).read_bytes())
+        return seen, failed, output
+
+
+def judge(item: WorkItem, tests: Sequence[Part]) -> WorkResult:
     """What the tests say of one mutant.
 
     Args:
         item: the mutant.
-        tests: test files, the likeliest to notice first.
-        limit_s: seconds after which the tests are taken to hang.
+        tests: in parts that are run one by one until a test fails.
     """
     (mutation,) = item.mutations
     try:
@@ -121,7 +178,12 @@ def judge(item: WorkItem, tests: Sequence[str], limit_s: float) -> WorkResult:
             if after is None:
                 return WorkResult(WorkerOutcome.NO_TEST)
             diff = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
-            code, output = _forked(tests, limit_s)
+            for part in tests:
+                code, output = _forked(part.files, part.limit_s, (_Only(part.tests),))
+                if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+                    raise LookupError(output)
+                if code != 0:
+                    break
         outcome = TestOutcome.SURVIVED if code == 0 else TestOutcome.KILLED
         return WorkResult(WorkerOutcome.NORMAL, output, outcome, "\n".join(diff))
     except Exception:
@@ -133,14 +195,17 @@ def judge(item: WorkItem, tests: Sequence[str], limit_s: float) -> WorkResult:
 def _forked(
     tests: Sequence[str],
     limit_s: float | None,
-    plugin: object = None,
+    plugins: Sequence[object] = (),
     after: Callable[[], None] = lambda: None,
+    *,
+    ends_early: bool = True,
 ) -> tuple[int, str]:
     """The exit code of pytest and the end of its output, in a fork; -1 where it did not end."""
     with tempfile.TemporaryFile(mode="w+") as output:
         child = os.fork()
         if child == 0:
-            _run_and_exit(tests, output.fileno(), plugin, after)
+            options = ["-x", *_OPTIONS] if ends_early else _OPTIONS
+            _run_and_exit([*options, *tests], output.fileno(), plugins, after)
         is_over = _ends(child, limit_s)
         with contextlib.suppress(ProcessLookupError):
             # What the tests started and left goes with them.
@@ -164,7 +229,7 @@ def _ends(child: int, limit_s: float | None) -> bool:
 
 
 def _run_and_exit(
-    tests: Sequence[str], output: int, plugin: object, after: Callable[[], None]
+    arguments: Sequence[str], output: int, plugins: Sequence[object], after: Callable[[], None]
 ) -> None:
     code = 70
     try:
@@ -172,9 +237,7 @@ def _run_and_exit(
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)
-        import pytest
-
-        code = int(pytest.main([*_OPTIONS, *tests], [] if plugin is None else [plugin]))
+        code = int(pytest.main([*arguments], [*plugins]))
         after()
         sys.stdout.flush()
     finally:

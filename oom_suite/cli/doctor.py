@@ -13,6 +13,7 @@ import typer
 
 from oom_suite.cli.doctor_findings import sections
 from oom_suite.cli.options import Json
+from oom_suite.processes.ending import Life
 from oom_suite.report.doctor import broken, render
 from oom_suite.report.files import write_body
 from oom_suite.report.screen import screen
@@ -65,7 +66,12 @@ def ask_survey(limit_s: float = _LIMIT_S) -> Mapping[str, Any]:
 def _asked(arguments: tuple[str, ...], limit_s: float) -> tuple[dict[str, Any] | None, str]:
     """The answer; or None, and how the process ended, in one clause."""
     # The child must find this very suite, wherever the asker found it.
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    life = Life()
+    environ = {
+        **os.environ,
+        **life.environment(),
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+    }
     try:
         done = subprocess.run(
             [sys.executable, "-m", _SURVEY, *arguments],
@@ -75,11 +81,14 @@ def _asked(arguments: tuple[str, ...], limit_s: float) -> tuple[dict[str, Any] |
             errors="replace",
             check=False,
             timeout=limit_s,
+            pass_fds=(life.handed.fileno(),),
         )
     except subprocess.TimeoutExpired:
         return None, f"importing torch and asking the drivers took more than {limit_s:g} s"
     except OSError as error:
         return None, f"no process could be started: {error.strerror or error}"
+    finally:
+        life.end()
     try:
         answer = json_text.loads(done.stdout.strip().rpartition("\n")[2])
     except ValueError:

@@ -26,7 +26,6 @@ from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario as find_s
 if TYPE_CHECKING:
     from oom_suite.records import Scenario
 
-EXIT_INTERRUPTED = 130
 WAYS = ("ballast", "limit")
 
 
@@ -87,15 +86,8 @@ def register(app: typer.Typer) -> None:
             subjects=tuple(subjects or ()),
             snapshot_folder=None if snapshot is None else str(snapshot),
         )
-        try:
-            with Progress() as progress:
-                story = replay(
-                    plan, lambda who, doing: progress.update("replay", f"{who}: {doing}")
-                )
-        except KeyboardInterrupt:
-            # Typer ends quietly; that the device is as it was is worth a line.
-            typer.echo("oom-suite: interrupted; no child is left on the device", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+        with Progress() as progress:
+            story = replay(plan, lambda who, doing: progress.update("replay", f"{who}: {doing}"))
         render_replay(story, screen())
         if json is not None:
             write_body({"replay": story.to_json()}, json)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from oom_suite.laws.breach import regime_at
 from oom_suite.laws.sites import alive_with
-from oom_suite.records import Blame
+from oom_suite.records import Blame, Polynomial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from fractions import Fraction
 
     from oom_suite.laws.derivation import Derivation, Violation
     from oom_suite.laws.evidence import Dependence
     from oom_suite.laws.fit import Regime
     from oom_suite.laws.sites import Site
-    from oom_suite.records import Law, Polynomial
+    from oom_suite.records import Law
 
     Row = tuple[Site, str, float, float]
 
@@ -31,10 +32,13 @@ def blame_regime(
 ) -> tuple[Blame, ...]:
     """The lines alive in that regime whose bytes grow with those axes."""
     return _lines(
-        (site, axis, float(held(sizes)), float(held.slope(axis, sizes)))
-        for site, held in regime.live
-        for axis in slopes
-        if axis in held.axes
+        (
+            (site, axis, float(held(sizes)), float(held.slope(axis, sizes)))
+            for site, held in regime.live
+            for axis in slopes
+            if axis in held.axes
+        ),
+        sizes,
     )
 
 
@@ -42,10 +46,39 @@ def blame_dependence(shown: Dependence) -> tuple[Blame, ...]:
     """The lines that hold different bytes in two runs, with the mean slope between them."""
     axis = shown.axes[0]
     distance = shown.after[axis] - shown.before[axis]
-    return _lines(
-        (site, axis, max(before, after), (after - before) / distance)
-        for site, before, after in shown.sites
-    )
+    rising = [each for each in shown.sites if each[2] >= each[1]]
+    falling = [each for each in shown.sites if each[2] < each[1]]
+    # The most that a line holds it holds at the larger sizes, unless it shrinks.
+    lines = [
+        line
+        for sizes, sites in ((shown.after, rising), (shown.before, falling))
+        for line in _lines(
+            (
+                (site, axis, max(before, after), (after - before) / distance)
+                for site, before, after in sites
+            ),
+            sizes,
+        )
+    ]
+    return tuple(sorted(lines, key=lambda blame: -blame.bytes))
+
+
+def blame_terms(
+    regime: Regime, terms: Sequence[Polynomial], sizes: Mapping[str, int]
+) -> tuple[Blame, ...]:
+    """The lines alive in that regime whose bytes are part of these terms, by their main axis."""
+    rows: list[Row] = []
+    for site, held in regime.live:
+        for term in terms:
+            (monomial,) = term.terms
+            part = Polynomial.of({monomial: held.terms.get(monomial, 0)}, held.order)
+            if part(sizes) > 0:
+                axis, slope = next(iter(steepest(part, sizes).items()), ("call", 0))
+                rows.append(
+                    (site, axis, float(held(sizes)), float(held.slope(axis, sizes) if slope else 0))
+                )
+                break
+    return _lines(rows, sizes)
 
 
 def blame_excess(regime: Regime, sizes: Mapping[str, int]) -> tuple[Blame, ...]:
@@ -57,7 +90,7 @@ def blame_excess(regime: Regime, sizes: Mapping[str, int]) -> tuple[Blame, ...]:
         if held(sizes) * _SHARE >= whole:
             axis, slope = next(iter(steepest(held, sizes).items()), (common, 0))
             rows.append((site, axis, float(held(sizes)), float(slope)))
-    return _lines(rows)
+    return _lines(rows, sizes)
 
 
 def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]:
@@ -66,10 +99,9 @@ def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]
     Where no law says which axis a line grows with, it is the one moved furthest.
     """
     sizes, start = violation.sizes, derivation.law.sizes
-    regimes = (*derivation.regimes, *(r for c in derivation.elsewhere for r in c.regimes))
-    exact = [r for r in regimes if r.polynomial(sizes) == violation.peak_bytes]
-    if exact:
-        return blame_excess(exact[0], sizes)
+    exact = regime_at(derivation, violation)
+    if exact is not None:
+        return blame_excess(exact, sizes)
     axis = max(sizes, key=lambda a: sizes[a] / start[a])
     peak = violation.trace.peak()
     last = violation.trace.events[peak.event].allocation
@@ -77,9 +109,12 @@ def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]
     merged = frozenset(a.site for a in violation.trace.allocations)
     alive = alive_with(violation.trace, merged, reached)
     return _lines(
-        (site, axis, held, held / sizes[axis])
-        for site, held in alive.items()
-        if held * _SHARE >= peak.num_bytes
+        (
+            (site, axis, held, held / sizes[axis])
+            for site, held in alive.items()
+            if held * _SHARE >= peak.num_bytes
+        ),
+        sizes,
     )
 
 
@@ -112,8 +147,13 @@ def crossing(law: Law, guilty: Polynomial, axis: str) -> int | None:
     return high
 
 
-def _lines(rows: Iterable[Row]) -> tuple[Blame, ...]:
-    """The rows by source line and axis; what no line of the code under test made is left out."""
+def _lines(rows: Iterable[Row], sizes: Mapping[str, int]) -> tuple[Blame, ...]:
+    """The rows by source line and axis; what no line of the code under test made is left out.
+
+    Args:
+        rows: what sites hold.
+        sizes: where they hold it.
+    """
     total: Counter[tuple[str, int, str, str]] = Counter()
     each: dict[tuple[str, int, str, str], float] = {}
     for ((_, stack), _), axis, num_bytes, per_unit in rows:
@@ -123,7 +163,7 @@ def _lines(rows: Iterable[Row]) -> tuple[Blame, ...]:
         total[key] += int(num_bytes)
         each[key] = each.get(key, 0.0) + per_unit
     lines = [
-        Blame(file, line, function, total[key], axis, per_unit)
+        Blame(file, line, function, total[key], axis, per_unit, dict(sizes))
         for key, per_unit in each.items()
         for file, line, function, axis in (key,)
     ]

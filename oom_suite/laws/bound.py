@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING
+
+from oom_suite.records import Bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +31,7 @@ class Excess:
     """
 
     regime: Regime
-    limit: Polynomial
+    limit: Bound
     sizes: Mapping[str, int] | None
     runnable: bool = False
 
@@ -48,12 +50,12 @@ def excess(
     bound = workload.contract.at_most
     if bound is None:
         return None
-    limit = bound.at(held)
-    if regime.polynomial.at_most(limit, {axis.name: axis.lower for axis in workload.axes}):
+    formula, limit = regime.polynomial, Bound.of(bound).at(held)
+    if limit.covers(formula, {axis.name: axis.lower for axis in workload.axes}):
         return None
-    over = regime.polynomial - limit
-    for point in _candidates(over, workload, sizes, held):
-        if over(point) > 0:
+    overs = [formula - each for each in limit.polynomials]
+    for point in chain.from_iterable(_candidates(o, workload, sizes, held) for o in overs):
+        if formula(point) > limit(point):
             runnable = all(
                 point[axis.name] <= _RUNNABLE * max((*axis.far, sizes[axis.name]))
                 for axis in workload.axes

@@ -63,6 +63,7 @@ class Derivation:
         exceptions: further sizes at which the peak is not the law's, without a law of their own.
         irregular: axes along which no polynomial fits near the scenario, each with why.
         fixed: axes that could not be varied near the scenario, each with why.
+        uneven: axes along which something below the peak follows no polynomial, each with what.
         compared: for each forbidden axis, the values it was compared at with all else the same.
         dependences: runs that differ in forbidden axes alone and do not allocate alike.
         unseen: for each forbidden axis, operators with unseen scratch whose input varies with it.
@@ -80,6 +81,7 @@ class Derivation:
     exceptions: tuple[Mapping[str, int], ...] = ()
     irregular: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
+    uneven: Mapping[str, str] = field(default_factory=dict)
     compared: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dependences: tuple[Dependence, ...] = ()
     unseen: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
@@ -93,3 +95,8 @@ class Derivation:
     def is_global(self) -> bool:
         """Whether the one law gave the peak of every run, near and far, in every axis varied."""
         return not (self.elsewhere or self.exceptions or self.irregular)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is global and nothing below the peak is without a formula."""
+        return self.is_global and not self.uneven

@@ -7,7 +7,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from oom_suite.laws.differences import below, difference, polynomial
-from oom_suite.laws.grid import MAX_DEGREE
+from oom_suite.laws.dominance import undominated
+from oom_suite.laws.grid import MAX_DEGREE, uneven_sites
 from oom_suite.laws.sites import ALL, alive_with, counts, merged_places, sheet, without
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Fit:
     are made for those combinations alone. A mixed run that cannot be made, or that lacks a
     site, gives no term; the checks of `derive` tell whether one is missing.
 
+    What follows no polynomial and stays below the peak has none, and is checked to stay there.
+
     Cost: the grid's own runs, and one for each combination of axes and steps that meets.
     Source: Newton's interpolation on lower sets of multi-indices (de Boor and Ron, "On
     multivariate polynomial interpolation", 1990); see docs/decisions/0003.
@@ -61,9 +64,12 @@ class Fit:
         self._merged = merged_places(self._traces.values())
         self._places = counts(self._traces[()])
         table = {index: sheet(trace, self._merged) for index, trace in self._traces.items()}
+        along = [[table[i] for i in grid.line(axis)] for axis in grid.steps if axis in grid.uneven]
+        self._uneven = frozenset(site for sheets in along for site in uneven_sites(sheets))
         self.live: dict[Site, Polynomial] = {
             site: self._solve({index: table[index].live[site] for index in self._traces})
             for site in table[()].live
+            if site not in self._uneven
         }
 
     def peak(self, sizes: Mapping[str, int]) -> int:
@@ -83,6 +89,8 @@ class Fit:
         if any(tally[p] != n for p, n in self._places.items() if p not in self._merged):
             return False
         live = sheet(trace, self._merged).live
+        if any(live[site] > self.peak(sizes) for site in self._uneven):
+            return False
         return all(live[site] == polynomial(sizes) for site, polynomial in self.live.items())
 
     def regimes(self, lower: Mapping[str, int]) -> tuple[Regime, ...]:
@@ -94,11 +102,8 @@ class Fit:
         distinct: dict[frozenset[object], Site] = {}
         for site, live in self.live.items():
             distinct.setdefault(frozenset(live.terms.items()), site)
-        kept = list(distinct.values())
-        for site in list(kept):
-            others = (self.live[other] for other in kept if other != site)
-            if any(self.live[site].at_most(other, lower) for other in others):
-                kept.remove(site)
+        sites = list(distinct.values())
+        kept = [sites[place] for place in undominated([self.live[site] for site in sites], lower)]
         return tuple(Regime(self.live[site], site, self._alive(site)) for site in kept)
 
     def _alive(self, site: Site) -> tuple[tuple[Site, Polynomial], ...]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from oom_suite.laws.differences import difference
 from oom_suite.laws.sites import counts, merged_places, sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from oom_suite.laws.differences import Index
     from oom_suite.laws.evidence import Survey
-    from oom_suite.laws.sites import Place
+    from oom_suite.laws.sites import Place, Sheet, Site
     from oom_suite.records import Axis, Trace, Workload
 
 MAX_DEGREE = 2
@@ -41,6 +42,8 @@ class Grid:
         steps: distance of one step along each axis that is varied; negative goes down.
         irregular: axes that were varied and fit no polynomial, each with why.
         fixed: axes that could not be varied, each with why.
+        uneven: axes along which the peak is a polynomial and something below it is not, each
+            with a line that says so.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Grid:
         self.steps: dict[str, int] = {}
         self.irregular: dict[str, str] = dict(hold or {})
         self.fixed: dict[str, str] = {}
+        self.uneven: dict[str, str] = {}
         self._survey = survey
         self._workload = workload
         for axis in workload.axes:
@@ -74,9 +78,10 @@ class Grid:
         return [(), *(((axis, k),) for k in range(1, MAX_DEGREE + 2))]
 
     def _choose(self, axis: Axis) -> None:
-        """Take the first step that fits a polynomial."""
+        """Take the first step that fits a polynomial; else the first, if the peak does in all."""
         why = refused = ""
         ran: set[int] = set()
+        below: list[tuple[int, str]] = []
         for step in self._reachable(axis):
             values = [self.sizes[axis.name] + k * step for k in range(MAX_DEGREE + 2)]
             if (-step in ran and step != -axis.step) or (why and abs(step) < axis.step):
@@ -92,7 +97,10 @@ class Grid:
                 self.steps[axis.name] = step
                 return
             why = why or broken
-        if why:
+            below.append((step, _below_the_peak(axis.name, values, traces)))
+        if below and all(uneven for _, uneven in below):
+            self.steps[axis.name], self.uneven[axis.name] = below[0]
+        elif why:
             self.irregular[axis.name] = why
         else:
             self.fixed[axis.name] = refused or "no other size of it can be built"
@@ -141,8 +149,12 @@ class Grid:
             for axis, traces in lines.items():
                 values = [self.sizes[axis] + k * self.steps[axis] for k in range(len(traces))]
                 why = _irregular(axis, values, traces, merged)
-                if why:
+                below = _below_the_peak(axis, values, traces, merged) if why else ""
+                if below:
+                    self.uneven.setdefault(axis, below)
+                elif why:
                     del self.steps[axis]
+                    self.uneven.pop(axis, None)
                     self.irregular[axis] = why
                     break
             else:
@@ -164,25 +176,65 @@ def _irregular(
         where = str(stack[0]) if stack else op
         return f"at {axis}={shown} the code branches: {where} allocates at some of them only"
     together = merged_places(traces) | frozenset(merged)
-    if all(_is_polynomial(column) for column in _columns(traces, together)):
+    sheets = [sheet(trace, together) for trace in traces]
+    uneven = uneven_sites(sheets)
+    if not uneven:
         return ""
-    peaks = [trace.peak().num_bytes for trace in traces]
-    if len(set(peaks)) == 1:
-        return f"no polynomial fits at {axis}={shown}: allocations below the peak differ"
+    peaks = [each.peak for each in sheets]
+    if is_polynomial(peaks):
+        return f"no polynomial fits at {axis}={shown}: {_held_by(uneven[0], sheets)}"
     amounts = ", ".join(f"{peak:,}" for peak in peaks)
     return f"no polynomial fits at {axis}={shown}: the peak is {amounts} bytes"
 
 
-def _columns(traces: Sequence[Trace], merged: Collection[Place]) -> Iterable[list[int]]:
-    """For every site its live sums, what it held and what it asked for, over these runs."""
-    sheets = [sheet(trace, merged) for trace in traces]
-    for site in sheets[0].live:
-        yield [each.live[site] for each in sheets]
-        yield [each.held[site] for each in sheets]
-        yield [each.own[site] for each in sheets]
+def _below_the_peak(
+    axis: str, values: Sequence[int], traces: Sequence[Trace], merged: Collection[Place] = ()
+) -> str:
+    """What follows no polynomial, where the peak does and stays clear of it; empty otherwise.
+
+    The peak has to outgrow it from size to size: what comes nearer may be the peak further on.
+    """
+    places = [set(counts(trace)) for trace in traces]
+    if any(each != places[0] for each in places):
+        return ""
+    together = merged_places(traces) | frozenset(merged)
+    # Upwards, whichever way the steps go.
+    order = sorted(range(len(values)), key=lambda k: values[k])
+    sheets = [sheet(traces[k], together) for k in order]
+    uneven = uneven_sites(sheets)
+    peaks = [each.peak for each in sheets]
+    if not uneven or not is_polynomial(peaks):
+        return ""
+    for site in uneven:
+        gaps = [each.peak - each.live[site] for each in sheets]
+        if gaps[0] < 0 or any(after < before for before, after in pairwise(gaps)):
+            return ""
+    shown = ", ".join(f"{values[k]:,}" for k in order)
+    return f"{_held_by(uneven[0], sheets)} at {axis}={shown}, below the peak at every size run"
 
 
-def _is_polynomial(column: Sequence[int]) -> bool:
+def _held_by(site: Site, sheets: Sequence[Sheet]) -> str:
+    """``aten.empty at code.py:7 (f) follows no polynomial, taking 16, 33 and 50 bytes``."""
+    (op, stack), _ = site
+    where = f"{op} at {stack[0]}" if stack else op
+    columns = ([getattr(each, kind)[site] for each in sheets] for kind in ("own", "held", "live"))
+    column = next(each for each in columns if not is_polynomial(each))
+    return f"{where} follows no polynomial, with {', '.join(f'{n:,}' for n in column)} bytes"
+
+
+def uneven_sites(sheets: Sequence[Sheet]) -> list[Site]:
+    """The sites of which a live sum, what they hold or ask for, follows no polynomial."""
+    return [
+        site
+        for site in sheets[0].live
+        if not all(
+            is_polynomial([getattr(each, kind)[site] for each in sheets])
+            for kind in ("live", "held", "own")
+        )
+    ]
+
+
+def is_polynomial(column: Sequence[int]) -> bool:
     """Whether the last difference of equidistant values vanishes."""
     values: dict[Index, int] = {((("", k),) if k else ()): value for k, value in enumerate(column)}
     return difference(values, (("", len(column) - 1),)) == 0

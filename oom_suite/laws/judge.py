@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from oom_suite.laws import breach as breaches
 from oom_suite.laws.blame import blame_dependence, blame_excess, blame_regime, blame_run, crossing
 from oom_suite.laws.evidence import unclipped
-from oom_suite.records import Blame, Verdict
+from oom_suite.laws.words import grouped, join, listed, moved_from, note_on_bound, notes_on
+from oom_suite.records import Blame, Breach, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from fractions import Fraction
+    from collections.abc import Mapping, Sequence
 
-    from oom_suite.laws.derivation import Change, Derivation, Violation
+    from oom_suite.laws.derivation import Derivation, Violation
     from oom_suite.laws.evidence import Dependence
     from oom_suite.laws.fit import Regime
     from oom_suite.records import Law, Workload
@@ -22,98 +23,25 @@ _MAX_UNRECORDED = 3
 """Clauses on what was not recorded that a reason has room for."""
 
 
-_MAX_DATA_SIZES = 4
-"""Sizes decided by data, at most, that a verdict lists."""
-
-
-def join(words: Iterable[str]) -> str:
-    """``a``, ``a and b`` or ``a, b and c``."""
-    every = list(words)
-    return " and ".join(filter(None, [", ".join(every[:-1]), *every[-1:]]))
-
-
-def listed(sizes: Mapping[str, int]) -> str:
-    """``num_tokens=4, num_heads=8``."""
-    return ", ".join(f"{axis}={size:,}" for axis, size in sizes.items())
-
-
-def grouped(value: Fraction) -> str:
-    """An exact number as people write it: ``82,048``, ``0.125``."""
-    if value.denominator == 1:
-        return f"{value.numerator:,}"
-    return f"{float(value):,.10g}"
-
-
-def moved_from(
-    start: Mapping[str, int], sizes: Mapping[str, int], without: Iterable[str] = ()
-) -> dict[str, int]:
-    """The sizes that differ from where one started."""
-    left_out = frozenset(without)
-    return {a: sizes[a] for a in start if a not in left_out and sizes[a] != start[a]}
-
-
-def notes_on(derivation: Derivation) -> tuple[str, ...]:
-    """What the reader must know besides the verdict, one clause each."""
-    notes = [_elsewhere(change) for change in derivation.elsewhere]
-    if derivation.exceptions:
-        number = len(derivation.exceptions)
-        first = moved_from(derivation.law.sizes, derivation.exceptions[0])
-        more_sizes = f"{number} more {'size' if number == 1 else 'sizes'}"
-        notes.append(f"the peak is not the law's at {more_sizes}, the first {listed(first)}")
-    if derivation.refused:
-        start = derivation.law.sizes
-        sizes, why = min(derivation.refused, key=lambda each: len(moved_from(start, each[0])))
-        at = listed(moved_from(start, sizes)) or "the scenario"
-        more = len(derivation.refused) - 1
-        others = f" (and at {more} more)" if more else ""
-        notes.append(f"could not be run at {at}: {why}{others}")
-    return (*notes, *_decided_by_data(derivation))
-
-
-def _decided_by_data(derivation: Derivation) -> list[str]:
-    """What the law has at its worst case, a clause for each line."""
-    found = derivation.trace.data_sizes
-    more = len(found) - _MAX_DATA_SIZES
-    rest = [f"{more} more sizes are decided by data"] if more > 0 else []
-    return [*map(str, found[:_MAX_DATA_SIZES]), *rest]
-
-
-def note_on_bound(derivation: Derivation, workload: Workload) -> tuple[str, ...]:
-    """In which axes the bound was checked and not proved; nothing where it is proved."""
-    if workload.contract.at_most is not None and not derivation.is_global:
-        axes = dict.fromkeys(derivation.irregular)
-        axes.update(dict.fromkeys(a for change in derivation.elsewhere for a in change.moved))
-        axes.update(
-            dict.fromkeys(
-                axis
-                for sizes in derivation.exceptions
-                for axis in moved_from(derivation.law.sizes, sizes)
-            )
-        )
-        over = [axis for axis in axes if axis not in workload.contract.independent_of]
-        where = f", not proved in {join(over)}" if over else ", not proved"
-        return (f"bound checked at {derivation.law.num_runs} sizes{where}",)
-    return ()
-
-
-def _elsewhere(change: Change) -> str:
-    says = f"{change.predicted_bytes:,}" if change.predicted_bytes >= 0 else "no whole number"
-    difference = (
-        f" ({change.actual_bytes:,} bytes, where the first law says {says})"
-        if change.predicted_bytes != change.actual_bytes
-        else ""
-    )
-    return f"another law holds at {listed(change.moved)}: {change.law.here}{difference}"
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, one line why, the guilty lines, and what else the reader must know."""
+    """A verdict, one line why, and what else the reader must know.
+
+    Attributes:
+        verdict: the outcome.
+        reason: why, in one line.
+        blame: the guilty lines.
+        notes: what else the reader must know, one clause each.
+        breach: the terms that break the promise.
+        advice: what to do next where it was not judged, one sentence each.
+    """
 
     verdict: Verdict
     reason: str
     blame: tuple[Blame, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    breach: Breach | None = None
+    advice: tuple[str, ...] = ()
 
 
 def judge(derivation: Derivation, workload: Workload) -> Judgement:
@@ -132,12 +60,12 @@ def judge(derivation: Derivation, workload: Workload) -> Judgement:
         reason = what_was_not_recorded(derivation.unrecorded)
         return Judgement(Verdict.INCONCLUSIVE, reason, notes=notes)
     if judgement is not None:
-        return Judgement(judgement.verdict, judgement.reason, judgement.blame, notes)
+        return replace(judgement, notes=notes)
     kept = []
     if workload.contract.independent_of:
         kept.append(f"independent of {join(workload.contract.independent_of)}")
     if workload.contract.at_most is not None:
-        kept.append("within its bound" if derivation.is_global else "within its bound at every run")
+        kept.append("within its bound" if derivation.is_whole else "within its bound at every run")
     return Judgement(
         Verdict.PASS,
         ", ".join(kept) or "nothing is promised",
@@ -175,8 +103,12 @@ def _growth(derivation: Derivation, workload: Workload) -> Judgement | None:
         )
         where = f" at {listed(moved)}" if moved else ""
         hidden = "" if guilty is regimes[0] else _hidden(law, guilty, next(iter(slopes)))
-        blame = blame_regime(guilty, slopes, law.sizes)
-        return Judgement(Verdict.FAIL, f"peak grows with {grows}{where}{hidden}", blame)
+        return Judgement(
+            Verdict.FAIL,
+            f"peak grows with {grows}{where}{hidden}",
+            blame_regime(guilty, slopes, law.sizes),
+            breach=breaches.growth(guilty.polynomial, slopes, law.sizes),
+        )
     return None
 
 
@@ -207,8 +139,9 @@ def _dependence(derivation: Derivation, workload: Workload) -> Judgement | None:
     axes = join(shown.axes)
     blame = blame_dependence(shown)
     if shown.reaches_peak:
-        reason = f"peak depends on {axes}: {_before_after(derivation, shown)}"
-        return Judgement(Verdict.FAIL, reason, blame)
+        seen = _before_after(derivation, shown)
+        breach = Breach(shown.after, seen=seen)
+        return Judgement(Verdict.FAIL, f"peak depends on {axes}: {seen}", blame, breach=breach)
     held = max(shown.sites, key=lambda site: abs(site[2] - site[1]), default=None)
     if held is None:
         reason = f"the order of allocations depends on {axes}, and with other sizes the peak may"
@@ -220,7 +153,8 @@ def _dependence(derivation: Derivation, workload: Workload) -> Judgement | None:
     if shown.num_rises > 1:
         # It rose more than once: nothing says where it would stop.
         reason = f"an allocation below the peak keeps growing with {axes}: {amounts}"
-        return Judgement(Verdict.FAIL, reason, blame)
+        breach = Breach(shown.after, seen=amounts)
+        return Judgement(Verdict.FAIL, reason, blame, breach=breach)
     reason = f"an allocation below the peak depends on {axes}: {amounts}"
     return Judgement(Verdict.INCONCLUSIVE, reason, blame)
 
@@ -259,7 +193,8 @@ def _over_bound(derivation: Derivation, workload: Workload) -> Judgement | None:
     if derivation.violations:
         worst = derivation.violations[0]
         reason = _exceeds(worst.peak_bytes, worst.limit_bytes, _sizes_of(worst, workload))
-        return Judgement(Verdict.FAIL, reason, blame_run(worst, derivation))
+        blame, breach = blame_run(worst, derivation), breaches.of_run(worst, derivation, workload)
+        return Judgement(Verdict.FAIL, reason, blame, breach=breach)
     if not derivation.is_global:
         return None
     for over in derivation.excesses:
@@ -268,14 +203,15 @@ def _over_bound(derivation: Derivation, workload: Workload) -> Judgement | None:
             continue
         there = {axis: sizes[axis] for axis in sorted(polynomial.axes)}
         reason = _exceeds(int(polynomial(sizes)), int(over.limit(sizes)), there)
-        return Judgement(Verdict.FAIL, reason, blame_excess(over.regime, sizes))
+        blame = blame_excess(over.regime, sizes)
+        breach = breaches.excess(polynomial, over.limit, sizes)
+        return Judgement(Verdict.FAIL, reason, blame, breach=breach)
     return None
 
 
 def _exceeds(peak_bytes: int, limit_bytes: int, sizes: Mapping[str, int]) -> str:
     return (
-        f"peak exceeds what is referenced: {peak_bytes:,} bytes at {listed(sizes)}, "
-        f"allowed {limit_bytes:,}"
+        f"peak exceeds its bound: {peak_bytes:,} bytes at {listed(sizes)}, allowed {limit_bytes:,}"
     )
 
 

@@ -13,7 +13,7 @@ from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import CLOSED_FORM, prove
 from oom_suite.pipeline.proved import with_forms, with_lanes, with_proof
-from oom_suite.records import HostMemory, Law, Polynomial, Result, Verdict
+from oom_suite.records import Bound, HostMemory, Law, Polynomial, Result, Verdict
 from oom_suite.units import MIB
 
 if TYPE_CHECKING:
@@ -70,7 +70,14 @@ def _with_kind(
     try:
         judged = _judged(result, kind, runs, settings, proof)
     except OomSuiteError as error:
-        judged = replace(result, verdict=Verdict.INCONCLUSIVE, reason=str(error), blame=())
+        judged = replace(
+            result,
+            verdict=Verdict.INCONCLUSIVE,
+            reason=str(error),
+            blame=(),
+            breach=None,
+            advice=(),
+        )
     assert judged.law is not None
     peak_bytes = judged.peak_requested_bytes or 0
     found = HostMemory(kind, judged.law, peak_bytes, judged.verdict, judged.reason)
@@ -82,7 +89,15 @@ def _with_kind(
     reason = why if result.verdict is Verdict.PASS else f"{result.reason}; {why}"
     if judged.verdict is Verdict.FAIL and result.verdict is Verdict.INCONCLUSIVE:
         reason = f"{why}; {result.reason}"
-    return replace(result, verdict=worse, reason=reason, blame=(*result.blame, *judged.blame))
+    own = None if judged.breach is None else replace(judged.breach, memory=found.name)
+    return replace(
+        result,
+        verdict=worse,
+        reason=reason,
+        blame=(*result.blame, *judged.blame),
+        breach=result.breach or own,
+        advice=(*result.advice, *judged.advice),
+    )
 
 
 def _judged(
@@ -120,6 +135,8 @@ def _judged(
         reason=judgement.reason,
         law=found.law,
         blame=judgement.blame,
+        breach=judgement.breach,
+        advice=judgement.advice,
         peak_requested_bytes=found.trace.peak().num_bytes,
         notes=(),
     )
@@ -148,7 +165,7 @@ def _allowing(workload: Workload) -> Workload:
     bound = workload.contract.at_most
     if bound is None:
         return workload
-    room = bound - _constant(-CONSTANT_BYTES)
+    room = Bound.of(bound).plus(CONSTANT_BYTES)
     return replace(workload, contract=replace(workload.contract, at_most=room))
 
 

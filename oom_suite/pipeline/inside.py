@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
 from oom_suite.errors import OomSuiteError
-from oom_suite.laws.judge import join, listed
 from oom_suite.laws.kernel_terms import growth, kernel_terms
+from oom_suite.laws.words import join, listed
 from oom_suite.pipeline.worst_case import largest
 from oom_suite.records import BudgetFit, Verdict
 from oom_suite.targets.target import target
@@ -124,7 +124,7 @@ def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:
             there = {axis: sizes[axis] for axis in sizes if axis in limit.axes}
             seen_bytes = seen.peak().num_bytes
             reason = (
-                f"peak exceeds what is referenced: {peak_bytes:,} bytes at {listed(there)}, "
+                f"peak exceeds its bound: {peak_bytes:,} bytes at {listed(there)}, "
                 f"allowed {allowed_bytes:,}; {seen_bytes:,} of them are seen, the rest is taken "
                 f"inside {join(_takers(seen.unseen, ()))} ({scratch_of_law(settings)})"
             )

@@ -6,7 +6,7 @@ a green verdict away or add what the reader must know; none makes a broken promi
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,14 @@ from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
+from oom_suite.pipeline.breaking import with_breach
 from oom_suite.pipeline.host_law import with_host
 from oom_suite.pipeline.inside import with_bound, with_budget, with_kernel_terms, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
 from oom_suite.pipeline.worst_case import worst_case
+from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
 from oom_suite.targets.target import label
 
@@ -79,6 +81,7 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     result = with_kernel_terms(result, runs, settings)
     result = with_opaque(with_bound(result, runs, settings), settings)
     result = with_budget(result, runs, settings)
+    result = with_breach(result, derivation, proof, settings.law_text)
     return Study(result, derivation, proof, proof_notes)
 
 
@@ -115,7 +118,7 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
     def proved() -> Proof:
         return prove(runs.symbolic, fitted.result, workload, sizes)
 
-    with ThreadPoolExecutor(max_workers=1) as beside:
+    with threads(1) as beside:
         # Modes of torch belong to a process: here one lane has to wait for the other.
         proving = None if runs.is_here else beside.submit(proved)
         try:
@@ -174,6 +177,8 @@ def _judged(
         peak_reserved_bytes=peaks.reserved_bytes,
         largest_request_bytes=trace.largest_request_bytes,
         blame=judgement.blame,
+        breach=judgement.breach,
+        advice=judgement.advice,
         unseen=derivation.trace.unseen,
         notes=(*judgement.notes, *measured.notes),
         measurement=measurement,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from oom_suite.doors import workload as find_workload
@@ -12,6 +11,7 @@ from oom_suite.pipeline.check import program_of
 from oom_suite.pipeline.measuring import measure
 from oom_suite.pipeline.session import Session
 from oom_suite.processes.child import ChildError, Outcome
+from oom_suite.processes.ending import threads
 from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
 from oom_suite.subjects import parse
@@ -51,7 +51,7 @@ def measure_all(
     def one(spec: SubjectSpec) -> list[MeasuredRow]:
         return _rows(spec, points, settings, on_progress)
 
-    with ThreadPoolExecutor(max_workers=max(1, min(len(specs), os.cpu_count() or 1))) as pool:
+    with threads(min(len(specs), os.cpu_count() or 1)) as pool:
         return [row for rows in pool.map(one, specs) for row in rows]
 
 

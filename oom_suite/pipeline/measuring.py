@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import psutil
 from oom_suite.laws.judge import what_was_not_recorded
 from oom_suite.pipeline.reconcile import problem, reconcile, scratch_of, target_of
 from oom_suite.pipeline.worst_case import largest
-from oom_suite.processes.child import ChildError
+from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ class Measured:
             how, alike = "within the worst case", ""
         often = f", {self.num_runs} times{alike}" if self.num_runs > 1 else ""
         return f"measured {how}{often}"
+
+
+_NEEDS_A_GPU = re.compile(
+    r"\bCUDA\b|\bHIP\b|_cuda_|\bcuda devices|\baccelerator\b|NVIDIA driver|dummy base class"
+)
+"""What torch says where code asks for a GPU that is not there, of any build.
+
+Source: PyTorch 2.11 and 2.13 ``torch/cuda/__init__.py``, ``torch/_utils.py``,
+``aten/src/ATen/Context.h`` and ``torch/csrc/DeviceAccelerator.cpp``.
+"""
 
 
 def measure(
@@ -127,6 +138,8 @@ def measure_beside(runs: Runs, workload: Workload, settings: Settings) -> Measur
     try:
         found = measure(runs, workload, sizes, settings)
     except ChildError as error:
+        if on_cpu and error.outcome is Outcome.RAISED and _NEEDS_A_GPU.search(error.message):
+            return Measured(notes=(f"not measured on the CPU: it needs a GPU: {error.message}",))
         return Measured(problem=f"cannot be measured on {runs.device}: {error}")
     if not found.problem or found.trace is None:
         return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.laws.contracts import decide
 from oom_suite.laws.proof import CLOSED_FORM, DisagreementError, cross_check
+from oom_suite.pipeline.breaking import broken, regimes_of
 from oom_suite.records import Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def with_proof(
     """The result with the proved law, where it speaks in axes alone; and how the law was found."""
     forbidden = frozenset(workload.contract.independent_of)
     law, notes = _law(derivation, proof, forbidden)
-    result = replace(result, law=law, notes=(*notes, *result.notes))
+    details = (*result.details, *([proof.detail] if proof.detail not in {"", proof.reason} else []))
+    result = replace(result, law=law, notes=(*notes, *result.notes), details=details)
     return with_forms(result, law, workload, derivation, proof), notes
 
 
@@ -60,7 +62,7 @@ def with_forms(
     for each in (law, *wide, *(change.law for change in derivation.elsewhere)):
         decision = decide(each, workload.contract)
         if decision is not None and decision.verdict is Verdict.FAIL:
-            return replace(result, verdict=Verdict.FAIL, reason=decision.reason, law=each)
+            return broken(result, each, decision, regimes_of(derivation, proof))
     decision = decide(law, workload.contract)
     if decision is not None and decision.verdict is Verdict.INCONCLUSIVE:
         return weakened(result, decision.reason)
@@ -78,8 +80,10 @@ def _law(
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {proof.reason}",)
     branch = proof.branch_at(fitted.sizes)
     if branch is None or branch.law.held.keys() - fitted.held.keys():
-        named = [f"{a}={n:,}{f' at {at}' if at else ''}" for a, (n, at) in proof.held.items()]
-        why = f"the code fixes {', '.join(named)}" if named else "no proved branch is taken here"
+        named = [f"{axis}{f' at {at}' if at else ''}" for axis, (_, at) in proof.held.items()]
+        why = "the code branches, and what was proved is not the branch of the scenario"
+        if named:
+            why = f"the code takes the number of {', '.join(named)}, as range() and int() do"
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {why}",)
     where = _where([str(guard.formula) for guard in branch.guards])
     if not _is_wide(branch, forbidden):

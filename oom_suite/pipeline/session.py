@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.targets.free_memory import FreeMemory
 
-PRELOAD = ("oom_suite.pipeline.fresh", "oom_suite.tracing.prove", "oom_suite.tracing.warm")
+PRELOAD = (
+    "oom_suite.processes.server",
+    "oom_suite.pipeline.fresh",
+    "oom_suite.tracing.prove",
+    "oom_suite.tracing.warm",
+)
 """What the server that children are forked from imports once: the same for whoever starts it."""
 
 _IMPORTS = {

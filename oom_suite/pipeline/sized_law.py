@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import LaneError, UsageError
-from oom_suite.laws.judge import listed
 from oom_suite.laws.proof import CLOSED_FORM
+from oom_suite.laws.words import listed
 from oom_suite.pipeline.judging import study
 from oom_suite.pipeline.law_tests.promise import checked_sizes, varied_axes
 from oom_suite.pipeline.predicting import lane_of, name_of, program_of

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
-from oom_suite.laws.judge import listed
+from oom_suite.laws.words import listed
 from oom_suite.pipeline.proved import weakened
-from oom_suite.records import Blame, Verdict
+from oom_suite.records import Blame, Breach, Verdict
 from oom_suite.records.kept import DEVICE, HOST, MEMORIES, PINNED
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _with_leak(result: Result, memory: str, rate: float, calls: RepeatedCalls) -
     if result.verdict is Verdict.FAIL:
         reason = f"{result.reason}; {why}"
         return replace(result, reason=reason, blame=(*result.blame, *blame))
-    return replace(result, verdict=Verdict.FAIL, reason=why, blame=blame)
+    seen = f"{rate:,.10g} bytes{name} more are alive after each call"
+    breach = Breach(result.sizes, seen=seen, memory=MEMORIES[memory])
+    return replace(result, verdict=Verdict.FAIL, reason=why, blame=blame, breach=breach)
 
 
 def _note(kept: Kept, known: Sequence[Run], sizes: Mapping[str, int]) -> str:

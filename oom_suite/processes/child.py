@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
 from oom_suite.errors import LaneError
+from oom_suite.processes import ending
 from oom_suite.processes.child_main import CHILD_NAME, READY, Outcome, serve, start_data
 
 if TYPE_CHECKING:
@@ -89,21 +90,25 @@ class Child:
         self._log = Path(name)
         context = _fresh if needs_gpu else _forked
         self._connection, theirs = context.Pipe()
+        self._life = ending.Life()
         self._process: BaseProcess = context.Process(
             name=CHILD_NAME,
             target=serve,
-            args=(theirs, name, imports, memory_limit_bytes),
+            args=(theirs, self._life.handed, name, imports, memory_limit_bytes),
             kwargs={"needs_gpu": needs_gpu},
             daemon=True,
         )
         try:
             with theirs:
                 _start(self._process, preload)
+            self._life.handed_over()
         except (OSError, EOFError) as error:
             self._connection.close()
+            self._life.end()
             self._log.unlink(missing_ok=True)
             msg = f"no process could be started: {type(error).__name__}: {error}"
             raise ChildError(Outcome.CRASHED, msg) from error
+        ending.register(self, self._end_now)
 
     def __enter__(self) -> Self:
         """The child itself."""
@@ -123,6 +128,7 @@ class Child:
         if self._is_closed:
             return
         self._is_closed = True
+        ending.forget(self)
         self._connection.close()
         self._kill()
         self._process.join()
@@ -133,13 +139,26 @@ class Child:
         """End the process, from any thread; whoever waits for its answer is told that it ended."""
         self._kill()
 
+    def _end_now(self) -> None:
+        """End the process in a signal handler: what it may have interrupted is not waited for."""
+        self._life.end()
+        self._log.unlink(missing_ok=True)
+
     def ask(self, request: Request[Answer]) -> Answer:
         """The request's answer.
 
         Raises:
             ChildError: the request raised, or the child hung, was killed, crashed or ended; once
                 the child is gone, every further request raises the same.
+            Interrupted: the run is being ended, and the child with it.
         """
+        try:
+            return self._asked(request)
+        except ChildError:
+            ending.raise_if_ended()
+            raise
+
+    def _asked(self, request: Request[Answer]) -> Answer:
         if self._end is not None:
             raise self._end
         try:
@@ -181,6 +200,7 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
+        self._life.end()
 
     def _ended(self) -> ChildError:
         self._process.join(self._time_limit_s)

@@ -15,11 +15,13 @@ import signal
 import sys
 import sysconfig
 import traceback
+from multiprocessing import forkserver
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import NotApplicableError, OomSuiteError
+from oom_suite.processes.ending import live_by
 from oom_suite.processes.protocol import Kept
 from oom_suite.units import format_bytes
 
@@ -86,6 +88,7 @@ READY = b"ready"
 
 def serve(
     connection: Connection,
+    life: Connection,
     log: str,
     imports: tuple[str, ...],
     memory_limit_bytes: int | None,
@@ -94,6 +97,8 @@ def serve(
 ) -> None:
     """The child's main function: one answer for every request, whatever happens."""
     _detach(log)
+    live_by(life.fileno(), with_group=True)
+    _leave_server()
     if not needs_gpu:
         hide_gpus()
     # Children run side by side: threads of their own would wait for each other's cores.
@@ -148,6 +153,18 @@ def _detach(log: str) -> None:
     sys.stdout = os.fdopen(_STDOUT, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(_STDERR, "w", buffering=1, closefd=False)
     faulthandler.disable()
+
+
+def _leave_server() -> None:
+    """Nothing; the server that forked this process no longer waits for its end.
+
+    A child could have its own children forked there, and the server stays while any child could.
+    It is to go with the process that started it, whatever a child does.
+    """
+    server = vars(forkserver._forkserver)
+    if server["_forkserver_alive_fd"] is not None:
+        os.close(server["_forkserver_alive_fd"])
+        server.update(_forkserver_alive_fd=None, _forkserver_address=None)
 
 
 def classify(error: BaseException, memory_limit_bytes: int | None) -> tuple[Outcome, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.processes.ending import Life
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,18 +38,23 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
         LaneError: it raised, ended by itself, was killed or took too long.
     """
     reading, writing = os.pipe()
+    life = Life()
     with warnings.catch_warnings():
         # Python 3.12 warns where threads run; the fork calls into none of theirs.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
         os.close(reading)
+        life.inherited()
         _answer(work, writing)
     os.close(writing)
+    life.handed_over()
     try:
-        text = _read(reading, pid, time_limit_s)
+        text = _read(reading, time_limit_s)
     finally:
         os.close(reading)
+        # It has answered, or nobody waits for its answer any more.
+        life.end()
         _, status = os.waitpid(pid, 0)
     if not text:
         code = os.waitstatus_to_exitcode(status)
@@ -86,13 +92,12 @@ def line_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
-def _read(reading: int, pid: int, time_limit_s: float) -> bytes:
+def _read(reading: int, time_limit_s: float) -> bytes:
     parts: list[bytes] = []
     until = time.monotonic() + time_limit_s
     while True:
         ready, _, _ = select.select([reading], [], [], max(0.0, until - time.monotonic()))
         if not ready:
-            os.kill(pid, signal.SIGKILL)
             raise LaneError(f"the step took more than {time_limit_s:g} s")
         part = os.read(reading, _CHUNK_BYTES)
         if not part:

@@ -1,5 +1,7 @@
 """The records that pass between the parts of the suite. No torch, no behaviour beyond reading."""
 
+from oom_suite.records.blame import Blame, Breach
+from oom_suite.records.bound import Bound
 from oom_suite.records.frame import Frame
 from oom_suite.records.law import Contract, KernelTerm, Law, Polynomial
 from oom_suite.records.measured_row import MeasuredRow
@@ -13,7 +15,7 @@ from oom_suite.records.measurement import (
     Tenant,
     Workspace,
 )
-from oom_suite.records.result import Bisection, Blame, BudgetFit, HostMemory, Result, Verdict
+from oom_suite.records.result import Bisection, BudgetFit, HostMemory, Result, Verdict
 from oom_suite.records.subject import SubjectSpec
 from oom_suite.records.trace import Allocation, DataSize, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Convention, Scenario, Workload
@@ -24,6 +26,8 @@ __all__ = [
     "Axis",
     "Bisection",
     "Blame",
+    "Bound",
+    "Breach",
     "BudgetFit",
     "Contract",
     "Convention",

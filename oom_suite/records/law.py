@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from oom_suite.records.bound import Bound
     from oom_suite.records.frame import Frame
 
 Monomial = tuple[str, ...]
@@ -236,5 +237,5 @@ class Contract:
     """
 
     independent_of: tuple[str, ...] = ()
-    at_most: Polynomial | None = None
+    at_most: Polynomial | Bound | None = None
     linear_in: tuple[str, ...] = ()

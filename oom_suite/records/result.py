@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
+    from oom_suite.records.blame import Blame, Breach
     from oom_suite.records.kept import Kept
     from oom_suite.records.law import KernelTerm, Law
     from oom_suite.records.measurement import Measurement, Reconciliation
@@ -22,27 +23,6 @@ class Verdict(enum.Enum):
     PASS = "PASS"
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
-
-
-@dataclass(frozen=True, slots=True)
-class Blame:
-    """A source line whose allocation is alive at the peak and grows with a forbidden axis.
-
-    Attributes:
-        file: path relative to the subject's root.
-        line: line number, from 1.
-        function: the function that the line stands in.
-        bytes: what it holds at the scenario, at the peak.
-        axis: the forbidden axis it grows with.
-        bytes_per_unit: how much one more of that axis adds to it at the scenario.
-    """
-
-    file: str
-    line: int
-    function: str
-    bytes: int
-    axis: str
-    bytes_per_unit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +107,9 @@ class Result:
         kept: what further calls at the scenario leave alive.
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
+        breach: the part of the law that breaks a promise; None where none is broken.
+        details: messages of torch and Python behind the notes, word for word; in JSON alone.
+        advice: what to do next where it is not green, in sentences; the first matters most.
         inside: what kernels take beside what the law has, a term for each operator and line.
     """
 
@@ -154,7 +137,10 @@ class Result:
     kept: tuple[Kept, ...] = ()
     target: str = "generic"
     leaks: tuple[str, ...] = ()
+    breach: Breach | None = None
+    advice: tuple[str, ...] = ()
     inside: tuple[KernelTerm, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -186,17 +172,8 @@ class Result:
                 "fits": self.budget.fits,
                 **({"inside_bytes": inside} if (inside := self.budget.inside_bytes) else {}),
             },
-            "blame": [
-                {
-                    "file": b.file,
-                    "line": b.line,
-                    "function": b.function,
-                    "bytes": b.bytes,
-                    "axis": b.axis,
-                    "bytes_per_unit": b.bytes_per_unit,
-                }
-                for b in self.blame
-            ],
+            "blame": [each.to_json() for each in self.blame],
+            "breach": None if self.breach is None else self.breach.to_json(),
             "unseen": [
                 {
                     "op": u.op,
@@ -208,6 +185,7 @@ class Result:
             ],
             "inside": [term.to_json() for term in self.inside],
             "notes": list(self.notes),
+            "details": list(self.details),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None
             if self.reconciliation is None
@@ -215,6 +193,7 @@ class Result:
             "host": [each.to_json() for each in self.host],
             "kept": [each.to_json() for each in self.kept],
             "leaks": list(self.leaks),
+            "advice": list(self.advice),
             "next_command": self.next_command,
         }
 

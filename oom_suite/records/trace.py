@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.records.frame import Frame
@@ -159,6 +159,8 @@ class Trace:
         marks: how many events there were at the end of each step, where the call has steps.
         data_sizes: sizes that data decides. Where there are any, the trace is not what a call
             takes, but what one takes at most.
+        num_operators: how many operators the call ran, whether they asked for memory or not; 0
+            where nobody counted.
     """
 
     lane: str
@@ -176,6 +178,7 @@ class Trace:
     unrecorded: tuple[str, ...] = ()
     marks: tuple[int, ...] = ()
     data_sizes: tuple[DataSize, ...] = ()
+    num_operators: int = field(default=0, compare=False)
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -270,6 +273,7 @@ class Trace:
             "pinned": None if self.pinned is None else self.pinned.to_json(),
             "unrecorded": list(self.unrecorded),
             "marks": list(self.marks),
+            "num_operators": self.num_operators,
             "data_sizes": [
                 [d.op, number(d.stack), d.at_most, d.num_parts] for d in self.data_sizes
             ],
@@ -302,6 +306,7 @@ class Trace:
             pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
             unrecorded=tuple(body.get("unrecorded", ())),
             marks=tuple(body.get("marks", ())),
+            num_operators=body.get("num_operators", 0),
             data_sizes=tuple(
                 DataSize(op, stacks[s], most, num_parts)
                 for op, s, most, num_parts in body.get("data_sizes", ())

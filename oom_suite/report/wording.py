@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
+from oom_suite.report.breaches import blame_lines, other_formula_lines, term_lines
 from oom_suite.report.measured import measured_rows
 from oom_suite.report.rows import Line, Row, brief, printable
 from oom_suite.targets.budgets import is_total
@@ -14,7 +15,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from oom_suite.records import Bisection, Blame, BudgetFit, HostMemory, Polynomial, Result
+    from oom_suite.records import Bisection, BudgetFit, HostMemory, Polynomial, Result
 
 
 OF_NO_KIND = "generic"
@@ -115,44 +116,24 @@ def _said(result: Result) -> str:
     return f"{result.verdict.value}, {law}, peak {num_bytes_text(result.peak_requested_bytes)}"
 
 
-def _term_lines(result: Result, polynomial: Polynomial) -> Iterator[Line]:
-    """The terms, guilty ones marked, each with its bytes at the scenario, largest first."""
-    forbidden = {blame.axis for blame in result.blame}
-    rows = []
-    for term in polynomial.parts:
-        num_bytes = int(term(result.sizes)) if term.axes <= set(result.sizes) else None
-        rows.append((str(term), num_bytes, bool(forbidden & term.axes)))
-    width = max((len(text) for text, _, _ in rows), default=0)
-    for text, num_bytes, guilty in sorted(rows, key=lambda row: (-(row[1] or 0), row[0])):
-        amount = num_bytes_text(num_bytes)
-        yield Line(f"{'>' if guilty else ' '} {text:<{width}}  {amount:>10}", guilty)
-
-
 def _law_row(result: Result) -> Iterator[Row]:
     if result.law is None:
         return
     here = result.law.here
-    lines = list(_term_lines(result, here)) or [Line("0")]
+    lines = list(term_lines(result, here, result.sizes)) or [Line("0")]
     others = len(result.law.regimes) - 1
     if others:
         lines.append(Line(f"the maximum of this and {others} more; this one wins at the scenario"))
     lines.extend(Line(f"+ {printable(str(term))}") for term in result.inside)
+    lines.extend(other_formula_lines(result, ""))
     lines.extend(Line(printable(note)) for note in result.law.notes)
     yield Row("law", tuple(lines))
 
 
-def _blame_lines(blames: Sequence[Blame]) -> Iterator[Line]:
-    """Each guilty line once, and under it what it holds for each forbidden axis."""
-    places: dict[str, list[Blame]] = {}
-    for blame in blames:
-        where = printable(f"{blame.file}:{blame.line} ({blame.function})")
-        places.setdefault(where, []).append(blame)
-    for where, held in places.items():
-        yield Line(where, guilty=True)
-        for blame in held:
-            each = f"{blame.bytes_per_unit:,.10g}"
-            amount = format_bytes(blame.bytes)
-            yield Line(f"  {amount} at the scenario, {each} bytes per {blame.axis}")
+def _host_lines(result: Result) -> Iterator[Line]:
+    for host in result.host:
+        yield Line(host_text(host))
+        yield from other_formula_lines(result, host.name)
 
 
 def _budget_row(result: Result) -> Iterator[Row]:
@@ -201,13 +182,13 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
         rows.append(Row("peak", (Line(text),)))
     rows.extend(_law_row(result))
     if result.blame:
-        rows.append(Row("blame", tuple(_blame_lines(result.blame))))
+        rows.append(Row("blame", tuple(blame_lines(result))))
     if result.largest_request_bytes is not None:
         text = f"{exact_bytes_text(result.largest_request_bytes)} in one request"
         rows.append(Row("largest", (Line(text),)))
     rows.extend(_budget_row(result))
     if result.host:
-        rows.append(Row("host", tuple(Line(host_text(each)) for each in result.host)))
+        rows.append(Row("host", tuple(_host_lines(result))))
     unseen = _unseen_lines(result)
     if unseen:
         rows.append(Row("unseen", unseen))

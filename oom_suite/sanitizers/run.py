@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError, unknown
+from oom_suite.processes.ending import Life
 from oom_suite.sanitizers.parse import parse
 from oom_suite.sanitizers.record import STEP_DONE, SanitizerOutcome, SanitizerRun
 from oom_suite.subjects import obtain
@@ -175,8 +176,10 @@ def _run(command: Sequence[str], tool: str, time_limit_s: float) -> tuple[int, s
         TimeoutExpired: it took too long.
         OSError: it could not be started.
     """
+    life = Life()
     environment = {
         **os.environ,
+        **life.environment(),
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
     }
     if tool in _UNCACHED:
@@ -190,10 +193,13 @@ def _run(command: Sequence[str], tool: str, time_limit_s: float) -> tuple[int, s
         errors="replace",
         env=environment,
         start_new_session=True,
+        pass_fds=(life.handed.fileno(),),
     ) as process:
+        life.handed_over()
         try:
             output, _ = process.communicate(timeout=time_limit_s)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            life.end()
     return process.returncode, output

@@ -9,6 +9,7 @@ import torch
 
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError
+from oom_suite.processes.ending import live_by_environment
 from oom_suite.report.screen import say_error
 from oom_suite.safety.steps import Target, builder_of
 from oom_suite.sanitizers.record import STEP_DONE
@@ -39,6 +40,7 @@ def main(subject: str, root: str, workload: str, scenario_name: str) -> None:
 
 
 if __name__ == "__main__":
+    live_by_environment()
     try:
         main(*sys.argv[1:])
     except OomSuiteError as error:

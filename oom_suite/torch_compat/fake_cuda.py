@@ -150,13 +150,18 @@ def _install(undo: contextlib.ExitStack) -> None:
         failed.callback(torch._C._set_cudnn_enabled, torch._C._get_cudnn_enabled())
         torch._C._set_cudnn_enabled(torch._C._get_cudnn_enabled() and not torch._C._has_cudnn)
         # A first fake on the device would ask the driver for a context.
-        failed.enter_context(mock.patch.object(fake_tensor, "init_gpu_context"))
+        # A function: a mock would take longer than all else that makes a fake tensor does.
+        failed.enter_context(mock.patch.object(fake_tensor, "init_gpu_context", _no_context))
         if str(torch._C._accelerator_getAccelerator()) != "cuda":
             raise TorchChangedError(
                 f"torch {torch.__version__} cannot be told that it has a GPU, which the shadow "
                 "and prove lanes need: install one of the versions that the suite knows"
             )
         undo.push(failed.pop_all())
+
+
+def _no_context(_device: torch.device) -> None:
+    """There is no driver to ask for a context."""
 
 
 @functools.cache

@@ -13,17 +13,12 @@ import torch
 from oom_suite.torch_compat.dispatch import no_dispatch
 from oom_suite.torch_compat.fake_cuda import PRIVATE_ANSWERS, fake_cuda
 from oom_suite.tracing.believed_objects import Event, Generator, Stream
+from oom_suite.tracing.pinned_literals import pinning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oom_suite.targets.target import Target
-
-_RNG_STATE_BYTES = 16
-"""A seed and an offset.
-
-Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
-"""
 
 _ZERO_BYTES = (
     "max_memory_allocated",
@@ -139,7 +134,7 @@ def _believe(undo: contextlib.ExitStack, target: Target) -> None:
     for module in _MODULES:
         _patch(undo, module, device)
     _patch(undo, torch.cuda.nvtx, dict.fromkeys(_RANGES, _nothing))
-    _patch(undo, torch, {"Generator": Generator})
+    _patch(undo, torch, {"Generator": Generator, "tensor": pinning(torch.tensor)})
     is_cuda = target.backend == "cuda"
     _patch(
         undo,

@@ -143,10 +143,14 @@ class Books:
     Args:
         device_type: the type of the device. Where that is the CPU itself, all that the host has is
             the device's.
+
+    Attributes:
+        num_operators: how many operators ran while requests were written down.
     """
 
     def __init__(self, device_type: str) -> None:
         """Empty ones."""
+        self.num_operators = 0
         self._device_type = device_type
         self.device = Book()
         self.host = None if device_type == CPU else Book()
@@ -208,4 +212,5 @@ class Books:
         host, pinned = (
             None if book is None else book.trace(lane, sizes) for book in (self.host, self.pinned)
         )
-        return replace(self.device.trace(lane, sizes), host=host, pinned=pinned)
+        own = self.device.trace(lane, sizes)
+        return replace(own, host=host, pinned=pinned, num_operators=self.num_operators)

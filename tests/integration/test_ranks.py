@@ -56,33 +56,13 @@ SMALL = ("--device", "cpu", "--scenario", "small")
 
 
 @pytest.fixture
-def torchrun(tmp_path):
-    """`torchrun(*arguments, module=...)`: a finished group of two ranks."""
-
-    def run(*arguments, program=("-m", "oom_suite")):
-        launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-        return subprocess.run(
-            [sys.executable, *launch, *program, "ranks", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_S,
-        )
-
-    return run
-
-
-@pytest.fixture
 def planted(tmp_path, torchrun):
     """`planted(rank, how)`: a group with one rank that dies or hangs, and what it wrote."""
 
     def run(rank, how):
-        program = tmp_path / "planted.py"
-        program.write_text(PLANTED.format(rank=rank, how=how))
         limit = ("--time-limit", "30" if how == "dies" else "5", "--json", "out.json")
-        done = torchrun("token_gather", *SMALL, *limit, program=(str(program),))
+        program = PLANTED.format(rank=rank, how=how)
+        done = torchrun("token_gather", *SMALL, *limit, program=program)
         written = tmp_path / "out.json"
         return done, json.loads(written.read_text()) if written.exists() else None
 
@@ -95,9 +75,19 @@ def rows(text):
     return [(int(rank), verdict) for rank, verdict in found]
 
 
-def test_each_rank_takes_its_heads_and_rank_0_alone_prints(torchrun, tmp_path):
+def test_each_rank_takes_its_heads_and_rank_0_alone_prints(tmp_path):
     """Both built-ins are as expected: the exit code is 0, and torchrun adds nothing."""
-    done = torchrun("full_dequant", "token_gather", *SMALL, "--json", "out.json")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    words = ("-m", "oom_suite", "ranks", "full_dequant", "token_gather", *SMALL)
+    done = subprocess.run(
+        [sys.executable, *launch, *words, "--json", "out.json"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
     assert 0 == done.returncode
     assert "2 ranks: 64 heads (DeepSeek-V4-Flash), 32 on each rank" == done.stdout.splitlines()[0]
     assert 1 == done.stdout.count("token_gather: workload decode, lane measure")

@@ -62,7 +62,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "sanitizers": frozenset(
-        {"safety", "cli", "doors", "hookspecs", "report", "subjects", "workloads"}
+        {"safety", "cli", "doors", "hookspecs", "processes", "report", "subjects", "workloads"}
     ),
     "cli": frozenset(
         {
@@ -70,6 +70,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "hookspecs",
             "laws",
             "pipeline",
+            "processes",
             "report",
             "selfcheck",
             "subjects",
@@ -78,7 +79,17 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "pytest_plugin": frozenset(
-        {"doors", "laws", "pipeline", "report", "subjects", "targets", "tracing", "workloads"}
+        {
+            "doors",
+            "laws",
+            "pipeline",
+            "processes",
+            "report",
+            "subjects",
+            "targets",
+            "tracing",
+            "workloads",
+        }
     ),
     "__init__": frozenset({"operators", "pipeline"}),
     "__main__": frozenset({"cli"}),

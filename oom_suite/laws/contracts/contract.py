@@ -80,11 +80,13 @@ class Decision:
         verdict: the outcome.
         reason: one line.
         guilty: the terms that break it, of the first regime that does.
+        formula: that regime.
     """
 
     verdict: Verdict
     reason: str
     guilty: tuple[Polynomial, ...] = ()
+    formula: Polynomial | None = None
 
 
 def decide(law: Law, contract: Contract) -> Decision | None:
@@ -129,7 +131,7 @@ def _decide(law: Law, axes: Iterable[str], highest: int, says: str) -> Decision:
         if guilty:
             shown = ", ".join(str(term) for term in guilty)
             reason = f"not {says} {listed}: {shown} in {regime}"
-            return Decision(Verdict.FAIL, reason, guilty)
+            return Decision(Verdict.FAIL, reason, guilty, regime)
     held = [axis for axis in named if axis in law.held]
     if held:
         values = ", ".join(f"{axis}={law.held[axis]:,}" for axis in held)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ast
+import functools
+import operator
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import UsageError, unknown
-from oom_suite.records import Polynomial
+from oom_suite.laws.contracts.lattice import combined, larger
+from oom_suite.records import Bound, Polynomial
 from oom_suite.units import parse_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from oom_suite.laws.contracts.lattice import Rows
     from oom_suite.records.law import Monomial
 
 
@@ -30,7 +34,7 @@ _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | (?P<number>(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z]))?)
     | (?P<name>[^\W\d]\w*)
-    | (?P<operator>\*\*|[-+*/()])
+    | (?P<operator>\*\*|[-+*/(),])
     | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -116,14 +120,18 @@ MAX_DEGREE = 12
 MAX_TERMS = 2_000
 """Most terms that an expression may have once its parentheses are multiplied out."""
 
+MAX_PARTS = 64
+"""Most polynomials that a bound may be the least and the largest of."""
+
 Terms = dict["Monomial", Fraction]
 
 
-def parse_bound(text: str, axes: Sequence[str]) -> Polynomial:
+def parse_bound(text: str, axes: Sequence[str]) -> Polynomial | Bound:
     """The bound that an expression such as ``4*num_tokens*topk*1KiB + 64MiB`` says, in bytes.
 
     Sums and products of axes, whole numbers and amounts (``64MiB``, ``1.5 KiB``), parentheses,
-    and small powers (``num_tokens**2``). Nothing can be taken away, so that no bound is negative.
+    small powers (``num_tokens**2``), ``min(...)`` and ``max(...)`` of these. Nothing can be taken
+    away, so that no bound is negative.
 
     Args:
         text: the expression. ``GB`` and other decimal units are refused.
@@ -132,7 +140,9 @@ def parse_bound(text: str, axes: Sequence[str]) -> Polynomial:
     Raises:
         UsageError: the text is something else; one line says what, and what to write.
     """
-    return _parse(text, axes, "bound", bound=True)
+    rows = _parse(text, axes, "bound", bound=True)
+    found = Bound(tuple(tuple(Polynomial.of(terms, axes) for terms in row) for row in rows))
+    return found.polynomials[0] if len(found.polynomials) == 1 else found
 
 
 def parse_polynomial(text: str, axes: Sequence[str]) -> Polynomial:
@@ -143,22 +153,27 @@ def parse_polynomial(text: str, axes: Sequence[str]) -> Polynomial:
     Raises:
         UsageError: the text is not that of a polynomial in these axes.
     """
-    return _parse(text, axes, "law", bound=False)
+    ((terms,),) = _parse(text, axes, "law", bound=False)
+    return Polynomial.of(terms, axes)
 
 
-def _parse(text: str, axes: Sequence[str], what: str, *, bound: bool) -> Polynomial:
+def _parse(text: str, axes: Sequence[str], what: str, *, bound: bool) -> Rows:
     words = [word.text for word in tokens(text, what, axes)]
     try:
         # A space between two words keeps them apart; underscores group digits for people alone.
         tree = ast.parse(" ".join(words), mode="eval")
-        terms = _Reader(text, axes, what, bound=bound).read(tree.body)
+        return _Reader(text, axes, what, bound=bound).rows(tree.body)
     except (SyntaxError, ValueError):
         msg = f"{what} {shown(text)} cannot be read: write sums and products such as {EXAMPLE}"
         raise UsageError(msg) from None
     except (RecursionError, MemoryError):
         msg = f"{what} {shown(text)} is nested too deeply: write it out as a sum of products"
         raise UsageError(msg) from None
-    return Polynomial.of(terms, axes)
+
+
+def _plus(left: Terms, right: Terms) -> Terms:
+    keys = dict.fromkeys((*left, *right))
+    return {key: left.get(key, Fraction(0)) + right.get(key, Fraction(0)) for key in keys}
 
 
 class _Reader:
@@ -169,6 +184,44 @@ class _Reader:
         self._axes = axes
         self._what = what
         self._bound = bound
+
+    def rows(self, node: ast.expr) -> Rows:
+        """The polynomials of a node: the least of several, each the largest of its row."""
+        if not self._bound or not any(isinstance(each, ast.Call) for each in ast.walk(node)):
+            return ((self.read(node),),)
+        parts: list[ast.expr]
+        join: Callable[[Rows, Rows], Rows]
+        match node:
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                parts, join = [left, right], self._sum_of
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                parts, join = [left, right], self._product
+            case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int() as power)) if (
+                1 <= power <= MAX_DEGREE
+            ):
+                parts, join = [left] * power, self._product
+            case ast.Call(func=ast.Name(id="min"), args=[_, _, *_], keywords=[]):
+                parts, join = node.args, operator.add
+            case ast.Call(func=ast.Name(id="max"), args=[_, _, *_], keywords=[]):
+                parts, join = node.args, larger
+            case _:
+                return ((self.read(node),),)
+        return functools.reduce(functools.partial(self._joined, join), map(self.rows, parts))
+
+    def _sum_of(self, one: Rows, other: Rows) -> Rows:
+        return combined(one, other, _plus)
+
+    def _product(self, one: Rows, other: Rows) -> Rows:
+        return combined(one, other, self._times)
+
+    def _joined(self, join: Callable[[Rows, Rows], Rows], one: Rows, other: Rows) -> Rows:
+        found = join(one, other)
+        if sum(map(len, found)) > MAX_PARTS:
+            raise self._refusal(
+                f"has more than {MAX_PARTS} formulas once min and max are multiplied out",
+                "write fewer of them",
+            )
+        return found
 
     def read(self, node: ast.expr) -> Terms:
         """The terms of a node."""
@@ -183,8 +236,13 @@ class _Reader:
             case ast.Name(id=name):
                 return self._axis(name)
         if isinstance(node, ast.Call):
-            raise self._refusal("calls something", "write the sum or product itself")
+            raise self._refusal("calls something", self._instead_of(node))
         raise self._refusal("has something else than + and *", f"write it like {EXAMPLE}")
+
+    def _instead_of(self, call: ast.Call) -> str:
+        if self._bound and ast.unparse(call.func) in {"min", "max"}:
+            return "min and max take two amounts or more, such as min(num_tokens, 1024)*1KiB"
+        return "write the sum or product itself"
 
     def _operation(
         self, node: ast.BinOp, left: ast.expr, op: ast.operator, right: ast.expr

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from oom_suite.pipeline.conformance.crew import Crew
 from oom_suite.pipeline.predicting import lane_of
 from oom_suite.pipeline.session import Limits, Session
 from oom_suite.pipeline.settings import silent
+from oom_suite.processes.ending import threads
 from oom_suite.records.conformance import Conformance, ConformanceRow, Status, compared
 from oom_suite.targets.target import CPU, target
 
@@ -85,7 +85,7 @@ def conformance(
         until = None if options.limit_s is None else start + options.limit_s
         predicting, measuring = _crews(session, options, units, wanted, until)
         crews = (predicting, measuring)
-        with ThreadPoolExecutor(max_workers=sum(crew.num_workers for crew in crews)) as pool:
+        with threads(sum(crew.num_workers for crew in crews)) as pool:
             running = [pool.submit(crew.work) for crew in crews for _ in range(crew.num_workers)]
             kept_at = start
             while any(not each.done() for each in running):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from oom_suite.pipeline.safety_checks.on_gpu import find_on_gpu
 from oom_suite.pipeline.safety_checks.requests import SafetyJob
 from oom_suite.pipeline.session import Limits, Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
+from oom_suite.processes.ending import threads
 from oom_suite.records import Verdict
 from oom_suite.records.safety import PROPERTIES, Finding, SafetyReport
 from oom_suite.subjects import family_of, obtain, parse
@@ -77,7 +77,7 @@ def check_safety_all(
     num_cores = os.cpu_count() or 1
     # One subject on a GPU has several processes, which are slow to start.
     at_once = num_cores if settings.device == "cpu" else num_cores // _CORES_A_SUBJECT_ON_GPU
-    with ThreadPoolExecutor(max_workers=max(1, min(len(specs), at_once))) as pool:
+    with threads(min(len(specs), at_once)) as pool:
         return list(pool.map(one, specs))
 
 

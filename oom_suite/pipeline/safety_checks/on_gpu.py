@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from oom_suite.pipeline.safety_checks.client import finding_of, outcome_of, replace_spoiled
+from oom_suite.processes.ending import threads
 from oom_suite.safety.index_outcomes import judge
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def find_on_gpu(
     groups = [[name for name in _SHARED if name in wanted]]
     groups += [[name] for name in wanted if name not in _SHARED]
     groups = [names for names in groups if names]
-    with ThreadPoolExecutor(max_workers=max(1, len(groups))) as pool:
+    with threads(len(groups)) as pool:
         running = [
             pool.submit(indices if names == ["indices"] and cases else one_by_one, names)
             for names in groups
@@ -105,7 +105,7 @@ def _outcomes(job: SafetyJob, start: Start, cases: Sequence[str]) -> list[Outcom
                     return
 
     num_workers = min(NUM_CASE_CHILDREN, len(cases))
-    with ThreadPoolExecutor(max_workers=max(1, num_workers)) as pool:
+    with threads(num_workers) as pool:
         for running in [pool.submit(work) for _ in range(num_workers)]:
             running.result()
     return [found[case] for case in cases]

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
+from oom_suite.report.breaches import is_guilty
 from oom_suite.report.files import write_text
 from oom_suite.report.html.curves import chart, curves_table, swept_axes, tones
 from oom_suite.report.html.excerpts import Excerpt, Sources, excerpts
@@ -232,7 +233,6 @@ def status_of(result: Result) -> str:
 
 
 def _terms(result: Result, polynomial: Polynomial) -> tuple[Term, ...]:
-    forbidden = {blame.axis for blame in result.blame}
     known = polynomial.axes <= set(result.sizes)
     total = max(1, int(polynomial(result.sizes))) if known else 1
     rows = []
@@ -245,7 +245,7 @@ def _terms(result: Result, polynomial: Polynomial) -> tuple[Term, ...]:
             text=printable(str(term)),
             amount=num_bytes_text(num_bytes),
             percent=round(max(0.0, min(100.0, 100 * weight / total)), 1),
-            guilty=bool(forbidden & term.axes),
+            guilty=is_guilty(result, polynomial, term),
         )
         for weight, term, num_bytes in rows
     )

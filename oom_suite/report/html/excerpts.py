@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from oom_suite.report.breaches import held_text
 from oom_suite.report.rows import printable
-from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,7 +95,9 @@ def excerpts(result: Result, sources: Sources) -> tuple[Excerpt, ...]:
             groups.append([blame])
         else:
             near.append(blame)
-    return tuple(_excerpt(group, sources.get((result.subject, group[0].file))) for group in groups)
+    return tuple(
+        _excerpt(result, group, sources.get((result.subject, group[0].file))) for group in groups
+    )
 
 
 def _is_near(blame: Blame, group: list[Blame]) -> bool:
@@ -106,13 +108,11 @@ def _is_near(blame: Blame, group: list[Blame]) -> bool:
     )
 
 
-def _excerpt(group: list[Blame], source: Sequence[str] | None) -> Excerpt:
+def _excerpt(result: Result, group: list[Blame], source: Sequence[str] | None) -> Excerpt:
     first = group[0]
     holds: dict[int, list[str]] = {}
     for blame in group:
-        each = f"{blame.bytes_per_unit:,.10g}"
-        held = f"{format_bytes(blame.bytes)} here: {each} bytes per {printable(blame.axis)}"
-        holds.setdefault(blame.line, []).append(held)
+        holds.setdefault(blame.line, []).append(held_text(result, blame))
     is_source = source is not None and all(1 <= line <= len(source) for line in holds)
     numbers: Iterable[int] = sorted(holds)
     if source is not None and is_source:

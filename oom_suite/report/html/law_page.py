@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from oom_suite.report.breaches import is_guilty
 from oom_suite.report.files import write_text
 from oom_suite.report.html.check_page import status_of
 from oom_suite.report.html.curves import chart, curves_table, swept_axes
@@ -125,7 +126,6 @@ def _elsewhere(page: LawPage) -> tuple[tuple[str, str], ...]:
 
 
 def _terms(page: LawPage, result: Result) -> tuple[Term, ...]:
-    forbidden = {blame.axis for blame in result.blame}
     total = max(1, sum(row.num_bytes or 0 for row in page.terms))
     rows = []
     for row in page.terms:
@@ -140,7 +140,7 @@ def _terms(page: LawPage, result: Result) -> tuple[Term, ...]:
                 text=printable(str(row.term)),
                 amount=num_bytes_text(row.num_bytes),
                 percent=round(max(0.0, min(100.0, 100 * (row.num_bytes or 0) / total)), 1),
-                guilty=bool(forbidden & row.term.axes),
+                guilty=is_guilty(result, None, row.term),
                 lines=tuple(printable(line) for line in lines),
             )
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from oom_suite.errors import LaneError
+from oom_suite.processes.ending import live_by_environment
 from oom_suite.targets.free_memory import driver_free
 from oom_suite.targets.meters.mem_get_info import MemGetInfoMeter
 from oom_suite.targets.meters.protocol import Device
@@ -166,6 +167,7 @@ def _absent(*, with_runtime: bool) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Print the survey; nothing else that a library prints is on its line."""
+    live_by_environment()
     body = json.dumps(survey(with_torch=WITHOUT_TORCH not in sys.argv[1:]))
     sys.stdout.write(f"\n{body}\n")
 

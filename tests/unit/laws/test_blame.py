@@ -77,7 +77,7 @@ def test_the_steepest_axis_is_the_one_that_most_bytes_come_from():
 
 
 def test_two_runs_are_blamed_on_the_lines_that_changed_by_their_mean_slope():
-    """The larger of both amounts, the axis moved, and bytes per unit of it; the most first."""
+    """The larger of both amounts and where it was held, by mean slope; the most first."""
 
     def site(number, *frames):
         return (("aten.empty", frames), number)
@@ -99,8 +99,8 @@ def test_two_runs_are_blamed_on_the_lines_that_changed_by_their_mean_slope():
         num_rises=1,
     )
     assert (
-        Blame("code.py", 9, "second", 900, "pool", -1.0),
-        Blame("code.py", 7, "first", 160 + 40, "pool", 3.0 + 1.0),
+        Blame("code.py", 9, "second", 900, "pool", -1.0, {"pool": 10, "other": 1}),
+        Blame("code.py", 7, "first", 160 + 40, "pool", 3.0 + 1.0, {"pool": 30, "other": 9}),
     ) == blame_dependence(shown)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from oom_suite.laws.bound import excess
 from oom_suite.laws.fit import Regime
-from oom_suite.records import Axis, Contract, Polynomial, Workload
+from oom_suite.records import Axis, Bound, Contract, Polynomial, Workload
 
 SIZES = {"t": 4, "k": 8}
 SITE = (("aten.empty", ()), 0)
@@ -18,7 +18,7 @@ def workload(bound, settle=dict):
         name="code",
         axes=(Axis("t", 1, (1, 128)), Axis("k", 8, (16, 512))),
         builder="",
-        contract=Contract(at_most=None if bound is None else Polynomial.of(bound)),
+        contract=Contract(at_most=Polynomial.of(bound) if isinstance(bound, dict) else bound),
         settle=settle,
     )
 
@@ -84,7 +84,7 @@ def test_axes_of_other_terms_are_at_their_smallest_then():
 
 def test_an_axis_that_the_law_holds_is_not_moved_and_the_bound_is_taken_there():
     over = found({("t",): 9}, {("k", "t"): 1}, held=["k"])
-    assert Polynomial.of({("t",): 8}) == over.limit
+    assert Bound.of(Polynomial.of({("t",): 8})) == over.limit
     assert {"t": 1, "k": 8} == over.sizes
     assert found({("t",): 8}, {("k", "t"): 1}, held=["k"]) is None
 
@@ -120,3 +120,41 @@ def test_an_axis_that_is_in_no_term_stays_at_the_scenarios():
     sizes = {"t": 4, "k": 64}
     for factor in (10, 1 << 10):
         assert 64 == found({("t", "t"): 1}, {("t",): factor}, sizes=sizes).sizes["k"]
+
+
+def bound(*rows):
+    return Bound(tuple(tuple(Polynomial.of(terms) for terms in row) for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "is_over"), [({("t",): 4}, False), ({("t",): 4, (): 1}, True)], ids=["at", "over"]
+)
+def test_the_least_of_two_bounds_is_held_against_both(tokens, is_over):
+    """Four bytes a token are within min(4*t, k*t), one byte more is over it at one k."""
+    limit = bound([{("t",): 4}], [{("k", "t"): 1}])
+    regime = Regime(Polynomial.of(tokens), SITE, ())
+    over = excess(regime, {}, workload(limit), {"t": 4, "k": 8})
+    assert over is not None
+    assert (over.sizes is not None) == is_over
+
+
+def test_the_larger_of_two_bounds_is_enough():
+    """Within either for all sizes is within their maximum; over both somewhere is over it."""
+    limit = bound([{("t",): 4}, {(): 100}])
+    for terms in ({("t",): 4}, {(): 100}, {("t",): 3, (): 1}):
+        assert excess(Regime(Polynomial.of(terms), SITE, ()), {}, workload(limit), SIZES) is None
+    over = excess(Regime(Polynomial.of({("t",): 5}), SITE, ()), {}, workload(limit), SIZES)
+    assert {"t": 128, "k": 8} == over.sizes
+    over = excess(Regime(Polynomial.of({(): 101}), SITE, ()), {}, workload(limit), SIZES)
+    assert {"t": 1, "k": 8} == over.sizes
+
+
+def test_a_bound_with_a_ceiling_is_broken_one_past_it():
+    """min(t, 64)*4: 4*t is over it beyond t=64, and sizes that show it are named."""
+    limit = bound([{("t",): 4}], [{(): 256}])
+    over = excess(Regime(Polynomial.of({("t",): 4}), SITE, ()), {}, workload(limit), SIZES)
+    assert {"t": 128, "k": 8} == over.sizes
+    held = Regime(Polynomial.of({(): 256}), SITE, ())
+    assert excess(held, {"t": 64}, workload(limit), {**SIZES, "t": 64}) is None
+    over = excess(held, {"t": 63}, workload(limit), {**SIZES, "t": 63})
+    assert {"t": 63, "k": 8} == over.sizes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from types import SimpleNamespace
 
 import pytest
 from heap import Code, stack_of
 
 from oom_suite.errors import LaneError
 from oom_suite.laws.evidence import Survey
+from oom_suite.laws.fit import Fit
 from oom_suite.laws.grid import Grid
 from oom_suite.records import Axis, Contract, Workload
 
@@ -174,9 +176,65 @@ def test_what_differs_below_the_peak_alone_is_said_to():
         heap.passing("line", jumping(s))
 
     found = Grid(Survey(Code(program), {"t": 100}), workload())
+    (frame,) = stack_of("line")
+    amounts = ", ".join(f"{jumping(SimpleNamespace(t=t)):,}" for t in (100, 108, 116, 124))
     assert {
-        "t": "no polynomial fits at t=100, 108, 116, 124: allocations below the peak differ"
+        "t": f"no polynomial fits at t=100, 108, 116, 124: aten.empty at {frame} follows no "
+        f"polynomial, with {amounts} bytes"
     } == found.irregular
+
+
+def under_a_square(below):
+    """A grid around w=16 of code whose peak is 64w^2+36w+8 and which takes `below` before it."""
+
+    def program(heap, s):
+        heap.passing("below", below(s.w))
+        heap.passing("whole", 64 * s.w**2 + 36 * s.w + 8)
+
+    made = workload(Axis("w", 16, (1, 512)))
+    survey = Survey(Code(program), {"w": 16})
+    return Grid(survey, made), survey
+
+
+def test_a_peak_that_is_a_polynomial_fits_whatever_is_below_it():
+    """The peak is 16,968, 66,696, 149,192 and 264,456 bytes; a rounded request is below it."""
+    grid, survey = under_a_square(lambda w: 4 * (25 * w // 24) + 12)
+    assert ({"w": 16}, {}) == (grid.steps, grid.irregular)
+    (frame,) = stack_of("below")
+    assert {
+        "w": f"aten.empty at {frame} follows no polynomial, with 76, 144, 212, 276 bytes at "
+        "w=16, 32, 48, 64, below the peak at every size run"
+    } == grid.uneven
+    fitted = Fit(grid)
+    (regime,) = fitted.regimes({"w": 1})
+    assert "36*w + 64*w**2 + 8" == str(regime.polynomial)
+    assert all(fitted.gives_every_sum(sizes, trace) for sizes, trace in survey.runs)
+
+
+@pytest.mark.parametrize(("each", "fits"), [(63, True), (0, False)], ids=["clear", "nearer"])
+def test_what_comes_nearer_to_the_peak_may_be_it_further_on(each, fits):
+    """A peak that it falls behind is a law; one that it comes nearer to is none."""
+
+    def below(w):
+        clear = each * w + jumping(SimpleNamespace(t=w)) % 997
+        return 64 * w**2 + 36 * w + 8 - clear
+
+    grid, _ = under_a_square(below)
+    assert fits == ("w" in grid.steps)
+    assert fits != ("w" in grid.irregular)
+
+
+def test_a_run_in_which_it_is_over_the_law_is_not_as_the_law_says():
+    """At w=512 the rounded request is as large as the peak, and then a byte larger."""
+
+    def fitted(at_512):
+        law = 64 * 512**2 + 36 * 512 + 8
+        below = lambda w: at_512(law) if w == 512 else 4 * (25 * w // 24) + 12  # noqa: E731
+        grid, survey = under_a_square(below)
+        return Fit(grid).gives_every_sum({"w": 512}, survey.at({"w": 512}))
+
+    assert fitted(lambda law: law)
+    assert not fitted(lambda law: law + 1)
 
 
 def test_a_point_that_cannot_be_built_or_run_has_no_trace():

@@ -12,7 +12,8 @@ from oom_suite.laws.bound import Excess
 from oom_suite.laws.derivation import Change, Derivation, Violation
 from oom_suite.laws.evidence import Dependence
 from oom_suite.laws.fit import Regime
-from oom_suite.laws.judge import grouped, join, judge, listed, moved_from
+from oom_suite.laws.judge import judge
+from oom_suite.laws.words import grouped, join, listed, moved_from
 from oom_suite.records import Axis, Contract, Law, Polynomial, Verdict, Workload
 
 START = {"pool": 100, "other": 200, "tokens": 4, "block_size": 64}
@@ -250,7 +251,7 @@ def test_a_run_over_the_bound_is_told_at_the_sizes_that_the_bound_speaks_of():
     judgement = judge(found, workload())
     assert (
         Verdict.FAIL,
-        "peak exceeds what is referenced: 5,000 bytes at tokens=1,024, allowed 4,000",
+        "peak exceeds its bound: 5,000 bytes at tokens=1,024, allowed 4,000",
     ) == (judgement.verdict, judgement.reason)
     assert ["rows"] == [blame.function for blame in judgement.blame]
 
@@ -272,7 +273,7 @@ def test_a_law_over_the_bound_at_sizes_too_large_to_run_fails_where_it_holds_eve
     if is_global:
         assert (
             Verdict.FAIL,
-            "peak exceeds what is referenced: 9,000,000 bytes at tokens=3,000, allowed 3,000,000",
+            "peak exceeds its bound: 9,000,000 bytes at tokens=3,000, allowed 3,000,000",
         ) == (judgement.verdict, judgement.reason)
         (blame,) = judgement.blame
         assert ("squares", 9_000_000) == (blame.function, blame.bytes)

@@ -14,7 +14,7 @@ def test_growth_in_batch_squared_breaks_the_bound_at_stated_sizes():
     """A mask of tokens by tokens is over the bound somewhere, and the reason says where."""
     judgement = verdict_on(faulty(lambda s: s.num_tokens * s.num_tokens * 64 * 1024))
     assert judgement.verdict is Verdict.FAIL
-    assert "peak exceeds what is referenced" in judgement.reason
+    assert "peak exceeds its bound" in judgement.reason
     assert "num_tokens=" in judgement.reason
     assert judgement.blame[0].function == "fault"
     assert judgement.blame[0].axis == "num_tokens"
@@ -24,7 +24,7 @@ def test_batch_squared_too_small_for_the_runs_breaks_the_bound_in_the_law():
     """One byte per pair of tokens is over the bound for a batch too large to run."""
     judgement = verdict_on(faulty(lambda s: s.num_tokens * s.num_tokens))
     assert judgement.verdict is Verdict.FAIL
-    assert "peak exceeds what is referenced" in judgement.reason
+    assert "peak exceeds its bound" in judgement.reason
     assert judgement.blame[0].function == "fault"
 
 

@@ -12,9 +12,9 @@ from oom_suite.pipeline.session import Session
 ROOT = Path(__file__).parent
 
 
-def studied(build, **promises):
-    """The result of ``build(sizes, device)`` with these promises, without a measurement."""
-    settings = promise(**promises, measure=False).settings("cpu", None, 60.0)
+def studied(build, *, measure=False, **promises):
+    """The result of ``build(sizes, device)`` with these promises, by default unmeasured."""
+    settings = promise(**promises, measure=measure).settings("cpu", None, 60.0)
     with Session.of(settings) as session:
         runs = session.open(CallableProgram(build, ROOT), build.__name__)
         return study(runs, build.__name__, settings).result

@@ -43,7 +43,7 @@ def test_lines_close_together_are_one_excerpt_and_far_ones_are_two():
     first, second = excerpts(given, {("s", "x.py"): TEXT.splitlines()})
     assert list(range(7, 18)) == [line.number for line in first.lines]
     assert [10, 14] == [line.number for line in first.lines if line.holds]
-    held = "2.00 KiB here: 0.5 bytes per num_blocks"
+    held = "2.00 KiB at the scenario, 0.5 bytes per num_blocks"
     assert (held, held) == first.lines[3].holds
     assert "line 10" == first.lines[3].text
     assert "x.py:30 (f)" == second.where

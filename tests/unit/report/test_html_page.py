@@ -160,7 +160,7 @@ def test_only_the_unexpected_failure_is_loud():
 def test_the_blamed_line_stands_among_its_neighbours_with_what_it_holds():
     reader = read([BUG], SOURCES)
     assert "out = torch.empty(" in reader.texts
-    assert "13.54 GiB here: 65,536 bytes per swa_num_blocks" in reader.texts
+    assert "13.54 GiB at the scenario, 65,536 bytes per swa_num_blocks" in reader.texts
     guilty = [attrs for tag, attrs in reader.tags if tag == "li" and "guilty" == attrs.get("class")]
     assert 1 == len(guilty)
 
@@ -168,7 +168,7 @@ def test_the_blamed_line_stands_among_its_neighbours_with_what_it_holds():
 def test_without_the_source_the_line_is_named_all_the_same():
     texts = read([BUG]).texts
     assert "vllm/ops/sparse.py:3 (dequantize)" in texts
-    assert "13.54 GiB here: 65,536 bytes per swa_num_blocks" in texts
+    assert "13.54 GiB at the scenario, 65,536 bytes per swa_num_blocks" in texts
 
 
 def test_a_result_without_a_law_has_a_row_and_a_reason_and_no_curve():

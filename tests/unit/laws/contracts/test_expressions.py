@@ -45,6 +45,43 @@ def test_a_bound_is_what_its_text_says(text, terms):
 
 
 @pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("min(num_tokens, 1024)", "min(num_tokens, 1024)"),
+        ("max(64MiB, 8*topk)", "max(67108864, 8*topk)"),
+        ("max(topk, num_tokens, 1)", "max(topk, num_tokens, 1)"),
+        ("4*min(num_tokens, 8)*topk + 1", "min(4*num_tokens*topk + 1, 32*topk + 1)"),
+        ("(2 + max(topk, 3))**2", "max(4*topk + topk**2 + 4, 5*topk + 10, 5*topk + 10, 25)"),
+        ("max(min(topk, 4), 2)", "min(max(topk, 2), max(4, 2))"),
+        (
+            "min(topk, 2) * max(num_tokens, 3)",
+            "min(max(num_tokens*topk, 3*topk), max(2*num_tokens, 6))",
+        ),
+        ("min(topk, topk)", "min(topk, topk)"),
+    ],
+)  # fmt: skip
+def test_min_and_max_are_multiplied_out(text, rows):
+    """The least of several, each the largest of its own; at any sizes it is what Python says."""
+    found = parse_bound(text, AXES)
+    assert rows == str(found)
+    code = text.replace("MiB", " * (1 << 20)")
+    for tokens in (1, 3, 7, 8, 9, 1024, 1025):
+        for topk in (1, 2, 3, 4, 5, 1 << 23, (1 << 23) + 1):
+            sizes = {"num_tokens": tokens, "topk": topk, "num_blocks": 1}
+            assert eval(code, {}, dict(sizes)) == found(sizes)
+
+
+def test_minima_and_maxima_that_multiply_out_to_thousands_are_refused():
+    """64 formulas are read, one more is not; nothing takes long."""
+    eight = "max(" + ", ".join(["topk"] * 8) + ")"
+    assert 64 == len(parse_bound(f"{eight} + {eight}", AXES).polynomials)
+    nine = eight.replace(")", ", 1)")
+    for text in (f"{eight} + {nine}", "*".join(["max(min(topk, 1), min(topk, 2))"] * 12)):
+        with pytest.raises(UsageError, match="has more than 64 formulas once min and max"):
+            parse_bound(text, AXES)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("4*num_token", "unknown axis 'num_token'"),
@@ -57,7 +94,10 @@ def test_a_bound_is_what_its_text_says(text, terms):
         ("topk - 1", "a bound is not negative"),
         ("topk / 2", "divides: write sums and products"),
         ("topk // 2", "cannot be read"),
-        ("max(topk, 2)", "has ','"),
+        ("max(topk)", "min and max take two amounts or more"),
+        ("max(topk, 2, key=3)", "has '='"),
+        ("median(topk, 2)", "calls something: write the sum"),
+        ("max(topk, 2)**0", "min and max take two amounts or more"),
         ("f(topk)", "calls something"),
         ("1.5*topk", "has 1.5: write a whole number, or an amount such as 1.5KiB"),
         ("'topk'", "has text in quotes"),
