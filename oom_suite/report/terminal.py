@@ -48,7 +48,7 @@ _NARROW_VERDICT = 13
 _UNBOUNDED = 10_000
 _MAX_KEPT = 3
 _LITTLE_BYTES = 64 * KIB
-"""What kernels take at any sizes alike is left out of the table below this."""
+"""Below this the table leaves out the few bytes that blocks of a reduction share."""
 
 
 def render(results: Sequence[Result], console: Console, *, quiet: bool = False) -> None:
@@ -128,8 +128,9 @@ def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
     """The device's law and peak, below it the host's, then what calls keep and what holds it."""
     laws = ["-"] if result.law is None else list(law_lines(result.law.here, width))
     peaks = [num_bytes_text(result.peak_requested_bytes)]
+    named = {one.op for one in result.unseen}
     for term in result.inside:
-        if term.num_bytes < _LITTLE_BYTES and not term.at_most.axes:
+        if term.op not in named and term.num_bytes < _LITTLE_BYTES:
             continue
         peaks += [""] * (len(laws) - len(peaks)) + [f"+ {num_bytes_text(term.num_bytes)}"]
         first, *rest = law_lines(term.at_most, width - len("+ at most "))
