@@ -160,7 +160,8 @@ def _note(
         kind = "explained" if key in explained else "survived"
     score.counts[kind] += 1
     place = f"{_file(item)}:{mutation.start_pos[0]} ({mutation.operator_name})"
-    print(f"  {kind:9} {place}", file=sys.stderr, flush=True)
+    by = re.findall(r"^(?:FAILED|ERROR) (\S+)", result.output, flags=re.MULTILINE)
+    print(f"  {kind:9} {place}", *by[:1], file=sys.stderr, flush=True)
     if kind == "survived":
         score.survivors.append("\n".join([place, *changed, ""]))
 

@@ -31,7 +31,10 @@ class Folder:
 
 FOLDERS = {
     "laws": Folder(("tests/unit/laws", "tests/unit/cli/test_limits.py")),
-    "tracing": Folder(("tests/unit/tracing",), without=("cuda_device.py",)),
+    "tracing": Folder(
+        ("tests/unit/tracing", "tests/unit/pipeline/test_kept_state.py"),
+        without=("cuda_device.py",),
+    ),
     "operators": Folder(
         (
             "tests/unit/operators",

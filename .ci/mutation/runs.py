@@ -39,7 +39,7 @@ TIMED_OUT = "timed out"
 
 _TREE = ("oom_suite", "tests", "fixtures", "docs", "conftest.py", "pyproject.toml", "oom-laws.toml")
 _OPTIONS = (
-    "-x", "-q", "--no-header", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider",
+    "-q", "--no-header", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider",
 )  # fmt: skip
 _OUTPUT_CHARACTERS = 2000
 _PR_SET_PDEATHSIG = 1
@@ -87,6 +87,7 @@ class _Watch:
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
         self.entered: dict[tuple[str, int], set[str]] = defaultdict(set)
+        self.failed: set[str] = set()
         self._codes: dict[int, CodeType] = {}
 
     @pytest.hookimpl(wrapper=True)
@@ -99,7 +100,7 @@ class _Watch:
         finally:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]  # None is what ends it
-            for code in self._codes.values():
+            for code in list(self._codes.values()):
                 file = Path(code.co_filename)
                 if file.is_relative_to(Path.cwd() / PACKAGE):
                     place = str(file.relative_to(Path.cwd())), code.co_firstlineno
@@ -111,6 +112,8 @@ class _Watch:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.add(report.nodeid)
 
 
 class _Only:
@@ -124,25 +127,41 @@ class _Only:
 
 
 def baseline(tests: Sequence[str]) -> Seen:
-    """What the tests do without a mutant.
+    """What the tests do without a mutant; one that fails at times is left out, and named.
 
     Raises:
-        RuntimeError: a test fails, so that no mutant could be told from none.
+        RuntimeError: a test fails twice, so that no mutant could be told from none.
     """
+    seen, failed, _ = _watched(tests)
+    if failed:
+        files = sorted({test.partition("::")[0] for test in failed})
+        _, again, output = _watched(files, _Only(failed))
+        if again:
+            message = f"the tests fail without a mutant:\n{output}"
+            raise RuntimeError(message)
+        print("failed once without a mutant, left out:", *failed, sep="\n  ", file=sys.stderr)
+    for test in failed:
+        seen.seconds.pop(test, None)
+        for entering in seen.entered.values():
+            entering.discard(test)
+    return seen
+
+
+def _watched(tests: Sequence[str], *plugins: object) -> tuple[Seen, set[str], str]:
+    """What the tests did, which of them failed, and the end of the output."""
     watch = _Watch()
     with tempfile.NamedTemporaryFile(suffix=".pickle") as file:
 
         def report() -> None:
-            Path(file.name).write_bytes(
-                pickle.dumps(Seen(dict(watch.seconds), dict(watch.entered)))
-            )
+            seen = Seen(dict(watch.seconds), dict(watch.entered))
+            Path(file.name).write_bytes(pickle.dumps((seen, watch.failed)))
 
-        code, output = _forked(tests, None, plugin=watch, after=report)
-        if code != 0:
-            message = f"the tests fail without a mutant:\n{output}"
+        code, output = _forked(tests, None, (watch, *plugins), report, ends_early=False)
+        if code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+            message = f"the tests end without a mutant:\n{output}"
             raise RuntimeError(message)
-        seen: Seen = pickle.loads(Path(file.name).read_bytes())
-        return seen
+        seen, failed = pickle.loads(Path(file.name).read_bytes())
+        return seen, failed, output
 
 
 def judge(item: WorkItem, tests: Sequence[Part]) -> WorkResult:
@@ -160,7 +179,7 @@ def judge(item: WorkItem, tests: Sequence[Part]) -> WorkResult:
                 return WorkResult(WorkerOutcome.NO_TEST)
             diff = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
             for part in tests:
-                code, output = _forked(part.files, part.limit_s, plugin=_Only(part.tests))
+                code, output = _forked(part.files, part.limit_s, (_Only(part.tests),))
                 if code == pytest.ExitCode.NO_TESTS_COLLECTED:
                     raise LookupError(output)
                 if code != 0:
@@ -176,14 +195,17 @@ def judge(item: WorkItem, tests: Sequence[Part]) -> WorkResult:
 def _forked(
     tests: Sequence[str],
     limit_s: float | None,
-    plugin: object = None,
+    plugins: Sequence[object] = (),
     after: Callable[[], None] = lambda: None,
+    *,
+    ends_early: bool = True,
 ) -> tuple[int, str]:
     """The exit code of pytest and the end of its output, in a fork; -1 where it did not end."""
     with tempfile.TemporaryFile(mode="w+") as output:
         child = os.fork()
         if child == 0:
-            _run_and_exit(tests, output.fileno(), plugin, after)
+            options = ["-x", *_OPTIONS] if ends_early else _OPTIONS
+            _run_and_exit([*options, *tests], output.fileno(), plugins, after)
         is_over = _ends(child, limit_s)
         with contextlib.suppress(ProcessLookupError):
             # What the tests started and left goes with them.
@@ -207,7 +229,7 @@ def _ends(child: int, limit_s: float | None) -> bool:
 
 
 def _run_and_exit(
-    tests: Sequence[str], output: int, plugin: object, after: Callable[[], None]
+    arguments: Sequence[str], output: int, plugins: Sequence[object], after: Callable[[], None]
 ) -> None:
     code = 70
     try:
@@ -215,7 +237,7 @@ def _run_and_exit(
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)
-        code = int(pytest.main([*_OPTIONS, *tests], [] if plugin is None else [plugin]))
+        code = int(pytest.main([*arguments], [*plugins]))
         after()
         sys.stdout.flush()
     finally:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from oom_suite.records.blame import Blame, Breach
     from oom_suite.records.kept import Kept
-    from oom_suite.records.law import Law
+    from oom_suite.records.law import KernelTerm, Law
     from oom_suite.records.measurement import Measurement, Reconciliation
     from oom_suite.records.trace import Unseen
 
@@ -114,6 +114,7 @@ class Result:
             one; empty where none was found, or looked for.
         details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
+        inside: what kernels take beside what the law has, a term for each operator and line.
     """
 
     subject: str
@@ -143,6 +144,7 @@ class Result:
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
     holds: str = ""
+    inside: tuple[KernelTerm, ...] = ()
     details: tuple[str, ...] = ()
     flat_from: Mapping[str, int] = field(default_factory=dict, hash=False)
 
@@ -187,6 +189,7 @@ class Result:
                 }
                 for u in self.unseen
             ],
+            "inside": [term.to_json() for term in self.inside],
             "notes": list(self.notes),
             "details": list(self.details),
             "flat_from": dict(self.flat_from),

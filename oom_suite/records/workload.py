@@ -23,6 +23,7 @@ class Axis:
         far: sizes well away from any scenario, small and large, that a law is checked on.
         lower: smallest value with a meaning.
         unit: what one of it is called in a sentence, for example ``"block"``.
+        declared: those of `far` that were asked for: a run is made there however long it takes.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Axis:
     far: tuple[int, ...]
     lower: int = 1
     unit: str = "unit"
+    declared: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,10 @@ class Workload:
         return resize(sizes, overrides, self.settle, self.together)
 
 
+MAX_SIZE = 2**40
+"""The largest size: as many single bytes are 1 TiB."""
+
+
 def resize(
     sizes: Mapping[str, int],
     overrides: Mapping[str, int],
@@ -228,13 +234,17 @@ def resize(
         together: as of `Workload`.
 
     Raises:
-        UsageError: an unknown axis, a value below 1, or one that is not possible.
+        UsageError: an unknown axis, a value below 1 or above `MAX_SIZE`, or one that is not
+            possible.
     """
     for axis, value in overrides.items():
         if axis not in sizes and axis not in together:
             raise unknown("axis", axis, (*sizes, *together))
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             msg = f"{axis} is {value!r}: choose a whole number of at least 1"
+            raise UsageError(msg)
+        if value > MAX_SIZE:
+            msg = f"{axis} is {value}: choose at most {MAX_SIZE:,}, more than any device could hold"
             raise UsageError(msg)
     wanted = dict(sizes)
     for name, axes in together.items():

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
     from oom_suite.targets.target import Target
 
-_RNG_STATE_BYTES = 16
-"""A seed and an offset.
-
-Source: PyTorch 2.13 ``aten/src/ATen/cuda/CUDAGeneratorImpl.cpp``, ``get_state``.
-"""
-
 _ZERO_BYTES = (
     "max_memory_allocated",
     "max_memory_cached",

@@ -215,8 +215,4 @@ def _compared_along(source: torch.Tensor, other: torch.Tensor, result: torch.Ten
     if not isinstance(other, torch.Tensor) or result.numel() != source.numel() * other.numel():
         return None
     long = [n for n, size in enumerate(other.shape) if size > 1]
-    if len(long) != 1:
-        return None
-    dim = long[0] + result.dim() - other.dim()
-    of_source = dim - (result.dim() - source.dim())
-    return dim if of_source < 0 or source.shape[of_source] == 1 else None
+    return long[0] + result.dim() - other.dim() if len(long) == 1 else None

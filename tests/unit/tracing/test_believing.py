@@ -120,6 +120,81 @@ def test_each_target_answers_for_itself(asked):
     assert (nvidia, amd) == (told(lambda _: ask(), H200), told(lambda _: ask(), MI325X))
 
 
+OF_A_DRIVER = {
+    "is_available": True,
+    "is_initialized": True,
+    "device_count": 1,
+    "current_device": 0,
+    "is_current_stream_capturing": False,
+    "mem_get_info": (target(H200).memory_bytes,) * 2,
+    "memory_summary": "",
+    "get_per_process_memory_fraction": 1.0,
+    **dict.fromkeys(["memory_allocated", "max_memory_allocated"], 0),
+    **dict.fromkeys(["memory_reserved", "max_memory_reserved"], 0),
+    **dict.fromkeys(["memory_cached", "max_memory_cached"], 0),
+    **dict.fromkeys(["init", "synchronize", "empty_cache", "ipc_collect"], None),
+    **dict.fromkeys(["reset_peak_memory_stats", "reset_accumulated_memory_stats"], None),
+    **dict.fromkeys(["reset_max_memory_allocated", "reset_max_memory_cached"], None),
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), OF_A_DRIVER.items(), ids=OF_A_DRIVER)
+def test_the_driver_of_this_machine_is_never_asked(name, expected, monkeypatch):
+    """It would start, and know another GPU or none."""
+
+    def ask(*_, **__):
+        raise RuntimeError("the driver was asked")
+
+    monkeypatch.setattr(torch.cuda, name, ask, raising=False)
+    with believing(target(H200)):
+        assert expected == getattr(torch.cuda, name)()
+
+
+@pytest.mark.parametrize("name", ["set_device", "set_per_process_memory_fraction"])
+def test_what_the_driver_is_told_goes_nowhere(name, monkeypatch):
+    """There is one device, and it is not this machine's."""
+    told_to = []
+    monkeypatch.setattr(torch.cuda, name, told_to.append)
+    with believing(target(H200)):
+        assert getattr(torch.cuda, name)(0) is None
+    assert [] == told_to
+
+
+def test_the_state_of_random_numbers_is_a_seed_and_an_offset():
+    """Sixteen bytes on the host, for one device; to set it changes nothing."""
+
+    def ask(x):
+        torch.cuda.set_rng_state(torch.cuda.get_rng_state())
+        states = torch.cuda.get_rng_state_all()
+        torch.cuda.set_rng_state_all(states)
+        return [(state.device.type, state.dtype, state.tolist()) for state in states]
+
+    assert [("cpu", torch.uint8, [0] * 16)] == told(ask)
+
+
+def test_a_stream_has_the_default_s_handle_and_all_its_work_is_done():
+    def ask(x):
+        stream = torch.cuda.Stream(priority=-1)
+        event = torch.cuda.Event()
+        assert event is stream.record_event(event)
+        done = stream.query(), event.query(), stream.record_event().query()
+        return (*done, stream.cuda_stream, stream.priority, event.elapsed_time(event))
+
+    assert (True, True, True, 0, 0, 0.0) == told(ask)
+
+
+def test_no_stream_leaves_the_current_one_as_it_is():
+    """So does torch's own: a context that was given None sets None."""
+
+    def ask(x):
+        stream = torch.cuda.Stream()
+        torch.cuda.set_stream(stream)
+        torch.cuda.set_stream(None)
+        return torch.cuda.current_stream() is stream
+
+    assert told(ask)
+
+
 def test_the_generic_target_is_hip_of_no_kind():
     found = told(lambda _: (torch.version.hip is not None, torch.cuda.get_arch_list()), "generic")
     assert (True, []) == found

@@ -326,9 +326,14 @@ def scattered_classes(x, chosen):
     return [mask[:, expert].nonzero().shape[0] for expert in range(NUM_EXPERTS)]
 
 
-def subsets(x, chosen):
-    valid = x[:, 0] > 0
-    return [((chosen == e) & valid).nonzero().shape[0] for e in range(NUM_EXPERTS)]
+def under(combine):
+    """Each mask where another one holds, too."""
+
+    def program(x, chosen):
+        valid = x[:, 0] > 0
+        return [combine(chosen == e, valid).nonzero().shape[0] for e in range(NUM_EXPERTS)]
+
+    return program
 
 
 def any_of_a_row(x, chosen):
@@ -343,7 +348,10 @@ def cast(x, chosen):
 PARTS = {
     one_hot_classes: [12, 0, 0, 0],
     scattered_classes: [12, 0, 0, 0],
-    subsets: [12, 0, 0, 0],
+    under(torch.logical_and): [12, 0, 0, 0],
+    under(torch.bitwise_and): [12, 0, 0, 0],
+    under(torch.mul): [12, 0, 0, 0],
+    under(torch.logical_or): [12, 12, 12, 12],
     # Two entries a row: two experts can have a row each.
     any_of_a_row: [12, 12, 0, 0],
     cast: [12, 0, 0, 0],
@@ -480,12 +488,13 @@ def test_the_law_at_its_bounds_is_the_worst_case(program):
         assert exact.peak().num_bytes == law(values)
 
 
-def test_numbers_that_nothing_bounds_have_no_bound_in_the_law():
+@pytest.mark.parametrize("program", [torch.bincount, torch.repeat_interleave])
+def test_numbers_that_nothing_bounds_have_no_bound_in_the_law(program):
     """As many bins as the largest value says: neither lane makes that up."""
 
     def build(sizes, device):
         x = torch.randn(sizes["n"], device=device)
-        return lambda: torch.bincount(x.long())
+        return lambda: program(x.long())
 
     proved = RunningLane(LaneSpec("prove"), ROOT).prove(build, Hints({"n": 31}))
     assert [()] == [quantity.at_most for quantity in proved.quantities]

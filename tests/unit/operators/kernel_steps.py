@@ -1,0 +1,49 @@
+"""What a kernel requests and frees, as one line to compare."""
+
+from __future__ import annotations
+
+import torch
+
+from oom_suite.operators.inside import inside
+from oom_suite.operators.kernels import Call, Kernels
+from oom_suite.operators.steps import Take
+
+H200 = Kernels()
+MI300X = Kernels("rocm", "gfx942", num_multiprocessors=304, warp_size=64)
+MANY = 1 << 20
+HALF, DOUBLE, BOOL, INT32 = torch.float16, torch.float64, torch.bool, torch.int32
+
+
+def floats(*sizes, dtype=torch.float32):
+    """Entries that take no memory."""
+    return torch.empty(sizes, dtype=dtype, device="meta")
+
+
+def places(*sizes):
+    return floats(*sizes, dtype=torch.int64)
+
+
+def steps(op, *args, result, kernels=H200):
+    """A call's steps in one line: requests as ``+bytes name``, ``~`` for a bound, frees ``-name``.
+
+    Results have their place for a name, and steps of libraries the last word of theirs.
+    """
+    found = inside(Call(f"aten::{op}", args, {}, result, kernels))
+    if found is None:
+        return None
+    words = []
+    for step in found:
+        name = str(step.name).removeprefix("cub::Device").removeprefix("aten::").replace(" ", "_")
+        sign = (
+            f"{'~' if step.is_bound else '+'}{step.num_bytes}:" if isinstance(step, Take) else "-"
+        )
+        words.append(sign + name)
+    return " ".join(words)
+
+
+SHARED = "-semaphores -partial_results"
+
+
+def shared(num_bytes, semaphore_bytes=4):
+    """What blocks share that reduce to the same outputs."""
+    return f"+{num_bytes}:partial_results +{semaphore_bytes}:semaphores {SHARED}"
