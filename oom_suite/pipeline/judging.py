@@ -17,6 +17,7 @@ from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
+from oom_suite.pipeline.advising import ANYTHING, MEASURED, advice_on, with_advice
 from oom_suite.pipeline.breaking import with_breach
 from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.host_law import with_host
@@ -70,7 +71,7 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         derivation, judgement, proof = find_law(runs, settings)
         measured = _measured(runs, settings)
     except OomSuiteError as error:
-        return Study(inconclusive(name, settings, str(error)))
+        return Study(inconclusive(name, settings, str(error), advice_on(error)))
     result, proof_notes = _by_contract(
         name, runs, settings, (derivation, judgement, proof), measured
     )
@@ -84,7 +85,7 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     if settings.suggest and proof is not None:
         again = partial(_judged_again, name, runs, settings, proof)
         result = with_suggestion(result, settings.workload.contract, again)
-    return Study(result, derivation, proof, proof_notes)
+    return Study(with_advice(result), derivation, proof, proof_notes)
 
 
 def _by_contract(
@@ -117,11 +118,19 @@ def _judged_again(
     derivation = derive(runs.known, workload, settings.sizes)
     found = (derivation, judge(derivation, workload), proof)
     result, _ = _by_contract(name, runs, other, found, Measured())
+    result = with_kernel_terms(result, runs, other)
     return with_opaque(with_bound(result, runs, other), other)
 
 
-def inconclusive(name: str, settings: Settings, reason: str) -> Result:
-    """The result of what could not be judged."""
+def inconclusive(name: str, settings: Settings, reason: str, *advice: str) -> Result:
+    """The result of what could not be judged.
+
+    Args:
+        name: what it is called in reports.
+        settings: sizes and workload.
+        reason: why.
+        advice: what to do about it.
+    """
     return Result(
         subject=name,
         workload=settings.workload.name,
@@ -131,6 +140,7 @@ def inconclusive(name: str, settings: Settings, reason: str) -> Result:
         target=label(settings.target),
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
+        advice=advice or (ANYTHING,),
     )
 
 
@@ -237,7 +247,7 @@ def _with_measured(result: Result, measured: Measured, settings: Settings) -> Re
     What breaks the contract without a device stays broken, whatever a device says.
     """
     if measured.problem:
-        return weakened(result, measured.problem)
+        return weakened(result, measured.problem, MEASURED)
     # Beside a test's law a measurement at its small sizes matters to what is green alone.
     is_asked_for = settings.lane == "measure" or result.verdict is Verdict.PASS
     if measured.agreement and is_asked_for:

@@ -246,6 +246,12 @@ LABEL_WIDTH = 9
 INDENT = "  "
 
 
+def advice_lines(result: Result) -> Iterator[str]:
+    """What to do, as lines below a headline."""
+    for row in advice_rows(result):
+        yield from (f"{INDENT}{row.label:<{LABEL_WIDTH}}{line.text}" for line in row.lines)
+
+
 def failure_text(result: Result) -> str:
     """The result in full as lines of plain text, unwrapped: paths stay whole and clickable."""
     lines = [headline(result)]
