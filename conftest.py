@@ -6,6 +6,7 @@ pytest_plugins = (
     "pytester",
     "fixtures.browser",
     "fixtures.command",
+    "fixtures.commits",
     "fixtures.decode_call",
     "fixtures.oom_device",
     "fixtures.paged_kv_cache",

@@ -1,4 +1,4 @@
-"""The command line: check, probe and bisect, those of the modules beside, and those of plugins."""
+"""The command line: check, the commands of the modules beside, and those of plugins."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import copy
 import sys
 from collections import Counter
 from dataclasses import replace
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
 from oom_suite import doors
-from oom_suite.cli import compare, conformance, doctor, law, lock, measure, ranks, replay, selfcheck
+from oom_suite.cli import (
+    bisect,
+    compare,
+    conformance,
+    doctor,
+    law,
+    lock,
+    measure,
+    probe,
+    ranks,
+    replay,
+    selfcheck,
+)
 from oom_suite.cli.options import (
     BudgetText,
     Device,
@@ -22,7 +34,6 @@ from oom_suite.cli.options import (
     Locked,
     LockFile,
     MemoryLimit,
-    OneWorkload,
     Package,
     Quiet,
     Repeat,
@@ -42,29 +53,25 @@ from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
 from oom_suite.cli.settings import (
     first_workload,
     one_target,
-    read_cases,
     read_settings,
     read_target_cases,
     read_targets,
-    shadow_settings,
     spelled,
 )
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
-from oom_suite.pipeline.bisect import bisect_releases
 from oom_suite.pipeline.check import check_cases, exit_code
+from oom_suite.pipeline.commits.probe import EXIT_SKIP
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.processes.ending import Interrupted, heard_signals, leave
-from oom_suite.records import Verdict
 from oom_suite.records.lock import Difference
 from oom_suite.report.files import write as write_json
 from oom_suite.report.lock_diff import render_differences
 from oom_suite.report.screen import say_error, screen
-from oom_suite.report.terminal import render, render_bisection
+from oom_suite.report.terminal import render
 
 EXIT_USAGE = 2
-EXIT_CANNOT_JUDGE = 125
 _GRACE_S = 0.5
 """Seconds that threads have after an interrupt to remove their temporary files."""
 
@@ -171,71 +178,13 @@ def check_command(
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
-@app.command("probe")
-def probe_command(
-    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="as for check")],
-    *,
-    scenario: Scenario = None,
-    sizes: Set = None,
-    workload: EveryWorkload = None,
-    target: Targets = None,
-    budget: BudgetText = None,
-    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
-    stub: Stub = None,
-    package: Package = None,
-) -> None:
-    """Judge one subject for `git bisect run`: exit 0 good, 1 bad, 125 cannot be judged.
-
-    In a checkout of vLLM: git bisect run oom-suite probe vllm@.
-    """
-
-    def settings_for(name: str) -> Settings:
-        return shadow_settings(scenario, sizes, name, target, budget, time_limit)
-
-    named = spelled([subject], stub, package)
-    cases = read_cases(named, workload, settings_for, scenario, sizes or ())
-    verdicts = set()
-    for study in check_cases(cases):
-        result = study.result
-        verdicts.add(result.verdict)
-        where = f" ({result.workload})" if len(cases) > 1 else ""
-        typer.echo(f"{result.verdict.value} {result.subject}{where}: {result.reason}")
-    if Verdict.FAIL in verdicts:
-        raise typer.Exit(1)
-    raise typer.Exit(EXIT_CANNOT_JUDGE if Verdict.INCONCLUSIVE in verdicts else 0)
-
-
-@app.command("bisect")
-def bisect_command(
-    *,
-    bad: Annotated[str, typer.Option("--bad", help="a release that fails, vllm==VERSION")],
-    good: Annotated[
-        str | None,
-        typer.Option("--good", help="one that passes, older or newer; the newest by default"),
-    ] = None,
-    scenario: Scenario = None,
-    sizes: Set = None,
-    workload: OneWorkload = None,
-    target: Targets = None,
-    budget: BudgetText = None,
-    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
-    json: Json = None,
-) -> None:
-    """Find the release between a good and a bad one at which the verdict changes."""
-    name = first_workload(workload, [bad])
-    settings = shadow_settings(scenario, sizes, name, target, budget, time_limit)
-    with Progress() as progress:
-        found = bisect_releases(good, bad, settings, progress.update, progress.finish)
-    render_bisection(found, screen())
-    if json is not None:
-        write_json(found.tried, json)
-
-
+bisect.register(app)
 conformance.register(app)
 doctor.register(app)
 law.register(app)
 lock.register(app)
 measure.register(app)
+probe.register(app)
 compare.register(app)
 ranks.register(app)
 replay.register(app)
@@ -267,7 +216,8 @@ def main() -> NoReturn:
             _with_plugins()()
     except OomSuiteError as error:
         say_error(error)
-        sys.exit(EXIT_USAGE)
+        # What cannot even start says nothing of the commit that git asks about.
+        sys.exit(EXIT_SKIP if sys.argv[1:2] == ["probe"] else EXIT_USAGE)
     except Interrupted as error:
         say_error(error)
         leave(error.exit_code, _GRACE_S)

@@ -100,4 +100,5 @@ def _counted(report: SafetyReport) -> str:
 
 def _write(reports: Sequence[SafetyReport], json: Path | None) -> None:
     if json is not None:
-        write_body({"safety": [report.to_json() for report in reports]}, json)
+        body = {"safety": [report.to_json() for report in reports], "not_judged": ["growth"]}
+        write_body(body, json)

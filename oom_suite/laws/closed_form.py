@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from oom_suite.laws.dominance import undominated
 from oom_suite.laws.fit import Regime
 from oom_suite.records import Law, Polynomial
 
@@ -40,13 +41,14 @@ def closed_form(trace: SymbolicTrace) -> tuple[Law, tuple[Regime, ...]]:
     Args:
         trace: one symbolic run.
 
-    Cost: quadratic in the number of distinct live sums.
+    Cost: the number of distinct live sums times the number of regimes.
     """
     hints = trace.hints
     order = tuple(hints.sizes)
     lower = {**dict.fromkeys(order, 1), **hints.lower}
     values = _hint_values(trace)
-    kept = _undominated(_live_sums(trace, order), lower)
+    sums = _live_sums(trace, order)
+    kept = [sums[place] for place in undominated([polynomial for polynomial, _ in sums], lower)]
     kept.sort(key=lambda item: -item[0](values))
     sites = _sites(trace)
     regimes = tuple(
@@ -130,19 +132,6 @@ def _live_sums(trace: SymbolicTrace, order: tuple[str, ...]) -> list[tuple[Polyn
         if sign == 1 and key not in found:
             found[key] = (Polynomial.of(live, order), at)
     return list(found.values())
-
-
-def _undominated(
-    sums: Sequence[tuple[Polynomial, int]], lower: Mapping[str, int]
-) -> list[tuple[Polynomial, int]]:
-    """The sums that no other is provably at least as large as, for all sizes."""
-    kept: list[tuple[Polynomial, int]] = []
-    for polynomial, at in sums:
-        if any(polynomial.at_most(other, lower) for other, _ in kept):
-            continue
-        kept = [pair for pair in kept if not pair[0].at_most(polynomial, lower)]
-        kept.append((polynomial, at))
-    return kept
 
 
 def _sites(trace: SymbolicTrace) -> list[Site]:

@@ -247,9 +247,9 @@ class Survey:
         key = tuple(sorted({**self.sizes, **changes}.items()))
         return str(self._refusals.get(key, ""))
 
-    def again(self) -> Trace | None:
-        """A second run at the scenario, after all the others; None where it now fails."""
+    def again(self, sizes: Mapping[str, int]) -> Trace | None:
+        """A second run at these sizes, after all the others; None where it now fails."""
         try:
-            return self._run(dict(self.sizes))
+            return self._run(dict(sizes))
         except OomSuiteError:
             return None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.branches import Branch, distinct_hints, holds, other_side
 from oom_suite.laws.closed_form import closed_form, covers, same_law
+from oom_suite.laws.lengths import FEW
+from oom_suite.laws.plain_words import plain
 from oom_suite.laws.words import listed
 from oom_suite.records.symbolic import Hints
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oom_suite.laws.grid import Grid
-    from oom_suite.records import Frame, Workload
+    from oom_suite.records import Axis, Frame, Workload
     from oom_suite.records.symbolic import Guard, SymbolicTrace
 
 
@@ -26,12 +28,21 @@ _MAX_DRAWS = 12
 _SEED = 41962
 
 
-def probes(workload: Workload, grid: Grid) -> Iterator[Sequence[Mapping[str, int]]]:
+def probes(
+    workload: Workload,
+    grid: Grid,
+    is_short: Callable[[Mapping[str, int]], bool] = lambda _: True,
+) -> Iterator[Sequence[Mapping[str, int]]]:
     """Sizes to check a law at, each with what to take instead where it cannot be run.
 
     In this order: each forbidden axis at its far values, all of them at once; every other
     axis at its far values, with the forbidden ones far as well, so that one run checks both;
     every axis moved at once, nearby and far.
+
+    Args:
+        workload: its axes are moved.
+        grid: where the law was fitted.
+        is_short: whether a run at some sizes takes no time to speak of; others are left out.
     """
     sizes, forbidden = grid.sizes, workload.contract.independent_of
     far = {axis.name: axis.far for axis in workload.axes}
@@ -46,9 +57,10 @@ def probes(workload: Workload, grid: Grid) -> Iterator[Sequence[Mapping[str, int
     for axis, values in far.items():
         for value in values if axis not in forbidden else ():
             moved = {**sizes, axis: value}
-            yield _buildable(workload, {**moved, **largest}, moved)
+            wishes = _buildable(workload, {**moved, **largest}, moved)
+            yield [wish for wish in wishes if is_short(wish)] or wishes[-1:]
     yield from _near(workload, grid)
-    yield from _far(workload, sizes)
+    yield from _far(workload, sizes, is_short)
 
 
 def _near(workload: Workload, grid: Grid) -> Iterator[Sequence[Mapping[str, int]]]:
@@ -62,14 +74,16 @@ def _near(workload: Workload, grid: Grid) -> Iterator[Sequence[Mapping[str, int]
             yield [{**grid.sizes, **point}]
 
 
-def _far(workload: Workload, sizes: Mapping[str, int]) -> Iterator[Sequence[Mapping[str, int]]]:
+def _far(
+    workload: Workload, sizes: Mapping[str, int], is_short: Callable[[Mapping[str, int]], bool]
+) -> Iterator[Sequence[Mapping[str, int]]]:
     """Every axis at the scenario's or a far value, at once."""
     chance = random.Random(_SEED)
     num_left = _NUM_FAR
     for _ in range(_MAX_DRAWS):
         drawn = {axis.name: chance.choice((sizes[axis.name], *axis.far)) for axis in workload.axes}
         found = _buildable(workload, {**sizes, **drawn})
-        if num_left and found:
+        if num_left and found and is_short(found[0]):
             num_left -= 1
             yield found
 
@@ -80,6 +94,13 @@ def _buildable(workload: Workload, *wishes: Mapping[str, int]) -> list[Mapping[s
 
 
 _MAX_SPECIALISATIONS = 4
+
+LONGEST = 300
+"""Operators of a symbolic run, from which on it is stopped where an axis was made a number.
+
+Each takes some ten times as long as on plain sizes, and a loop that such an axis turns says no
+more in a hundred turns than in a few.
+"""
 
 
 class Explorer:
@@ -113,6 +134,8 @@ class Explorer:
         self._lower = {axis.name: axis.lower for axis in workload.axes}
         self._tried: set[str] = set()
         self._made: list[Branch] = []
+        self._few: frozenset[str] = frozenset()
+        self._longest = LONGEST
         self.held: dict[str, tuple[int, Frame | None]] = {}
         self.notes: list[str] = []
         self.num_runs = 0
@@ -124,16 +147,46 @@ class Explorer:
             OomSuiteError: the code cannot run on symbols.
         """
         hints = distinct_hints(self._workload, self._sizes)
-        branch = self._branch(hints)
+        trace = self._trace(hints)
         for _ in range(_MAX_SPECIALISATIONS):
-            new = {a: line for a, (_, line) in branch.trace.specialised.items()}
+            new = {a: line for a, (_, line) in trace.specialised.items()}
             if new.keys() <= self.held.keys():
                 break
             self.held |= {axis: (self._sizes[axis], line) for axis, line in new.items()}
             wish = {**hints, **{axis: size for axis, (size, _) in self.held.items()}}
             hints = dict(self._workload.settle(wish) or wish)
-            branch = self._branch(hints)
-        return branch
+            trace = self._trace(hints)
+            if trace.is_cut:
+                hints, trace = self._shortened(hints, trace)
+        return self._branch(trace)
+
+    def _shortened(
+        self, hints: Mapping[str, int], trace: SymbolicTrace
+    ) -> tuple[dict[str, int], SymbolicTrace]:
+        """The hints and a whole run at a few of the axes that the code makes numbers of.
+
+        Where no such run is whole, the code is as long without a loop, and is run to its end.
+        """
+        few = dict(hints)
+        for axis in self._workload.axes:
+            value = max(axis.lower, FEW)
+            if axis.name not in self.held or value >= few[axis.name]:
+                continue
+            wish = self._workload.settle({**few, axis.name: value})
+            if wish is None:
+                continue
+            try:
+                trace = self._trace(wish)
+            except OomSuiteError:
+                continue
+            few = dict(wish)
+            if not trace.is_cut:
+                moved = {a: few[a] for a in self.held if few[a] != hints[a]}
+                self.held |= {a: (size, self.held[a][1]) for a, size in moved.items()}
+                self._few = frozenset(moved)
+                return few, trace
+        self._longest = 0
+        return dict(hints), self._trace(hints)
 
     def explore(self, main: Branch) -> list[Branch]:
         """The laws found, that of `main` first, each with the guards that do not matter to it.
@@ -180,7 +233,7 @@ class Explorer:
         for axis in self._workload.axes:
             if axis.name not in self.held:
                 continue
-            for value in sorted({min(axis.far), max(axis.far)} if axis.far else set()):
+            for value in self._other_values(axis):
                 wish = {**main.trace.hints.sizes, axis.name: value}
                 sizes = self._workload.settle(wish)
                 where = listed({axis.name: value})
@@ -192,20 +245,33 @@ class Explorer:
                     self.notes.append(f"the same law at {where}")
                 yield found
 
+    def _other_values(self, axis: Axis) -> list[int]:
+        """The ends of what an axis is to be tried at; of one that turns a loop, the least."""
+        ends = {min(axis.far), max(axis.far)} if axis.far else set()
+        own = self.held[axis.name][0]
+        return sorted(end for end in ends if axis.name not in self._few or end <= own)
+
     def _try(self, sizes: Mapping[str, int], where: str) -> Branch | None:
         if self.num_runs >= self._max_runs:
             self.notes.append(f"{where}, nothing was run: {self._max_runs} runs were made")
             return None
         try:
-            return self._branch(sizes)
+            trace = self._trace(sizes)
         except OomSuiteError as error:
-            self.notes.append(f"{where}, it cannot be run: {error}")
+            self.notes.append(f"{where}, it cannot be run: {plain(str(error))}")
             return None
+        if trace.is_cut:
+            self.notes.append(f"{where}, it was not run to its end, which is far")
+            return None
+        return self._branch(trace)
 
-    def _branch(self, sizes: Mapping[str, int]) -> Branch:
+    def _trace(self, sizes: Mapping[str, int]) -> SymbolicTrace:
+        """The symbolic run at these sizes; cut short where it is long and follows a number."""
         held = tuple(name for name in sizes if name not in self._axes or name in self.held)
         self.num_runs += 1
-        trace = self._run(Hints(dict(sizes), held, self._lower))
+        return self._run(Hints(dict(sizes), held, self._lower, self._longest))
+
+    def _branch(self, trace: SymbolicTrace) -> Branch:
         law, regimes = closed_form(trace)
         made = Branch(law, regimes, trace)
         self._made.append(made)

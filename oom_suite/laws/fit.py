@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from oom_suite.laws.differences import below, difference, polynomial
+from oom_suite.laws.dominance import undominated
 from oom_suite.laws.grid import MAX_DEGREE, uneven_sites
 from oom_suite.laws.sites import ALL, alive_with, counts, merged_places, sheet, without
 
@@ -101,11 +102,8 @@ class Fit:
         distinct: dict[frozenset[object], Site] = {}
         for site, live in self.live.items():
             distinct.setdefault(frozenset(live.terms.items()), site)
-        kept = list(distinct.values())
-        for site in list(kept):
-            others = (self.live[other] for other in kept if other != site)
-            if any(self.live[site].at_most(other, lower) for other in others):
-                kept.remove(site)
+        sites = list(distinct.values())
+        kept = [sites[place] for place in undominated([self.live[site] for site in sites], lower)]
         return tuple(Regime(self.live[site], site, self._alive(site)) for site in kept)
 
     def _alive(self, site: Site) -> tuple[tuple[Site, Polynomial], ...]:

@@ -78,10 +78,10 @@ class Grid:
         return [(), *(((axis, k),) for k in range(1, MAX_DEGREE + 2))]
 
     def _choose(self, axis: Axis) -> None:
-        """Take the first step that fits a polynomial; else the first whose peak does."""
+        """Take the first step that fits a polynomial; else the first, if the peak does in all."""
         why = refused = ""
         ran: set[int] = set()
-        fallback: tuple[int, str] | None = None
+        below: list[tuple[int, str]] = []
         for step in self._reachable(axis):
             values = [self.sizes[axis.name] + k * step for k in range(MAX_DEGREE + 2)]
             if (-step in ran and step != -axis.step) or (why and abs(step) < axis.step):
@@ -97,10 +97,9 @@ class Grid:
                 self.steps[axis.name] = step
                 return
             why = why or broken
-            if fallback is None and (below := _below_the_peak(axis.name, values, traces)):
-                fallback = step, below
-        if fallback is not None:
-            self.steps[axis.name], self.uneven[axis.name] = fallback
+            below.append((step, _below_the_peak(axis.name, values, traces)))
+        if below and all(uneven for _, uneven in below):
+            self.steps[axis.name], self.uneven[axis.name] = below[0]
         elif why:
             self.irregular[axis.name] = why
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.explorer import Explorer
+from oom_suite.laws.plain_words import plain
 from oom_suite.laws.words import listed
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Proof:
         regimes: its regimes, with what is alive in each.
         how: `CLOSED_FORM` or `FINITE_DIFFERENCES`.
         reason: why it is not proved; empty where it is.
+        detail: the same as torch or Python put it; empty where it is proved.
         requires: conditions of the workload's own builder.
         quantities: names in the law that are no axes.
         held: axes that the code made numbers of: the value, and the line that did.
@@ -57,6 +59,7 @@ class Proof:
     regimes: tuple[Regime, ...]
     how: str
     reason: str = ""
+    detail: str = ""
     requires: tuple[Guard, ...] = ()
     quantities: tuple[Quantity, ...] = ()
     held: Mapping[str, tuple[int, Frame | None]] = field(default_factory=dict)
@@ -107,7 +110,8 @@ def prove(
             law=derivation.law,
             regimes=derivation.regimes,
             how=FINITE_DIFFERENCES,
-            reason=str(error),
+            reason=plain(str(error)),
+            detail=str(error),
             num_runs=explorer.num_runs,
             elapsed_s=time.perf_counter() - start,
             derivation=derivation,

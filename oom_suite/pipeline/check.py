@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from oom_suite.errors import OomSuiteError
+from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.pipeline.judging import Study, inconclusive, study
 from oom_suite.pipeline.programs import SubjectProgram
 from oom_suite.pipeline.session import Session
@@ -14,6 +15,7 @@ from oom_suite.pipeline.settings import silent
 from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
 from oom_suite.subjects import family_of, obtain, parse, workloads_for
+from oom_suite.targets.budgets import budget as find_budget
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.units import format_bytes
 
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.records import SubjectSpec
+    from oom_suite.targets.budgets import Budget
 
     Then = Callable[[Study, Runs], None]
+
+_USUAL_TARGET = "generic"
 
 
 def _nothing_more(found: Study, runs: Runs) -> None:
@@ -112,7 +117,7 @@ def program_of(spec: SubjectSpec, settings: Settings, on_progress: OnProgress) -
         on_progress(spec.text, f"fetching {shown}")
 
     root = obtain(spec, fetched)
-    return SubjectProgram(spec, settings.workload, root, settings.arch)
+    return SubjectProgram(spec, settings.workload, root, settings.arch, settings.instead_of)
 
 
 def _named(spec: SubjectSpec, settings: Settings, found: Study) -> Study:
@@ -126,17 +131,38 @@ def _named(spec: SubjectSpec, settings: Settings, found: Study) -> Study:
             result,
             expected=Verdict.FAIL if known_bug else Verdict.PASS,
             notes=(*known, *result.notes),
-            next_command=_next_command(spec, settings, result.verdict),
+            next_command=_next_command(spec, settings, result),
         ),
     )
 
 
-def _next_command(spec: SubjectSpec, settings: Settings, verdict: Verdict) -> str:
-    command = family_of(spec).next_command(spec) if verdict is Verdict.FAIL else ""
-    first = next(iter(workloads_for(spec)), settings.workload)
-    if not command or first.name == settings.workload.name:
-        return command
-    return f"{command} --workload {settings.workload.name}"
+def _next_command(spec: SubjectSpec, settings: Settings, result: Result) -> str:
+    """What to run next, with the options that the verdict hangs on; empty where nothing is."""
+    failed = result.verdict is Verdict.FAIL
+    command = family_of(spec).next_command(spec) if failed else ""
+    if not command:
+        return ""
+    workload, target = settings.workload, settings.target
+    first = next(iter(workloads_for(spec)), workload)
+    known = workload.scenarios.get(settings.scenario)
+    usual = known.sizes if known is not None else {}
+    words = ["--workload", workload.name] if first.name != workload.name else []
+    if known is not None and known.name != workload.scenario(None).name:
+        words += ["--scenario", known.name]
+    for axis, size in settings.sizes.items():
+        words += ["--set", f"{axis}={size}"] if usual.get(axis, size) != size else []
+    words += ["--target", target] if target != _USUAL_TARGET else []
+    if result.budget is not None and not result.budget.fits and settings.budget is not None:
+        words += ["--budget", _spelled(settings.budget)]
+    return f"{command} {shlex.join(words)}" if words else command
+
+
+def _spelled(budget: Budget) -> str:
+    """A budget as an option takes it; what was free on a device, in bytes."""
+    try:
+        return find_budget(budget.name).name
+    except UsageError:
+        return f"{budget.free_bytes}B"
 
 
 def exit_code(results: Sequence[Result]) -> int:

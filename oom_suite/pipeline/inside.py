@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
 from oom_suite.errors import OomSuiteError
+from oom_suite.laws.kernel_terms import growth, kernel_terms
 from oom_suite.laws.words import join, listed
 from oom_suite.pipeline.worst_case import largest
 from oom_suite.records import BudgetFit, Verdict
@@ -29,6 +30,8 @@ CUDA = "cuda:sm_90"
 """Whose kernels stand for those of ``generic``."""
 
 _MAX_SIZES = 64
+_MAX_TERM_SIZES = 24
+"""Runs that the terms of a law are found from; each is one more run with what kernels take."""
 _MAX_NAMES = 3
 
 
@@ -66,6 +69,40 @@ def with_opaque(result: Result, settings: Settings) -> Result:
     if opaque is None or result.verdict is not Verdict.PASS or not is_promised:
         return result
     return _weakened(result, f"{_place(opaque)}: {opaque.reason}")
+
+
+def with_kernel_terms(result: Result, runs: Runs, settings: Settings) -> Result:
+    """The law's terms for what kernels take inside, and what those say of the contract."""
+    scratch, contract = scratch_of_law(settings), settings.workload.contract
+    here = _predicted(runs, settings.sizes, settings) if scratch and result.law else None
+    if here is None or not (here.inside_bytes() or _is_anything_named(runs)):
+        return result
+    found = [(dict(settings.sizes), here)]
+    for sizes in _sizes_of_terms(runs, settings):
+        trace = _predicted(runs, sizes, settings)
+        found += [] if trace is None else [(sizes, trace)]
+    axes = [axis.name for axis in settings.workload.axes]
+    terms = kernel_terms(found, axes, settings.sizes, scratch)
+    result = replace(result, inside=terms)
+    grown = growth(found, contract, settings.sizes, scratch)
+    if grown is None or result.verdict is Verdict.FAIL:
+        return result
+    if grown.verdict is Verdict.FAIL:
+        blame = () if grown.blame is None else (grown.blame,)
+        return replace(result, verdict=Verdict.FAIL, reason=grown.reason, blame=blame)
+    return _weakened(result, grown.reason)
+
+
+def _sizes_of_terms(runs: Runs, settings: Settings) -> list[dict[str, int]]:
+    """Sizes that were run: first those that what is promised tells apart, then the others."""
+    contract, start = settings.workload.contract, settings.sizes
+    promised = {*contract.independent_of, *contract.linear_in}
+
+    def others(sizes: Mapping[str, int]) -> int:
+        return sum(sizes[axis] != start[axis] for axis in sizes if axis not in promised)
+
+    known = [sizes for sizes in runs.known_sizes if sizes != dict(start)]
+    return sorted(known, key=others)[:_MAX_TERM_SIZES]
 
 
 def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:

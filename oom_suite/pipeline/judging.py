@@ -18,7 +18,7 @@ from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
 from oom_suite.pipeline.breaking import with_breach
 from oom_suite.pipeline.host_law import with_host
-from oom_suite.pipeline.inside import with_bound, with_budget, with_opaque
+from oom_suite.pipeline.inside import with_bound, with_budget, with_kernel_terms, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
@@ -78,6 +78,7 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
+    result = with_kernel_terms(result, runs, settings)
     result = with_opaque(with_bound(result, runs, settings), settings)
     result = with_budget(result, runs, settings)
     result = with_breach(result, derivation, proof, settings.law_text)

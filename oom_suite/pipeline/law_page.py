@@ -132,6 +132,7 @@ def law_page(found: FullStudy, settings: Settings) -> LawPage | None:
         values=tuple(_value(name, law, found, settings) for name in settings.workload.scenarios),
         budget="" if budget is None else budget.name,
         limits=() if budget is None else limits(derivation, settings.workload, budget.free_bytes),
+        inside=study.result.inside,
         **known,
     )
 

@@ -73,12 +73,15 @@ class SubjectProgram:
         workload: what it is called for.
         root: where its source tree was put, for a release; None otherwise.
         arch: the GPU architecture that the code under test sees.
+        instead_of: the folder that the current one stands for; code of the subject that is
+            loaded from there is refused. None for none.
     """
 
     spec: SubjectSpec
     workload: Workload
     root: Path | None = None
     arch: str = "generic"
+    instead_of: Path | None = None
 
     @property
     def key(self) -> Hashable:
@@ -90,9 +93,12 @@ class SubjectProgram:
         import torch
 
         from oom_suite.subjects import load
+        from oom_suite.subjects.source import refuse_modules_of
 
         del kept
         subject = load(self.spec, self.workload, root=self.root, arch=self.arch)
+        if self.instead_of is not None:
+            refuse_modules_of(self.instead_of)
         module, _, name = self.workload.builder.partition(":")
         inputs: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
         convention = self.workload.convention

@@ -31,7 +31,8 @@ def with_proof(
     """The result with the proved law, where it speaks in axes alone; and how the law was found."""
     forbidden = frozenset(workload.contract.independent_of)
     law, notes = _law(derivation, proof, forbidden)
-    result = replace(result, law=law, notes=(*notes, *result.notes))
+    details = (*result.details, *([proof.detail] if proof.detail not in {"", proof.reason} else []))
+    result = replace(result, law=law, notes=(*notes, *result.notes), details=details)
     return with_forms(result, law, workload, derivation, proof), notes
 
 
@@ -79,8 +80,10 @@ def _law(
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {proof.reason}",)
     branch = proof.branch_at(fitted.sizes)
     if branch is None or branch.law.held.keys() - fitted.held.keys():
-        named = [f"{a}={n:,}{f' at {at}' if at else ''}" for a, (n, at) in proof.held.items()]
-        why = f"the code fixes {', '.join(named)}" if named else "no proved branch is taken here"
+        named = [f"{axis}{f' at {at}' if at else ''}" for axis, (_, at) in proof.held.items()]
+        why = "the code branches, and what was proved is not the branch of the scenario"
+        if named:
+            why = f"the code takes the number of {', '.join(named)}, as range() and int() do"
         return fitted, (f"fitted to {fitted.num_runs} exact runs, not proved: {why}",)
     where = _where([str(guard.formula) for guard in branch.guards])
     if not _is_wide(branch, forbidden):

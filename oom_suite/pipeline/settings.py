@@ -10,6 +10,7 @@ from oom_suite.workloads.sparse_mla.workload import DECODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from oom_suite.records import Workload
     from oom_suite.targets.budgets import Budget
@@ -39,6 +40,8 @@ class Settings:
             can; None where that was not asked for.
         law_text: the law itself as reports show it; empty where any law will do that keeps the
             contract.
+        instead_of: the folder of a working tree that the current one stands for, as a commit's
+            files do; None for none. Code that is loaded from there is refused.
     """
 
     scenario: str
@@ -54,6 +57,7 @@ class Settings:
     num_repeats: int = 1
     beside_sizes: Mapping[str, int] | None = None
     law_text: str = ""
+    instead_of: Path | None = None
 
     @property
     def arch(self) -> str:

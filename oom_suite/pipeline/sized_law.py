@@ -13,13 +13,13 @@ from oom_suite.pipeline.law_tests.promise import checked_sizes, varied_axes
 from oom_suite.pipeline.predicting import lane_of, name_of, program_of
 from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
-from oom_suite.records import Contract, Law, Verdict, Workload
+from oom_suite.records import Contract, KernelTerm, Law, Result, Verdict, Workload
 from oom_suite.targets.budgets import budget as budget_of
 from oom_suite.targets.target import target as target_of
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oom_suite.laws.branches import Branch
     from oom_suite.laws.proof import Proof
@@ -44,6 +44,8 @@ class SizedLaw:
         lower: the smallest size of each axis.
         notes: how it is known, and what else the reader must know, a clause each.
         proof: what symbols say, with the other branches; None where there is no proof.
+        inside: what the target's kernels take beside the formula at most, a term for each
+            operator and line.
     """
 
     formula: Law
@@ -51,6 +53,7 @@ class SizedLaw:
     lower: Mapping[str, int]
     notes: tuple[str, ...] = ()
     proof: Proof | None = None
+    inside: tuple[KernelTerm, ...] = ()
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -65,6 +68,7 @@ class SizedLaw:
             if quantity.name in named:
                 follows = (quantity.value,) if quantity.value is not None else quantity.at_most
                 named |= {name for formula in follows for name in formula.names}
+        named = named.union(*(term.at_most.axes for term in self.inside))
         return tuple(name for name in self.lower if name in named)
 
     @property
@@ -75,12 +79,15 @@ class SizedLaw:
     def __call__(self, **sizes: int) -> int:
         """Peak requested bytes at these sizes; an axis that is not named is at the law's own.
 
-        Sizes that data decides are at the most that they can be.
+        Sizes that data decides are at the most that they can be, and so is what kernels take.
 
         Raises:
             UsageError: there is no such axis, or nothing is known of these sizes.
         """
         values = {**self.sizes, **checked_sizes("law", sizes, self.lower)}
+        return self._formula_bytes(values) + sum(int(term.at_most(values)) for term in self.inside)
+
+    def _formula_bytes(self, values: Mapping[str, int]) -> int:
         if self.proof is not None and self.is_proved:
             branch = self.proof.branch_at(values)
             if branch is None:
@@ -134,25 +141,26 @@ class SizedLaw:
         return hash(self._key())
 
     def __str__(self) -> str:
-        """The formula: ``256*num_tokens``."""
-        return str(self.formula)
+        """The formula, and what kernels take: ``256*num_tokens + at most 512 inside aten::sum``."""
+        return " + ".join(map(str, (self.formula, *self.inside)))
 
     def __repr__(self) -> str:
         """The formula, its target, and how it is known."""
         how = f", {self.notes[0]}" if self.notes else ""
-        return f"<law {self.formula} for {self.target}{how}>"
+        return f"<law {self} for {self.target}{how}>"
 
     def _key(self) -> object:
         laws = [self.formula]
         if self.proof is not None and self.is_proved:
             laws += [branch.law for branch in self.proof.branches]
-        return frozenset(
+        formulas = frozenset(
             (
                 frozenset(frozenset(regime.terms.items()) for regime in law.regimes),
                 frozenset(law.held.items()),
             )
             for law in laws
         )
+        return formulas, frozenset((one.op, str(one.at_most)) for one in self.inside)
 
     def _domain(self) -> str:
         return self.notes[0] if self.notes else f"it is {self.formula}"
@@ -204,15 +212,23 @@ def law(
         result = found.result
         if result.law is None or result.verdict is not Verdict.PASS:
             raise LaneError(f"no law of {name}: {result.reason}")
-        there = runs.known(defaults, lane.scratch).peak()
-        beyond = there.num_bytes - runs.known(defaults).peak().num_bytes
+    # The generic target's kernels take nothing inside: another's stand for them in verdicts alone.
+    inside = result.inside if lane.scratch else ()
     notes = result.notes
-    if beyond:
-        inside = f"{beyond:,} bytes are taken inside kernels of {device.name}"
-        notes = (*notes, f"at {listed(defaults)} {inside}, at most, which no term states")
+    if result.unseen and lane.scratch:
+        notes = (*notes, *_unbounded(result, inside))
     least = {axis.name: axis.lower for axis in varied}
     formula = _whole(found.proof, defaults) or result.law
-    return SizedLaw(formula, device.name, least, notes, found.proof)
+    return SizedLaw(formula, device.name, least, notes, found.proof, inside)
+
+
+def _unbounded(result: Result, inside: Sequence[KernelTerm]) -> Iterator[str]:
+    """A clause for each operator that may take more than the law says: its kernels have no term."""
+    known = {(term.op, term.where) for term in inside}
+    for one in result.unseen:
+        if (one.op, one.stack[0] if one.stack else None) not in known:
+            where = f" at {one.stack[0]}" if one.stack else ""
+            yield f"{one.op}{where} may take more: {one.reason}"
 
 
 def _whole(proof: Proof | None, sizes: Mapping[str, int]) -> Law | None:

@@ -16,6 +16,7 @@ from oom_suite.pipeline.law_tests.decorator import BUILDER_PARAMETERS, declarati
 from oom_suite.pipeline.law_tests.promise import promise
 from oom_suite.pipeline.programs import BuilderProgram, CallableProgram
 from oom_suite.pytest_plugin.judging import contract_text
+from oom_suite.pytest_plugin.options import DEFAULT_TARGET
 from oom_suite.records import Verdict
 from oom_suite.tracing.lane_spec import LaneSpec
 
@@ -152,9 +153,18 @@ class OomLaw:
             runs = session.open(program, subject, lane)
             result = study(runs, subject, settings).result
         if result.verdict is Verdict.FAIL:
-            test = shlex.quote(self._node.nodeid)
-            return replace(result, next_command=f"git bisect run pytest {test}")
+            return replace(result, next_command=self._next(target, made, result))
         return result
+
+    def _next(self, target: str, made: Promise, result: Result) -> str:
+        """The search for the commit, with what the command line said and the test does not."""
+        words = ["git", "bisect", "run", "oom-suite", "probe", "--test", self._node.nodeid]
+        if not made.targets and target != DEFAULT_TARGET:
+            words += ["--target", target]
+        is_over = result.budget is not None and not result.budget.fits
+        if is_over and made.budget is None and self._options.budget is not None:
+            words += ["--budget", self._options.budget.name]
+        return shlex.join(words)
 
     def _named(self, build: Callable[..., Any]) -> str:
         name = getattr(build, "__qualname__", type(build).__name__)

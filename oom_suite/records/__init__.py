@@ -3,7 +3,7 @@
 from oom_suite.records.blame import Blame, Breach
 from oom_suite.records.bound import Bound
 from oom_suite.records.frame import Frame
-from oom_suite.records.law import Contract, Law, Polynomial
+from oom_suite.records.law import Contract, KernelTerm, Law, Polynomial
 from oom_suite.records.measured_row import MeasuredRow
 from oom_suite.records.measurement import (
     AllocatorPeaks,
@@ -36,6 +36,7 @@ __all__ = [
     "Event",
     "Frame",
     "HostMemory",
+    "KernelTerm",
     "Launch",
     "Law",
     "MeasuredRow",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import comb, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from oom_suite.records.bound import Bound
+    from oom_suite.records.frame import Frame
 
 Monomial = tuple[str, ...]
 """The axes of one term, sorted, repeated for powers: ``("num_tokens", "swa_topk")``."""
@@ -181,6 +182,47 @@ class Law:
         """``polynomial`` or ``max(polynomial, ...)``."""
         texts = [str(regime) for regime in self.regimes]
         return texts[0] if len(texts) == 1 else f"max({', '.join(texts)})"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTerm:
+    """What the kernels of one operator take beside what dispatch sees, at most.
+
+    Attributes:
+        op: the operator.
+        where: the line of the code under test that calls it; None where none does.
+        at_most: a bound in the axes, which every run kept.
+        num_bytes: what they take at the scenario, at most.
+        target: whose kernels.
+        is_exact: whether they really take it; else some of it is a bound itself.
+    """
+
+    op: str
+    where: Frame | None
+    at_most: Polynomial
+    num_bytes: int
+    target: str
+    is_exact: bool = False
+
+    @property
+    def place(self) -> str:
+        """The operator and its line: ``aten::sort at sampler.py:12 (sample)``."""
+        return self.op if self.where is None else f"{self.op} at {self.where}"
+
+    def __str__(self) -> str:
+        """``at most 16*batch*vocab inside aten::sort at sampler.py:12 (sample), cuda:sm_90``."""
+        return f"at most {self.at_most} inside {self.place}, {self.target}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "op": self.op,
+            "where": "" if self.where is None else str(self.where),
+            "at_most": str(self.at_most),
+            "bytes": self.num_bytes,
+            "target": self.target,
+            "is_exact": self.is_exact,
+        }
 
 
 @dataclass(frozen=True, slots=True)

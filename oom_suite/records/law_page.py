@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from oom_suite.records.frame import Frame
-    from oom_suite.records.law import Law, Polynomial
+    from oom_suite.records.law import KernelTerm, Law, Polynomial
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class LawPage:
         method: how the law is known, in a clause.
         assumes: what a proved law takes for granted; None where the law is fitted.
         conditions: what the workload's own builder asks of the sizes, for the JSON.
+        inside: what kernels take beside the law at most, a term for each operator and line.
     """
 
     subject: str
@@ -94,6 +95,7 @@ class LawPage:
     method: str = ""
     assumes: tuple[str, ...] | None = None
     conditions: tuple[str, ...] = ()
+    inside: tuple[KernelTerm, ...] = ()
 
     @property
     def has_winner(self) -> bool:
@@ -114,6 +116,7 @@ class LawPage:
             "method": self.method,
             "assumes": None if self.assumes is None else list(self.assumes),
             "conditions": list(self.conditions),
+            "inside": [term.to_json() for term in self.inside],
             "notes": list(self.notes),
             "terms": [
                 {

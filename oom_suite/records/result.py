@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from oom_suite.records.blame import Blame, Breach
     from oom_suite.records.kept import Kept
-    from oom_suite.records.law import Law
+    from oom_suite.records.law import KernelTerm, Law
     from oom_suite.records.measurement import Measurement, Reconciliation
     from oom_suite.records.trace import Unseen
 
@@ -108,7 +108,9 @@ class Result:
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
         breach: the part of the law that breaks a promise; None where none is broken.
+        details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
+        inside: what kernels take beside what the law has, a term for each operator and line.
     """
 
     subject: str
@@ -137,6 +139,8 @@ class Result:
     leaks: tuple[str, ...] = ()
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
+    inside: tuple[KernelTerm, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
@@ -179,7 +183,9 @@ class Result:
                 }
                 for u in self.unseen
             ],
+            "inside": [term.to_json() for term in self.inside],
             "notes": list(self.notes),
+            "details": list(self.details),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None
             if self.reconciliation is None

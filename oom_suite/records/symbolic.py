@@ -119,11 +119,14 @@ class Hints:
         sizes: a value for every axis; code that must choose a branch is told these.
         held: axes that stay plain numbers.
         lower: the smallest value of each axis; 1 where not given.
+        longest: operators after which the run is stopped where an axis is a number, whether held
+            or made so by the code; 0 for no end.
     """
 
     sizes: Mapping[str, int]
     held: tuple[str, ...] = ()
     lower: Mapping[str, int] = field(default_factory=dict)
+    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,7 @@ class SymbolicTrace:
         host_reads: lines that read a tensor's value on the host.
         host: what the same call asks of pageable host memory; None in the trace of a host's.
         pinned: what it asks of pinned host memory; None likewise.
+        is_cut: whether the call was stopped before its end, as `Hints.longest` has it.
     """
 
     hints: Hints
@@ -233,3 +237,4 @@ class SymbolicTrace:
     host_reads: tuple[Frame, ...] = ()
     host: SymbolicTrace | None = None
     pinned: SymbolicTrace | None = None
+    is_cut: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.records.frame import Frame
@@ -29,17 +29,29 @@ class Allocation:
         stack: lines of the code under test, innermost first; empty when none is on the stack.
         is_bound: whether it stands for what a kernel takes inside at most: no request that was
             seen, but no less than those that were not.
+        inside: the operator inside whose kernel it is made; empty for what dispatch sees.
+        seen_bytes: what dispatch sees of one that is made inside: a result's own bytes, where its
+            storage has more.
     """
 
     requested_bytes: int
     op: str
     stack: tuple[Frame, ...]
     is_bound: bool = False
+    inside: str = ""
+    seen_bytes: int = 0
 
     @property
     def site(self) -> tuple[str, tuple[Frame, ...]]:
         """What identifies the place in the code, whatever the sizes."""
         return self.op, self.stack
+
+
+def _of_kernel(allocation: Allocation) -> list[Any]:
+    """The last fields of a request, which most have none of."""
+    if allocation.inside:
+        return [allocation.is_bound, allocation.inside, allocation.seen_bytes]
+    return [True] if allocation.is_bound else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +159,8 @@ class Trace:
         marks: how many events there were at the end of each step, where the call has steps.
         data_sizes: sizes that data decides. Where there are any, the trace is not what a call
             takes, but what one takes at most.
+        num_operators: how many operators the call ran, whether they asked for memory or not; 0
+            where nobody counted.
     """
 
     lane: str
@@ -164,6 +178,7 @@ class Trace:
     unrecorded: tuple[str, ...] = ()
     marks: tuple[int, ...] = ()
     data_sizes: tuple[DataSize, ...] = ()
+    num_operators: int = field(default=0, compare=False)
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -213,6 +228,19 @@ class Trace:
             ),
         )
 
+    def inside_bytes(self) -> dict[tuple[str, Frame | None], int]:
+        """For each operator and line, the most that its kernels take beside what dispatch sees."""
+        live: dict[tuple[str, Frame | None], int] = {}
+        most: dict[tuple[str, Frame | None], int] = {}
+        for event in self.events:
+            one = self.allocations[event.allocation]
+            if one.inside:
+                place = one.inside, one.stack[0] if one.stack else None
+                beyond = one.requested_bytes - one.seen_bytes
+                live[place] = live.get(place, 0) + (beyond if event.kind == "alloc" else -beyond)
+                most[place] = max(most.get(place, 0), live[place])
+        return {place: num_bytes for place, num_bytes in most.items() if num_bytes}
+
     @property
     def largest_request_bytes(self) -> int:
         """The largest single request of the call, in bytes; 0 when it made none."""
@@ -230,8 +258,7 @@ class Trace:
             "sizes": dict(self.sizes),
             "input_bytes": self.input_bytes,
             "allocations": [
-                [a.requested_bytes, a.op, number(a.stack), *([True] if a.is_bound else [])]
-                for a in self.allocations
+                [a.requested_bytes, a.op, number(a.stack), *_of_kernel(a)] for a in self.allocations
             ],
             "events": [[e.kind, e.allocation] for e in self.events],
             "unseen": [
@@ -246,6 +273,7 @@ class Trace:
             "pinned": None if self.pinned is None else self.pinned.to_json(),
             "unrecorded": list(self.unrecorded),
             "marks": list(self.marks),
+            "num_operators": self.num_operators,
             "data_sizes": [
                 [d.op, number(d.stack), d.at_most, d.num_parts] for d in self.data_sizes
             ],
@@ -278,6 +306,7 @@ class Trace:
             pinned=cls.from_json(body["pinned"]) if body.get("pinned") else None,
             unrecorded=tuple(body.get("unrecorded", ())),
             marks=tuple(body.get("marks", ())),
+            num_operators=body.get("num_operators", 0),
             data_sizes=tuple(
                 DataSize(op, stacks[s], most, num_parts)
                 for op, s, most, num_parts in body.get("data_sizes", ())

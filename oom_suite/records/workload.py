@@ -23,6 +23,7 @@ class Axis:
         far: sizes well away from any scenario, small and large, that a law is checked on.
         lower: smallest value with a meaning.
         unit: what one of it is called in a sentence, for example ``"block"``.
+        declared: those of `far` that were asked for: a run is made there however long it takes.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Axis:
     far: tuple[int, ...]
     lower: int = 1
     unit: str = "unit"
+    declared: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

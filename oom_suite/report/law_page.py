@@ -57,6 +57,12 @@ def _law_section(page: LawPage) -> Iterator[str]:
     law = page.law
     axes = [axis for axis in law.sizes if axis not in law.held]
     yield f"peak bytes over {', '.join(axes) or 'no axis'}"
+    yield from _formula(page)
+    yield from (f"+ {printable(str(term))}" for term in page.inside)
+
+
+def _formula(page: LawPage) -> Iterator[str]:
+    law = page.law
     if len(law.regimes) == 1:
         yield from law_lines(law.here, _WIDTH)
         return

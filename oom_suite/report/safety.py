@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 MAX_HITS = 6
 """Hits shown of one finding; the JSON file has all."""
 
+NO_GROWTH = "Growth was not judged: none of this says how the peak grows with the pool."
+"""What no finding says, however green it is: a step may take the whole pool."""
+
 _INDENT = "  "
 _LABEL_WIDTH = 9
 _NAME_WIDTH = 11
@@ -39,7 +43,7 @@ def render_safety(
         reports: in the order to show them; each with findings on the same properties.
         console: where to; a terminal's width is kept to, and lines stay whole where nobody
             watches, but for the prose at the end.
-        quiet: only what is not as expected, and the counts.
+        quiet: only what is not as expected, the counts, and that growth was not judged.
     """
     if not quiet:
         for line in _table(reports, console.width if console.is_terminal else None):
@@ -56,6 +60,9 @@ def render_safety(
         for text in _not_proved(reports):
             _print_row(console, text, _INDENT + " " * _NAME_WIDTH, is_prose=True)
         _print(console, "")
+    if reports:
+        _print_row(console, NO_GROWTH, _INDENT, is_prose=True)
+        _print_row(console, _row("next", check_command(reports)), _INDENT + " " * _LABEL_WIDTH)
     _print(console, closing_line(reports))
 
 
@@ -96,6 +103,12 @@ def closing_line(reports: Sequence[SafetyReport]) -> str:
         f"{subjects}, {verdicts}: {num_fine} as expected, "
         f"{len(pairs) - num_fine - num_open} not as expected, {num_open} inconclusive"
     )
+
+
+def check_command(reports: Sequence[SafetyReport]) -> str:
+    """What judges the growth of these subjects."""
+    subjects = shlex.join(printable(report.subject) for report in reports)
+    return f"oom-suite check {subjects}"
 
 
 def _is_expected(report: SafetyReport, finding: Finding) -> bool:

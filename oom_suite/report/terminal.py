@@ -28,6 +28,7 @@ from oom_suite.report.wording import (
     target_lines,
     verdict_text,
 )
+from oom_suite.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,8 @@ _VERDICT_WIDTH = 15
 _LAW_WIDTH = 28
 _WIDEST_LAW = 56
 _MAX_KEPT = 3
+_LITTLE_BYTES = 64 * KIB
+"""What kernels take at any sizes alike is left out of the table below this."""
 
 
 def render(results: Sequence[Result], console: Console, *, quiet: bool = False) -> None:
@@ -135,6 +138,13 @@ def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
     """The device's law and peak, below it the host's, then what calls keep and what holds it."""
     laws = ["-"] if result.law is None else list(law_lines(result.law.here, width))
     peaks = [num_bytes_text(result.peak_requested_bytes)]
+    for term in result.inside:
+        if term.num_bytes < _LITTLE_BYTES and not term.at_most.axes:
+            continue
+        peaks += [""] * (len(laws) - len(peaks)) + [f"+ {num_bytes_text(term.num_bytes)}"]
+        first, *rest = law_lines(term.at_most, width - len("+ at most "))
+        laws += [f"+ at most {first}", *(f"  {line}" for line in rest)]
+        laws.append(f"  inside {printable(term.op)}")
     for host in result.host:
         peaks += [""] * (len(laws) - len(peaks)) + [num_bytes_text(host.peak_requested_bytes)]
         name = "pinned: " if host.kind == "pinned" else "host: "

@@ -124,6 +124,7 @@ def _law_row(result: Result) -> Iterator[Row]:
     others = len(result.law.regimes) - 1
     if others:
         lines.append(Line(f"the maximum of this and {others} more; this one wins at the scenario"))
+    lines.extend(Line(f"+ {printable(str(term))}") for term in result.inside)
     lines.extend(other_formula_lines(result, ""))
     lines.extend(Line(printable(note)) for note in result.law.notes)
     yield Row("law", tuple(lines))

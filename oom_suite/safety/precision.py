@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ class Precision:
         facts = [
             ("max_abs_error", _largest(found)),
             ("bound", f"{worst.allowed:.3g}"),
-            ("share_of_bound", f"{worst.share:.0%}"),
+            ("share_of_bound", _percent(worst.share)),
         ]
         if self._reference is not None:
             facts.append((f"max_abs_error_{self._reference[0]}", _largest(compared)))
@@ -121,16 +122,24 @@ def _errors(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) ->
     return _Errors(float(error.max()), float(share.flatten()[at]), float(allowed.flatten()[at]))
 
 
+def _percent(share: float) -> str:
+    """``93%``; words where no error is allowed and there is one."""
+    return f"{share:.0%}" if math.isfinite(share) else "over a bound of 0"
+
+
 def _largest(errors: list[_Errors]) -> str:
     return f"{max(one.largest for one in errors):.3g}"
 
 
 def _hit(variant: Variant, found: _Errors) -> Hit:
-    text = (
-        f"{variant.name}: error {found.largest:.3g}, {found.share:.3g} times the "
-        f"{found.allowed:.3g} allowed there"
-    )
-    return Hit("wrong-answer", text)
+    if math.isnan(found.largest):
+        said = "a result that is not a number"
+    elif math.isinf(found.share) or found.allowed == 0:
+        said = f"error up to {found.largest:.3g}, also where the result has to be exact"
+    else:
+        allowed = f"{found.allowed:.3g} allowed there"
+        said = f"error {found.largest:.3g}, {found.share:.3g} times the {allowed}"
+    return Hit("wrong-answer", f"{variant.name}: {said}")
 
 
 def _raised(variant: Variant, got: Answer) -> Finding:

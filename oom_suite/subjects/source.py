@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
+import sys
 import traceback
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import SubjectError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import CodeType
+
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_OURS = Path(__file__).parents[1]
 
 
 class FreshLoader(SourceFileLoader):
@@ -26,6 +38,60 @@ class FreshLoader(SourceFileLoader):
         path = self.get_filename(fullname)
         linecache.checkcache(path)
         return self.source_to_code(self.get_data(path), path)
+
+
+@contextlib.contextmanager
+def fresh_imports(folder: Path) -> Iterator[None]:
+    """Modules below a folder are compiled from their source meanwhile, as `FreshLoader` does it.
+
+    What is installed below it, in a virtual environment, is imported as ever.
+
+    Args:
+        folder: where the code under test lies.
+    """
+
+    def finder(path: str) -> FileFinder:
+        if not _is_below(path, folder):
+            raise ImportError(f"{path} is not below {folder}", path=path)
+        return FileFinder(
+            path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (FreshLoader, SOURCE_SUFFIXES)
+        )
+
+    sys.path_hooks.insert(0, finder)
+    _forget_finders(folder)
+    try:
+        yield
+    finally:
+        sys.path_hooks.remove(finder)
+        _forget_finders(folder)
+
+
+def _forget_finders(folder: Path) -> None:
+    for path in [each for each in sys.path_importer_cache if _is_below(each, folder)]:
+        sys.path_importer_cache.pop(path, None)
+
+
+def _is_below(path: str, folder: Path) -> bool:
+    found = Path(path)
+    if not found.is_relative_to(folder) or found.is_relative_to(_OURS):
+        return False
+    return not _INSTALLED.intersection(found.relative_to(folder).parts)
+
+
+def refuse_modules_of(folder: Path) -> None:
+    """Nothing, where no module of this process came from a folder.
+
+    Raises:
+        SubjectError: one did: it is the user's working tree, not the commit that is judged.
+    """
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not file or not _is_below(file, folder):
+            continue
+        raise SubjectError(
+            f"the module {name} was loaded from {file}, which is the working tree and not the "
+            "commit: judge commits in place, with git bisect run oom-suite probe"
+        )
 
 
 def import_failure(error: BaseException, name: str, folder: Path) -> SubjectError:

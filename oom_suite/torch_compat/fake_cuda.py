@@ -150,7 +150,7 @@ def _install(undo: contextlib.ExitStack) -> None:
         failed.callback(torch._C._set_cudnn_enabled, torch._C._get_cudnn_enabled())
         torch._C._set_cudnn_enabled(torch._C._get_cudnn_enabled() and not torch._C._has_cudnn)
         # A first fake on the device would ask the driver for a context.
-        # A function: what mock puts there takes longer than a fake tensor does, twice for each.
+        # A function: a mock would take longer than all else that makes a fake tensor does.
         failed.enter_context(mock.patch.object(fake_tensor, "init_gpu_context", _no_context))
         if str(torch._C._accelerator_getAccelerator()) != "cuda":
             raise TorchChangedError(

@@ -79,12 +79,17 @@ class Book:
         known = self._storages.get(key)
         return None if known is None else known[1:]
 
-    def request(
-        self, num_bytes: Any, op: str, stack: tuple[Frame, ...], *, is_bound: bool = False
-    ) -> int:
-        """The number of a request that is made now."""
+    def request(self, num_bytes: Any, op: str, stack: tuple[Frame, ...], *of_kernel: Any) -> int:
+        """The number of a request that is made now.
+
+        Args:
+            num_bytes: the request; an expression where sizes are symbols.
+            op: who asks.
+            stack: the lines, innermost first.
+            of_kernel: the further fields of an `Allocation` that a kernel makes.
+        """
         number = len(self.requests)
-        self.requests.append((num_bytes, op, stack, True) if is_bound else (num_bytes, op, stack))
+        self.requests.append((num_bytes, op, stack, *of_kernel))
         self.events.append(("alloc", number))
         return number
 
@@ -110,11 +115,15 @@ class Book:
         self._storages[key] = (weakref.ref(storage, self._died(key)), number, num_bytes)
 
     def trace(self, lane: str, sizes: Mapping[str, int]) -> Trace:
-        """What was written down, as a record."""
+        """What was written down, as a record. Equal stacks are one object."""
+        stacks: dict[tuple[int, ...], tuple[Frame, ...]] = {}
         return Trace(
             lane=lane,
             sizes=dict(sizes),
-            allocations=tuple(Allocation(*request) for request in self.requests),
+            allocations=tuple(
+                Allocation(size, op, stacks.setdefault(tuple(map(id, stack)), stack), *rest)
+                for size, op, stack, *rest in self.requests
+            ),
             events=tuple(Event(*event) for event in self.events),
             input_bytes=self.input_bytes,
             marks=tuple(self.marks),
@@ -138,10 +147,14 @@ class Books:
     Args:
         device_type: the type of the device. Where that is the CPU itself, all that the host has is
             the device's.
+
+    Attributes:
+        num_operators: how many operators ran while requests were written down.
     """
 
     def __init__(self, device_type: str) -> None:
         """Empty ones."""
+        self.num_operators = 0
         self._device_type = device_type
         self.device = Book()
         self.host = None if device_type == CPU else Book()
@@ -203,4 +216,5 @@ class Books:
         host, pinned = (
             None if book is None else book.trace(lane, sizes) for book in (self.host, self.pinned)
         )
-        return replace(self.device.trace(lane, sizes), host=host, pinned=pinned)
+        own = self.device.trace(lane, sizes)
+        return replace(own, host=host, pinned=pinned, num_operators=self.num_operators)

@@ -42,28 +42,25 @@ class _Trail:
     nearest: str = ""
 
 
-def holders(keys: Collection[int], is_under_test: Callable[[str], bool]) -> dict[int, str]:
+def holders(
+    keys: Collection[int], is_under_test: Callable[[str], bool], *, is_old: bool
+) -> dict[int, str]:
     """What holds each of these storages: ``_CACHE``, ``Decoder.rows``, ``memo of step``.
 
     Args:
         keys: of `storage_key`; those that nothing known holds are left out.
         is_under_test: whether a file is code under test, whose globals need no module's name.
+        is_old: whether to look among what was there before this process was forked, too. That is
+            all that is global, and most of the process; looking at it gives it to the collector.
 
     **Does not prove:** that nothing else holds them.
     """
-    # In a fork everything older is kept from the collector's sight.
-    gc.unfreeze()
-    found: dict[int, str] = {}
-    samples: dict[int, torch.Tensor] = {}
-    graphs: list[int] = []
-    for tensor in _tensors():
-        key = _key(tensor)
-        if key in keys:
-            samples[key] = tensor
-            graphs += [key] if tensor.grad_fn is not None else []
-        grad = tensor.grad if tensor.is_leaf else None
-        if grad is not None and (at := _key(grad)) in keys:
-            found[at] = ".grad"
+    wanted = set(keys)
+    found, samples, graphs = _tensors_of(wanted)
+    if is_old:
+        gc.unfreeze()
+        if wanted - found.keys() - samples.keys():
+            found, samples, graphs = _tensors_of(wanted)
     search = _Search(is_under_test)
     for key, tensor in samples.items():
         if key not in found and (name := search.holder(tensor)):
@@ -71,8 +68,24 @@ def holders(keys: Collection[int], is_under_test: Callable[[str], bool]) -> dict
     graph = next((found[key] for key in graphs if key in found), "")
     if graph:
         # What a backward pass would need has no tensor of Python's.
-        found |= dict.fromkeys(keys - found.keys(), f"the graph of {graph}")
+        found |= dict.fromkeys(wanted - found.keys(), f"the graph of {graph}")
     return found
+
+
+def _tensors_of(keys: set[int]) -> tuple[dict[int, str], dict[int, torch.Tensor], list[int]]:
+    """Storages that are gradients; a tensor of each other one; those that are part of a graph."""
+    gradients: dict[int, str] = {}
+    samples: dict[int, torch.Tensor] = {}
+    graphs: list[int] = []
+    for tensor in _tensors() if keys else ():
+        key = _key(tensor)
+        if key in keys:
+            samples[key] = tensor
+            graphs += [key] if tensor.grad_fn is not None else []
+        grad = tensor.grad if tensor.is_leaf else None
+        if grad is not None and (at := _key(grad)) in keys:
+            gradients[at] = ".grad"
+    return gradients, samples, graphs
 
 
 def _tensors() -> Iterator[torch.Tensor]:

@@ -93,10 +93,11 @@ class InsideKernels:
         find = self._book.find
         return [each for each in results if find(storage_key(each.untyped_storage())) is not None]
 
-    def write(self, steps: Sequence[Step], results: Sequence[torch.Tensor]) -> None:
+    def write(self, family: str, steps: Sequence[Step], results: Sequence[torch.Tensor]) -> None:
         """Write down what a kernel requests and frees, its new results among it.
 
         Args:
+            family: whose kernel.
             steps: in the kernel's order.
             results: the call's results; those that no step requests are not requests.
         """
@@ -107,12 +108,16 @@ class InsideKernels:
                 continue
             if not step.num_bytes:
                 continue
-            number = book.request(step.num_bytes, step.op, stack, is_bound=step.is_bound)
             if isinstance(step.name, str):
-                held[step.name] = number
+                of_kernel = step.is_bound, family
+                held[step.name] = book.request(step.num_bytes, step.op, stack, *of_kernel)
                 continue
             storage = results[step.name].untyped_storage()
-            book.keep(storage, number, storage.nbytes())
+            seen_bytes = storage.nbytes()
+            is_more = step.num_bytes > seen_bytes
+            beyond = (step.is_bound, family, seen_bytes) if is_more else (step.is_bound,)
+            number = book.request(step.num_bytes, step.op, stack, *beyond)
+            book.keep(storage, number, seen_bytes)
         for tensor in results:
             storage = tensor.untyped_storage()
             if book.find(storage_key(storage)) is None:
@@ -150,4 +155,4 @@ class InsideKernels:
         """Write down what the author of an operator says that it takes beside its results."""
         if num_bytes != 0:
             op = f"{facts.family} (registered)"
-            self._book.give_back(self._book.request(num_bytes, op, self._stack(), is_bound=True))
+            self._book.give_back(self._book.request(num_bytes, op, self._stack(), True))

@@ -173,6 +173,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
         plan = plan_of(func)
+        self.books.num_operators += self._recording
         if self._unwritten and plan.facts.is_mutable:
             self._unwritten.wrote(operands.written_tensors(plan.facts, args, kwargs))
         if plan.facts.name in attending.REPLACED and attending.is_taken(plan.facts.name):
@@ -281,7 +282,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         for tensor in self._insides.known_among(results):
             # An out= argument is resized before anything else is done.
             self._observe(facts, tensor, args, kwargs)
-        self._insides.write(steps, results)
+        self._insides.write(facts.family, steps, results)
         return True
 
     def _expressed(self, num_bytes: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from bisect import bisect_right
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oom_suite.records.kept import DEVICE, MAX_CALLS, Kept, RepeatedCalls, is_settled
@@ -54,13 +55,21 @@ class Repeated:
             gc.collect(0)
             self._recorder.mark()
         live_bytes = {memory: tuple(book.live_bytes) for memory, book in books.items()}
-        kept = self._kept(books)
+        kept, newest = _kept(books)
+        # What the call alone holds can be named before it is gone, by what is as young as it is.
+        names = holders(newest.values(), self._is_under_test, is_old=False)
         self._call = None
         gc.collect()
-        outliving = sum(
-            book.requests[number][0] for book in books.values() for _, number in book.alive()
+        outliving = {
+            key: book.requests[number][0] for book in books.values() for key, number in book.alive()
+        }
+        lasting = [key for key in newest.values() if key in outliving]
+        names |= holders(lasting, self._is_under_test, is_old=True)
+        self.found = RepeatedCalls(
+            live_bytes,
+            tuple(replace(each, holder=names.get(newest[place], "")) for place, each in kept),
+            sum(outliving.values()),
         )
-        self.found = RepeatedCalls(live_bytes, kept, outliving)
 
     def _once(self) -> None:
         """One call; where it cannot be made with the inputs of the last, with new ones."""
@@ -77,23 +86,24 @@ class Repeated:
             self._call = self._build()
         self._call()
 
-    def _kept(self, books: Mapping[str, Book]) -> tuple[Kept, ...]:
-        """What is alive, by the line that made it and what holds the newest of it."""
-        newest: dict[tuple[str, Frame | None], int] = {}
-        sizes: Counter[tuple[str, Frame | None]] = Counter()
-        recent: Counter[tuple[str, Frame | None]] = Counter()
-        for memory, book in books.items():
-            later = len(book.live_bytes) // 2
-            for key, number in book.alive():
-                num_bytes, _, stack = book.requests[number]
-                place = (memory, stack[0] if stack else None)
-                newest[place] = key
-                sizes[place] += num_bytes
-                is_recent = bisect_right(book.requests_at_marks, number) >= later
-                recent[place] += num_bytes if is_recent else 0
-        named = holders(set(newest.values()), self._is_under_test) if newest else {}
-        kept = (
-            Kept(place[0], named.get(key, ""), place[1], sizes[place], recent[place])
-            for place, key in newest.items()
-        )
-        return tuple(sorted(kept, key=lambda each: -each.num_bytes))
+
+_Place = tuple[str, "Frame | None"]
+"""A memory, and the line that made what lies there."""
+
+
+def _kept(books: Mapping[str, Book]) -> tuple[list[tuple[_Place, Kept]], dict[_Place, int]]:
+    """What is alive, by the line that made it, the largest first, and each line's newest."""
+    newest: dict[_Place, int] = {}
+    sizes: Counter[_Place] = Counter()
+    recent: Counter[_Place] = Counter()
+    for memory, book in books.items():
+        later = len(book.live_bytes) // 2
+        for key, number in book.alive():
+            num_bytes, _, stack = book.requests[number]
+            place = (memory, stack[0] if stack else None)
+            newest[place] = key
+            sizes[place] += num_bytes
+            is_recent = bisect_right(book.requests_at_marks, number) >= later
+            recent[place] += num_bytes if is_recent else 0
+    kept = [(place, Kept(place[0], "", place[1], sizes[place], recent[place])) for place in newest]
+    return sorted(kept, key=lambda each: -each[1].num_bytes), newest

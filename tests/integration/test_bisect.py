@@ -1,14 +1,17 @@
-"""Bisection over commits of a made-up tree, and over the real releases."""
+"""Searches over commits of made-up repositories, and over the real releases."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
+import json
+import re
+import shlex
 import sys
-import textwrap
+from pathlib import Path
 
 import pytest
+
+from fixtures.command import run_here
+from fixtures.commits import NUM_COMMITS, POOL, TOKENS, git, git_bisect_run, repository_of
 
 DECODE_FILE = "vllm/v1/attention/ops/rocm_aiter_mla_sparse.py"
 HEALTHY = """
@@ -27,54 +30,115 @@ FAULTY = HEALTHY.replace(
     "    seen = torch.zeros(swa_k_cache.shape[0], dtype=torch.bool, device=q.device)\n    rows =",
 )
 BROKEN = "import torch\nraise RuntimeError('half a commit')\n"
+FIRST = f"HEAD~{NUM_COMMITS - 1}"
+SMALL = ("--scenario", "small", "--workload", "decode-swa", "--time-limit", "4")
+PAGE = Path(__file__).parents[2] / "docs/bisect.md"
 
 
-def git(folder, *words):
-    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    done = subprocess.run(
-        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+def first_bad(bisected):
+    """The title of the commit that git blames, from what it shows of it."""
+    assert "is the first bad commit" in bisected.said, bisected.said
+    return re.search(r"^    (commit \d+)$", bisected.said, re.MULTILINE)[1]
 
 
-@pytest.fixture
-def history(tmp_path):
-    """A repository of seven commits: the fifth plants growth with the pool, the third is broken."""
-    if shutil.which("git") is None:
-        pytest.fail("git is needed to test `git bisect run`")
-    repository = tmp_path / "tree"
-    file = repository / DECODE_FILE
-    file.parent.mkdir(parents=True)
-    git(tmp_path, "init", "-q", str(repository))
-    for number, source in enumerate([HEALTHY, HEALTHY, BROKEN, HEALTHY, FAULTY, FAULTY, FAULTY]):
-        file.write_text(f"# {number}\n{textwrap.dedent(source)}", encoding="utf-8")
-        git(repository, "add", "-A")
-        git(repository, "commit", "-q", "-m", f"commit {number}")
-    return repository
+def documented():
+    """The search in docs/bisect.md: its words, and what it prints."""
+    block = PAGE.read_text(encoding="utf-8").partition("```console\n$ ")[2].partition("```")[0]
+    command, _, shown = block.replace("\\\n", "").partition("\n")
+    return shlex.split(command)[1:], shown
 
 
-def test_git_bisect_run_finds_the_planted_commit(history):
-    """`git bisect run oom-suite probe vllm@.` names the commit that planted the growth."""
-    git(history, "bisect", "start", "HEAD", "HEAD~6")
-    said = git(
-        history,
-        "bisect",
-        "run",
-        sys.executable,
-        "-m",
-        "oom_suite",
-        "probe",
-        "vllm@.",
-        "--scenario",
-        "small",
-    )
-    planted = git(history, "rev-parse", ":/commit 4").strip()
+def test_pool_is_found_though_the_tokens_grew_before(sixty_commits):
+    """`bisect --repo --axis num_blocks` ends at commit 37, and prints what its page shows.
+
+    The page has the log with commits that do not import and one that hangs, both laws, the guilty
+    line and the diff; the seconds alone are not compared.
+    """
+    words, shown = documented()
+    done = run_here(*words, "--json", "found.json", folder=sixty_commits)
+    assert 0 == done.returncode, done.stderr
+    assert f"first bad commit: 3335f99 commit {POOL}\n" in done.stdout
+    assert shown == re.sub(r"\(\d+\.\d s\)", "(0.9 s)", done.stdout)
+    written = json.loads((sixty_commits / "found.json").read_text())["bisection"]
+    assert git(sixty_commits, "rev-parse", f":/^commit {POOL}$").strip() == written["first"]
+    assert "?? found.json\n" == git(sixty_commits, "status", "--porcelain")
+
+
+def test_tokens_are_found_by_git_though_the_pool_grows_later(sixty_commits):
+    """`git bisect run oom-suite probe --axis num_tokens` blames commit 23, with law and diff.
+
+    The law has that axis at the good end already: what came since is what counts.
+    """
+    words = ("probe", "decode.py:decode", "--axis", "num_tokens", *SMALL)
+    bisected = git_bisect_run(sixty_commits, FIRST, *words)
+    assert f"commit {TOKENS}" == first_bad(bisected)
+    blamed = [step.stdout for step in bisected.steps if step.returncode == 1][-1]
+    assert "FAIL decode.py:decode: grew in num_tokens: the new term 4096*num_tokens**2\n" in blamed
+    assert "  law      4096*num_tokens**2 + 2920*num_tokens*swa_topk (peak " in blamed
+    assert re.search(r"  good     2920\*num_tokens\*swa_topk \(peak .*, at \w+ commit 1\n", blamed)
+    assert "> 4096*num_tokens**2\n             kernels.py:6 (gather) 4096 bytes per num_" in blamed
+    assert "  blame" not in blamed, "lines that were there before are not guilty"
+    assert "+    pairs = torch.empty(len(slots), len(slots), 1024, device=cache.device)" in blamed
+    assert {0, 1, 125} == {step.returncode for step in bisected.steps}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("decode.py:decode", "--scenario", "typo"),
+        ("decode.py:decod",),
+        ("decod.py:decode",),
+        ("decode.py:decode", "--axis", "num_token"),
+        ("decode.py:decode", "--tme-limit", "3"),
+        ("--test", "test_nothing.py::test_nothing"),
+    ],
+    ids=" ".join,
+)
+def test_typo_ends_git_s_search_in_a_refusal(sixty_commits, words):
+    """Words that are wrong at every commit stop `git bisect run` at once, and blame none."""
+    bisected = git_bisect_run(sixty_commits, FIRST, "probe", *words)
+    assert [128] == [step.returncode for step in bisected.steps]
+    assert bisected.code != 0
+    assert "first bad commit" not in bisected.said
+    assert bisected.steps[0].stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("decode.py:decod",), "did you mean 'decode'?"),
+        (("decode.py:decode", "--scenario", "typo"), "unknown scenario"),
+        (("decode.py:decode", "--axis", "num_token"), "did you mean 'num_tokens'?"),
+    ],
+    ids=["function", "scenario", "axis"],
+)
+def test_typo_ends_the_suite_s_own_search_in_a_refusal(suite, sixty_commits, words, said):
+    """The good end is judged first: a question that it does not answer is not searched with."""
+    done = suite("bisect", *words, "--repo", str(sixty_commits), "--good", FIRST)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert said in done.stderr
+    assert "the good end, " in done.stderr
+
+
+def test_repair_is_found_with_expect_bad(tmp_path):
+    """`--expect bad` turns the answer round: git names the commit that repaired the growth."""
+    texts = [FAULTY, HEALTHY, HEALTHY]
+    repository = repository_of(tmp_path / "tree", [{DECODE_FILE: text} for text in texts])
+    words = ("probe", "vllm@.", "--expect", "bad", *SMALL)
+    bisected = git_bisect_run(repository, "HEAD~2", *words)
+    assert "commit 2" == first_bad(bisected)
+
+
+def test_processes_of_their_own_answer_git(tmp_path):
+    """`git bisect run python -m oom_suite probe --test` ends at the commit that broke a test."""
+    texts = [f"def test_is_small():\n    assert {number} < 2\n" for number in (1, 2, 3)]
+    repository = repository_of(tmp_path / "tree", [{"test_it.py": text} for text in texts])
+    git(repository, "bisect", "start", "HEAD", "HEAD~2")
+    probe = (sys.executable, "-m", "oom_suite", "probe", "--test", "test_it.py::test_is_small")
+    said = git(repository, "bisect", "run", *probe)
+    planted = git(repository, "rev-parse", ":/commit 2").strip()
     assert f"{planted} is the first bad commit" in said
+    assert "FAIL test_it.py::test_is_small: AssertionError: assert 2 < 2" in said
 
 
 @pytest.mark.parametrize(
@@ -88,8 +152,34 @@ def test_probe_answers_git_bisect(tmp_path, suite, source, code, word):
     file.parent.mkdir(parents=True)
     file.write_text(source, encoding="utf-8")
     done = suite("probe", "vllm@.", "--scenario", "small")
-    assert (code, 2) == (done.returncode, len(done.stdout.splitlines())), done.stderr
+    verdicts = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert (code, 2) == (done.returncode, len(verdicts)), done.stderr
     assert done.stdout.startswith(f"{word} vllm@. (decode): ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--scenario", "typo"),
+        ("--axis", "tokens"),
+        ("--at-most", "3 GB"),
+        ("--nope",),
+        ("--expect", "maybe"),
+        ("--time-limit", "soon"),
+        ("--good", "HEAD~1"),
+        ("--axis", "num_tokens", "--at-most", "3GiB"),
+        ("--test", "test_s.py"),
+        ("--locked",),
+        ("--file", "other.toml"),
+    ],
+    ids=" ".join,
+)
+def test_every_end_that_is_no_verdict_is_125(suite, words):
+    """Outside of a search too: no word that is wrong is a verdict on a commit."""
+    done = suite("probe", "full_dequant", *words)
+    assert 125 == done.returncode
+    assert done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.oom_registry

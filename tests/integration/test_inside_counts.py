@@ -65,6 +65,57 @@ def test_a_bound_counts_what_is_taken_inside():
     assert Verdict.PASS is judged(sampler, axes=SIZES, at_most="48*batch*vocab + 64KiB").verdict
 
 
+def counted(sizes, device):
+    pool = torch.ones(sizes.pool, 640, device=device)
+    return lambda: torch.count_nonzero(pool)
+
+
+def test_the_law_has_a_term_for_what_kernels_take():
+    """On the target's kernels; the generic target's are CUDA's."""
+    for target in ("generic", "cuda:sm_90"):
+        (term,) = judged(sampler, axes=SIZES, target=target, budget="1GiB").inside
+        assert ("aten::sort", "test_inside_counts.py", "cuda:sm_90") == (
+            term.op,
+            term.where.file,
+            term.target,
+        )
+        assert {"batch", "vocab"} == set(term.at_most.axes)
+        assert SEEN_BYTES < term.num_bytes <= term.at_most(SIZES) < 2 * term.num_bytes
+
+
+def test_independence_is_judged_with_what_kernels_take():
+    """Dispatch sees one number; the kernel makes a truth value of every element of the pool."""
+    result = judged(counted, axes={"pool": 64}, independent_of="pool")
+    assert (Verdict.FAIL, "8") == (result.verdict, str(result.law))
+    assert "what aten::count_nonzero at test_inside_counts.py" in result.reason
+    assert "takes inside grows with pool" in result.reason
+    assert ["<lambda>"] == [blame.function for blame in result.blame]
+
+
+def test_independence_of_an_axis_that_no_kernel_sees_is_kept():
+    def build(sizes, device):
+        pool = torch.ones(sizes.pool, 640, device=device)
+        slots = torch.zeros(sizes.n, dtype=torch.int64, device=device)
+        return lambda: torch.count_nonzero(pool[slots])
+
+    axes = {"pool": 64, "n": 2}
+    result = judged(build, axes=axes, independent_of="pool")
+    assert Verdict.PASS is result.verdict
+    assert {"n"} == set(result.inside[0].at_most.axes)
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"), [(("n", "m"), Verdict.FAIL), ("n", Verdict.PASS), ("m", Verdict.PASS)]
+)
+def test_linear_growth_is_judged_with_what_kernels_take(axes, expected):
+    def build(sizes, device):
+        x = torch.ones(sizes.n, sizes.m, device=device)
+        return lambda: torch.count_nonzero(x)
+
+    result = judged(build, axes={"n": 64, "m": 64}, linear_in=axes)
+    assert expected is result.verdict
+
+
 @torch.library.custom_op("oom_suite_tests::opaque", mutates_args=())
 def opaque(x: torch.Tensor) -> torch.Tensor:
     """The sum of the rows, by way of a copy."""

@@ -58,7 +58,7 @@ def test_broken(sizes, device):
             "FAIL  test_laws.py::test_broken: workload memory_law, lane shadow, scenario default",
             "  why      peak grows with num_blocks (256 bytes per block)",
             "  blame    test_laws.py:* (<lambda>)",
-            "  next     git bisect run pytest test_laws.py::test_broken",
+            "  next     git bisect run oom-suite probe --test test_laws.py::test_broken",
             "1 passed, 1 failed",
         ]
     )

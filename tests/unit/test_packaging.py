@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_package_and_its_types_and_nothing_else(wheel):
 def test_the_wheel_registers_the_command_and_the_pytest_plugin(wheel):
     entries = configparser.ConfigParser()
     entries.read_string(wheel.read("oom_suite-0.1.0.dist-info/entry_points.txt").decode())
-    assert entries["console_scripts"]["oom-suite"] == "oom_suite.cli.main:main"
+    assert entries["console_scripts"]["oom-suite"] == "oom_suite.__main__:main"
     assert entries["pytest11"]["oom_suite"] == "oom_suite.pytest_plugin"
 
 
@@ -195,7 +195,8 @@ def test_every_night_the_long_half_of_the_self_check_runs():
     (job,) = workflow["jobs"].values()
     assert job["steps"][-1]["run"] == "python -m tox -e nightly"
     environment = (ROOT / "tox.ini").read_text("utf-8").split("[testenv:nightly]")[1].split("[")[0]
-    assert "commands = oom-suite selfcheck --half long" in environment
+    assert "    oom-suite selfcheck --half long" in environment
+    assert "    python -m pytest tests/nightly" in environment
 
 
 def test_the_rocm_workflow_can_be_dispatched_and_called_and_never_runs_on_its_own():

@@ -111,7 +111,7 @@ def compare(
     growths = _worst_first(growths)
     over = "" if growths else _over_at_a_scenario(locked, now)
     if growths or over:
-        return Difference(now.key, Change.GREW, over or _reason(growths[0]), tuple(growths))
+        return Difference(now.key, Change.GREW, over or growth_text(growths[0]), tuple(growths))
     open_questions.extend(_lost(locked, now))
     if open_questions:
         return Difference(now.key, Change.UNDECIDED, open_questions[0])
@@ -216,7 +216,7 @@ def _worst_first(growths: Sequence[Growth]) -> list[Growth]:
     )
 
 
-def _reason(growth: Growth) -> str:
+def growth_text(growth: Growth) -> str:
     """``grew in swa_num_blocks: new term 7*swa_num_blocks``."""
     where = ", ".join(growth.axes) or "a constant"
     what = [

@@ -164,6 +164,7 @@ def varied_axes(
             or _farther(size, largest[name], at_least.get(name, 1), name in forbidden),
             lower=at_least.get(name, 1),
             unit=_unit(name),
+            declared=given_far.get(name, ()),
         )
         for name, size in defaults.items()
     )

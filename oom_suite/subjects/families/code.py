@@ -19,7 +19,7 @@ from oom_suite.subjects.convention import fitted, names_one, takes
 from oom_suite.subjects.family import LoadedSubject, SubjectFamily
 from oom_suite.subjects.loading import Isolated, Modules
 from oom_suite.subjects.parameters import module_file, parameters_of
-from oom_suite.subjects.source import FreshLoader, import_failure, shown
+from oom_suite.subjects.source import FreshLoader, fresh_imports, import_failure, shown
 from oom_suite.subjects.stubs import StubLog
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class FileFamily(_CodeFamily):
         with contextlib.ExitStack() as undo:
             # As `python PATH.py` does; until closed, for what the function imports when called.
             undo.enter_context(_on_path(folder))
+            undo.enter_context(fresh_imports(folder))
             undo.enter_context(_forgetting(folder))
             name = _FILE_MODULE + path.stem
             found = importlib.util.spec_from_file_location(
@@ -181,6 +182,7 @@ class ModuleFamily(_CodeFamily):
         name = str(spec.module)
         with contextlib.ExitStack() as undo:
             undo.enter_context(_on_path(Path.cwd()))
+            undo.enter_context(fresh_imports(Path.cwd()))
             importlib.invalidate_caches()
             stubs = Isolated(Modules(spec.stubs), StubLog(spec.text))
             with _one_line(spec, Path.cwd()), stubs.importing():

@@ -57,11 +57,17 @@ _AT_ONCE = (
     "two threads allocate at once, and which of their sums is the largest depends on the sizes"
 )
 _MAX_BEGINNINGS = 20
+_LOOKED_AT_EVERY = 50
+"""Operators after which a long run is asked anew whether an axis has become a number."""
 _NEEDS_VALUES = (
     GuardOnDataDependentSymNode,
     DataDependentOutputException,
     DynamicOutputShapeException,
 )
+
+
+class _FarFromItsEndError(BaseException):
+    """A run on symbols goes on for longer than it is wanted."""
 
 
 class ProveLane:
@@ -121,11 +127,18 @@ class ProveLane:
             ):
                 call = build(symbols.sizes, device)
                 symbols.begin_call()
+                recorder.begin(hints)
                 recorder.record(call)
-        except _NEEDS_VALUES as error:
-            raise LaneError(_needs(error, self._where(error))) from error
+        except (_FarFromItsEndError, Exception) as error:
+            # On its way through other threads the one may have become another.
+            if not recorder.is_cut:
+                if isinstance(error, _NEEDS_VALUES):
+                    raise LaneError(_needs(error, self._where(error))) from error
+                raise
         finally:
             self._recorder = None
+        if recorder.is_cut:
+            return SymbolicTrace(hints, symbols.specialised(), (), (), is_cut=True)
         if recorder.unordered.are_needed:
             raise LaneError(_AT_ONCE)
         return recorder.symbolic_trace(hints)
@@ -173,6 +186,22 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped b
         self.ranges = IndexRanges(symbols.expression)
         self._keeps_every_entry = False
         self._given: dict[tuple[str, tuple[Frame, ...]], tuple[Any, str]] = {}
+        self.is_cut = False
+        self._end = 0
+        self._held: tuple[str, ...] = ()
+
+    def begin(self, hints: Hints) -> None:
+        """The builder is done; the call is to be no longer than this."""
+        self._end = hints.longest
+        self._held = tuple(name for name in hints.held if name in hints.lower)
+
+    def _stop_if_long(self) -> None:
+        """End the run where it is long and an axis is a number, which may be why."""
+        if self._end and self.books.num_operators >= self._end:
+            self._end += _LOOKED_AT_EVERY
+            if self._held or self._symbols.specialised():
+                self.is_cut = True
+                raise _FarFromItsEndError
 
     def _dispatch(
         self,
@@ -182,6 +211,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped b
         kwargs: Mapping[str, Any],
     ) -> Any:
         """Run the operator, note what it allocated and what is known of its values."""
+        self._stop_if_long()
         fresh = self._symbols.fresh
         fresh.clear()
         compose = SYMBOLIC_COMPOSITIONS.get(operator(func).name) if self._recording else None

@@ -205,9 +205,9 @@ def test_a_second_run_of_the_scenario_is_made_anew():
     calls = []
     found, code = survey(lambda s: LaneError("worn out") if len(calls) > 1 else None)
     calls.append(found.at({}))
-    assert calls[0] is not found.again()
+    assert calls[0] is not found.again(found.sizes)
     calls.append(1)
-    assert found.again() is None
+    assert found.again(found.sizes) is None
     assert (1, 3) == (found.num_runs, code.num_calls)
 
 

@@ -130,17 +130,38 @@ def test_a_child_finds_the_same_law(law):
     assert law == oom_suite.law(doubled, AXES, in_child=True)
 
 
-def test_what_kernels_take_inside_is_said():
-    """What `unique` sorts with on CUDA is in no formula; the generic target has no such kernels."""
+def distinct(sizes, device):
+    x = torch.zeros(sizes.n, dtype=torch.int64, device=device)
+    return lambda: torch.unique(x)
 
+
+def test_what_kernels_take_inside_is_a_term_of_its_own():
+    """What `unique` sorts with on CUDA; the generic target has no such kernels."""
+    generic = oom_suite.law(distinct, {"n": 4096})
+    cuda = oom_suite.law(distinct, {"n": 4096}, target="cuda:sm_90")
+    assert ("8*n", ()) == (str(generic), generic.inside)
+    assert str(cuda).startswith("8*n + at most 16.5*n + ")
+    assert " inside aten::_unique2 at " in str(cuda)
+    assert generic != cuda
+
+
+@pytest.mark.parametrize("n", [1, 4096, 100_000, 3_000_000])
+def test_a_law_is_no_less_than_its_target_takes(n):
+    """Nor much more, at sizes that it was not found at."""
+    law = oom_suite.law(distinct, {"n": 4096}, target="cuda:sm_90")
+    taken = oom_suite.predict(distinct, {"n": n}, target="cuda:sm_90").peak_requested_bytes
+    assert taken <= law(n=n)
+    assert n < 1000 or law(n=n) < 2 * taken
+
+
+def test_what_nothing_bounds_is_a_note():
     def build(sizes, device):
-        x = torch.zeros(sizes.n, dtype=torch.int64, device=device)
-        return lambda: torch.unique(x)
+        matrix = torch.ones(sizes.n, sizes.n, device=device)
+        return lambda: torch.linalg.qr(matrix)
 
-    generic = oom_suite.law(build, {"n": 4096})
-    cuda = oom_suite.law(build, {"n": 4096}, target="cuda:sm_90")
-    said = "bytes are taken inside kernels of cuda:sm_90"
-    assert [False, True] == [said in " ".join(law.notes) for law in (generic, cuda)]
+    law = oom_suite.law(build, {"n": 8}, target="cuda:sm_90")
+    assert "aten::linalg_qr at " in " ".join(law.notes)
+    assert "may take more: " in " ".join(law.notes)
 
 
 def test_a_law_is_that_of_the_targets_own_branch():

@@ -102,10 +102,12 @@ def test_a_trace_survives_json_whole():
             (Tenant(7, 1 << 20, "python"),),
             OutOfMemory("out of memory", 5, 4, HERE, "snapshot.pickle"),
         ),
+        num_operators=12,
     )
     body = json.loads(json.dumps(full.to_json()))
     assert Trace.from_json(body) == full
     assert len(body["stacks"]) == 3
+    assert Trace.from_json(body).num_operators == 12
 
 
 def test_a_frame_reads_as_terminals_make_it_clickable():

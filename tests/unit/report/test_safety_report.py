@@ -51,8 +51,10 @@ def test_the_table_has_a_verdict_for_each_property():
         "  reads      much",
         "  creep      or more",
         "",
+        "Growth was not judged: none of this says how the peak grows with the pool.",
+        "  next     oom-suite check a 'b[0]'",
         "2 subjects, 4 verdicts: 3 as expected, 0 not as expected, 1 inconclusive",
-    ] == lines[-5:]
+    ] == lines[-7:]
 
 
 def test_a_breach_has_its_line_and_its_bytes():
@@ -83,6 +85,17 @@ def test_quiet_shows_only_what_is_not_as_expected():
     shown = text(SafetyReport("b", "cpu", (FAIL, OPEN), ("reads",)), quiet=True)
     assert shown.startswith("INCONCLUSIVE b: creep")
     assert "it reads" not in shown
+
+
+def test_all_green_does_not_say_that_the_peak_does_not_grow():
+    """Also with --quiet; where nothing was judged there is nothing to add."""
+    report = SafetyReport("vllm==0.21.0", "cpu", (PASS,))
+    for quiet in (True, False):
+        assert (
+            "Growth was not judged: none of this says how the peak grows with the pool.\n"
+            "  next     oom-suite check vllm==0.21.0\n"
+        ) in text(report, quiet=quiet)
+    assert "Growth" not in text()
 
 
 def test_a_known_breach_that_is_gone_is_not_as_expected():

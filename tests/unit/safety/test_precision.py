@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import paged_sums
 import pytest
@@ -99,6 +100,28 @@ def test_an_error_is_judged_as_a_share_of_what_is_allowed_there(got, expected, a
 def test_a_result_that_is_no_number_is_infinitely_wrong():
     largest, share, allowed = errors([0.0, float("nan")], [0.0, 1.0], [8.0, 4.0])
     assert (True, INFINITE, 4.0) == (math.isnan(largest), share, allowed)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ((0.5, 1.5, 0.25), "error 0.5, 1.5 times the 0.25 allowed there"),
+        ((0.5, INFINITE, 0.0), "error up to 0.5, also where the result has to be exact"),
+        (
+            (0.5, 1.7976931348623157e308, 0.0),
+            "error up to 0.5, also where the result has to be exact",
+        ),
+        ((math.nan, INFINITE, 4.0), "a result that is not a number"),
+    ],
+)
+def test_a_hit_says_how_wrong_it_is_in_words_where_no_number_does(found, said):
+    """Nothing is a number of times the nothing that is allowed."""
+    variant = SimpleNamespace(name="three rows")
+    assert f"three rows: {said}" == precision._hit(variant, precision._Errors(*found)).text
+
+
+def test_a_share_of_no_bound_is_said_in_words():
+    assert ["150%", "over a bound of 0"] == [precision._percent(n) for n in (1.5, INFINITE)]
 
 
 @pytest.mark.parametrize(("error", "verdict"), [(1e-5, Verdict.PASS), (1.001e-5, Verdict.FAIL)])

@@ -48,7 +48,7 @@ def in_a_closure_s_state(tensor):
 def named(tensor, file=__file__):
     """The holder's name, where only this file is under test."""
     key = storage_key(tensor.untyped_storage())
-    return holders({key}, lambda each: each == file).get(key)
+    return holders({key}, lambda each: each == file, is_old=True).get(key)
 
 
 def in_a_global(tensor):
@@ -151,7 +151,7 @@ def test_what_a_backward_pass_needs_is_held_by_the_graph_of_its_result():
     weight = torch.zeros(3, requires_grad=True)
     KEPT["x"] = result = (weight * 2).exp()
     at, inside = storage_key(result.untyped_storage()), -7
-    found = holders({at, inside}, lambda file: file == __file__)
+    found = holders({at, inside}, lambda file: file == __file__, is_old=True)
     assert {at: "KEPT", inside: "the graph of KEPT"} == found
 
 
@@ -159,4 +159,4 @@ def test_what_a_backward_pass_needs_is_held_by_the_graph_of_its_result():
 def test_without_a_graph_what_is_not_found_is_left_out():
     KEPT["x"] = tensor = torch.zeros(3)
     at = storage_key(tensor.untyped_storage())
-    assert {at: "KEPT"} == holders({at, -7}, lambda file: file == __file__)
+    assert {at: "KEPT"} == holders({at, -7}, lambda file: file == __file__, is_old=True)

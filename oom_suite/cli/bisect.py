@@ -1,0 +1,154 @@
+"""`oom-suite bisect`: the release, or with ``--repo`` the commit, at which a verdict changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from oom_suite.cli.options import (
+    BudgetText,
+    EveryWorkload,
+    Json,
+    LockFile,
+    Package,
+    Scenario,
+    Set,
+    Stub,
+    Targets,
+    TimeLimit,
+)
+from oom_suite.cli.predicates import AnAxis, Asked, AtMost, OneSubject, Test
+from oom_suite.cli.progress import Progress
+from oom_suite.cli.settings import first_workload, shadow_settings
+from oom_suite.errors import UsageError
+from oom_suite.laws.lockfile import DEFAULT_FILE
+from oom_suite.pipeline.bisect import bisect_releases
+from oom_suite.pipeline.commits.repository import Repository
+from oom_suite.pipeline.commits.search import search_commits
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
+from oom_suite.report.commits import render_search, step_line
+from oom_suite.report.files import write as write_json
+from oom_suite.report.files import write_body
+from oom_suite.report.screen import screen
+from oom_suite.report.terminal import render_bisection
+
+EXIT_OPEN = 3
+"""The change is in one of several commits or releases, some of which could not be judged."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+
+    @app.command("bisect")
+    def bisect_command(
+        subject: OneSubject = None,
+        *,
+        repo: Annotated[
+            str | None,
+            typer.Option(
+                "--repo", metavar="PATH", help="search the commits of this git repository"
+            ),
+        ] = None,
+        bad: Annotated[
+            str | None,
+            typer.Option(
+                "--bad", help="a release that fails, vllm==VERSION; with --repo a commit, or HEAD"
+            ),
+        ] = None,
+        good: Annotated[
+            str | None,
+            typer.Option(
+                "--good",
+                help="one that passes, older or newer; the newest release where not given",
+            ),
+        ] = None,
+        test: Test = None,
+        axis: AnAxis = None,
+        at_most: AtMost = None,
+        against_lock: Annotated[
+            bool, typer.Option("--locked", help="look at growth since the lockfile was written")
+        ] = False,
+        file: LockFile = DEFAULT_FILE,
+        scenario: Scenario = None,
+        sizes: Set = None,
+        workload: EveryWorkload = None,
+        target: Targets = None,
+        budget: BudgetText = None,
+        time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+        stub: Stub = None,
+        package: Package = None,
+        json: Json = None,
+    ) -> None:
+        """Find the release or the commit between a good and a bad one at which the verdict changes.
+
+        Both ends are judged first. Exits 0 when it is found, 2 on bad usage and where an end is
+        not as claimed, 3 when it may be in one that could not be judged.
+        """
+        asked = Asked(
+            subject,
+            test,
+            axis,
+            at_most,
+            against_lock,
+            file,
+            scenario,
+            tuple(sizes or ()),
+            workload,
+            tuple(target or ()),
+            budget,
+            time_limit,
+            tuple(stub or ()),
+            package,
+        )
+        if repo is not None:
+            raise typer.Exit(_search(asked, repo, good, bad or "HEAD", json))
+        if bad is None:
+            raise UsageError("give --bad vllm==VERSION, or for commits --repo PATH and --good REV")
+        _refuse_for_releases(asked)
+        name = first_workload(workload, [bad])
+        settings = shadow_settings(scenario, sizes, name, target, budget, time_limit)
+        with Progress() as progress:
+            found = bisect_releases(good, bad, settings, progress.update, progress.finish)
+        render_bisection(found, screen())
+        if json is not None:
+            write_json(found.tried, json)
+        raise typer.Exit(EXIT_OPEN if found.unjudged else 0)
+
+
+def _search(asked: Asked, repo: str, good: str | None, bad: str, json: Json) -> int:
+    """Search the commits of a repository; the exit code."""
+    if good is None:
+        raise UsageError("--repo needs a good commit: add --good REV")
+    predicate = asked.predicate()
+    repository = Repository.at(repo)
+    with Progress() as progress:
+        found = search_commits(
+            repository,
+            good,
+            bad,
+            predicate,
+            progress.update,
+            lambda step: progress.done(asked.subject or str(asked.test), step_line(step)),
+        )
+    render_search(found, screen())
+    if json is not None:
+        write_body({"bisection": found.to_json()}, json)
+    return EXIT_OPEN if found.unjudged else 0
+
+
+def _refuse_for_releases(asked: Asked) -> None:
+    """Nothing, where no option was given that is for commits alone."""
+    given = {
+        "SUBJECT": asked.subject,
+        "--test": asked.test,
+        "--axis": asked.axis,
+        "--at-most": asked.at_most,
+        "--locked": asked.locked,
+        "--file": asked.file != DEFAULT_FILE,
+        "--stub": asked.stub,
+        "--package": asked.package,
+    }
+    named = [name for name, value in given.items() if value]
+    if named:
+        raise UsageError(f"{named[0]} is for the commits of a repository: add --repo PATH")

@@ -1,0 +1,121 @@
+"""`oom-suite probe`: one step of `git bisect run`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+from oom_suite.cli.options import (
+    BudgetText,
+    EveryWorkload,
+    LockFile,
+    Package,
+    Scenario,
+    Set,
+    Stub,
+    Targets,
+    TimeLimit,
+)
+from oom_suite.cli.predicates import AnAxis, Asked, AtMost, OneSubject, Test
+from oom_suite.errors import OomSuiteError
+from oom_suite.laws.lockfile import DEFAULT_FILE
+from oom_suite.pipeline.commits.probe import EXIT_SKIP, EXIT_STOP, is_bisecting, probe
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
+from oom_suite.report.commits import render_answer
+from oom_suite.report.screen import say_error, screen
+
+
+class _ForGit(TyperCommand):
+    """A command that git runs: words that cannot be read are no verdict on a commit."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """As ever; an error of usage ends with a code that git does not take for bad."""
+        try:
+            return super().make_context(*arguments, **options)
+        except Exception as error:
+            if hasattr(error, "exit_code") and error.exit_code:
+                error.exit_code = usage_code()
+            raise
+
+
+def usage_code() -> int:
+    """The exit code of words that cannot be read: they are wrong at every commit of a search."""
+    return EXIT_STOP if is_bisecting() else EXIT_SKIP
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+
+    @app.command("probe", cls=_ForGit)
+    def probe_command(
+        subject: OneSubject = None,
+        *,
+        test: Test = None,
+        axis: AnAxis = None,
+        at_most: AtMost = None,
+        against_lock: Annotated[
+            bool, typer.Option("--locked", help="look at growth since the lockfile was written")
+        ] = False,
+        file: LockFile = DEFAULT_FILE,
+        expect: Annotated[
+            str, typer.Option("--expect", help="good; or bad, to find the commit that repaired it")
+        ] = "good",
+        good: Annotated[
+            str,
+            typer.Option(
+                "--good",
+                metavar="REV",
+                help="the good end, which is checked first; a running git bisect's by default",
+            ),
+        ] = "",
+        scenario: Scenario = None,
+        sizes: Set = None,
+        workload: EveryWorkload = None,
+        target: Targets = None,
+        budget: BudgetText = None,
+        time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
+        stub: Stub = None,
+        package: Package = None,
+    ) -> None:
+        """Judge one commit for `git bisect run`: exit 0 good, 1 bad, 125 neither, 128 stop.
+
+        The good end of a running git bisect is judged first, once: where the same question is
+        not answered with "good" there, the search is stopped. In a checkout of vLLM:
+        git bisect run oom-suite probe vllm@.
+        """
+        try:
+            asked = Asked(
+                subject,
+                test,
+                axis,
+                at_most,
+                against_lock,
+                file,
+                scenario,
+                tuple(sizes or ()),
+                workload,
+                tuple(target or ()),
+                budget,
+                time_limit,
+                tuple(stub or ()),
+                package,
+            )
+            answer = probe(asked.predicate(), expect, good, silent)
+            render_answer(answer.judged, answer.good, answer.diff, screen())
+        except OomSuiteError as error:
+            say_error(error)
+            raise typer.Exit(usage_code()) from None
+        except Exception as error:
+            _ended_by_itself(error)
+        if answer.refusal:
+            say_error(f"{answer.refusal}; the search is stopped, no commit is to blame")
+        raise typer.Exit(answer.code)
+
+
+def _ended_by_itself(error: Exception) -> NoReturn:
+    """End with no verdict on the commit: the suite itself failed."""
+    say_error(f"an error of the suite itself: {type(error).__name__}: {error}")
+    sys.exit(EXIT_SKIP)

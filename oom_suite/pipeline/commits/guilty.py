@@ -1,0 +1,77 @@
+"""What changed in the guilty lines between two commits."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from oom_suite.pipeline.commits.repository import GitError
+
+if TYPE_CHECKING:
+    from oom_suite.pipeline.commits.repository import Repository
+    from oom_suite.records.commits import Judged
+
+_HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+MAX_LINES = 40
+"""Lines of a diff that a reader is shown; git shows the rest."""
+
+
+def guilty_places(judged: Judged) -> dict[str, set[int]]:
+    """The guilty lines by their file: those that brought the growth, where that is known."""
+    places: dict[str, set[int]] = {}
+    for finding in judged.findings:
+        growths = finding.difference.growths if finding.difference else ()
+        brought = [frame for growth in growths for term in growth.terms for frame, _ in term.lines]
+        for line in brought or finding.blame:
+            places.setdefault(line.file, set()).add(line.line)
+    return places
+
+
+def diff_of_guilty(
+    repository: Repository, before: str, after: str, guilty: Judged, *, is_after: bool
+) -> tuple[str, ...]:
+    """The parts of a diff that hold guilty lines; of their files' whole diff where none does.
+
+    Args:
+        repository: whose commits.
+        before: the older commit.
+        after: the newer one.
+        guilty: what was found at one of them.
+        is_after: whether that was the newer one.
+    """
+    found: list[str] = []
+    for file, lines in guilty_places(guilty).items():
+        path = f"{repository.prefix}/{file}" if repository.prefix else file
+        try:
+            text = repository.diff(before, after, path)
+        except GitError:
+            continue
+        head, hunks = _taken_apart(text)
+        chosen = [hunk for hunk in hunks if _holds(hunk[0], lines, is_after=is_after)] or hunks
+        found += [*head, *(line for hunk in chosen for line in hunk)] if chosen else []
+    if len(found) > MAX_LINES:
+        left = len(found) - MAX_LINES
+        return (*found[:MAX_LINES], f"and {left} more: git diff {before[:10]} {after[:10]}")
+    return tuple(found)
+
+
+def _taken_apart(text: str) -> tuple[list[str], list[list[str]]]:
+    """The two lines that name the file, and the hunks."""
+    head: list[str] = []
+    hunks: list[list[str]] = []
+    for line in text.splitlines():
+        if _HUNK.match(line):
+            hunks.append([line])
+        elif hunks:
+            hunks[-1].append(line)
+        elif line.startswith(("--- ", "+++ ")):
+            head.append(line)
+    return head, hunks
+
+
+def _holds(header: str, lines: set[int], *, is_after: bool) -> bool:
+    match = _HUNK.match(header)
+    assert match is not None
+    start, length = (match[3], match[4]) if is_after else (match[1], match[2])
+    first = int(start)
+    return any(first <= line < first + int(length or 1) for line in lines)
