@@ -94,8 +94,6 @@ def _are_ordinary(args: Sequence[Any]) -> bool:
     """Whether both sides are integers or real numbers: of others there are products alone."""
     return all(
         not isinstance(each, bool | complex)
-        and not (
-            isinstance(each, torch.Tensor) and (each.is_complex() or each.dtype is torch.bool)
-        )
+        and not (isinstance(each, torch.Tensor) and (each.is_complex() or each.dtype is torch.bool))
         for each in args
     )
