@@ -44,9 +44,10 @@ def _kind(func: OpOverload, kernels: Kernels) -> str:
     facts = operator(func)
     short = facts.family.removesuffix("_")
     if formula(facts.family) is not None:
-        if short in SOMETIMES or (short in needs_cub() and not kernels.has_cub):
+        if short in SOMETIMES:
             return PARTLY
-        return AT_MOST if short in BOUNDED else EXACT
+        is_bounded = short in BOUNDED or (short in needs_cub() and not kernels.has_cub)
+        return AT_MOST if is_bounded else EXACT
     if unseen_always(func) is None and (takes_nothing(func) or facts.name in COMPOSITIONS):
         return EXACT
     return NAMED if facts.family not in LOOKED_AT else PARTLY

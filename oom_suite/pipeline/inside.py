@@ -64,8 +64,7 @@ def with_opaque(result: Result, settings: Settings) -> Result:
     """Not green where a custom operator is called: whatever was promised, nobody saw its inside."""
     opaque = next((one for one in result.unseen if one.is_opaque), None)
     contract = settings.workload.contract
-    promises = contract.independent_of or contract.linear_in or contract.at_most is not None
-    is_promised = promises or settings.budget is not None or settings.law_text
+    is_promised = not contract.is_empty or settings.budget is not None or settings.law_text
     if opaque is None or result.verdict is not Verdict.PASS or not is_promised:
         return result
     return _weakened(result, f"{_place(opaque)}: {opaque.reason}")

@@ -17,6 +17,7 @@ from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
 from oom_suite.pipeline.breaking import with_breach
+from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.host_law import with_host
 from oom_suite.pipeline.inside import with_bound, with_budget, with_kernel_terms, with_opaque
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
@@ -74,6 +75,8 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         result = with_lanes(result, proof, runs.known, runs.known_sizes)
     else:
         result = with_forms(result, derivation.law, settings.workload, derivation)
+    symbolic = None if proof is None else runs.symbolic
+    result = with_flat(result, Evidence(runs.known, symbolic, settings.workload, settings.sizes))
     result = with_host(result, runs, settings, proof)
     result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)

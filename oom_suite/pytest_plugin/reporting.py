@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import pickle
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,7 @@ class Reporter:
         terminalreporter.write_sep("=", "oom_suite")
         for (workload, lane), group in _groups(results).items():
             terminalreporter.write_line(f"workload {workload}, lane {lane}:")
-            for line in _table_lines(group):
+            for line in _table_lines(group, terminalreporter):
                 terminalreporter.write_line(line)
         for line in target_lines(results):
             terminalreporter.write_line(line)
@@ -142,11 +143,14 @@ def _groups(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
     return groups
 
 
-def _table_lines(results: Sequence[Result]) -> list[str]:
+def _table_lines(results: Sequence[Result], terminalreporter: pytest.TerminalReporter) -> list[str]:
     from rich.console import Console
 
-    from oom_suite.report.terminal import print_table
+    from oom_suite.report.terminal import PIPED_WIDTH, print_table
 
+    # pytest takes 80 where it sees neither a terminal nor COLUMNS.
+    seen = terminalreporter.isatty or os.environ.get("COLUMNS", "").isdigit()
+    width = terminalreporter._tw.fullwidth if seen else PIPED_WIDTH
     sink = io.StringIO()
-    print_table(results, Console(file=sink, force_terminal=False, width=100))
+    print_table(results, Console(file=sink, force_terminal=False, width=width))
     return sink.getvalue().rstrip().splitlines()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators.cuda.cub import SCAN, SELECT, SORT, scan_bytes, sort_bytes, tiles_bytes
+from oom_suite.operators.cuda.cub import SELECT, tiles_bytes
+from oom_suite.operators.cuda.library import scan_storage, select_storage, sort_storage
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.steps import Give, Take
 
@@ -80,15 +81,15 @@ def _index_put(call: Call) -> Iterable[Step] | None:
     if not count or not slice_size or not target.numel():
         return steps
     num_bits = max(1, ((target.numel() - 1) // slice_size).bit_length())
-    scratch = sort_bytes(count, 8, 8, num_bits)
-    if scratch is None or not call.kernels.has_cub:
+    scratch = sort_storage(call.kernels, count, 8, 8, num_bits)
+    if scratch is None:
         return None
     names = {"linear index": count * _INDEX_BYTES}
     if list(values.shape) != whole or not values.is_contiguous():
         names["values"] = torch.Size(whole).numel() * values.element_size()
     names |= dict.fromkeys(("sorted", "places", "range"), count * _INDEX_BYTES)
     steps += (Take(name, size, call.op) for name, size in names.items())
-    steps += call.temporary(scratch, SORT)
+    steps += scratch.steps()
     return [*steps, *(Give(name) for name in reversed(names))]
 
 
@@ -114,13 +115,14 @@ def _embedding_backward(call: Call) -> Iterable[Step] | None:
     count, width = indices.numel(), indices.element_size()
     if count <= _FEW_INDICES and not counts_words:
         return [*copies, *call.results(), *gives]
-    scratch = sort_bytes(count, width, _INDEX_BYTES) if width == _INDEX_BYTES else None
-    if scratch is None or counts_words or not call.kernels.has_cub:
+    is_wide = width == _INDEX_BYTES
+    scratch = sort_storage(call.kernels, count, width, _INDEX_BYTES) if is_wide else None
+    if scratch is None or counts_words:
         return None
     steps: list[Step] = [
         *copies,
         *(Take(name, count * width, call.op) for name in ("sorted", "places", "range")),
-        *call.temporary(scratch, SORT),
+        *scratch.steps(),
         Give("range"),
         *call.results(),
     ]
@@ -141,13 +143,17 @@ def _segments(call: Call, count: int, width: int, most: int, row: int) -> list[S
     pieces = {"pieces": most * width, "piece offsets": most * width}
     rows = {"number of pieces": _INDEX_BYTES, "piece starts": num_pieces * width}
     unique = tiles_bytes(count, _SMALLEST_TILE)
+    if not call.kernels.has_cub:
+        storage = select_storage(call.kernels, count, width)
+        unique = 0 if storage is None else storage.num_bytes
+    scan = scan_storage(call.kernels, most, _INDEX_BYTES)
     steps: list[Step] = [
         *(Take(name, size, call.op) for name, size in offsets.items()),
         Take("unique", count * width, call.op),
         *call.temporary(unique, SELECT, is_bound=True),
         Give("unique"),
         *(Take(name, size, call.op) for name, size in pieces.items()),
-        *call.temporary(scan_bytes(most, _INDEX_BYTES) or 0, SCAN),
+        *(() if scan is None else scan.steps()),
         *(Take(name, size, call.op) for name, size in rows.items()),
         Take("sums of pieces", num_pieces * row * accumulated, call.op, may_be_less),
         Give("sums of pieces"),

@@ -11,25 +11,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.operators.cuda.cub import (
-    SEGMENTED_SORT,
-    SORT,
-    segmented_sort_bytes,
-    sort_bytes,
-)
+from oom_suite.operators.cuda.cub import SORT
+from oom_suite.operators.cuda.library import segmented_sort_storage, sort_storage
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.steps import Give, Take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from oom_suite.operators.kernels import Call
+    from oom_suite.operators.cuda.library import Storage
+    from oom_suite.operators.kernels import Call, Kernels
     from oom_suite.operators.steps import Step
 
 _INDEX_BYTES = 8
 _SMALL_SORT = 4096
 _LARGE_SEGMENT = 1_000_000
 _FEW_SEGMENTS = 128
+_LONG_ROW = 10_000
 _MOST_AT_ONCE = 2**31 - 1
 
 
@@ -50,14 +48,14 @@ def sorted_inside(source: torch.Tensor, dim: int, call: Call) -> list[Step] | No
     if length <= _SMALL_SORT:
         # The indices are written from one range.
         return list(call.temporary(length * _INDEX_BYTES, "aten::arange"))
-    if source.numel() > _MOST_AT_ONCE or not call.kernels.has_cub:
+    if source.numel() > _MOST_AT_ONCE:
         return None
     steps: list[Step] = []
     is_in_place = source.is_contiguous() and source.stride(dim) == 1
     count, width = source.numel(), source.element_size()
     names = () if is_in_place else ("rows", "values", "indices")
     steps += (Take(n, count * (8 if n == "indices" else width), call.op) for n in names)
-    kernel = _kernel(count // length, length, width)
+    kernel = _kernel(count // length, length, width, call.kernels)
     if kernel is None:
         return None
     steps += kernel
@@ -65,40 +63,34 @@ def sorted_inside(source: torch.Tensor, dim: int, call: Call) -> list[Step] | No
     return steps
 
 
-def _kernel(num_segments: int, length: int, width: int) -> list[Step] | None:
+def _kernel(num_segments: int, length: int, width: int, kernels: Kernels) -> list[Step] | None:
     """What the sort of so many rows takes."""
     if num_segments == 1 or length >= _LARGE_SEGMENT:
-        scratch = sort_bytes(length, width, _INDEX_BYTES)
-        return _within(length * _INDEX_BYTES, [(SORT, scratch)])
+        return _within(length * _INDEX_BYTES, sort_storage(kernels, length, width, _INDEX_BYTES))
     count = num_segments * length
     if num_segments >= _FEW_SEGMENTS:
-        scratch = segmented_sort_bytes(count, width, _INDEX_BYTES)
-        return _within(count * _INDEX_BYTES, [(SEGMENTED_SORT, scratch)])
-    by_value = sort_bytes(count, width, _INDEX_BYTES)
+        storage = segmented_sort_storage(kernels, num_segments, count, width, _INDEX_BYTES)
+        return _within(count * _INDEX_BYTES, storage)
+    by_value = sort_storage(kernels, count, width, _INDEX_BYTES)
     segment_bits = max(1, (num_segments - 1).bit_length())
-    by_segment = sort_bytes(count, 8, 0, segment_bits)
+    by_segment = sort_storage(kernels, count, 8, 0, segment_bits)
     if by_value is None or by_segment is None:
         return None
     pair = Take("pairs", count * _INDEX_BYTES, SORT)
     inner: list[Step] = [
         Take("sorted keys", count * width, SORT),
-        Take("scratch", by_value, SORT),
-        Give("scratch"),
+        *by_value.steps(),
         Give("sorted keys"),
-        Take("scratch", by_segment, SORT),
-        Give("scratch"),
+        *by_segment.steps(),
     ]
     again = Take("sorted pairs", count * _INDEX_BYTES, SORT)
     return [pair, again, *inner, Give("sorted pairs"), Give("pairs")]
 
 
-def _within(range_bytes: int, scratches: list[tuple[str, int | None]]) -> list[Step] | None:
-    steps: list[Step] = [Take("places", range_bytes, SORT)]
-    for op, scratch in scratches:
-        if scratch is None:
-            return None
-        steps += [Take(op, scratch, op), Give(op)]
-    return [*steps, Give("places")]
+def _within(range_bytes: int, storage: Storage | None) -> list[Step] | None:
+    if storage is None:
+        return None
+    return [Take("places", range_bytes, SORT), *storage.steps(), Give("places")]
 
 
 def topk(call: Call) -> Iterable[Step] | None:
@@ -109,11 +101,11 @@ def topk(call: Call) -> Iterable[Step] | None:
 
 def topk_inside(source: torch.Tensor, k: int, dim: int, call: Call) -> list[Step] | None:
     """What a top-k takes beside its values and indices, which are there."""
-    if call.kernels.backend == "rocm":
-        return None
     steps: list[Step] = []
     if not source.dim() or not source.numel() or not k:
         return steps
+    if _is_sorted_whole(source, dim, call.kernels):
+        return _sorted_whole(source, dim, call)
     is_copied = not source.is_contiguous()
     if is_copied:
         steps.append(Take("contiguous", num_bytes(source), call.op))
@@ -131,6 +123,24 @@ def topk_inside(source: torch.Tensor, k: int, dim: int, call: Call) -> list[Step
     return steps
 
 
+def _is_sorted_whole(source: torch.Tensor, dim: int, kernels: Kernels) -> bool:
+    """Whether ROCm sorts all instead: one long row.
+
+    Source: PyTorch 2.13 ``cuda/TensorTopK.cpp``, ``should_use_sort``.
+    """
+    is_one_row = source.numel() >= _LONG_ROW and source.numel() == source.shape[dim]
+    return kernels.backend == "rocm" and is_one_row and source.dtype is not torch.bool
+
+
+def _sorted_whole(source: torch.Tensor, dim: int, call: Call) -> list[Step] | None:
+    inside = sorted_inside(source, dim, call)
+    if inside is None:
+        return None
+    values = Take("all values", num_bytes(source), call.op)
+    indices = Take("all indices", source.numel() * _INDEX_BYTES, call.op)
+    return [values, indices, *inside, Give("all indices"), Give("all values")]
+
+
 def _is_multiblock(num_slices: int, length: int) -> bool:
     enough = [(20, 20_000), (40, 10_000), (80, 8_000), (199, 5_000), (799, 3_000), (4_000, 800)]
     least = next((least for most, least in enough if num_slices <= most), 400)
@@ -142,6 +152,9 @@ def _multiblock(num_slices: int, length: int, width: int, call: Call) -> Iterato
     blocks_per_processor = min(65_536 // (40 * 256), 32)
     threads = call.kernels.num_multiprocessors * blocks_per_processor * 256
     items = max(4, min(ceil_div(length * num_slices, threads), 64)) * 256
+    if call.kernels.backend == "rocm":
+        # How many blocks a processor holds is another matter there: no block has fewer.
+        items = 4 * 256
     num_blocks = num_slices * ceil_div(length, items)
     key_bytes = max(width, 4)
     sizes = {

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators.cuda.cub import REDUCE, SCAN, SELECT, scan_bytes, select_bytes
+from oom_suite.operators.cuda.cub import REDUCE
+from oom_suite.operators.cuda.library import scan_storage, select_storage
 from oom_suite.operators.cuda.reductions import summed
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.operands import tensors
@@ -96,8 +97,8 @@ def _roll(call: Call) -> Iterable[Step] | None:
 def _masked_scatter(call: Call) -> Iterable[Step] | None:
     mask, values = call.args[1:3]
     source = next(tensors(call.result))
-    scan = scan_bytes(source.numel(), _INDEX_BYTES)
-    if scan is None or not call.kernels.has_cub:
+    scan = scan_storage(call.kernels, source.numel(), _INDEX_BYTES)
+    if scan is None:
         return None
     steps: list[Step] = [*call.results()]
     if not source.numel():
@@ -105,7 +106,7 @@ def _masked_scatter(call: Call) -> Iterable[Step] | None:
     steps.append(Take("places", source.numel() * _INDEX_BYTES, call.op))
     copies = ["mask"] if mask.shape != source.shape or not mask.is_contiguous() else []
     steps += (Take(name, source.numel(), call.op) for name in copies)
-    steps += call.temporary(scan, SCAN)
+    steps += scan.steps()
     if not values.is_contiguous():
         steps += call.temporary(num_bytes(values))
     steps += (Give(name) for name in copies)
@@ -115,7 +116,7 @@ def _masked_scatter(call: Call) -> Iterable[Step] | None:
 def _nonzero(call: Call) -> Iterable[Step] | None:
     source = call.input
     count = source.numel()
-    if count >= 2**31 - 1 or not call.kernels.has_cub:
+    if count >= 2**31 - 1:
         return None
     steps: list[Step] = []
     is_copied = not source.is_contiguous()
@@ -124,10 +125,14 @@ def _nonzero(call: Call) -> Iterable[Step] | None:
     steps.append(Take("length", 4, call.op))
     # Blocks that a processor holds at most, five times, of one count each.
     blocks = call.kernels.num_multiprocessors * 8 * 5
+    if not call.kernels.has_cub:
+        # rocPRIM's blocks have no such limit; each has a wavefront of values at least.
+        blocks = max(blocks, 2 * ceil_div(count, 64))
     steps += call.temporary(1 if count <= 4096 else blocks * 4, REDUCE, is_bound=count > 4096)
     steps += call.results()
-    if source.dim():
-        steps += call.temporary(select_bytes(count, _INDEX_BYTES) or 0, SELECT)
+    storage = select_storage(call.kernels, count, _INDEX_BYTES)
+    if source.dim() and storage is not None:
+        steps += storage.steps()
     steps.append(Give("length"))
     return [*steps, Give("contiguous")] if is_copied else steps
 
@@ -146,10 +151,10 @@ def _cumulative(call: Call) -> Iterable[Step] | None:
         return None
     if source.numel() == source.shape[dim]:
         is_plain = not wanted.is_complex and wanted not in {torch.float16, torch.bfloat16}
-        scratch = scan_bytes(source.numel(), wanted.itemsize) if is_plain else None
-        if scratch is None or not call.kernels.has_cub:
+        scratch = scan_storage(call.kernels, source.numel(), wanted.itemsize) if is_plain else None
+        if scratch is None:
             return None
-        steps += call.temporary(scratch, SCAN)
+        steps += scratch.steps()
     return [*steps, Give("copy")] if is_copied else steps
 
 

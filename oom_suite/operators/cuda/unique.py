@@ -10,20 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.operators.cuda.cub import (
-    SCAN,
-    SELECT,
-    SORT,
-    scan_bytes,
-    select_bytes,
-    sort_bytes,
-)
+from oom_suite.operators.cuda.library import scan_storage, select_storage, sort_storage
 from oom_suite.operators.steps import Give, Take
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from oom_suite.operators.kernels import Call
+    from oom_suite.operators.cuda.library import Storage
+    from oom_suite.operators.kernels import Call, Kernels
     from oom_suite.operators.steps import Step
 
 _INDEX_BYTES = 8
@@ -34,15 +28,19 @@ def unique(call: Call) -> Iterable[Step] | None:
     values = call.input
     with_inverse = bool(call.argument(2, "return_inverse", False))
     with_counts = bool(call.argument(3, "return_counts", False))
-    known = call.kernels.has_cub and values.dtype in {torch.int32, torch.int64}
+    known = values.dtype in {torch.int32, torch.int64}
     if with_counts or not known or values.numel() == 0 or len(call.result) < 2:
         return None
     count, width = values.numel(), values.element_size()
     is_copied = not values.is_contiguous()
-    return tuple(_unique_steps(count, width, with_inverse=with_inverse, is_copied=is_copied))
+    kernels = call.kernels
+    steps = _unique_steps(kernels, count, width, with_inverse=with_inverse, is_copied=is_copied)
+    return tuple(steps)
 
 
-def _unique_steps(count: int, width: int, *, with_inverse: bool, is_copied: bool) -> Iterator[Step]:
+def _unique_steps(
+    kernels: Kernels, count: int, width: int, *, with_inverse: bool, is_copied: bool
+) -> Iterator[Step]:
     op = "aten::_unique2"
     if is_copied:
         yield Take("copy", count * width, op)
@@ -50,17 +48,17 @@ def _unique_steps(count: int, width: int, *, with_inverse: bool, is_copied: bool
     if with_inverse:
         yield Take("range", count * _INDEX_BYTES, op)
         yield Take("places", count * _INDEX_BYTES, op)
-        yield from _scratch(sort_bytes(count, width, _INDEX_BYTES), SORT)
+        yield from _scratch(sort_storage(kernels, count, width, _INDEX_BYTES))
         yield Give("range")
         yield Take(1, count * _INDEX_BYTES, op)
         yield Take("sums", count * _INDEX_BYTES, op)
-        yield from _scratch(scan_bytes(count, 4), SCAN)
+        yield from _scratch(scan_storage(kernels, count, 4))
         yield Give("sums")
     else:
-        yield from _scratch(sort_bytes(count, width, 0), SORT)
+        yield from _scratch(sort_storage(kernels, count, width, 0))
     yield Take(0, count * width, op)
     yield Take("length", _INDEX_BYTES, op)
-    yield from _scratch(select_bytes(count, width), SELECT)
+    yield from _scratch(select_storage(kernels, count, width))
     yield Give("length")
     if with_inverse:
         yield Give("places")
@@ -69,7 +67,6 @@ def _unique_steps(count: int, width: int, *, with_inverse: bool, is_copied: bool
         yield Give("copy")
 
 
-def _scratch(num_bytes: int | None, op: str) -> Iterator[Step]:
-    assert num_bytes is not None
-    yield Take(op, num_bytes, op)
-    yield Give(op)
+def _scratch(storage: Storage | None) -> Iterator[Step]:
+    assert storage is not None
+    yield from storage.steps()

@@ -36,7 +36,7 @@ def test_each_operator_is_of_one_kind(name, expected):
 
 
 def test_what_has_cubs_storage_in_it_is_not_exact_on_another_library():
-    assert PARTLY == census(TARGETS["rocm:gfx942"])["sort"]
+    assert AT_MOST == census(TARGETS["rocm:gfx942"])["sort"]
     assert EXACT == census(TARGETS["rocm:gfx942"])["sum"]
 
 

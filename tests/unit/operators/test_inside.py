@@ -6,6 +6,12 @@ import pytest
 import torch
 
 from oom_suite.operators.cuda.cub import segmented_sort_bytes, sort_bytes, tiles_bytes, together
+from oom_suite.operators.cuda.library import (
+    scan_storage,
+    segmented_sort_storage,
+    select_storage,
+    sort_storage,
+)
 from oom_suite.operators.cuda.reduce_config import Reduction, shared_bytes
 from oom_suite.operators.inside import inside, is_exact
 from oom_suite.operators.kernels import Call, Kernels
@@ -76,11 +82,48 @@ def test_a_sort_along_a_strided_dimension_copies_rows_values_and_places():
     assert sort_beside(200, 5000) + 5000 * 200 * (4 + 4 + 8) == along
 
 
-def test_another_librarys_sort_is_not_known():
-    x = floats(16, 5000)
-    assert beside("aten::sort", x, -1, result=(x, x.long()), kernels=MI300X) is None
-    short = floats(16, 4096)
-    assert 4096 * 8 == beside("aten::sort", short, -1, result=(short, short), kernels=MI300X)
+@pytest.mark.parametrize("count", [5000, 200_000, 5_000_000])
+def test_another_librarys_storage_is_bounded(count):
+    """The same buffers as CUB's, and no less for counts; not twice as much."""
+    x = floats(count)
+    places = torch.empty(count, dtype=torch.int64, device="meta")
+    calls = [
+        ("aten::sort", (x, -1), (x, places)),
+        ("aten::_unique2", (places, True, True), (places, places, places[:0])),
+        ("aten::nonzero", (x,), floats(count, 1, dtype=torch.int64)),
+        ("aten::masked_scatter", (x, x.bool(), x), floats(count)),
+        ("aten::cumsum", (x, 0), floats(count)),
+    ]
+    for op, args, result in calls:
+        exact = beside(op, *args, result=result)
+        bound = beside(op, *args, result=result, kernels=MI300X)
+        assert exact <= bound <= 2 * exact + 100_000 + count, op
+        assert not is_exact(steps_of(op, *args, result=result, kernels=MI300X)), op
+
+
+def test_a_bound_is_what_the_algorithm_gives():
+    """Second buffers, digit counts of blocks of 256 and of 8 places; prefixes of wavefronts."""
+    assert (
+        1000 * 12 + 8192 + (4 + 1) * 1024 + 8 * 2048 == sort_storage(MI300X, 1000, 4, 8).num_bytes
+    )
+    assert (2 + 64) * 16 + 8192 == scan_storage(MI300X, 65, 8).num_bytes
+    assert (1 + 64) * 16 + 8192 == select_storage(MI300X, 64, 8).num_bytes
+    assert 1000 * 12 + 8192 + 16 * 7 == segmented_sort_storage(MI300X, 7, 1000, 4, 8).num_bytes
+    assert sort_storage(MI300X, 2**31, 4, 8) is None
+
+
+def test_rocm_sorts_one_long_row_for_its_largest():
+    """From 10,000 entries: all values and places, and the sort; below, and in rows, it selects."""
+    long, short, rows = floats(10_000), floats(9_999), floats(2, 10_000)
+    kept = floats(8)
+
+    def taken(x):
+        return beside("aten::topk", x, 8, -1, result=(kept, kept.long()), kernels=MI300X)
+
+    whole = beside("aten::sort", long, -1, result=(long, long.long()), kernels=MI300X)
+    assert 10_000 * 12 + whole == taken(long)
+    assert taken(short) < 10_000 * 12
+    assert taken(rows) < 10_000 * 12
 
 
 @pytest.mark.parametrize(
