@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     OnProgress = Callable[[str, str], None]
 
 DEFAULT_TIME_LIMIT_S = 120.0
+MAX_TIME_LIMIT_S = 604_800.0
+"""A week. The system waits for 24 days at most in one go: milliseconds in an int of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
