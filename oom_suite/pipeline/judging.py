@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
-from oom_suite.errors import OomSuiteError
+from oom_suite.errors import OomSuiteError, TimeSpentError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
@@ -23,6 +23,7 @@ from oom_suite.pipeline.inside import with_bound, with_budget, with_kernel_terms
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
+from oom_suite.pipeline.unfinished import unfinished
 from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
@@ -68,7 +69,24 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         measured = _measured(runs, settings)
     except OomSuiteError as error:
         return Study(inconclusive(name, settings, str(error)))
+    except TimeSpentError as error:
+        return Study(unfinished(inconclusive(name, settings, str(error)), runs, settings))
     result = _judged(name, settings, derivation, judgement, measured)
+    try:
+        return _weighed(result, runs, settings, derivation, proof, measured)
+    except TimeSpentError as error:
+        return Study(weakened(result, str(error)), derivation, proof)
+
+
+def _weighed(
+    result: Result,
+    runs: Runs,
+    settings: Settings,
+    derivation: Derivation,
+    proof: Proof | None,
+    measured: Measured,
+) -> Study:
+    """The result with all that the formulas, further runs and the device say of it."""
     proof_notes: tuple[str, ...] = ()
     if proof is not None:
         result, proof_notes = with_proof(result, settings.workload, derivation, proof)
