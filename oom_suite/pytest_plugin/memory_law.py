@@ -17,6 +17,7 @@ from oom_suite.pipeline.law_tests.promise import promise
 from oom_suite.pipeline.programs import BuilderProgram, CallableProgram
 from oom_suite.pytest_plugin.judging import contract_text
 from oom_suite.pytest_plugin.options import DEFAULT_TARGET
+from oom_suite.pytest_plugin.running import Running
 from oom_suite.records import Verdict
 from oom_suite.tracing.lane_spec import LaneSpec
 
@@ -145,10 +146,18 @@ class OomLaw:
 
         options = self._options
         settings = replace(
-            made.settings(options.device or "cpu", options.budget, options.time_limit_s),
+            made.settings(
+                options.device or "cpu",
+                options.budget,
+                options.time_limit_s,
+                options.test_time_limit_s,
+            ),
             target=target,
         )
-        with Session.of(settings) as session:
+        with (
+            Running(self._node.config, subject) as running,
+            Session.of(settings, running.update) as session,
+        ):
             lane = LaneSpec("measure", device=settings.device, target=target)
             runs = session.open(program, subject, lane)
             result = study(runs, subject, settings).result

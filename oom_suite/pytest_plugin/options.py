@@ -86,6 +86,11 @@ SPELLINGS = (
     ),
     Spelling("arch", "TARGET", "an older name of --oom-target", is_list=True),
     Spelling("time-limit", "SECONDS", f"limit of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
+    Spelling(
+        "test-time-limit",
+        "SECONDS",
+        "limit of a whole test, which ends inconclusive with what is known so far (none)",
+    ),
     Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
     Spelling("json", "FILE", "write every result to this file when the session ends"),
 )
@@ -102,6 +107,7 @@ class Options:
         budget: what a peak has to fit in; None for no budget.
         targets: whom laws are for, each once, in the order given.
         time_limit_s: seconds that one run may take.
+        test_time_limit_s: seconds that all runs of a test may take; None for no limit.
         json: where the results go; None for nowhere.
         locked: the lockfile that laws are held to; None for none.
     """
@@ -112,6 +118,7 @@ class Options:
     budget: Budget | None
     targets: tuple[str, ...]
     time_limit_s: float
+    test_time_limit_s: float | None
     json: Path | None
     locked: Path | None
 
@@ -155,6 +162,7 @@ def resolve(config: pytest.Config) -> Options:
         budget=_read(config, "budget", lambda text: _budget(text, device), None),
         targets=_read(config, _asked_by(config), _targets, (DEFAULT_TARGET,)),
         time_limit_s=_read(config, "time-limit", _time_limit_s, DEFAULT_TIME_LIMIT_S),
+        test_time_limit_s=_read(config, "test-time-limit", _time_limit_s, None),
         json=_read(config, "json", lambda text: _json(folder / text), None),
         locked=_read(config, "locked", lambda text: _locked(folder / text), None),
     )
