@@ -40,6 +40,7 @@ class Settings:
             can; None where that was not asked for.
         law_text: the law itself as reports show it; empty where any law will do that keeps the
             contract.
+        suggest: whether a promise that would hold is looked for where this one is broken.
         instead_of: the folder of a working tree that the current one stands for, as a commit's
             files do; None for none. Code that is loaded from there is refused.
     """
@@ -57,6 +58,7 @@ class Settings:
     num_repeats: int = 1
     beside_sizes: Mapping[str, int] | None = None
     law_text: str = ""
+    suggest: bool = False
     instead_of: Path | None = None
 
     @property

@@ -67,6 +67,7 @@ class Promise:
             time_limit_s=time_limit_s,
             beside_sizes=self.defaults if self.measure else None,
             law_text=self.law,
+            suggest=True,
         )
 
 
