@@ -259,7 +259,7 @@ def _with_text(result: Result, promised: str) -> Result:
     if "".join(promised.split()) == "".join(str(result.law).split()):
         return kept_too(result, "the promised law")
     reason = f"the law is {result.law}, not the promised {promised}"
-    return replace(result, verdict=Verdict.FAIL, reason=reason)
+    return replace(result, verdict=Verdict.FAIL, reason=reason, holds=f'law="{result.law}"')
 
 
 def _with_measured(result: Result, measured: Measured, settings: Settings) -> Result:
