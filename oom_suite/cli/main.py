@@ -57,6 +57,7 @@ from oom_suite.cli.settings import (
     read_target_cases,
     read_targets,
     spelled,
+    target_of_lock,
 )
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
@@ -141,7 +142,7 @@ def check_command(
 
     reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
 
-    targets = read_targets(target)
+    targets = (target_of_lock(target, file),) if against_lock else read_targets(target)
 
     def settings_for(name: str, for_target: str = targets[0]) -> Settings:
         settings = read_settings(
@@ -161,7 +162,6 @@ def check_command(
     differences: list[Difference] = []
     with Progress(quiet=quiet) as progress:
         if against_lock:
-            one_target(target)
             results, differences = locked.check_locked_workloads(
                 subjects and named, workload, settings_for, file, progress.update, progress.finish
             )
