@@ -16,15 +16,17 @@ _SCALES = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[A-Za-z]*)")
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, *, least_bare: int = 0) -> int:
     """The whole number of bytes that an amount such as ``12.74GiB`` names, rounded down.
 
     Args:
         text: a non-negative decimal number and one of B, KiB, MiB, GiB, TiB. A bare
             number is bytes.
+        least_bare: bare numbers below this are refused: whoever writes 12 for a device's memory
+            does not mean bytes.
 
     Raises:
-        UsageError: the text is not an amount, or its unit is decimal (GB) or unknown.
+        UsageError: the text is not an amount, or its unit is decimal (GB), unknown or missing.
     """
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
@@ -38,7 +40,12 @@ def parse_bytes(text: str) -> int:
         near = meant.get(unit.lower()) or (binary if binary in _SCALES else "GiB")
         msg = f"unknown unit {unit!r} in {text!r}: use {', '.join(_SCALES)}; did you mean {near}?"
         raise UsageError(msg)
-    return int(Fraction(match["number"]) * scale)
+    num_bytes = int(Fraction(match["number"]) * scale)
+    if not match["unit"] and 0 < num_bytes < least_bare:
+        number = match["number"]
+        msg = f"{text!r} has no unit: write {number}GiB or {number}MiB, or {number}B for bytes"
+        raise UsageError(msg)
+    return num_bytes
 
 
 def format_bytes(num_bytes: float) -> str:

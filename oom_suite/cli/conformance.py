@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from oom_suite.cli import checked
 from oom_suite.cli.progress import Progress
-from oom_suite.errors import UsageError
 from oom_suite.records import Verdict
+from oom_suite.records.conformance import Conformance
 from oom_suite.report.conformance import render_conformance
-from oom_suite.report.files import write_body
+from oom_suite.report.output import Output
 from oom_suite.report.screen import screen
-
-if TYPE_CHECKING:
-    from oom_suite.records.conformance import Conformance
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3}
 
@@ -27,10 +25,21 @@ def register(app: typer.Typer) -> None:
     def conformance_command(
         *,
         device: Annotated[
-            str, typer.Option("--device", help="what is measured: cpu or cuda (HIP devices too)")
+            str,
+            typer.Option(
+                "--device",
+                help="what is measured: cpu or cuda (HIP devices too)",
+                callback=checked.device,
+            ),
         ] = "cpu",
         out: Annotated[
-            Path | None, typer.Option("--out", help="write every call to this JSON file")
+            Path | None,
+            typer.Option(
+                "--out",
+                metavar="FILE",
+                help="write every call to this JSON file; - for standard output",
+                callback=checked.json_file,
+            ),
         ] = None,
         only: Annotated[
             list[str] | None,
@@ -49,7 +58,13 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--models", help="small models of transformers and timm")
         ] = False,
         limit_s: Annotated[
-            float | None, typer.Option("--limit-s", help="begin nothing after these seconds", min=1)
+            float | None,
+            typer.Option(
+                "--limit-s",
+                help="begin nothing after these seconds",
+                min=1,
+                callback=checked.seconds,
+            ),
         ] = None,
     ) -> None:
         """Hold predictions of torch's operators and modules against the device that is here.
@@ -60,8 +75,6 @@ def register(app: typer.Typer) -> None:
         # Only who runs it waits for what running imports.
         from oom_suite.pipeline.conformance.run import Options, conformance
 
-        if device.partition(":")[0] not in {"cpu", "cuda"}:
-            raise UsageError(f"--device is {device!r}: choose cpu or cuda")
         asked = {"operators": operators, "modules": modules, "scaled": scaled, "models": models}
         suites = tuple(name for name, is_asked in asked.items() if is_asked)
         options = Options(
@@ -71,12 +84,15 @@ def register(app: typer.Typer) -> None:
             limit_s=limit_s,
         )
 
-        def keep(known: Conformance) -> None:
-            if out is not None:
-                write_body(known.to_json(), out, row_key="rows")
+        known = [Conformance(device, "", (), (), 0.0)]
+        with Output(out, lambda: known[0].to_json(), row_key="rows") as output:
 
-        with Progress() as progress:
-            found = conformance(options, progress.update, keep)
-        keep(found)
-        render_conformance(found, screen())
+            def keep(so_far: Conformance) -> None:
+                known[0] = so_far
+                output.keep()
+
+            with Progress() as progress:
+                found = known[0] = conformance(options, progress.update, keep)
+            render_conformance(found, screen())
+            output.finish()
         raise typer.Exit(EXIT_CODES[found.verdict])

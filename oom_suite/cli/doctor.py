@@ -15,7 +15,7 @@ from oom_suite.cli.doctor_findings import sections
 from oom_suite.cli.options import Json
 from oom_suite.processes.ending import Life
 from oom_suite.report.doctor import broken, render
-from oom_suite.report.files import write_body
+from oom_suite.report.output import Output
 from oom_suite.report.screen import screen
 
 if TYPE_CHECKING:
@@ -36,11 +36,14 @@ def register(app: typer.Typer) -> None:
 
         Exits 0, 1 when something that should work here is broken, 2 on bad usage.
         """
-        found = sections(ask_survey())
-        render(found, screen())
-        if json is not None:
-            body = {section.title: [one.to_json() for one in section.findings] for section in found}
-            write_body({"doctor": body}, json)
+        known: dict[str, Any] = {"doctor": {}}
+        with Output(json, lambda: known) as output:
+            found = sections(ask_survey())
+            known["doctor"] = {
+                section.title: [one.to_json() for one in section.findings] for section in found
+            }
+            render(found, screen())
+            output.finish()
         raise typer.Exit(EXIT_BROKEN if broken(found) else 0)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from oom_suite.cli.options import (
     BudgetText,
     Html,
+    Json,
     OneWorkload,
     Package,
     Scenario,
@@ -21,11 +21,10 @@ from oom_suite.cli.options import (
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import first_workload, shadow_settings, spelled
 from oom_suite.pipeline.law_page import full_studies, law_page
-from oom_suite.report.files import write_body
 from oom_suite.report.html import write_law_page
 from oom_suite.report.law_page import render_law
-from oom_suite.report.rows import printable
-from oom_suite.report.screen import screen
+from oom_suite.report.output import Output, delivered
+from oom_suite.report.screen import say, screen
 
 EXIT_NO_LAW = 3
 
@@ -43,7 +42,7 @@ def register(app: typer.Typer) -> None:
         target: Targets = None,
         budget: BudgetText = None,
         time_limit: TimeLimit = 120.0,
-        json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
+        json: Json = None,
         html: Html = None,
         stub: Stub = None,
         package: Package = None,
@@ -55,17 +54,21 @@ def register(app: typer.Typer) -> None:
         (subject,) = spelled([subject], stub, package)
         name = first_workload(workload, [subject])
         settings = shadow_settings(scenario, sizes, name, target, budget, time_limit)
-        with Progress() as progress:
-            (found,) = full_studies(
-                [subject], settings, progress.update, progress.finish, compares=True
-            )
-        page = law_page(found, settings)
+        known: dict[str, Any] = {"law": None}
+        with Output(json, lambda: known) as output:
+            with Progress() as progress:
+                (found,) = full_studies(
+                    [subject], settings, progress.update, progress.finish, compares=True
+                )
+            page, result = law_page(found, settings), found.study.result
+            if page is None:
+                known |= {"subject": subject, "reason": result.reason}
+                say(f"INCONCLUSIVE {subject}: no law was found: {result.reason}")
+            else:
+                known["law"] = page.to_json()
+                render_law(page, screen())
+            output.finish()
         if page is None:
-            reason = printable(found.study.result.reason)
-            typer.echo(f"INCONCLUSIVE {printable(subject)}: no law was found: {reason}")
             raise typer.Exit(EXIT_NO_LAW)
-        render_law(page, screen())
-        if json is not None:
-            write_body({"law": page.to_json()}, json)
         if html is not None:
-            write_law_page(page, found.study.result, html)
+            delivered(write_law_page, page, result, html)

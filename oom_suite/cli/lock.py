@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from oom_suite.cli.options import (
-    LockFile,
     OneWorkload,
     Package,
     Scenario,
@@ -17,6 +16,7 @@ from oom_suite.cli.options import (
     SubjectsAsForCheck,
     Targets,
     TimeLimit,
+    WrittenLockFile,
 )
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import first_workload, shadow_settings, spelled, target_of_lock
@@ -25,6 +25,7 @@ from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.pipeline.locked import entry_of, worst
 from oom_suite.report.files import write_text
 from oom_suite.report.rows import printable
+from oom_suite.report.screen import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
     def lock_command(
         subjects: SubjectsAsForCheck = None,
         *,
-        file: LockFile = DEFAULT_FILE,
+        file: WrittenLockFile = DEFAULT_FILE,
         scenario: Scenario = None,
         sizes: Set = None,
         workload: OneWorkload = None,
@@ -69,11 +70,11 @@ def register(app: typer.Typer) -> None:
             codes.append(EXIT_NO_LAW if entry is None else 0)
             if entry is not None:
                 new.append(entry)
-            typer.echo(refused or _change(old, entry, settings))
+            say(refused or _change(old, entry, settings))
         entries = merged(old, new)
         if entries != old or not Path(file).exists():
             write_text(dumps(entries), file)
-        typer.echo(f"{printable(file)}: {len(entries)} {'law' if len(entries) == 1 else 'laws'}")
+        say(f"{file}: {len(entries)} {'law' if len(entries) == 1 else 'laws'}")
         raise typer.Exit(worst(*codes))
 
 

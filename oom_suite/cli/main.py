@@ -6,7 +6,8 @@ import copy
 import sys
 from collections import Counter
 from dataclasses import replace
-from typing import NoReturn
+from importlib import metadata
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -24,6 +25,7 @@ from oom_suite.cli import (
     replay,
     selfcheck,
 )
+from oom_suite.cli.effects import Command
 from oom_suite.cli.options import (
     BudgetText,
     Device,
@@ -48,8 +50,8 @@ from oom_suite.cli.options import (
     Unexplained,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.reporters import read_reports, write_reports
-from oom_suite.cli.safety import read_safety_settings, refuse_others, run_safety
+from oom_suite.cli.reporters import HtmlReporter, kept_reports, read_reports
+from oom_suite.cli.safety import read_safety_settings, run_safety
 from oom_suite.cli.settings import (
     first_workload,
     one_target,
@@ -63,16 +65,19 @@ from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline import locked
 from oom_suite.pipeline.check import check_cases, exit_code
-from oom_suite.pipeline.commits.probe import EXIT_SKIP
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.processes.ending import Interrupted, heard_signals, leave
+from oom_suite.records import Result
 from oom_suite.records.lock import Difference
-from oom_suite.report.files import write as write_json
+from oom_suite.report.files import results_body
 from oom_suite.report.lock_diff import render_differences
-from oom_suite.report.screen import say_error, screen
+from oom_suite.report.output import Output
+from oom_suite.report.screen import say, say_error, screen
 from oom_suite.report.terminal import render
 
 EXIT_USAGE = 2
+_UnreadableError: Any = typer.BadParameter.__base__
+"""What typer raises for a command line that it cannot read: click's, or a copy of its own."""
 _GRACE_S = 0.5
 """Seconds that threads have after an interrupt to remove their temporary files."""
 
@@ -80,14 +85,32 @@ app = typer.Typer(
     name="oom-suite",
     help="Proves how the peak memory of tensor code depends on each size.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"oom-suite {metadata.version('oom-suite')}")
+        raise typer.Exit
+
+
+@app.callback()
+def oom_suite_command(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="say the version", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Proves how the peak memory of tensor code depends on each size."""
+
+
 @app.command("check")
 def check_command(
+    context: typer.Context,
     subjects: Subjects = None,
     *,
     scenario: Scenario = None,
@@ -118,30 +141,12 @@ def check_command(
     """
     named = spelled(subjects, stub, package)
     if safety:
-        others = {
-            "--scenario": scenario is not None,
-            "--set": bool(sizes),
-            "--lane": lane != "shadow",
-            "--budget": budget is not None,
-            "--html": html is not None,
-            "--report": bool(report),
-            "--locked": against_lock,
-            "--unexplained": unexplained != "0",
-            "--repeat": repeat != 1,
-        }
-        refuse_others(others)
         name = first_workload(workload, named)
         chosen = read_safety_settings(name, device, one_target(target), time_limit, memory_limit)
         raise typer.Exit(run_safety(named, chosen, json, quiet=quiet))
-    if repeat != 1 and lane != "measure":
-        msg = f"--repeat {repeat} needs the measure lane: add --lane measure"
-        raise UsageError(msg)
-    if file != DEFAULT_FILE and not against_lock:
-        msg = f"--file {file!r} names the lockfile that --locked compares with: add --locked"
-        raise UsageError(msg)
-
-    reports = read_reports([*(report or ()), *([f"html={html}"] if html else [])])
-
+    reports = read_reports(context, report)
+    if html is not None:
+        reports.append((HtmlReporter(), html))
     targets = (target_of_lock(target, file),) if against_lock else read_targets(target)
 
     def settings_for(name: str, for_target: str = targets[0]) -> Settings:
@@ -159,22 +164,38 @@ def check_command(
         )
         return replace(settings, num_repeats=repeat)
 
-    differences: list[Difference] = []
-    with Progress(quiet=quiet) as progress:
-        if against_lock:
-            results, differences = locked.check_locked_workloads(
-                subjects and named, workload, settings_for, file, progress.update, progress.finish
-            )
-        else:
-            cases = read_target_cases(named, workload, settings_for, targets, scenario, sizes or ())
-            studies = check_cases(cases, progress.update, progress.finish)
-            results = [study.result for study in studies]
-    render(results, screen(), quiet=quiet)
     if against_lock:
-        render_differences(differences, screen(), quiet=quiet)
-    if json is not None:
-        write_json(results, json, differences if against_lock else None)
-    write_reports(reports, results)
+        names = locked.locked_workloads(workload, file)
+        chosen_for = {name: settings_for(name) for name in names}
+    else:
+        cases = read_target_cases(named, workload, settings_for, targets, scenario, sizes or ())
+
+    results: list[Result] = []
+    differences: list[Difference] = []
+
+    def body() -> dict[str, Any]:
+        return results_body(list(results), differences if against_lock else None)
+
+    with Output(json, body) as output, kept_reports(reports, results):
+        with Progress(quiet=quiet) as progress:
+
+            def on_result(result: Result) -> None:
+                results.append(result)
+                output.keep()
+                progress.finish(result)
+
+            if against_lock:
+                in_order, differences = locked.check_locked_workloads(
+                    subjects and named, chosen_for, file, progress.update, on_result
+                )
+            else:
+                studies = check_cases(cases, progress.update, on_result)
+                in_order = [study.result for study in studies]
+        results[:] = in_order
+        render(results, screen(), quiet=quiet)
+        if against_lock:
+            render_differences(differences, screen(), quiet=quiet)
+        output.finish()
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
@@ -206,19 +227,41 @@ def _with_plugins() -> typer.Typer:
         if number > 1:
             msg = f"there are {number} commands of the name {name!r}: rename the one of a plugin"
             raise UsageError(msg)
+    # A copy each: what the commands were declared as belongs to whoever declared them.
+    whole.registered_commands = [copy.copy(command) for command in whole.registered_commands]
+    for command in whole.registered_commands:
+        command.cls = Command
     return whole
 
 
 def main() -> NoReturn:
     """Run the command line; an error of the suite is one line and exit code 2."""
+    code = 0
     try:
         with heard_signals():
-            _with_plugins()()
+            code = _with_plugins()(prog_name="oom-suite", standalone_mode=False) or 0
+    except _UnreadableError as error:
+        _refuse(error)
     except OomSuiteError as error:
         say_error(error)
-        # What cannot even start says nothing of the commit that git asks about.
-        sys.exit(EXIT_SKIP if sys.argv[1:2] == ["probe"] else EXIT_USAGE)
+        sys.exit(_usage_code())
     except Interrupted as error:
         say_error(error)
         leave(error.exit_code, _GRACE_S)
-    sys.exit(0)
+    sys.exit(code)
+
+
+def _refuse(error: Any) -> NoReturn:
+    """End with one line for what typer cannot read, or its help where nothing was asked for."""
+    context = error.ctx
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        where = "oom-suite" if context is None else context.command_path
+        say_error(f"{error.format_message().rstrip('.')}; see {where} --help")
+    sys.exit(_usage_code())
+
+
+def _usage_code() -> int:
+    """The exit code of words that cannot be read; git takes 2 for a verdict on the commit."""
+    return probe.usage_code() if sys.argv[1:2] == ["probe"] else EXIT_USAGE

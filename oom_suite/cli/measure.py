@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from oom_suite.cli import checked
 from oom_suite.cli.options import (
     Json,
     OneWorkload,
@@ -29,13 +29,12 @@ from oom_suite.cli.options import (
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import first_workload, one_target, read_settings, spelled
 from oom_suite.doors import workload as find_workload
-from oom_suite.errors import UsageError
 from oom_suite.pipeline.measured_rows import measure_all
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.records import MeasuredRow
 from oom_suite.records.measured_row import EXPLAINED, UNEXPLAINED
-from oom_suite.report.files import write_body
 from oom_suite.report.measured import render_measured
+from oom_suite.report.output import Output
 from oom_suite.report.screen import screen
 from oom_suite.workloads.sparse_mla.geometry.measured_grid import GRID, GridPoint
 
@@ -46,7 +45,12 @@ DEFAULT_SCENARIO = "small"
 Grid = Annotated[
     bool, typer.Option("--grid", help=f"all {len(GRID)} calls of the fixed list of sizes")
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1 (HIP devices are cuda)")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", help="cpu, cuda or cuda:1 (HIP devices are cuda)", callback=checked.device
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -76,9 +80,6 @@ def measure_command(
     Exits 0 when every row is explained, 1 when one is not, 2 on bad usage, 3 when one could
     not be run.
     """
-    if grid and (sizes or scenario or workload):
-        msg = "--grid has its own sizes: leave out --scenario, --set and --workload"
-        raise UsageError(msg)
     named = spelled(subjects, stub, package)
     known = find_workload("decode" if grid else first_workload(workload, named))
     usual = DEFAULT_SCENARIO if DEFAULT_SCENARIO in known.scenarios else None
@@ -96,16 +97,20 @@ def measure_command(
     )
     name = settings.scenario if not sizes else ",".join([settings.scenario, *sizes])
     points = GRID if grid else (GridPoint(name, settings.workload.name, settings.sizes),)
-    with Progress(quiet=quiet) as progress:
-        rows = measure_all(
-            named,
-            points,
-            replace(settings, num_repeats=repeat),
-            progress.update,
-        )
-    render_measured(rows, screen(), quiet=quiet)
-    if json is not None:
-        _write(rows, json)
+    rows: list[MeasuredRow] = []
+    with Output(json, lambda: _body(list(rows)), row_key="rows") as output:
+
+        def on_row(row: MeasuredRow) -> None:
+            rows.append(row)
+            output.keep()
+
+        with Progress(quiet=quiet) as progress:
+            in_order = measure_all(
+                named, points, replace(settings, num_repeats=repeat), progress.update, on_row
+            )
+        rows[:] = in_order
+        render_measured(rows, screen(), quiet=quiet)
+        output.finish()
     raise typer.Exit(exit_code(rows))
 
 
@@ -117,10 +122,10 @@ def exit_code(rows: Sequence[MeasuredRow]) -> int:
     return EXIT_NOT_RUN if outcomes - {EXPLAINED} else 0
 
 
-def _write(rows: Sequence[MeasuredRow], path: Path) -> None:
+def _body(rows: Sequence[MeasuredRow]) -> dict[str, Any]:
     found = list(dict.fromkeys(row.environment for row in rows if row.environment is not None))
     command = shlex.join(["oom-suite", *sys.argv[1:]])
-    body = {
+    return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": command,
         "measured_on": [environment.to_json() for environment in found],
@@ -128,4 +133,3 @@ def _write(rows: Sequence[MeasuredRow], path: Path) -> None:
         "num_explained": sum(row.outcome == EXPLAINED for row in rows),
         "rows": [row.to_json() for row in rows],
     }
-    write_body(body, path, row_key="rows")

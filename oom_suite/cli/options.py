@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from oom_suite.cli import checked
+
 Subjects = Annotated[
     list[str] | None,
     typer.Argument(
@@ -64,7 +66,12 @@ Lane = Annotated[
     str, typer.Option("--lane", help="shadow (no memory), or measure (real tensors beside it)")
 ]
 Device = Annotated[
-    str, typer.Option("--device", help="where measure runs: cpu or cuda (HIP devices too)")
+    str,
+    typer.Option(
+        "--device",
+        help="where measure runs: cpu, cuda or cuda:1 (HIP devices are cuda)",
+        callback=checked.device,
+    ),
 ]
 Targets = Annotated[
     list[str] | None,
@@ -84,7 +91,10 @@ BudgetText = Annotated[
     ),
 ]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", help="seconds that one run may take", min=0.1)
+    float,
+    typer.Option(
+        "--time-limit", help="seconds that one run may take", min=0.1, callback=checked.seconds
+    ),
 ]
 MemoryLimit = Annotated[
     str | None,
@@ -101,9 +111,23 @@ Unexplained = Annotated[
         help="bytes that the measure lane may find beyond the prediction",
     ),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="write the results to this file")]
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="write the results to this file as they come; - for standard output",
+        callback=checked.json_file,
+    ),
+]
 Html = Annotated[
-    Path | None, typer.Option("--html", help="write a page with the chart, to open in a browser")
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="write a page with the chart, to open in a browser",
+        callback=checked.page_file,
+    ),
 ]
 Report = Annotated[
     list[str] | None,
@@ -115,6 +139,10 @@ Report = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only what is not as expected")]
 LockFile = Annotated[str, typer.Option("--file", metavar="FILE", help="the lockfile")]
+WrittenLockFile = Annotated[
+    str,
+    typer.Option("--file", metavar="FILE", help="the lockfile", callback=checked.lock_file),
+]
 Locked = Annotated[
     bool, typer.Option("--locked", help="fail when a law grew since it was locked (see lock)")
 ]

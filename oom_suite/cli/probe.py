@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperCommand
 
 from oom_suite.cli.options import (
     BudgetText,
@@ -28,19 +27,6 @@ from oom_suite.report.commits import render_answer
 from oom_suite.report.screen import say_error, screen
 
 
-class _ForGit(TyperCommand):
-    """A command that git runs: words that cannot be read are no verdict on a commit."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """As ever; an error of usage ends with a code that git does not take for bad."""
-        try:
-            return super().make_context(*arguments, **options)
-        except Exception as error:
-            if hasattr(error, "exit_code") and error.exit_code:
-                error.exit_code = usage_code()
-            raise
-
-
 def usage_code() -> int:
     """The exit code of words that cannot be read: they are wrong at every commit of a search."""
     return EXIT_STOP if is_bisecting() else EXIT_SKIP
@@ -49,7 +35,7 @@ def usage_code() -> int:
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
 
-    @app.command("probe", cls=_ForGit)
+    @app.command("probe")
     def probe_command(
         subject: OneSubject = None,
         *,

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-MIN_WIDTH = 120
 _RANK_0_FIRST_S = 20.0
 """Seconds that another rank leaves rank 0 to refuse what no rank can run."""
 
@@ -158,9 +157,7 @@ def _conclude(
 ) -> tuple[int, str]:
     groups = judge_group(subjects, settings, answers, heads.each)
     code = group_exit_code(groups)
-    console = screen()
-    console.width = max(console.width, MIN_WIDTH)
-    render_ranks(groups, str(heads), console)
+    render_ranks(groups, str(heads), screen())
     sys.stdout.flush()
     if json is not None:
         split = {"world_size": len(answers), "num_heads": heads.total, "heads_of": heads.source}

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oom_suite.cli.options import Set, TimeLimit, WorkloadName
+from oom_suite.cli import checked
+from oom_suite.cli.options import Json, Set, TimeLimit, WorkloadName
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import read_settings
 from oom_suite.errors import UsageError, unknown
 from oom_suite.pipeline.replay import Plan, replay
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.report.files import write_body
+from oom_suite.records.replay import Attempt, Replay
+from oom_suite.report.output import Output
 from oom_suite.report.replay import render_replay
 from oom_suite.report.screen import screen
 from oom_suite.targets import visible_gpus
 from oom_suite.targets.machine import torch_build
-from oom_suite.units import parse_bytes
+from oom_suite.units import MIB, parse_bytes
 from oom_suite.workloads.sparse_mla.geometry.scenarios import scenario as find_scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oom_suite.records import Scenario
 
 WAYS = ("ballast", "limit")
@@ -47,7 +50,11 @@ def register(app: typer.Typer) -> None:
         *,
         device: Annotated[
             str | None,
-            typer.Option("--device", help="cpu or cuda (HIP too); a GPU where one is seen"),
+            typer.Option(
+                "--device",
+                help="cpu or cuda (HIP too); a GPU where one is seen",
+                callback=checked.device,
+            ),
         ] = None,
         headroom: Annotated[
             str | None,
@@ -59,10 +66,15 @@ def register(app: typer.Typer) -> None:
         sizes: Set = None,
         workload: WorkloadName = "decode",
         time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
-        json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
+        json: Json = None,
         snapshot: Annotated[
             Path | None,
-            typer.Option("--snapshot", help="keep the allocator's snapshots in this folder (GPU)"),
+            typer.Option(
+                "--snapshot",
+                metavar="FOLDER",
+                help="keep the allocator's snapshots in this folder (GPU)",
+                callback=checked.snapshot_folder,
+            ),
         ] = None,
     ) -> None:
         """Run the culprit out of memory in the headroom of an incident, and its fixes within it.
@@ -86,12 +98,37 @@ def register(app: typer.Typer) -> None:
             subjects=tuple(subjects or ()),
             snapshot_folder=None if snapshot is None else str(snapshot),
         )
-        with Progress() as progress:
-            story = replay(plan, lambda who, doing: progress.update("replay", f"{who}: {doing}"))
-        render_replay(story, screen())
-        if json is not None:
-            write_body({"replay": story.to_json()}, json)
+        attempts: list[Attempt] = []
+        known: dict[str, Any] = {}
+
+        def body() -> dict[str, Any]:
+            return {"replay": known or so_far(plan, attempts)}
+
+        with Output(json, body) as output:
+
+            def on_attempt(attempt: Attempt) -> None:
+                attempts.append(attempt)
+                output.keep()
+
+            with Progress() as progress:
+                story = replay(
+                    plan,
+                    lambda who, doing: progress.update("replay", f"{who}: {doing}"),
+                    on_attempt,
+                )
+            known |= story.to_json()
+            render_replay(story, screen())
+            output.finish()
         raise typer.Exit(story.exit_code)
+
+
+def so_far(plan: Plan, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """What is known of a replay that goes on."""
+    settings = plan.settings
+    return Replay(
+        settings.scenario, plan.summary, settings.sizes, settings.device, plan.headroom_bytes,
+        plan.by, tuple(attempts), cannot="it has not ended",
+    ).to_json()  # fmt: skip
 
 
 def _seen_device() -> str:
@@ -102,11 +139,8 @@ def _check_device(device: str, snapshot: Path | None) -> None:
     """Nothing.
 
     Raises:
-        UsageError: there is no such kind of device, or it keeps no snapshot.
+        UsageError: the device keeps no snapshot.
     """
-    if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
-        msg = f"device {device!r} cannot replay: choose cpu, cuda or cuda:N (HIP too)"
-        raise UsageError(msg)
     if device == "cpu" and snapshot is not None:
         msg = f"--snapshot {str(snapshot)!r}: only a GPU's allocator has one; give --device cuda"
         raise UsageError(msg)
@@ -119,7 +153,11 @@ def _headroom_bytes(text: str | None, chosen: Scenario) -> int:
         UsageError: they are not understood, or none were given and none are reported.
     """
     if text is not None:
-        if num_bytes := parse_bytes(text):
+        try:
+            num_bytes = parse_bytes(text, least_bare=MIB)
+        except UsageError as error:
+            raise UsageError(f"--headroom: {error}") from None
+        if num_bytes:
             return num_bytes
         msg = f"--headroom {text!r} is not an amount of memory: give one such as 12.74GiB"
         raise UsageError(msg)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite import doors
+from oom_suite.cli.checked import refuse_output, refuse_page
 from oom_suite.errors import OomSuiteError, UsageError, unknown
 from oom_suite.hookspecs import hookimpl
+from oom_suite.report.screen import say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    import typer
 
     from oom_suite.records import Result
     from oom_suite.report.reporter import Reporter
@@ -47,11 +52,17 @@ def oom_reporters() -> list[Reporter]:
     return [JsonReporter(), HtmlReporter()]
 
 
-def read_reports(asked: Sequence[str] | None) -> list[tuple[Reporter, Path]]:
+def read_reports(
+    context: typer.Context, asked: Sequence[str] | None
+) -> list[tuple[Reporter, Path]]:
     """The reporters that ``--report NAME=FILE`` asks for, each with its file.
 
+    Args:
+        context: knows where other options write.
+        asked: the values of the option.
+
     Raises:
-        UsageError: an unknown reporter, or no file.
+        UsageError: an unknown reporter, no file, or one that cannot be written.
     """
     found = []
     for text in asked or ():
@@ -61,24 +72,42 @@ def read_reports(asked: Sequence[str] | None) -> list[tuple[Reporter, Path]]:
             raise unknown("reporter", name, known)
         if not file:
             raise UsageError(f"--report {text!r} is not NAME=FILE; write it like {name}=FILE")
-        found.append((known[name], Path(file)))
+        reporter = known[name]
+        if isinstance(reporter, HtmlReporter):
+            refuse_page(f"--report {name}")
+        refuse_output(context, f"--report {name}", Path(file))
+        found.append((reporter, Path(file)))
     return found
 
 
-def write_reports(reports: Sequence[tuple[Reporter, Path]], results: Sequence[Result]) -> None:
-    """Have each reporter write the results to its file.
+@contextlib.contextmanager
+def kept_reports(
+    reports: Sequence[tuple[Reporter, Path]], results: Sequence[Result]
+) -> Iterator[None]:
+    """Nothing; afterwards each reporter has written the results, those so far of an interrupt.
 
-    Raises:
-        UsageError: a reporter raised; the message names it.
+    A reporter that cannot is one line on standard error: the exit code is the verdict's.
+
+    Args:
+        reports: the reporters, each with its file.
+        results: grows meanwhile.
     """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        _write(reports, list(results))
+        raise
+    _write(reports, list(results))
+
+
+def _write(reports: Sequence[tuple[Reporter, Path]], results: Sequence[Result]) -> None:
     for reporter, path in reports:
         try:
             reporter.write(results, path)
-        except OomSuiteError:
-            raise
+        except OomSuiteError as error:
+            say_error(error)
         except Exception as error:
-            msg = (
-                f"the reporter {reporter.name!r} cannot write {str(path)!r}: "
-                f"{type(error).__name__}: {error}"
-            )
-            raise UsageError(msg) from error
+            what = f"{type(error).__name__}: {error}"
+            say_error(f"the reporter {reporter.name!r} cannot write {str(path)!r}: {what}")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oom_suite.cli import checked
+from oom_suite.cli.options import Json
 from oom_suite.cli.progress import Progress
 from oom_suite.errors import UsageError, unknown
-from oom_suite.records.selfcheck import LIMIT_GROUP, Trial
-from oom_suite.report.files import write_body
+from oom_suite.records.selfcheck import LIMIT_GROUP, SelfCheck, Trial
+from oom_suite.report.output import Output
 from oom_suite.report.screen import screen
 from oom_suite.report.selfcheck import render_selfcheck, wrong_text
+
+if TYPE_CHECKING:
+    from oom_suite.selfcheck.run import Options
 
 _DEVICES = ("cpu", "cuda")
 _SHOW_EVERY = 50
@@ -35,6 +39,12 @@ def _show_on(progress: Progress) -> Callable[[Trial], None]:
     return on_trial
 
 
+def so_far(trials: Sequence[Trial], options: Options) -> dict[str, Any]:
+    """What is known of a run that goes on: the growth that is caught comes at its end."""
+    half = "" if options.half is None else options.half.value
+    return SelfCheck(options.device, tuple(trials), None, False, 0, half).to_json()
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
 
@@ -54,9 +64,14 @@ def register(app: typer.Typer) -> None:
             typer.Option("--half", help="quick: each fault and twin once; long: all other trials"),
         ] = None,
         device: Annotated[
-            str, typer.Option("--device", help="where real tensors lie: cpu or cuda (HIP too)")
+            str,
+            typer.Option(
+                "--device",
+                help="where real tensors lie: cpu or cuda (HIP too)",
+                callback=checked.device,
+            ),
         ] = "cpu",
-        json: Annotated[Path | None, typer.Option("--json", help="write it to this file")] = None,
+        json: Json = None,
     ) -> None:
         """Try the detectors on planted faults and healthy twins: what they catch and miss.
 
@@ -73,9 +88,23 @@ def register(app: typer.Typer) -> None:
         if half is not None and half not in halves:
             raise unknown("half", half, halves)
         options = Options(only=only, half=None if half is None else halves[half], device=device)
-        with Progress() as progress:
-            found = selfcheck(options, _show_on(progress))
-        render_selfcheck(found, screen())
-        if json is not None:
-            write_body({"selfcheck": found.to_json()}, json)
+        trials: list[Trial] = []
+        known: dict[str, Any] = {}
+
+        def body() -> dict[str, Any]:
+            return {"selfcheck": known or so_far(trials, options)}
+
+        with Output(json, body) as output:
+            with Progress() as progress:
+                show = _show_on(progress)
+
+                def on_trial(trial: Trial) -> None:
+                    trials.append(trial)
+                    output.keep()
+                    show(trial)
+
+                found = selfcheck(options, on_trial)
+            known |= found.to_json()
+            render_selfcheck(found, screen())
+            output.finish()
         raise typer.Exit(0 if found.is_good else 1)

@@ -15,7 +15,7 @@ from oom_suite.targets.budgets import budget as find_budget
 from oom_suite.targets.default import default_targets
 from oom_suite.targets.target import target as find_target
 from oom_suite.targets.target import targets as find_targets
-from oom_suite.units import parse_bytes
+from oom_suite.units import MIB, parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,16 +49,36 @@ def read_settings(
     chosen = found.scenario(scenario_name)
     return Settings(
         scenario=chosen.name,
-        sizes=found.resize(chosen.sizes, dict(_override(text) for text in overrides)),
+        sizes=found.resize(chosen.sizes, read_sizes(overrides)),
         workload=found,
         lane=lane,
         device=device,
         target=target,
         budget=None if budget is None else find_budget(budget, lambda: free_budget(device)),
         time_limit_s=time_limit_s,
-        memory_limit_bytes=None if memory_limit is None else parse_bytes(memory_limit),
-        unexplained_bytes=parse_bytes(unexplained),
+        memory_limit_bytes=read_memory_limit(memory_limit),
+        unexplained_bytes=_amount("--unexplained", unexplained, least_bare=0),
     )
+
+
+def read_memory_limit(text: str | None) -> int | None:
+    """The bytes of address space that a child may add; None for no limit.
+
+    Raises:
+        UsageError: it is not an amount, or none at all.
+    """
+    if text is None:
+        return None
+    if limit_bytes := _amount("--memory-limit", text):
+        return limit_bytes
+    raise UsageError(f"--memory-limit {text!r} leaves nothing to run in: give some, such as 2GiB")
+
+
+def _amount(option: str, text: str, least_bare: int = MIB) -> int:
+    try:
+        return parse_bytes(text, least_bare=least_bare)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def read_cases(
@@ -196,6 +216,22 @@ def first_workload(workload: str | None, subjects: Sequence[str]) -> str:
     if not (known := workloads_for(spec)):
         raise UsageError(f"{spec.text} has code for no workload that is registered here")
     return known[0].name
+
+
+def read_sizes(overrides: Sequence[str]) -> dict[str, int]:
+    """The sizes that ``--set AXIS=VALUE`` gives, each once.
+
+    Raises:
+        UsageError: one cannot be read, or an axis is given twice.
+    """
+    sizes: dict[str, int] = {}
+    for text in overrides:
+        axis, value = _override(text)
+        if axis in sizes:
+            msg = f"--set gives {axis} twice, as {sizes[axis]} and {value}: leave one out"
+            raise UsageError(msg)
+        sizes[axis] = value
+    return sizes
 
 
 def _override(text: str) -> tuple[str, int]:

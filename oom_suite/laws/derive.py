@@ -133,7 +133,7 @@ class Atlas:
         """Check the laws at every probe and at every run that fitting made."""
         fitted = [sizes for sizes, _ in self._survey.runs]
         near = self._lengths.nearer(self._workload, self._home)
-        for choices in probes(near, self._grid, self._is_short):
+        for choices in probes(near, self._grid, self.is_short):
             self.visit(*choices)
         for sizes in fitted:
             # A step that the grid gave up, or a mixed run that takes another branch.
@@ -147,18 +147,14 @@ class Atlas:
                 self._check(sizes, trace)
                 return
 
-    def visit_if_short(self, sizes: Mapping[str, int]) -> None:
-        """The same, where a run at these sizes takes no time to speak of."""
-        if self._is_short(sizes):
-            self.visit(sizes)
+    def is_short(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a run at these sizes takes no time to speak of."""
+        return self._lengths.are_within(sizes, self._home)
 
     def says(self, sizes: Mapping[str, int]) -> bool:
         """Whether the first law says all of the run at these sizes; also where none can be made."""
         trace = self._survey.try_at(sizes)
         return trace is None or self._fits[0].gives_every_sum(sizes, trace)
-
-    def _is_short(self, sizes: Mapping[str, int]) -> bool:
-        return self._lengths.are_within(sizes, self._home)
 
     def _check(self, sizes: Mapping[str, int], trace: Trace) -> None:
         if self._is_explained(sizes, trace):
@@ -241,9 +237,10 @@ def _excesses(atlas: Atlas, workload: Workload) -> tuple[Excess, ...]:
             over = excess(regime, law.held, workload, law.sizes)
             if over is None:
                 continue
-            found.append(over)
-            if over.sizes is not None and over.runnable:
-                atlas.visit_if_short(over.sizes)
+            is_run = over.sizes is not None and over.runnable and atlas.is_short(over.sizes)
+            found.append(replace(over, runnable=is_run))
+            if over.sizes is not None and is_run:
+                atlas.visit(over.sizes)
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from oom_suite.records import Frame, Trace
 
@@ -37,9 +37,29 @@ class Sheet:
     peak: int
 
 
+def places_of(trace: Trace) -> list[Place]:
+    """The place of every allocation, in order; equal ones are one object.
+
+    A place's hash walks a whole stack, and most allocations of a run share theirs with others.
+    """
+    places: dict[tuple[str, int], Place] = {}
+    equal: dict[Place, Place] = {}
+    found: list[Place] = []
+    for each in trace.allocations:
+        key = (each.op, id(each.stack))
+        place = places.get(key)
+        if place is None:
+            place = places[key] = equal.setdefault(each.site, each.site)
+        found.append(place)
+    return found
+
+
 def counts(trace: Trace) -> Counter[Place]:
     """How many allocations each place made."""
-    return Counter(allocation.site for allocation in trace.allocations)
+    places = places_of(trace)
+    of_object = Counter(map(id, places))
+    objects = {id(place): place for place in places}
+    return Counter({objects[key]: number for key, number in of_object.items()})
 
 
 def merged_places(traces: Iterable[Trace]) -> frozenset[Place]:
@@ -50,14 +70,32 @@ def merged_places(traces: Iterable[Trace]) -> frozenset[Place]:
 
 
 def site_names(trace: Trace, merged: Collection[Place]) -> list[Site]:
-    """The site of every allocation of the trace, in order."""
-    seen: Counter[Place] = Counter()
+    """The site of every allocation of the trace, in order; equal ones are one object."""
+    whole: dict[int, Site | None] = {}
+    seen: Counter[int] = Counter()
     names: list[Site] = []
-    for allocation in trace.allocations:
-        place = allocation.site
-        names.append((place, ALL) if place in merged else (place, seen[place]))
-        seen[place] += 1
+    for place in places_of(trace):
+        key = id(place)
+        if key not in whole:
+            whole[key] = (place, ALL) if place in merged else None
+        names.append(whole[key] or (place, seen[key]))
+        seen[key] += 1
     return names
+
+
+def _numbered(names: Sequence[Site]) -> tuple[list[int], list[Site]]:
+    """The same sites as numbers, and the site of each number: a hash walks a whole stack."""
+    numbers: dict[tuple[int, int], int] = {}
+    sites: list[Site] = []
+    found: list[int] = []
+    for name in names:
+        key = (id(name[0]), name[1])
+        number = numbers.get(key)
+        if number is None:
+            number = numbers[key] = len(sites)
+            sites.append(name)
+        found.append(number)
+    return found, sites
 
 
 def without(trace: Trace, places: Collection[Place]) -> Trace:
@@ -65,8 +103,8 @@ def without(trace: Trace, places: Collection[Place]) -> Trace:
     if not places:
         return trace
     allocations = tuple(
-        replace(each, requested_bytes=0) if each.site in places else each
-        for each in trace.allocations
+        replace(each, requested_bytes=0) if place in places else each
+        for each, place in zip(trace.allocations, places_of(trace), strict=True)
     )
     return replace(trace, allocations=allocations)
 
@@ -77,9 +115,7 @@ def sheet(trace: Trace, merged: Collection[Place] = ()) -> Sheet:
     A place whose number of allocations depends on the sizes (a loop over chunks) has no
     n-th allocation to compare between runs: its largest stands for it.
     """
-    # A site's hash walks a whole stack: in here they are numbers.
-    numbers: dict[Site, int] = {}
-    names = [numbers.setdefault(site, len(numbers)) for site in site_names(trace, merged)]
+    names, sites = _numbered(site_names(trace, merged))
     own: dict[int, int] = {}
     held: dict[int, int] = {}
     live: dict[int, int] = {}
@@ -97,7 +133,6 @@ def sheet(trace: Trace, merged: Collection[Place] = ()) -> Sheet:
         own[name] = max(own.get(name, 0), size)
         held[name] = max(held.get(name, 0), held_now[name])
         live[name] = max(live.get(name, 0), live_bytes)
-    sites = list(numbers)
     return Sheet(
         own={sites[number]: size for number, size in own.items()},
         held={sites[number]: size for number, size in held.items()},
@@ -108,19 +143,21 @@ def sheet(trace: Trace, merged: Collection[Place] = ()) -> Sheet:
 
 def alive_with(trace: Trace, merged: Collection[Place], site: Site) -> Counter[Site]:
     """The bytes that every site holds when `site` reaches its largest live sum, itself included."""
-    names = site_names(trace, merged)
-    now: Counter[Site] = Counter()
-    best: Counter[Site] = Counter()
-    live_bytes, best_bytes = 0, -1
-    for event in trace.events:
+    names, sites = _numbered(site_names(trace, merged))
+    wanted = {number for number, name in enumerate(sites) if name == site}
+    live_bytes, best_bytes, best_event = 0, -1, -1
+    for at, event in enumerate(trace.events):
         size = trace.allocations[event.allocation].requested_bytes
-        name = names[event.allocation]
-        sign = -1 if event.kind == "free" else 1
-        live_bytes += sign * size
-        now[name] += sign * size
-        if sign == 1 and name == site and live_bytes > best_bytes:
-            best_bytes, best = live_bytes, now.copy()
-    return +best
+        if event.kind == "free":
+            live_bytes -= size
+            continue
+        live_bytes += size
+        if live_bytes > best_bytes and names[event.allocation] in wanted:
+            best_bytes, best_event = live_bytes, at
+    held: Counter[int] = Counter()
+    for number in trace.live_after(best_event):
+        held[names[number]] += trace.allocations[number].requested_bytes
+    return Counter({sites[name]: held[name] for name in sorted(held) if held[name] > 0})
 
 
 def unseen_inputs(trace: Trace) -> dict[Place, int]:

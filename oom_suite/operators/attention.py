@@ -102,11 +102,11 @@ def _has_entries(call: Attention) -> bool:
     return bool(call.query.shape[-2] != 0 and call.key.shape[-2] != 0)
 
 
-def _lie_in_rows(call: Attention, *, one_is_enough: bool) -> bool:
-    """Whether the last dimensions are contiguous, the mask's as well."""
+def _lie_in_rows(call: Attention) -> bool:
+    """Whether the last dimensions are contiguous, or of one entry; the mask's as well."""
     tensors = (call.query, call.key, call.value)
     are_rows = all(each.stride(-1) == 1 for each in tensors)
-    if not are_rows and not (one_is_enough and call.query.shape[-1] == 1):
+    if not are_rows and call.query.shape[-1] != 1:
         return False
     return call.mask is None or bool(call.mask.stride(-1) == 1)
 
@@ -136,11 +136,7 @@ def _fits_flash(call: Attention, device: Device) -> bool:
         return False
     if call.is_causal and query.shape[-2] != key.shape[-2]:
         return False
-    return (
-        _heads_match(call, groups=True)
-        and _has_entries(call)
-        and _lie_in_rows(call, one_is_enough=True)
-    )
+    return _heads_match(call, groups=True) and _has_entries(call) and _lie_in_rows(call)
 
 
 def _fits_efficient(call: Attention, device: Device) -> bool:
@@ -160,7 +156,7 @@ def _fits_efficient(call: Attention, device: Device) -> bool:
         bool(width > 0 and value_width > 0)
         and _heads_match(call, groups=False)
         and _has_entries(call)
-        and _lie_in_rows(call, one_is_enough=False)
+        and _lie_in_rows(call)
     )
 
 
@@ -175,7 +171,7 @@ def _fits_cudnn(call: Attention, device: Device) -> bool:
     return (
         _mask_fits_cudnn(call)
         and _has_entries(call)
-        and _lie_in_rows(call, one_is_enough=True)
+        and _lie_in_rows(call)
         and _heads_match(call, groups=True, same_values=False)
         and _shapes_fit_cudnn(call, device)
     )

@@ -12,6 +12,8 @@ from oom_suite.laws.evidence import allocate_alike
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import CLOSED_FORM, prove
+from oom_suite.pipeline.advising import advice_on
+from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.proved import with_forms, with_lanes, with_proof
 from oom_suite.records import Bound, HostMemory, Law, Polynomial, Result, Verdict
 from oom_suite.units import MIB
@@ -76,7 +78,7 @@ def _with_kind(
             reason=str(error),
             blame=(),
             breach=None,
-            advice=(),
+            advice=(advice_on(error),),
         )
     assert judged.law is not None
     peak_bytes = judged.peak_requested_bytes or 0
@@ -141,7 +143,8 @@ def _judged(
         notes=(),
     )
     if proof is None or proof.how != CLOSED_FORM:
-        return with_forms(result, found.law, workload, found)
+        result = with_forms(result, found.law, workload, found)
+        return with_flat(result, Evidence(exact, None, workload, sizes))
 
     def symbolic(hints: Hints) -> SymbolicTrace:
         trace = runs.symbolic(hints)
@@ -151,7 +154,8 @@ def _judged(
 
     own = prove(symbolic, lambda: found, workload, sizes)
     result, _ = with_proof(result, workload, found, own)
-    return with_lanes(result, own, exact, runs.known_sizes)
+    result = with_lanes(result, own, exact, runs.known_sizes)
+    return with_flat(result, Evidence(exact, symbolic, workload, sizes))
 
 
 def _of(kind: str, trace: Trace) -> Trace:

@@ -98,20 +98,30 @@ def check_locked(
     return [full.study.result for full in studies], differences
 
 
+def locked_workloads(workload: str | None, file: str | Path) -> list[str]:
+    """The workload that was asked for; else every one that the lockfile has laws of.
+
+    Raises:
+        UsageError: no such file, or another format version.
+    """
+    known = read(file)
+    if workload is not None:
+        return [workload]
+    return list(dict.fromkeys(key[1] for key in known)) or [DECODE.name]
+
+
 def check_locked_workloads(
     subjects: Sequence[str] | None,
-    workload: str | None,
-    settings_for: Callable[[str], Settings],
+    settings: Mapping[str, Settings],
     file: str | Path,
     on_progress: OnProgress,
     on_result: Callable[[Result], None] = lambda _: None,
 ) -> tuple[list[Result], list[Difference]]:
-    """The same for one workload, or for every one that the lockfile has laws of.
+    """The same for several workloads.
 
     Args:
         subjects: as of `check_locked`.
-        workload: its name; None for all in the file.
-        settings_for: gives the settings for a workload.
+        settings: by workload, from `locked_workloads`.
         file: as of `check_locked`.
         on_progress: as of `check_locked`.
         on_result: as of `check_locked`.
@@ -119,11 +129,10 @@ def check_locked_workloads(
     Raises:
         UsageError: as `check_locked`.
     """
-    names = [workload] if workload else list(dict.fromkeys(key[1] for key in read(file)))
     results: list[Result] = []
     differences: list[Difference] = []
-    for name in names or [DECODE.name]:
-        found, differ = check_locked(subjects, settings_for(name), file, on_progress, on_result)
+    for chosen in settings.values():
+        found, differ = check_locked(subjects, chosen, file, on_progress, on_result)
         results += found
         differences += differ
     return results, differences

@@ -18,7 +18,7 @@ from oom_suite.subjects import parse
 from oom_suite.tracing.lane_spec import LaneSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from oom_suite.pipeline.measuring import Measured
     from oom_suite.pipeline.runs import Runs
@@ -32,6 +32,7 @@ def measure_all(
     points: Sequence[GridPoint],
     settings: Settings,
     on_progress: OnProgress,
+    on_row: Callable[[MeasuredRow], None] = lambda _: None,
 ) -> list[MeasuredRow]:
     """The rows of every subject at every point, subject by subject.
 
@@ -42,6 +43,7 @@ def measure_all(
         points: the calls.
         settings: device, architecture, repeats, limits.
         on_progress: given what each subject is doing.
+        on_row: given each row, on the thread that found it.
 
     Raises:
         UsageError: a spelling cannot be read. Nothing was run then.
@@ -49,7 +51,11 @@ def measure_all(
     specs = [parse(subject) for subject in subjects]
 
     def one(spec: SubjectSpec) -> list[MeasuredRow]:
-        return _rows(spec, points, settings, on_progress)
+        found = []
+        for row in _rows(spec, points, settings, on_progress):
+            on_row(row)
+            found.append(row)
+        return found
 
     with threads(min(len(specs), os.cpu_count() or 1)) as pool:
         return [row for rows in pool.map(one, specs) for row in rows]
@@ -60,14 +66,14 @@ def _rows(
     points: Sequence[GridPoint],
     settings: Settings,
     on_progress: OnProgress,
-) -> list[MeasuredRow]:
+) -> Iterator[MeasuredRow]:
     """The rows of one subject: a child for each lane, whatever the workload of a point."""
     try:
         program = program_of(spec, settings, on_progress)
     except OomSuiteError as error:
-        return [_empty(spec, point, Outcome.REFUSED.value, str(error)) for point in points]
+        yield from (_empty(spec, point, Outcome.REFUSED.value, str(error)) for point in points)
+        return
     lane = LaneSpec("measure", device=settings.device, target=settings.target)
-    rows = []
     with (
         Session.of(settings) as session,
         session.open(program, spec.text, lane) as runs,
@@ -75,8 +81,7 @@ def _rows(
         for number, point in enumerate(points, start=1):
             on_progress(spec.text, f"{number} of {len(points)}: {point.name}")
             workload = find_workload(point.workload)
-            rows.append(_row(spec, point, runs.with_workload(workload), workload, settings))
-    return rows
+            yield _row(spec, point, runs.with_workload(workload), workload, settings)
 
 
 def _row(

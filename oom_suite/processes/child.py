@@ -240,6 +240,7 @@ def _start(process: BaseProcess, preload: tuple[str, ...]) -> None:
     def data(name: str) -> dict[str, Any]:
         return start_data() if name == CHILD_NAME else original(name)
 
-    with _starting, mock.patch.object(spawn, "get_preparation_data", data):
+    preparing = mock.patch.object(spawn, "get_preparation_data", data)
+    with _starting, preparing, ending.offered_life():
         _forked.set_forkserver_preload(list(preload))
         process.start()

@@ -16,7 +16,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Pipe
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ENDS_A_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DESCRIPTOR = "OOM_SUITE_LIFE"
+_PARENT = "OOM_SUITE_PARENT"
+_offered: list[Any] = []
 _ended_by: list[int] = []
 _ways_to_end: dict[object, Callable[[], None]] = {}
 
@@ -98,6 +100,37 @@ def live_by(descriptor: int, *, with_group: bool) -> None:
     # The holder may have gone before: nothing is ever written, so that readable is its end.
     if select.select([descriptor], [], [], 0)[0]:
         os.kill(owner, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def offered_life() -> Iterator[None]:
+    """Let the server that children are forked from find by what it lives: `live_with_parent`.
+
+    It is started by Python, which hands over no descriptor but its own. Those are no help: a
+    request that waits in the server's queue keeps them open.
+    """
+    if not _offered or _offered[0] != os.getpid():
+        _offered[:] = [os.getpid(), Life()]
+    life = _offered[1]
+    os.environ[_PARENT] = f"/proc/{os.getpid()}/fd/{life.handed.fileno()}"
+    try:
+        yield
+    finally:
+        os.environ.pop(_PARENT, None)
+
+
+def live_with_parent() -> None:
+    """Be killed with the process that offered it; nothing where none did."""
+    path = os.environ.pop(_PARENT, "")
+    if not path:
+        return
+    try:
+        # Stays open as long as this process: a descriptor is not closed by itself.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        # It has gone while this process was being started.
+        os._exit(0)
+    live_by(descriptor, with_group=False)
 
 
 def live_by_environment() -> None:

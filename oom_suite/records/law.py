@@ -234,8 +234,17 @@ class Contract:
         at_most: a bound in the axes that no regime may exceed; None for no bound.
         linear_in: axes that the peak may grow at most linearly with, all of them together: no
             term holds a power of one of them, or a product of two.
+        bounded_in: axes that the peak stops to grow with at some size, whichever that is.
+        constant_after: axes, each with the size from which on the peak is the same.
     """
 
     independent_of: tuple[str, ...] = ()
     at_most: Polynomial | Bound | None = None
     linear_in: tuple[str, ...] = ()
+    bounded_in: tuple[str, ...] = ()
+    constant_after: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is promised."""
+        return self == Contract()

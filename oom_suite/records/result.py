@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ class Result:
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
         breach: the part of the law that breaks a promise; None where none is broken.
+        flat_from: axes that the peak was promised to stop to grow with, each with the size from
+            which on it does.
+        holds: the arguments of a promise that is kept where this one is broken, judged like this
+            one; empty where none was found, or looked for.
         details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
         inside: what kernels take beside what the law has, a term for each operator and line.
@@ -139,8 +143,10 @@ class Result:
     leaks: tuple[str, ...] = ()
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
+    holds: str = ""
     inside: tuple[KernelTerm, ...] = ()
     details: tuple[str, ...] = ()
+    flat_from: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def as_expected(self) -> bool:
@@ -186,6 +192,7 @@ class Result:
             "inside": [term.to_json() for term in self.inside],
             "notes": list(self.notes),
             "details": list(self.details),
+            "flat_from": dict(self.flat_from),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None
             if self.reconciliation is None
@@ -194,6 +201,7 @@ class Result:
             "kept": [each.to_json() for each in self.kept],
             "leaks": list(self.leaks),
             "advice": list(self.advice),
+            "holds": self.holds,
             "next_command": self.next_command,
         }
 

@@ -212,6 +212,10 @@ class Workload:
         return resize(sizes, overrides, self.settle, self.together)
 
 
+MAX_SIZE = 2**40
+"""The largest size: as many single bytes are 1 TiB."""
+
+
 def resize(
     sizes: Mapping[str, int],
     overrides: Mapping[str, int],
@@ -230,13 +234,17 @@ def resize(
         together: as of `Workload`.
 
     Raises:
-        UsageError: an unknown axis, a value below 1, or one that is not possible.
+        UsageError: an unknown axis, a value below 1 or above `MAX_SIZE`, or one that is not
+            possible.
     """
     for axis, value in overrides.items():
         if axis not in sizes and axis not in together:
             raise unknown("axis", axis, (*sizes, *together))
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             msg = f"{axis} is {value!r}: choose a whole number of at least 1"
+            raise UsageError(msg)
+        if value > MAX_SIZE:
+            msg = f"{axis} is {value}: choose at most {MAX_SIZE:,}, more than any device could hold"
             raise UsageError(msg)
     wanted = dict(sizes)
     for name, axes in together.items():

@@ -41,12 +41,19 @@ def answer_lines(judged: Judged, good: Step | None, diff: Sequence[str]) -> Iter
 def _finding_lines(finding: Finding, good: Step | None) -> Iterator[str]:
     if finding.law:
         yield from _labelled("law", [law_text(finding)])
-    yield from _labelled("blame", [_place(each) for each in finding.blame[:_MAX_LINES]])
+    if not _has_lines(finding.difference):
+        yield from _labelled("blame", [_place(each) for each in finding.blame[:_MAX_LINES]])
     then = _same(finding, good)
     if good is not None and then is not None and then.law and then.law != finding.law:
         yield from _labelled("good", [f"{law_text(then)}, at {printable(good.title)}"])
     if finding.difference is not None:
         yield from growth_lines(finding.difference)
+
+
+def _has_lines(difference: Difference | None) -> bool:
+    """Whether what grew names the lines that brought it."""
+    growths = difference.growths[:1] if difference else ()
+    return any(term.lines for growth in growths for term in growth.terms)
 
 
 def _same(finding: Finding, good: Step | None) -> Finding | None:
@@ -111,8 +118,9 @@ def search_lines(found: CommitSearch) -> Iterator[str]:
     for change in found.changes:
         if change.change is Change.GREW:
             yield from growth_lines(change)
-    guilty = (found.before if found.is_repair else found.first).judged
-    yield from _labelled("blame", [_place(each) for each in guilty.blame[:_MAX_LINES]])
+    if not any(map(_has_lines, found.changes)):
+        guilty = (found.before if found.is_repair else found.first).judged
+        yield from _labelled("blame", [_place(each) for each in guilty.blame[:_MAX_LINES]])
     yield from _labelled("diff", [printable(line) for line in found.diff])
     for step in found.unjudged:
         why = brief(step.judged.reason)

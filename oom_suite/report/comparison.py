@@ -114,7 +114,8 @@ def _read(path: Path) -> dict[Key, _Figures]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read results from {str(path)!r}: {error}") from error
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise UsageError(f"cannot read results from {str(path)!r}: {why}") from error
     try:
         if "rows" in body:
             return dict(_measured(body))

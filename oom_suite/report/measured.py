@@ -6,18 +6,20 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from oom_suite.records import Verdict
 from oom_suite.records.measured_row import EXPLAINED
 from oom_suite.report.meters import meter_lines
+from oom_suite.report.narrow import captured, width_of
 from oom_suite.report.rows import Line, Row, brief, printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
 
     from oom_suite.records import (
         AllocatorPeaks,
@@ -202,7 +204,7 @@ def _peaks(result: Result) -> str:
     )
 
 
-_MIN_PIPED_WIDTH = 160
+_PIPED_WIDTH = 160
 _KINDS = ("requested", "allocated", "reserved")
 
 
@@ -216,12 +218,12 @@ def render_measured(rows: Sequence[MeasuredRow], console: Console, *, quiet: boo
     """
     shown = [row for row in rows if not quiet or row.outcome != EXPLAINED]
     if shown:
-        # Lines stay whole where nobody watches: they are for logs, and for grep.
-        wide = Console(width=console.width if console.is_terminal else _MIN_PIPED_WIDTH)
-        with wide.capture() as capture:
-            wide.print(_table(shown))
-        text = "\n".join(line.rstrip() for line in capture.get().splitlines())
-        _print(console, text + "\n")
+        # Lines stay whole where nobody says how wide they may be: for logs, and for grep.
+        width = width_of(console, _PIPED_WIDTH)
+        lines = captured(_table(shown), console, _PIPED_WIDTH)
+        if max(len(Text.from_ansi(line)) for line in lines) > width:
+            lines = [line for row in shown for line in _narrow(row)]
+        _print(console, "\n".join(lines) + "\n")
     for row in rows:
         if row.reason:
             where = f"{row.subject} {row.workload} {row.scenario}"
@@ -244,6 +246,14 @@ def _table(rows: Sequence[MeasuredRow]) -> Table:
         cells = (row.subject, row.workload, row.scenario, *_figures(row), _last(row))
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
+
+
+def _narrow(row: MeasuredRow) -> Iterator[str]:
+    """A row as lines: its name and what came of it, and below it a line for each kind."""
+    yield printable(f"{row.subject} {row.workload} {row.scenario}: unexplained {_last(row)}")
+    figures = _figures(row)
+    for kind, measured, predicted in zip(_KINDS, figures[::2], figures[1::2], strict=True):
+        yield f"  {kind:<9}  {measured:>17} measured  {predicted:>17} predicted"
 
 
 def _figures(row: MeasuredRow) -> list[str]:

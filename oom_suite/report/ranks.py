@@ -9,17 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from oom_suite.records import Verdict
+from oom_suite.report.narrow import captured, width_of
 from oom_suite.report.rows import brief, printable
 from oom_suite.report.wording import failure_text, num_bytes_text, verdict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
-    from oom_suite.records.ranks import GroupResult
+    from oom_suite.records.ranks import GroupResult, RankResult
 
 _COLUMNS = ("rank", "device", "heads", "requested", "allocated", "reserved", "verdict")
+_PIPED_WIDTH = 120
 _NUMBERS = frozenset({"rank", "heads", "requested", "allocated", "reserved"})
 
 
@@ -37,9 +39,10 @@ def render_ranks(groups: Sequence[GroupResult], heads: str, console: Console) ->
         _print(
             console, f"\n{printable(group.subject)}: workload {worst.workload}, lane {worst.lane}"
         )
-        with console.capture() as capture:
-            console.print(_table(group))
-        _print(console, "\n".join(line.rstrip() for line in capture.get().splitlines()))
+        lines = captured(_table(group), console, _PIPED_WIDTH)
+        if max(len(Text.from_ansi(line)) for line in lines) > width_of(console, _PIPED_WIDTH):
+            lines = [line for one in group.ranks for line in _narrow(one)]
+        _print(console, "\n".join(lines))
         if worst.law is not None:
             _print(console, f"law of rank {group.worst.rank}: {worst.law.here}")
         _print(console, group_line(group))
@@ -66,6 +69,15 @@ def _table(group: GroupResult) -> Table:
         cells += [num_bytes_text(size) for size in sizes]
         table.add_row(*(Text(cell) for cell in (*cells, verdict_text(one.result))))
     return table
+
+
+def _narrow(one: RankResult) -> Iterator[str]:
+    """A rank as two lines: what came of it, and its figures."""
+    yield f"rank {one.rank} on {printable(one.device)}: {verdict_text(one.result)}"
+    sizes = (one.requested_bytes, one.allocated_bytes, one.reserved_bytes)
+    figures = zip(sizes, ("requested", "allocated", "reserved"), strict=True)
+    told = ", ".join(f"{num_bytes_text(size)} {kind}" for size, kind in figures)
+    yield f"  {one.num_heads} heads; {told}"
 
 
 def _print(console: Console, text: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.segment import Segment
+from rich.text import Text
 
-from oom_suite.report.rows import printable
+from oom_suite.report.rows import RUNNER_COMMAND, printable
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderResult
@@ -30,9 +32,14 @@ def screen(*, stderr: bool = False, quiet: bool = False) -> Console:
     Source: GitHub Actions, "Workflow commands for GitHub Actions"; actions/runner
     ``src/Runner.Common/ActionCommand.cs`` for the older form, which counts anywhere in a line.
     """
-    console = Console(stderr=stderr, quiet=quiet)
+    console = _Console(stderr=stderr, quiet=quiet)
     console.push_render_hook(_Harmless(is_log=not console.is_terminal))
     return console
+
+
+def say(line: str) -> None:
+    """Print one line of a command's result on standard output."""
+    screen().print(Text(printable(line)), soft_wrap=True, highlight=False)
 
 
 def say_error(message: object) -> None:
@@ -47,10 +54,20 @@ def without_commands(line: str) -> str:
     Args:
         line: from its start, without a line break.
     """
-    line = line.replace("##[", "## [")
+    line = line.replace(RUNNER_COMMAND, "## [")
     if line.lstrip().startswith("::"):
         return line.replace("::", ": :", 1)
     return line
+
+
+class _Console(Console):
+    """A console whose reader may go: what is left to say is then said to nobody."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on. The exit code is the verdict's, which ``| head`` does not change."""
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, (sys.stderr if self.stderr else sys.stdout).fileno())
+        os.close(nobody)
 
 
 class _Harmless(RenderHook):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from oom_suite.records import Verdict
 from oom_suite.report.measured import measured_summary
+from oom_suite.report.narrow import captured, stacked, width_of, words
 from oom_suite.report.rows import brief, printable
 from oom_suite.report.wording import (
     INDENT,
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
     from oom_suite.records import Bisection, Result
 
 
-MIN_PIPED_WIDTH = 100
+PIPED_WIDTH = 100
 # At 100 columns: 14 subject, 15 verdict, 28 law, 10 peak, 10 largest, 13 budget, 10 between them.
 _VERDICT_WIDTH = 15
 _LAW_WIDTH = 28
 _WIDEST_LAW = 56
+_NARROW_VERDICT = 13
+_UNBOUNDED = 10_000
 _MAX_KEPT = 3
 _LITTLE_BYTES = 64 * KIB
 """Below this the table leaves out the few bytes that blocks of a reduction share."""
@@ -53,36 +56,23 @@ def render(results: Sequence[Result], console: Console, *, quiet: bool = False) 
 
     Args:
         results: in the order to show them.
-        console: where to; its width is respected at a terminal, and is at least 100 when piped.
+        console: where to; the table keeps to its width, as of `width_of`.
         quiet: only the headlines and reasons of what is not as expected, and the counts.
     """
-    with _wide_when_piped(console):
-        if quiet:
-            for result in results:
-                if not result.as_expected:
-                    _print(console, f"{headline(result)}: {brief(result.reason)}")
-        else:
-            if results:
-                _print_rows(results, console)
-                _print_measured(results, console)
-            for result in results:
-                if needs_block(result):
-                    _print_block(result, console)
-        for line in target_lines(results):
-            _print(console, line)
-        _print(console, closing_line(results))
-
-
-@contextmanager
-def _wide_when_piped(console: Console) -> Iterator[None]:
-    if console.is_terminal or console.width >= MIN_PIPED_WIDTH:
-        yield
-        return
-    width, console.width = console.width, MIN_PIPED_WIDTH
-    try:
-        yield
-    finally:
-        console.width = width
+    if quiet:
+        for result in results:
+            if not result.as_expected:
+                _print(console, f"{headline(result)}: {brief(result.reason)}")
+    else:
+        if results:
+            print_table(results, console)
+            _print_measured(results, console)
+        for result in results:
+            if needs_block(result):
+                _print_block(result, console)
+    for line in target_lines(results):
+        _print(console, line)
+    _print(console, closing_line(results))
 
 
 def _print(console: Console, text: str) -> None:
@@ -98,7 +88,7 @@ def _style(result: Result) -> str:
 
 
 def _table(results: Sequence[Result], width: int) -> Table:
-    law_width = min(_WIDEST_LAW, max(_LAW_WIDTH, width - MIN_PIPED_WIDTH + _LAW_WIDTH))
+    law_width = min(_WIDEST_LAW, max(_LAW_WIDTH, width - PIPED_WIDTH + _LAW_WIDTH))
     with_budget = any(result.budget is not None for result in results)
     with_workload = len({result.workload for result in results}) > 1
     with_target = len({result.target for result in results}) > 1
@@ -164,20 +154,45 @@ def _folded(lines: Iterable[str], width: int) -> list[str]:
 
 
 def print_table(results: Sequence[Result], console: Console) -> None:
-    """Print one row for each result, at least 100 columns wide where nobody watches."""
-    with _wide_when_piped(console):
-        _print_rows(results, console)
-
-
-def _print_rows(results: Sequence[Result], console: Console) -> None:
-    table = _table(results, console.width)
+    """Print one row for each result, its name above it where the line has no room for both."""
+    width = width_of(console, PIPED_WIDTH)
+    table = _table(results, width)
+    needed = Measurement.get(console, console.options.update(width=_UNBOUNDED), table).maximum
+    if needed > width:
+        for line in _stacked(results, width):
+            console.print(line, soft_wrap=True, highlight=False)
+        console.print()
+        return
     if console.is_terminal:
         console.print(table)
         console.print()
         return
-    with console.capture() as capture:
-        console.print(table)
-    _print(console, "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+    lines = captured(table, console, width)
+    _print(console, "\n".join(lines) + "\n")
+
+
+def _stacked(results: Sequence[Result], width: int) -> Iterator[Text]:
+    with_budget = any(result.budget is not None for result in results)
+    with_target = len({result.target for result in results}) > 1
+    header = ["verdict", "law at the scenario", "peak", "largest"]
+    header += ["budget"] if with_budget else []
+    rows = []
+    for result in results:
+        law, peak = _law_and_peak(result, _LAW_WIDTH)
+        name = f"{printable(result.subject)} ({printable(result.workload)})"
+        names = [Text(f"{name}, {result.target}" if with_target else name)]
+        verdict = words(verdict_text(result), _NARROW_VERDICT)
+        cells = [
+            [Text(line, style=_style(result)) for line in verdict],
+            [Text(line) for line in law.splitlines()],
+            [Text(line) for line in peak.splitlines()],
+            [Text(num_bytes_text(result.largest_request_bytes))],
+        ]
+        if with_budget:
+            budget = words(budget_text(result.budget), _NARROW_VERDICT)
+            cells.append([Text(line) for line in budget])
+        rows.append((names, cells))
+    return stacked(header, rows, width, right={2, 3})
 
 
 def _print_measured(results: Sequence[Result], console: Console) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from oom_suite.cli.options import Json, Scenario, TimeLimit, WorkloadName
-from oom_suite.report.files import write_body
+from oom_suite.report.output import Output
 from oom_suite.report.rows import printable
 from oom_suite.report.screen import screen
 from oom_suite.sanitizers.record import SanitizerOutcome, SanitizerRun
@@ -35,16 +35,18 @@ def register(app: typer.Typer) -> None:
 
         Exits 0 when it is clean, 1 on errors, 2 on bad usage, 3 when it could not run.
         """
-        run = sanitize(
-            subject,
-            tool=tool,
-            scenario=scenario or "small",
-            workload=workload,
-            time_limit_s=time_limit,
-        )
-        render_sanitizer(run, screen())
-        if json is not None:
-            write_body({"sanitizer": run.to_json()}, json)
+        known: dict[str, Any] = {"sanitizer": None}
+        with Output(json, lambda: known) as output:
+            run = sanitize(
+                subject,
+                tool=tool,
+                scenario=scenario or "small",
+                workload=workload,
+                time_limit_s=time_limit,
+            )
+            known["sanitizer"] = run.to_json()
+            render_sanitizer(run, screen())
+            output.finish()
         raise typer.Exit(EXIT_CODES.get(run.outcome, EXIT_NOTHING_LEARNT))
 
 

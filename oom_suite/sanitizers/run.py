@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.errors import OomSuiteError, unknown
 from oom_suite.processes.ending import Life
 from oom_suite.sanitizers.parse import parse
@@ -81,7 +82,7 @@ def sanitize(
         find: says where compute-sanitizer is.
 
     Raises:
-        UsageError: an unknown tool, scenario or subject.
+        UsageError: an unknown tool, scenario, workload or subject.
 
     **Does not prove:** that other sizes are clean; what stays inside one allocation, such as a
     block that the step was not given, is no error for a sanitizer.
@@ -89,6 +90,7 @@ def sanitize(
     if tool not in TOOLS:
         raise unknown("tool", tool, TOOLS)
     find_scenario(scenario)
+    find_workload(workload)
     spec = parse_subject(subject)
 
     def ended(outcome: SanitizerOutcome, reason: str) -> SanitizerRun:

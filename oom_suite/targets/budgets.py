@@ -107,7 +107,7 @@ def _amount(amount: str, text: str) -> int:
         msg = f"unknown budget {text!r}: give {_choices()}"
         raise UsageError(msg)
     try:
-        free_bytes = parse_bytes(amount)
+        free_bytes = parse_bytes(amount, least_bare=MIB)
     except UsageError as error:
         msg = f"bad budget: {error}; or give {_choices()}"
         raise UsageError(msg) from None

@@ -115,11 +115,15 @@ class Book:
         self._storages[key] = (weakref.ref(storage, self._died(key)), number, num_bytes)
 
     def trace(self, lane: str, sizes: Mapping[str, int]) -> Trace:
-        """What was written down, as a record."""
+        """What was written down, as a record. Equal stacks are one object."""
+        stacks: dict[tuple[int, ...], tuple[Frame, ...]] = {}
         return Trace(
             lane=lane,
             sizes=dict(sizes),
-            allocations=tuple(Allocation(*request) for request in self.requests),
+            allocations=tuple(
+                Allocation(size, op, stacks.setdefault(tuple(map(id, stack)), stack), *rest)
+                for size, op, stack, *rest in self.requests
+            ),
             events=tuple(Event(*event) for event in self.events),
             input_bytes=self.input_bytes,
             marks=tuple(self.marks),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -42,6 +44,13 @@ COMMANDS = {
 def test_every_command_is_run_once():
     """None is forgotten here."""
     assert set(COMMANDS) == set(typer.main.get_command(_with_plugins()).commands)
+
+
+def test_every_command_has_its_exit_codes_in_the_table():
+    """One table, in docs/exit_codes.md; `check --safety` has a row of its own."""
+    page = (Path(__file__).parents[2] / "docs/exit_codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z]+)(?: --safety)?` \|", page, re.MULTILINE)
+    assert sorted([*COMMANDS, "check"]) == sorted(rows)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

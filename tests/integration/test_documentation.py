@@ -26,7 +26,8 @@ NOT_RUN = {
     "docker run": "needs an AMD GPU and a container engine",
     "pytest tests/gate tests/device -n auto": "needs GPUs",
     "torchrun --standalone --nproc-per-node 8": "needs eight GPUs",
-    "git bisect run": "run on a made-up repository in test_bisect.py",
+    "git bisect": "run on a made-up repository in test_bisect.py",
+    "oom-suite bisect decode.py:decode --repo": "run on sixty commits in test_bisect.py",
     "oom-suite check gathers.py:gather": "run in test_documented_plugin.py, with that package",
 }
 """Documented commands that cannot be run here, by how they begin, each with why."""

@@ -58,7 +58,7 @@ def test_the_wheel_holds_the_package_and_its_types_and_nothing_else(wheel):
 def test_the_wheel_registers_the_command_and_the_pytest_plugin(wheel):
     entries = configparser.ConfigParser()
     entries.read_string(wheel.read("oom_suite-0.1.0.dist-info/entry_points.txt").decode())
-    assert entries["console_scripts"]["oom-suite"] == "oom_suite.cli.main:main"
+    assert entries["console_scripts"]["oom-suite"] == "oom_suite.__main__:main"
     assert entries["pytest11"]["oom_suite"] == "oom_suite.pytest_plugin"
 
 
@@ -192,13 +192,16 @@ def test_the_cpu_workflow_runs_every_push_on_every_python():
     assert commands[-2:] == ["python -m tox", "python -m tox -e check"]
 
 
-def test_every_night_the_long_half_of_the_self_check_runs():
+def test_every_night_the_long_half_of_the_self_check_and_all_interrupts_run():
     workflow = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text())
     assert set(triggers(workflow)) == {"schedule", "workflow_dispatch"}
     (job,) = workflow["jobs"].values()
     assert job["steps"][-1]["run"] == "python -m tox -e nightly"
-    environment = (ROOT / "tox.ini").read_text("utf-8").split("[testenv:nightly]")[1].split("[")[0]
-    assert "commands = oom-suite selfcheck --half long" in environment
+    text = (ROOT / "tox.ini").read_text("utf-8").split("[testenv:nightly]")[1].split("\n[")[0]
+    assert "    oom-suite selfcheck --half long" in text
+    assert "OOM_SUITE_NIGHTLY = 1" in text
+    assert "    python -m pytest {tox_root}/tests/nightly " in text
+    assert " {tox_root}/tests/integration/test_interrupts.py" in text
 
 
 def test_the_rocm_workflow_can_be_dispatched_and_called_and_never_runs_on_its_own():

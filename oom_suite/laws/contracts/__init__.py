@@ -3,7 +3,9 @@
 from oom_suite.laws.contracts.contract import (
     Decision,
     at_most,
+    bounded_in,
     constant,
+    constant_after,
     contract,
     decide,
     decide_constant,
@@ -16,7 +18,9 @@ from oom_suite.laws.contracts.expressions import parse_bound, parse_polynomial
 __all__ = [
     "Decision",
     "at_most",
+    "bounded_in",
     "constant",
+    "constant_after",
     "contract",
     "decide",
     "decide_constant",

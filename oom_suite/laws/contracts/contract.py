@@ -10,7 +10,7 @@ from oom_suite.laws.contracts.expressions import parse_bound
 from oom_suite.records import Contract, Polynomial, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from oom_suite.records import Law
 
@@ -22,6 +22,8 @@ def contract(
     at_most: str | None = None,
     linear_in: str | Iterable[str] = (),
     constant: bool = False,
+    bounded_in: str | Iterable[str] = (),
+    constant_after: Mapping[str, int] | None = None,
 ) -> Contract:
     """The contract that these promises make together.
 
@@ -31,6 +33,8 @@ def contract(
         at_most: an expression in the axes that the peak must not exceed, as `parse_bound` reads.
         linear_in: axes that the peak may grow at most linearly with.
         constant: whether the peak must not depend on any axis.
+        bounded_in: one axis or several that the peak must stop to grow with, at some size.
+        constant_after: axes, each with the size from which on the peak must stay as it is.
 
     Raises:
         UsageError: an axis that is none, or a bound that cannot be read.
@@ -40,7 +44,33 @@ def contract(
         independent_of=forbidden,
         at_most=None if at_most is None else parse_bound(at_most, axes),
         linear_in=_named(linear_in, axes, "linear_in"),
+        bounded_in=_named(bounded_in, axes, "bounded_in"),
+        constant_after=_starts(constant_after or {}, axes),
     )
+
+
+def _starts(given: Mapping[str, int], axes: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    try:
+        starts = dict(given)
+    except (TypeError, ValueError):
+        msg = f"constant_after: {given!r}: name axes and sizes, such as {{'num_tokens': 1024}}"
+        raise UsageError(msg) from None
+    _named(starts, axes, "constant_after")
+    for axis, size in starts.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            msg = f"constant_after: {axis}={size!r} is not a size: give a whole number from 1"
+            raise UsageError(msg)
+    return tuple(starts.items())
+
+
+def bounded_in(*names: str, axes: Sequence[str]) -> Contract:
+    """The promise that the peak stops to grow with each of these axes at some size."""
+    return contract(axes, bounded_in=names)
+
+
+def constant_after(starts: Mapping[str, int], *, axes: Sequence[str]) -> Contract:
+    """The promise that the peak stays as it is from these sizes on."""
+    return contract(axes, constant_after=starts)
 
 
 def independent_of(*names: str, axes: Sequence[str]) -> Contract:

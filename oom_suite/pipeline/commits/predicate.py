@@ -124,7 +124,7 @@ class LawPredicate:
         """As `Predicate.as_baseline`: what has the asked axis there already is good."""
         if not self.axis or self.lockfile:
             return judged
-        reason = f"what has {self.axis} in it here, later laws may have too"
+        reason = f"its law has {self.axis} in it already: other commits are held to that"
         return replace(
             judged,
             findings=tuple(
@@ -251,11 +251,20 @@ def in_axes(difference: Difference, axes: Iterable[str]) -> Difference:
 
 
 def _by(found: Finding, difference: Difference) -> Finding:
-    """The finding with the verdict of a comparison."""
+    """The finding with the verdict of a comparison, and the lines that brought the growth."""
     verdict = _VERDICTS[difference.change]
-    blame = found.blame if verdict is Verdict.FAIL else ()
+    blame = (_brought(difference) or found.blame) if verdict is Verdict.FAIL else ()
     return replace(
         found, verdict=verdict, reason=difference.reason, blame=blame, difference=difference
+    )
+
+
+def _brought(difference: Difference) -> tuple[Place, ...]:
+    terms = [term for growth in difference.growths[:1] for term in growth.terms]
+    return tuple(
+        Place(line.file, line.line, line.function, "*".join(sorted(term.term.axes)), float(part))
+        for term in terms
+        for line, part in term.lines
     )
 
 

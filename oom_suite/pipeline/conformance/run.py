@@ -17,7 +17,7 @@ from oom_suite.pipeline.conformance.crew import Crew
 from oom_suite.pipeline.predicting import lane_of
 from oom_suite.pipeline.session import Limits, Session
 from oom_suite.pipeline.settings import silent
-from oom_suite.processes.ending import threads
+from oom_suite.processes.ending import Interrupted, threads
 from oom_suite.records.conformance import Conformance, ConformanceRow, Status, compared
 from oom_suite.targets.target import CPU, target
 
@@ -88,13 +88,17 @@ def conformance(
         with threads(sum(crew.num_workers for crew in crews)) as pool:
             running = [pool.submit(crew.work) for crew in crews for _ in range(crew.num_workers)]
             kept_at = start
-            while any(not each.done() for each in running):
-                if time.monotonic() - kept_at > _KEEP_EVERY_S:
-                    kept_at = time.monotonic()
-                    keep(_so_far(units, environment, crews, kept_at - start))
-                done = " and ".join(f"{len(crew.rows):,} {crew.verb}" for crew in crews)
-                on_progress("conformance", done)
-                time.sleep(0.2)
+            try:
+                while any(not each.done() for each in running):
+                    if time.monotonic() - kept_at > _KEEP_EVERY_S:
+                        kept_at = time.monotonic()
+                        keep(_so_far(units, environment, crews, kept_at - start))
+                    done = " and ".join(f"{len(crew.rows):,} {crew.verb}" for crew in crews)
+                    on_progress("conformance", done)
+                    time.sleep(0.2)
+            except Interrupted:
+                keep(_so_far(units, environment, crews, time.monotonic() - start))
+                raise
             for each in running:
                 each.result()
     left_out = sorted({unit.name for crew in crews for unit in crew.left_out})

@@ -51,6 +51,8 @@ def memory_law(
     at_most: str | None = None,
     linear_in: str | Iterable[str] = (),
     constant: bool = False,
+    bounded_in: str | Iterable[str] = (),
+    constant_after: Mapping[str, int] | None = None,
     steps: Mapping[str, int] | None = None,
     far: Mapping[str, Sequence[int]] | None = None,
     lower: Mapping[str, int] | None = None,
@@ -73,6 +75,9 @@ def memory_law(
         at_most: what the peak must not exceed: ``"4*num_tokens*topk*1KiB + 64MiB"``.
         linear_in: axes that the peak may grow at most linearly with.
         constant: whether the peak must be the same at all sizes.
+        bounded_in: one axis or several that the peak must stop to grow with: from some size on it
+            stays as it is, and reports say from which.
+        constant_after: the same from sizes that are named: ``{"num_tokens": 1024}``.
         steps: distance between neighbouring sizes of an axis, where code needs multiples.
         far: sizes of an axis, well away from its default, that the law is checked at.
         lower: smallest size of an axis that has a meaning; 1 where not given.

@@ -67,6 +67,7 @@ class Promise:
             time_limit_s=time_limit_s,
             beside_sizes=self.defaults if self.measure else None,
             law_text=self.law,
+            suggest=True,
         )
 
 
@@ -77,6 +78,8 @@ def promise(
     at_most: str | None = None,
     linear_in: str | Iterable[str] = (),
     constant: bool = False,
+    bounded_in: str | Iterable[str] = (),
+    constant_after: Mapping[str, int] | None = None,
     steps: Mapping[str, int] | None = None,
     far: Mapping[str, Sequence[int]] | None = None,
     lower: Mapping[str, int] | None = None,
@@ -101,10 +104,13 @@ def promise(
         at_most=at_most,
         linear_in=linear_in,
         constant=constant,
+        bounded_in=bounded_in,
+        constant_after=constant_after,
     )
-    if not (named.independent_of or named.at_most or named.linear_in or budget or law):
+    if named.is_empty and not (budget or law):
         raise UsageError(
-            "nothing is promised: give independent_of, at_most, linear_in, constant, law or budget"
+            "nothing is promised: give independent_of, at_most, linear_in, constant, bounded_in, "
+            "constant_after, law or budget"
         )
     largest = {**defaults, **checked_sizes("production", production or {}, defaults)}
     chosen = varied_axes(

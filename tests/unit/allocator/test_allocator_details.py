@@ -109,6 +109,13 @@ def test_a_recording_that_parts_at_its_first_call_has_no_counter_compared():
     )
 
 
+def test_a_recording_without_counters_for_every_call_is_not_compared():
+    """What was cut off would else agree."""
+    calls = (Call("empty_cache"), Call("empty_cache"))
+    with pytest.raises(ValueError, match="shorter"):
+        compare(Recording("", None, False, calls, ({},), ()))
+
+
 def test_an_allocator_that_did_nothing_has_no_fragmentation():
     found = fragmentation(CachingAllocator())
     assert (0, 0, 0) == (

@@ -10,6 +10,7 @@ A program is a function of a `Heap` and the sizes:
 
 from __future__ import annotations
 
+import functools
 import zlib
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ SCENARIO = {
 }
 
 
+@functools.cache
 def stack_of(line):
     """The stack of a named line of the code under test; its number follows from the name."""
     return (Frame("kernel.py", zlib.crc32(line.encode()) % 10_000, line),)

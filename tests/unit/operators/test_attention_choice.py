@@ -121,6 +121,11 @@ CHOICES = {
         H200,
         Attention(half(2, 4, 64, 64), columns(2, 4, 64, 64), half(2, 4, 64, 64)),
     ),
+    "flash for columns of one entry": (
+        FLASH,
+        OLD,
+        Attention(half(2, 4, 64, 2)[..., ::2], half(2, 4, 64, 1), half(2, 4, 64, 1)),
+    ),
     "another type of keys is computed": (
         MATH,
         H200,

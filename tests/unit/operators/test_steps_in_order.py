@@ -281,3 +281,18 @@ NOT_KNOWN = {
 def test_what_has_no_formula_for_these_arguments_is_not_known(taken):
     """It is named instead, and bounded where a bound is known."""
     assert taken() is None
+
+
+@pytest.mark.parametrize(
+    ("length", "num_blocks"),
+    [(1 << 18, 256), (811_008, 792), (811_009, 634), (1 << 21, 745), (1 << 24, 1024)],
+)
+def test_a_thread_of_a_long_search_looks_at_4_to_64_entries(length, num_blocks):
+    """256 threads a block, 6 blocks a processor; a block has a count of 2 bytes for 256 digits."""
+    taken = steps("topk", floats(length), 3, result=(floats(3), places(3)))
+    assert f" ~{num_blocks * 512}:counts ~{num_blocks * 4}:within_k ~{num_blocks * 4}:kth " in taken
+    assert f" ~{2048 + num_blocks // 8}:scan " in taken
+
+
+def test_cub_counts_up_to_an_int_s_last_but_one():
+    assert steps("nonzero", floats(2**31 - 2), result=places(3, 1)) is not None

@@ -26,6 +26,7 @@ from oom_suite.records import (
     Workspace,
 )
 from oom_suite.report import closing_line, failure_text, render
+from oom_suite.report.terminal import print_table
 from oom_suite.report.wording import budget_text, headline, law_lines, target_lines
 
 SIZES = {
@@ -197,11 +198,38 @@ def test_brackets_from_outside_are_shown_and_control_characters_are_not(terminal
 
 
 def test_piped_output_has_no_colours_and_is_not_squeezed(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.delenv("COLUMNS", raising=False)
     text = shown([KNOWN, BUG, FIX])
     assert text.startswith(TABLE)
     assert "\x1b" not in text
     assert FAILURE in text
+
+
+LONG = replace(BUG, subject="tests/kernels/test_a_long_name.py::test_of_a_decode_step[bf16-64]")
+
+
+@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize("terminal", [False, True], ids=["piped", "terminal"])
+def test_a_table_without_room_keeps_names_whole(monkeypatch, width, terminal):
+    """As COLUMNS says, also in a pipe: no line is wider, but for one name that is."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = io.StringIO()
+    print_table([LONG, FIX], Console(file=stream, force_terminal=terminal, color_system=None))
+    lines = stream.getvalue().splitlines()
+    names = [f"{one.subject} ({one.workload})" for one in (LONG, FIX)]
+    assert names == [line for line in lines if line in names]
+    assert max(len(line) for line in lines if line not in names) <= width
+    text = "\n".join(lines)
+    for whole in ("3073*num_tokens*swa_topk", "over 12.74GiB", "13.54 GiB", "9.50 MiB", "FAIL"):
+        assert whole in text
+
+
+def test_a_table_fits_to_the_character(monkeypatch):
+    """The widest line of the table is 96 characters: with one less, names stand above."""
+    widest = max(len(line) for line in TABLE.splitlines())
+    for width, begins in ((widest, "subject"), (widest - 1, "  verdict")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert shown([KNOWN, BUG, FIX]).startswith(begins)
 
 
 def test_piped_output_leaves_the_console_as_it_was():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 
@@ -10,6 +11,7 @@ import torch
 
 import oom_suite.tracing.warm
 from oom_suite.processes import child_main
+from oom_suite.tracing.prove import ProveLane
 from oom_suite.tracing.shadow import ShadowLane
 
 
@@ -17,17 +19,33 @@ from oom_suite.tracing.shadow import ShadowLane
 def done(monkeypatch):
     """What importing it anew does to the process, in order; this process is left as it is."""
     steps = []
-    run = ShadowLane.run
+    run, prove = ShadowLane.run, ProveLane.run
 
     def call(lane, build, sizes):
         trace = run(lane, build, sizes)
         steps.append("a call")
         return trace
 
+    def symbolic(lane, build, hints):
+        trace = prove(lane, build, hints)
+        steps.append("one on symbols")
+        return trace
+
     monkeypatch.setattr(child_main, "hide_gpus", lambda: steps.append("GPUs are hidden"))
     monkeypatch.setattr(torch, "set_num_threads", lambda num: steps.append(f"threads: {num}"))
     monkeypatch.setattr(ShadowLane, "run", call)
+    monkeypatch.setattr(ProveLane, "run", symbolic)
+    monkeypatch.setattr(gc, "freeze", lambda: steps.append("what is there is no garbage"))
     return steps
+
+
+WHOLE = [
+    "GPUs are hidden",
+    "threads: 1",
+    "a call",
+    "one on symbols",
+    "what is there is no garbage",
+]
 
 
 def import_anew(monkeypatch):
@@ -38,7 +56,7 @@ def import_anew(monkeypatch):
 def test_gpus_are_hidden_before_the_first_fake_call(done, monkeypatch):
     """A fake tensor would start the driver, which no forked child could use."""
     import_anew(monkeypatch)
-    assert ["GPUs are hidden", "threads: 1", "a call"] == done
+    assert done == WHOLE
 
 
 def test_a_call_that_fails_leaves_the_server_alive(done, monkeypatch):
@@ -48,5 +66,6 @@ def test_a_call_that_fails_leaves_the_server_alive(done, monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(ShadowLane, "run", call)
+    monkeypatch.setattr(ProveLane, "run", call)
     import_anew(monkeypatch)
-    assert ["GPUs are hidden", "threads: 1"] == done
+    assert done == [step for step in WHOLE if "a call" != step != "one on symbols"]

@@ -1,0 +1,136 @@
+"""What a law predicate makes of laws: the axis that is asked for, and what there was before."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from oom_suite.doors import workload
+from oom_suite.errors import UsageError
+from oom_suite.laws.lockfile import compare
+from oom_suite.pipeline.commits import known_ends
+from oom_suite.pipeline.commits.predicate import (
+    DEVICE,
+    LawPredicate,
+    in_axes,
+    refuse_mixed,
+)
+from oom_suite.pipeline.settings import Settings, silent
+from oom_suite.records import Law, Polynomial, Verdict
+from oom_suite.records.commits import Finding, Judged, Place, Step
+from oom_suite.records.lock import Change, Entry
+from oom_suite.subjects import parse
+
+DECODE = workload("decode-swa")
+SIZES = dict(DECODE.scenario("small").sizes)
+
+
+def entry(**coefficients):
+    """A law with these coefficients; two underscores stand between the axes of a product."""
+    terms = {tuple(name.split("__")): value for name, value in coefficients.items()}
+    order = tuple(axis.name for axis in DECODE.axes)
+    law = Law((Polynomial.of(terms, order),), SIZES)
+    return Entry("f.py:decode", DECODE.name, "generic", "small", law)
+
+
+def changed(before, now):
+    return compare(before, now, DECODE)
+
+
+BEFORE = entry(num_tokens=8)
+
+
+@pytest.mark.parametrize(
+    ("now", "axes", "change"),
+    [
+        (entry(num_tokens=9), ["num_tokens"], Change.GREW),
+        (entry(num_tokens=8, swa_num_blocks=1), ["num_tokens"], Change.SAME),
+        (entry(num_tokens=8, swa_num_blocks=1), ["swa_num_blocks"], Change.GREW),
+        (entry(num_tokens=8, num_tokens__swa_num_blocks=1), ["num_tokens"], Change.GREW),
+        (entry(num_tokens=9, swa_num_blocks=1), ["num_tokens"], Change.GREW),
+        (entry(num_tokens=8), ["num_tokens"], Change.SAME),
+        (entry(num_tokens=7), ["num_tokens"], Change.SHRANK),
+    ],
+    ids=["more", "other-axis", "the-other", "product", "both", "same", "less"],
+)
+def test_growth_counts_in_the_asked_axis_alone(now, axes, change):
+    """The first of two regressions does not hide the second, nor the second the first."""
+    assert change is in_axes(changed(BEFORE, now), axes).change
+
+
+def predicate(**asked):
+    cases = [(parse("full_dequant"), Settings("small", SIZES, DECODE))]
+    return LawPredicate((), (), lambda: cases, **asked)
+
+
+def test_law_that_has_the_axis_at_the_good_end_is_what_others_are_held_to():
+    """It would fail alone; a subject that could not be judged there stays so."""
+    failing = Finding("f", "decode", Verdict.FAIL, "grows", entries={DEVICE: BEFORE})
+    open_ = Finding("f", "decode-swa", Verdict.INCONCLUSIVE, "raised")
+    judged = predicate(axis="num_tokens").as_baseline(Judged((failing, open_)))
+    assert [Verdict.PASS, Verdict.INCONCLUSIVE] == [each.verdict for each in judged.findings]
+    assert [True, False] == [each.is_baseline for each in judged.findings]
+
+
+def test_whole_contract_has_no_such_end():
+    """What breaks it at the good end is not good."""
+    failing = Judged((Finding("f", "decode", Verdict.FAIL, "grows", entries={DEVICE: BEFORE}),))
+    assert failing == predicate().as_baseline(failing)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"axis": "num_token"}, "unknown axis 'num_token': .* did you mean 'num_tokens'?"),
+        ({"at_most": "3 GB"}, "unknown unit 'GB'"),
+        ({"lockfile": "none.toml"}, "none.toml"),
+    ],
+    ids=["axis", "bound", "lockfile"],
+)
+def test_what_cannot_be_asked_is_no_verdict(tmp_path, monkeypatch, asked, said):
+    """Nothing is run, and the reason is one line."""
+    monkeypatch.chdir(tmp_path)
+    judged = predicate(**asked).judge(None, silent)
+    assert (Verdict.INCONCLUSIVE, ()) == (judged.verdict, judged.findings)
+    assert re.search(said, judged.reason), judged.reason
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"axis": "a", "at_most": "b"},
+        {"axis": "a", "test": "t"},
+        {"at_most": "b", "test": "t"},
+        {"at_most": "b", "locked": True},
+        {"test": "t", "locked": True},
+        {"axis": "a", "at_most": "b", "locked": True},
+    ],
+    ids=" ".join,
+)
+def test_two_questions_at_once_are_refused(asked):
+    """One line names both."""
+    with pytest.raises(UsageError, match="are different questions: ask one of them"):
+        refuse_mixed(**{"axis": "", "at_most": "", "test": "", "locked": False, **asked})
+
+
+@pytest.mark.parametrize("axis", ["", "num_tokens"])
+def test_one_question_is_asked(axis):
+    """An axis may be looked at in a comparison with the lockfile."""
+    refuse_mixed(axis, "", "", locked=True)
+    refuse_mixed(axis, "", "", locked=False)
+
+
+def test_ends_come_back_as_they_were_kept(tmp_path):
+    """With laws that can be compared, guilty lines and all."""
+    place = Place("a.py", 3, "f", "num_tokens", 8.5)
+    law = replace(BEFORE, scenario_bytes={"small": 3}, versions={"torch": "2.13.0"})
+    findings = (
+        Finding("f", "decode", Verdict.PASS, "why", "8*num_tokens", 32, (place,), {DEVICE: law}),
+        Finding("g", "", Verdict.FAIL, "why not", is_baseline=True),
+    )
+    ends = (Step("a" * 40, "aaa title", Judged(findings), 1.5, "good"),)
+    known_ends.save(tmp_path, "key", ends)
+    assert ends == known_ends.load(tmp_path, "key")
+    assert () == known_ends.load(tmp_path, "another key")

@@ -1,0 +1,73 @@
+"""Fake kernels that the lanes take in place of torch's slow ones."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from oom_suite.tracing.fake_mode import LaneFakeMode
+
+DTYPES = (
+    torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool,
+)  # fmt: skip
+SHAPES = [((3, 4), (3, 4)), ((3, 1), (4,)), ((3, 4), ()), ((), (3, 4)), ((), ())]
+HAS_NONE = NotImplementedError
+
+
+def made(function, *args):
+    try:
+        result = function(*args)
+    except HAS_NONE:
+        return HAS_NONE
+    return result.dtype, result.shape, result.stride()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_floor_division_is_as_torch_makes_it(dtype):
+    """Of all dtypes that have one, shapes that broadcast, numbers, and columns first."""
+    mode = LaneFakeMode()
+    for other, (shape, other_shape) in itertools.product(DTYPES, SHAPES):
+        if torch.bool in {dtype, other}:
+            continue
+        for x in (torch.ones(shape).to(dtype), torch.ones(shape[::-1]).to(dtype).t().clone()):
+            y = torch.ones(other_shape).to(other)
+            expected = made(torch.floor_divide, x, y) if x.shape == shape else None
+            if expected is not None:
+                with mode:
+                    fakes = mode.from_tensor(x), mode.from_tensor(y)
+                    assert expected == made(torch.floor_divide, *fakes), (other, shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("number", [2, 2.5])
+def test_a_floor_division_by_a_number_is_as_torch_makes_it(dtype, number):
+    x = torch.ones(3, 4).to(dtype)
+    mode = LaneFakeMode()
+    with mode:
+        fake = mode.from_tensor(x)
+        assert made(torch.floor_divide, x, number) == made(torch.floor_divide, fake, number)
+
+
+def test_a_floor_division_in_place_keeps_its_tensor():
+    mode = LaneFakeMode()
+    with mode:
+        x = torch.ones(3, 4, dtype=torch.int32)
+        assert x is x.floor_divide_(x)
+        assert x is x.floor_divide_(2)
+        assert torch.int32 is x.dtype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number"), [(torch.complex64, 2), (torch.float32, 1j)], ids=["tensor", "number"]
+)
+def test_what_has_no_floor_division_gets_none(dtype, number):
+    """A product would have one."""
+    mode = LaneFakeMode()
+    with mode:
+        x = torch.ones(3, dtype=dtype)
+        x.mul(number)
+        with pytest.raises((RuntimeError, TypeError)):
+            torch.floor_divide(x, number)

@@ -1,0 +1,132 @@
+"""Steps of kernels, written into a book: each request, each free, and whose end is one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from oom_suite.errors import UsageError
+from oom_suite.operators.kernels import Kernels
+from oom_suite.operators.operands import operator
+from oom_suite.operators.steps import Give, Take
+from oom_suite.tracing.book import Book
+from oom_suite.tracing.kernels_of import InsideKernels, kernels_of
+
+SORT = operator(torch.ops.aten.sort.default)
+ADD = operator(torch.ops.aten.add.Tensor)
+
+
+@pytest.mark.parametrize(
+    ("scratch", "expected"),
+    [
+        ("", None),
+        ("cpu", None),
+        ("cuda", Kernels()),
+        ("cuda:sm_90", Kernels()),
+        ("rocm:gfx942", Kernels("rocm", "gfx942", 304, 64, 2048)),
+    ],
+)
+def test_a_target_s_kernels_have_its_processors_and_its_warps(scratch, expected):
+    assert expected == kernels_of(scratch)
+
+
+def test_a_target_that_is_not_there_is_said():
+    with pytest.raises(UsageError):
+        kernels_of("cuda:sm_1")
+
+
+@pytest.fixture
+def book():
+    made = Book()
+    made.is_open = True
+    return made
+
+
+def writer(book, kernels=None, device_type="cpu"):
+    return InsideKernels(book, device_type, kernels, lambda: ("line",))
+
+
+def written(book):
+    """Requests as ``+bytes op``, ``~`` for a bound, and frees as ``-bytes op``."""
+    words = []
+    for kind, number in book.events:
+        num_bytes, op, stack, *bound = book.requests[number]
+        assert ("line",) == stack
+        sign = "-" if kind == "free" else "~" if bound else "+"
+        words.append(f"{sign}{num_bytes} {op}")
+    return words
+
+
+STEPS = (Take("inner", 10, "in"), Take(0, 64, "out"), Take("none", 0, "in"))
+ENDS = (Give("none"), Give("inner"))
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_temporaries_are_freed_where_they_are_given_back_and_results_when_they_die(book, is_exact):
+    """A result that no step requests is none's request, and its end no free."""
+    results = [torch.zeros(16), torch.zeros(4)]
+    if is_exact:
+        writer(book).write_exact((*STEPS, *ENDS), tuple(results), lambda num_bytes: num_bytes)
+    else:
+        writer(book).write((*STEPS, *ENDS), results)
+    assert ["+10 in", "+64 out", "-10 in"] == written(book)
+    results.pop()
+    assert ["+10 in", "+64 out", "-10 in"] == written(book)
+    results.pop()
+    assert ["+10 in", "+64 out", "-10 in", "-64 out"] == written(book)
+    assert not book.alive()
+
+
+def test_a_result_that_was_there_keeps_its_request(book):
+    """What is written in place ends when it ends, and is freed as what it was."""
+    result = torch.zeros(16)
+    writer(book).write((Take(0, 64, "first"),), [result])
+    writer(book).write((Take("inner", 10, "second"), Give("inner")), [result])
+    del result
+    assert ["+64 first", "+10 second", "-10 second", "-64 first"] == written(book)
+
+
+def test_one_result_that_is_no_tuple_is_the_first(book):
+    result = torch.zeros(16)
+    writer(book).write_exact((Take(0, 64, "out"),), result, lambda num_bytes: num_bytes)
+    assert ["+64 out"] == written(book)
+    assert 1 == len(book.alive())
+
+
+def test_a_result_of_no_bytes_is_no_request(book):
+    for write in (
+        lambda made: writer(book).write((Take(0, 0, "out"),), [made]),
+        lambda made: writer(book).write_exact((Take(0, 0, "out"),), made, int),
+    ):
+        write(torch.zeros(0))
+    assert [] == written(book)
+
+
+def test_a_bound_is_written_as_one(book):
+    writer(book).write((Take("inner", 10, "in", True), Give("inner")), [])
+    assert ["~10 in", "-10 in"] == written(book)
+
+
+@pytest.mark.parametrize(("num_bytes", "expected"), [(0, []), (5, ["~5 aten::add (registered)"])])
+def test_what_an_author_says_is_taken_is_a_bound_that_is_freed_at_once(book, num_bytes, expected):
+    writer(book).write_registered(ADD, num_bytes)
+    assert expected == written(book)[:1]
+    assert 2 * len(expected) == len(book.events)
+
+
+def test_results_that_were_there_before_are_known(book):
+    old, new = torch.zeros(4), torch.zeros(4)
+    writer(book).write((Take(0, 16, "out"),), [old])
+    (known,) = writer(book).known_among([new, old])
+    assert known is old
+
+
+def test_only_calls_on_the_device_have_steps_and_only_where_they_are_wanted(book):
+    x = torch.zeros(8)
+    result = (torch.zeros(8), torch.zeros(8, dtype=torch.int64))
+    assert writer(book).steps(SORT, (x,), {}, result) is None
+    assert writer(book, Kernels(), "cuda").steps(SORT, (x,), {}, result) is None
+    assert writer(book, Kernels()).steps(SORT, (), {}, result) is None
+    of_args = writer(book, Kernels()).steps(SORT, (x,), {}, result)
+    assert [32, 64, 64] == [step.num_bytes for step in of_args if isinstance(step, Take)]
+    assert (False, True) == (writer(book).are_wanted, writer(book, Kernels()).are_wanted)
