@@ -53,13 +53,20 @@ class Promise:
         """``production`` where such sizes were given, else ``default``."""
         return "default" if self.production == self.defaults else "production"
 
-    def settings(self, device: str, budget: Budget | None, time_limit_s: float) -> Settings:
+    def settings(
+        self,
+        device: str,
+        budget: Budget | None,
+        time_limit_s: float,
+        whole_limit_s: float | None = None,
+    ) -> Settings:
         """How it is judged.
 
         Args:
             device: where it is measured beside the shadow lane.
             budget: what the peak has to fit in, where the promise names nothing itself.
             time_limit_s: seconds that one run may take.
+            whole_limit_s: seconds that all of them may take together; None for no limit.
         """
         return Settings(
             scenario=self.scenario,
@@ -68,6 +75,7 @@ class Promise:
             device=device,
             budget=self.budget or budget,
             time_limit_s=time_limit_s,
+            whole_limit_s=whole_limit_s,
             beside_sizes=self.defaults if self.measure else None,
             law_text=self.law,
             suggest=True,
