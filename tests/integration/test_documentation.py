@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from oom_suite.targets.target import DEFAULT
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"(?P<mark><!--[^\n]*-->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.DOTALL)
@@ -95,6 +97,12 @@ PARAMETERS = [
     for c in commands()
     if is_run(c)
 ]
+
+
+@pytest.fixture(autouse=True)
+def _a_laptop(monkeypatch):
+    """What a reader without a GPU sees, also where there is one."""
+    monkeypatch.setenv("OOM_SUITE_TARGET", DEFAULT)
 
 
 @pytest.mark.parametrize("command", PARAMETERS)

@@ -46,6 +46,7 @@ PROGRAMS = {
     "argwhere": lambda x, chosen: torch.argwhere(x > 0),
     "where": lambda x, chosen: torch.where(x > 0),
     "a mask": lambda x, chosen: x[x[:, 0] > 0],
+    "a mask of columns": lambda x, chosen: x[:, x[0] > 0] * 2,
     "a mask in the builder's type": lambda x, chosen: x[(x[:, 0] > 0).byte().bool()] + 1,
     "masked_select": lambda x, chosen: torch.masked_select(x, x > 0).sum(),
     "masked_select by rows": lambda x, chosen: torch.masked_select(x, x[:, :1] > 0),
