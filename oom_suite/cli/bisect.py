@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,9 +27,11 @@ from oom_suite.pipeline.bisect import bisect_releases
 from oom_suite.pipeline.commits.repository import Repository
 from oom_suite.pipeline.commits.search import search_commits
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
+from oom_suite.records import Result
+from oom_suite.records.commits import Step
 from oom_suite.report.commits import render_search, step_line
-from oom_suite.report.files import write as write_json
-from oom_suite.report.files import write_body
+from oom_suite.report.files import results_body
+from oom_suite.report.output import Output
 from oom_suite.report.screen import screen
 from oom_suite.report.terminal import render_bisection
 
@@ -108,11 +110,19 @@ def register(app: typer.Typer) -> None:
         _refuse_for_releases(asked)
         name = first_workload(workload, [bad])
         settings = shadow_settings(scenario, sizes, name, target, budget, time_limit)
-        with Progress() as progress:
-            found = bisect_releases(good, bad, settings, progress.update, progress.finish)
-        render_bisection(found, screen())
-        if json is not None:
-            write_json(found.tried, json)
+        tried: list[Result] = []
+        with Output(json, lambda: results_body(list(tried))) as output:
+            with Progress() as progress:
+
+                def on_result(result: Result) -> None:
+                    tried.append(result)
+                    output.keep()
+                    progress.finish(result)
+
+                found = bisect_releases(good, bad, settings, progress.update, on_result)
+            tried[:] = found.tried
+            render_bisection(found, screen())
+            output.finish()
         raise typer.Exit(EXIT_OPEN if found.unjudged else 0)
 
 
@@ -122,18 +132,24 @@ def _search(asked: Asked, repo: str, good: str | None, bad: str, json: Json) -> 
         raise UsageError("--repo needs a good commit: add --good REV")
     predicate = asked.predicate()
     repository = Repository.at(repo)
-    with Progress() as progress:
-        found = search_commits(
-            repository,
-            good,
-            bad,
-            predicate,
-            progress.update,
-            lambda step: progress.done(asked.subject or str(asked.test), step_line(step)),
-        )
-    render_search(found, screen())
-    if json is not None:
-        write_body({"bisection": found.to_json()}, json)
+    steps: list[Step] = []
+    known: dict[str, Any] = {}
+
+    def body() -> dict[str, Any]:
+        return {"bisection": known or {"steps": [step.to_json() for step in list(steps)]}}
+
+    with Output(json, body) as output:
+        with Progress() as progress:
+
+            def on_step(step: Step) -> None:
+                steps.append(step)
+                output.keep()
+                progress.done(asked.subject or str(asked.test), step_line(step))
+
+            found = search_commits(repository, good, bad, predicate, progress.update, on_step)
+        known |= found.to_json()
+        render_search(found, screen())
+        output.finish()
     return EXIT_OPEN if found.unjudged else 0
 
 

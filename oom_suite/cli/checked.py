@@ -12,10 +12,9 @@ from pathlib import Path
 import typer
 
 from oom_suite.errors import UsageError
+from oom_suite.pipeline.settings import MAX_TIME_LIMIT_S
 from oom_suite.report.files import STDOUT, refuse_unwritable
 
-MAX_LIMIT_S = 604_800.0
-"""A week: what the system can wait for in one go ends at 24 days."""
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _OURS_CALLED_CUDA = frozenset({"hip", "rocm", "amd"})
 _PACKAGES_OF_A_PAGE = ("jinja2", "markupsafe", "plotly")
@@ -148,7 +147,7 @@ def seconds(option: typer.CallbackParam, value: float | None) -> float | None:
     Raises:
         UsageError: they are no number, or more than the system can wait for.
     """
-    if value is not None and not (math.isfinite(value) and value <= MAX_LIMIT_S):
-        msg = f"{_flag(option)} {value:g}: give at most {MAX_LIMIT_S:,.0f} seconds, a week"
+    if value is not None and not (math.isfinite(value) and value <= MAX_TIME_LIMIT_S):
+        msg = f"{_flag(option)} {value:g}: give at most {MAX_TIME_LIMIT_S:,.0f} seconds, a week"
         raise UsageError(msg)
     return value

@@ -96,7 +96,7 @@ class FlatSurvey:
             if isinstance(found, Rising):
                 return found
             flat = self.held_from(found, moves=True)
-            if flat.shown is None:
+            if flat.shown is None or not flat.shown.reaches_peak:
                 return flat
             # Padding keeps a peak over a few doublings: what it is further on counts.
             failed = flat
@@ -205,16 +205,15 @@ class FlatSurvey:
 
     def _few(self, start: int) -> tuple[int, ...]:
         """Those that are compared where other axes are moved as well."""
-        return (start, start + 1, 2 * start, 8 * start + start // 2 + 1)
+        return (start, start + 1, 2 * start, 4 * start + start // 2 + 1)
 
     def _others(self) -> Iterator[Sizes]:
-        """Nothing moved; every other axis at its least and its largest; all at their largest."""
+        """Nothing moved; each other axis at its least and largest far size; all at the largest."""
         yield {}
         axes = [axis for axis in self._workload.axes if axis.name != self._name]
         for axis in axes:
-            for value in sorted({axis.lower, *axis.far[-1:], *axis.far[:1]}):
-                if value != self._survey.sizes[axis.name]:
-                    yield {axis.name: value}
+            ends = {min(axis.far), max(axis.far)} if axis.far else set()
+            yield from ({axis.name: n} for n in sorted(ends - {self._survey.sizes[axis.name]}))
         if len(axes) > 1:
             yield {axis.name: max(axis.far, default=axis.lower) for axis in axes}
 

@@ -6,6 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from oom_suite.laws import breach as breaches
+from oom_suite.laws.advice import (
+    KNOWN_KERNELS,
+    OWN_STATE,
+    OWN_WORK,
+    TERM_BY_TERM,
+    farther,
+    which_sizes,
+)
 from oom_suite.laws.blame import blame_dependence, blame_excess, blame_regime, blame_run, crossing
 from oom_suite.laws.evidence import unclipped
 from oom_suite.laws.words import grouped, join, listed, moved_from, note_on_bound, notes_on
@@ -58,7 +66,7 @@ def judge(derivation: Derivation, workload: Workload) -> Judgement:
     judgement = next(filter(None, shown), None)
     if derivation.unrecorded and (judgement is None or judgement.verdict is not Verdict.FAIL):
         reason = what_was_not_recorded(derivation.unrecorded)
-        return Judgement(Verdict.INCONCLUSIVE, reason, notes=notes)
+        return Judgement(Verdict.INCONCLUSIVE, reason, notes=notes, advice=(OWN_WORK,))
     if judgement is not None:
         return replace(judgement, notes=notes)
     kept = []
@@ -126,7 +134,7 @@ def _unsteady(derivation: Derivation, workload: Workload) -> Judgement | None:
     if not derivation.unsteady:
         return None
     reason = f"the code keeps state between calls: {derivation.unsteady}"
-    return Judgement(Verdict.INCONCLUSIVE, reason)
+    return Judgement(Verdict.INCONCLUSIVE, reason, advice=(OWN_STATE,))
 
 
 def _dependence(derivation: Derivation, workload: Workload) -> Judgement | None:
@@ -145,7 +153,7 @@ def _dependence(derivation: Derivation, workload: Workload) -> Judgement | None:
     held = max(shown.sites, key=lambda site: abs(site[2] - site[1]), default=None)
     if held is None:
         reason = f"the order of allocations depends on {axes}, and with other sizes the peak may"
-        return Judgement(Verdict.INCONCLUSIVE, reason, blame)
+        return Judgement(Verdict.INCONCLUSIVE, reason, blame, advice=(farther(shown),))
     amounts = (
         f"{held[1]:,} bytes at {_at(shown.axes, shown.before)}, "
         f"{held[2]:,} at {_at(shown.axes, shown.after)}"
@@ -156,7 +164,7 @@ def _dependence(derivation: Derivation, workload: Workload) -> Judgement | None:
         breach = Breach(shown.after, seen=amounts)
         return Judgement(Verdict.FAIL, reason, blame, breach=breach)
     reason = f"an allocation below the peak depends on {axes}: {amounts}"
-    return Judgement(Verdict.INCONCLUSIVE, reason, blame)
+    return Judgement(Verdict.INCONCLUSIVE, reason, blame, advice=(farther(shown),))
 
 
 def _before_after(derivation: Derivation, shown: Dependence) -> str:
@@ -179,12 +187,12 @@ def _undecided(derivation: Derivation, workload: Workload) -> Judgement | None:
             why = derivation.fixed.get(axis, "")
             value = derivation.law.sizes[axis]
             reason = f"{axis} could not be varied from {value:,}{': ' if why else ''}{why}"
-            return Judgement(Verdict.INCONCLUSIVE, reason)
+            return Judgement(Verdict.INCONCLUSIVE, reason, advice=(which_sizes(axis, value),))
         if axis in derivation.unseen:
             op, stack = derivation.unseen[axis][0]
             at = f" at {stack[0]}" if stack else ""
             reason = f"{op}{at} takes unseen scratch and is given more bytes as {axis} grows"
-            return Judgement(Verdict.INCONCLUSIVE, reason)
+            return Judgement(Verdict.INCONCLUSIVE, reason, advice=(KNOWN_KERNELS,))
     return None
 
 
@@ -228,12 +236,13 @@ def _unproved(derivation: Derivation, workload: Workload) -> Judgement | None:
     for over in derivation.excesses:
         if derivation.is_global:
             reason = f"cannot show {over.regime.polynomial} <= {over.limit}"
-            return Judgement(Verdict.INCONCLUSIVE, reason)
+            return Judgement(Verdict.INCONCLUSIVE, reason, advice=(TERM_BY_TERM,))
         if over.sizes is not None and not over.runnable:
             there = {axis: over.sizes[axis] for axis in sorted(over.regime.polynomial.axes)}
             reason = (
                 f"the bound may break at {listed(there)}, too large to run: the law found at "
                 f"smaller sizes, {over.regime.polynomial}, says so there and may not hold"
             )
-            return Judgement(Verdict.INCONCLUSIVE, reason)
+            run_it = f"run it there: name these sizes in far, or as production={there}"
+            return Judgement(Verdict.INCONCLUSIVE, reason, advice=(run_it,))
     return None

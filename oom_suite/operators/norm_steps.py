@@ -114,7 +114,7 @@ def _group_norm(op: str, args: Sequence[Any], result: Any, _device: Device) -> S
 def _group_norm_backward(op: str, args: Sequence[Any], result: Any, _device: Device) -> Steps:
     _, x, _, _, weight, batch, channels, area, groups, wanted = args
     for place in range(3):
-        if wanted[place] and result[place] is not None:
+        if result[place] is not None:
             yield Take(place, result[place].untyped_storage().nbytes(), op)
     width = _wide_bytes(x)
     sums = ("products", "sums")

@@ -62,12 +62,12 @@ def with_breach(
         promised: the law's own text, where one was promised: its terms are not to blame.
     """
     law = result.law
-    if result.verdict is not Verdict.FAIL or result.breach is not None or law is None:
+    if result.verdict is not Verdict.FAIL or law is None or (result.breach and result.blame):
         return result
     formula = law.here
     terms = _unpromised(formula, promised, law) or largest_terms(formula, law.sizes)
     blame = result.blame or _lines(law, formula, terms, regimes_of(derivation, proof))
-    return replace(result, blame=blame, breach=Breach(law.sizes, formula, terms))
+    return replace(result, blame=blame, breach=result.breach or Breach(law.sizes, formula, terms))
 
 
 def _lines(

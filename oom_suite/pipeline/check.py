@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError, UsageError
+from oom_suite.pipeline.advising import advice_on
 from oom_suite.pipeline.judging import Study, inconclusive, study
 from oom_suite.pipeline.programs import SubjectProgram
 from oom_suite.pipeline.session import Session
@@ -95,7 +96,9 @@ def check(
     try:
         program = program_of(spec, settings, on_progress)
     except OomSuiteError as error:
-        return _named(spec, settings, Study(inconclusive(spec.text, settings, str(error))))
+        return _named(
+            spec, settings, Study(inconclusive(spec.text, settings, str(error), advice_on(error)))
+        )
     with Session.of(settings, on_progress) as session:
         lane = LaneSpec("measure", device=settings.device, target=settings.target)
         runs = session.open(program, spec.text, lane)

@@ -11,6 +11,7 @@ from oom_suite.laws.breach import terms_with
 from oom_suite.laws.flat import Flat, FlatSurvey, Rising
 from oom_suite.laws.proof import CLOSED_FORM, prove
 from oom_suite.laws.words import listed, moved_from
+from oom_suite.pipeline.advising import TARGET
 from oom_suite.pipeline.proved import kept_too, weakened
 from oom_suite.records import Breach, Result, Verdict
 
@@ -107,7 +108,7 @@ def _judged(result: Result, flat: Flat, says: str, found: Evidence) -> Result:
         op, stack = flat.unseen[0]
         at = f" at {stack[0]}" if stack else ""
         problem = f"{op}{at} takes scratch that is not seen and is given more bytes as {axis} grows"
-        return _undecided(result, problem, _TARGET_ADVICE)
+        return _undecided(result, problem, TARGET)
     largest = max(flat.compared, default=0)
     if len(flat.compared) < _MIN_COMPARED or largest < _FAR * flat.start:
         why = f": {flat.refused}" if flat.refused else ""
@@ -126,13 +127,7 @@ def _kept(result: Result, says: str, note: str) -> Result:
 
 
 def _undecided(result: Result, problem: str, advice: str) -> Result:
-    return replace(weakened(result, problem), advice=(*result.advice, advice))
-
-
-_TARGET_ADVICE = (
-    "name a target whose kernels are known, such as --oom-target cuda:sm_90, or measure on a "
-    "device: --oom-device cuda"
-)
+    return weakened(result, problem, advice)
 
 
 def _far_advice(axis: str, size: int) -> str:

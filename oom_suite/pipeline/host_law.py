@@ -12,6 +12,7 @@ from oom_suite.laws.evidence import allocate_alike
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import CLOSED_FORM, prove
+from oom_suite.pipeline.advising import advice_on
 from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.proved import with_forms, with_lanes, with_proof
 from oom_suite.records import Bound, HostMemory, Law, Polynomial, Result, Verdict
@@ -77,7 +78,7 @@ def _with_kind(
             reason=str(error),
             blame=(),
             breach=None,
-            advice=(),
+            advice=(advice_on(error),),
         )
     assert judged.law is not None
     peak_bytes = judged.peak_requested_bytes or 0

@@ -13,8 +13,10 @@ from oom_suite.allocator import peaks_of
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.kernel_terms import growth, kernel_terms
 from oom_suite.laws.words import join, listed
+from oom_suite.pipeline.advising import OPAQUE, TARGET
+from oom_suite.pipeline.proved import weakened
 from oom_suite.pipeline.worst_case import largest
-from oom_suite.records import BudgetFit, Verdict
+from oom_suite.records import Breach, BudgetFit, Verdict
 from oom_suite.targets.target import target
 from oom_suite.units import format_bytes
 
@@ -67,7 +69,7 @@ def with_opaque(result: Result, settings: Settings) -> Result:
     is_promised = not contract.is_empty or settings.budget is not None or settings.law_text
     if opaque is None or result.verdict is not Verdict.PASS or not is_promised:
         return result
-    return _weakened(result, f"{_place(opaque)}: {opaque.reason}")
+    return weakened(result, f"{_place(opaque)}: {opaque.reason}", OPAQUE)
 
 
 def with_kernel_terms(result: Result, runs: Runs, settings: Settings) -> Result:
@@ -88,8 +90,11 @@ def with_kernel_terms(result: Result, runs: Runs, settings: Settings) -> Result:
         return result
     if grown.verdict is Verdict.FAIL:
         blame = () if grown.blame is None else (grown.blame,)
-        return replace(result, verdict=Verdict.FAIL, reason=grown.reason, blame=blame)
-    return _weakened(result, grown.reason)
+        breach = Breach(dict(settings.sizes), seen=grown.reason)
+        return replace(
+            result, verdict=Verdict.FAIL, reason=grown.reason, blame=blame, breach=breach
+        )
+    return weakened(result, grown.reason, TARGET)
 
 
 def _sizes_of_terms(runs: Runs, settings: Settings) -> list[dict[str, int]]:
@@ -127,10 +132,11 @@ def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:
                 f"allowed {allowed_bytes:,}; {seen_bytes:,} of them are seen, the rest is taken "
                 f"inside {join(_takers(seen.unseen, ()))} ({scratch_of_law(settings)})"
             )
-            return replace(result, verdict=Verdict.FAIL, reason=reason)
+            breach = Breach(sizes, seen=f"{peak_bytes:,} bytes, allowed {allowed_bytes:,}")
+            return replace(result, verdict=Verdict.FAIL, reason=reason, breach=breach)
     if named:
         first = next(iter(named.values()))
-        return _weakened(result, f"{_place(first)} takes scratch that nothing bounds")
+        return weakened(result, f"{_place(first)} takes scratch that nothing bounds", TARGET)
     return result
 
 
@@ -156,8 +162,10 @@ def with_budget(result: Result, runs: Runs, settings: Settings) -> Result:
     result = replace(result, budget=fit)
     if inside.unbounded:
         places = join(_place(one) for one in inside.unbounded[:_MAX_NAMES])
-        return _weakened(
-            result, f"nothing bounds what is taken inside {places}: it may not fit {budget.name}"
+        return weakened(
+            result,
+            f"nothing bounds what is taken inside {places}: it may not fit {budget.name}",
+            TARGET,
         )
     return result
 
@@ -205,10 +213,3 @@ def _over(result: Result, budget: Budget, over: str, inside_bytes: int) -> Resul
     fit = BudgetFit(budget.name, budget.free_bytes, fits=False, inside_bytes=inside_bytes)
     reason = f"{result.reason}; {over}" if result.verdict is Verdict.FAIL else over
     return replace(result, budget=fit, verdict=Verdict.FAIL, reason=reason)
-
-
-def _weakened(result: Result, problem: str) -> Result:
-    """Not green any more; what is broken stays broken."""
-    if result.verdict is Verdict.PASS:
-        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=problem)
-    return replace(result, reason=f"{result.reason}; {problem}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
@@ -16,6 +17,7 @@ from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
+from oom_suite.pipeline.advising import ANYTHING, MEASURED, advice_on, with_advice
 from oom_suite.pipeline.breaking import with_breach
 from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.host_law import with_host
@@ -23,7 +25,8 @@ from oom_suite.pipeline.inside import with_bound, with_budget, with_kernel_terms
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
-from oom_suite.pipeline.unfinished import unfinished
+from oom_suite.pipeline.suggesting import with_suggestion
+from oom_suite.pipeline.unfinished import MORE_TIME, unfinished
 from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.proof import Proof
     from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
+    from oom_suite.records import Contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +72,28 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         derivation, judgement, proof = find_law(runs, settings)
         measured = _measured(runs, settings)
     except OomSuiteError as error:
-        return Study(inconclusive(name, settings, str(error)))
+        return Study(inconclusive(name, settings, str(error), advice_on(error)))
     except TimeSpentError as error:
-        return Study(unfinished(inconclusive(name, settings, str(error)), runs, settings))
-    result = _judged(name, settings, derivation, judgement, measured)
+        result = inconclusive(name, settings, str(error), MORE_TIME)
+        return Study(unfinished(result, runs, settings))
+    found = (derivation, judgement, proof)
     try:
-        return _weighed(result, runs, settings, derivation, proof, measured)
+        return _weighed(name, runs, settings, found, measured)
     except TimeSpentError as error:
-        return Study(weakened(result, str(error)), derivation, proof)
+        result = weakened(_judged(name, settings, derivation, judgement, measured), str(error))
+        return Study(replace(result, advice=(*result.advice, MORE_TIME)), derivation, proof)
 
 
 def _weighed(
-    result: Result,
+    name: str,
     runs: Runs,
     settings: Settings,
-    derivation: Derivation,
-    proof: Proof | None,
+    found: tuple[Derivation, Judgement, Proof | None],
     measured: Measured,
 ) -> Study:
     """The result with all that the formulas, further runs and the device say of it."""
-    proof_notes: tuple[str, ...] = ()
-    if proof is not None:
-        result, proof_notes = with_proof(result, settings.workload, derivation, proof)
-        result = with_lanes(result, proof, runs.known, runs.known_sizes)
-    else:
-        result = with_forms(result, derivation.law, settings.workload, derivation)
-    symbolic = None if proof is None else runs.symbolic
-    result = with_flat(result, Evidence(runs.known, symbolic, settings.workload, settings.sizes))
-    result = with_host(result, runs, settings, proof)
+    derivation, _, proof = found
+    result, proof_notes = _by_contract(name, runs, settings, found, measured)
     result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
@@ -103,11 +101,55 @@ def _weighed(
     result = with_opaque(with_bound(result, runs, settings), settings)
     result = with_budget(result, runs, settings)
     result = with_breach(result, derivation, proof, settings.law_text)
-    return Study(result, derivation, proof, proof_notes)
+    if settings.suggest and proof is not None:
+        again = partial(_judged_again, name, runs, settings, proof)
+        result = with_suggestion(result, settings.workload.contract, again)
+    return Study(with_advice(result), derivation, proof, proof_notes)
 
 
-def inconclusive(name: str, settings: Settings, reason: str) -> Result:
-    """The result of what could not be judged."""
+def _by_contract(
+    name: str,
+    runs: Runs,
+    settings: Settings,
+    found: tuple[Derivation, Judgement, Proof | None],
+    measured: Measured,
+) -> tuple[Result, tuple[str, ...]]:
+    """What runs and formulas say of the contract; and the notes on how the law was found."""
+    derivation, judgement, proof = found
+    result = _judged(name, settings, derivation, judgement, measured)
+    notes: tuple[str, ...] = ()
+    if proof is not None:
+        result, notes = with_proof(result, settings.workload, derivation, proof)
+        result = with_lanes(result, proof, runs.known, runs.known_sizes)
+    else:
+        result = with_forms(result, derivation.law, settings.workload, derivation)
+    symbolic = None if proof is None else runs.symbolic
+    result = with_flat(result, Evidence(runs.known, symbolic, settings.workload, settings.sizes))
+    return with_host(result, runs, settings, proof), notes
+
+
+def _judged_again(
+    name: str, runs: Runs, settings: Settings, proof: Proof, contract: Contract
+) -> Result:
+    """The verdict on another contract, from the runs that there are and what it needs besides."""
+    workload = replace(settings.workload, contract=contract)
+    other = replace(settings, workload=workload, lane="shadow", law_text="", budget=None)
+    derivation = derive(runs.known, workload, settings.sizes)
+    found = (derivation, judge(derivation, workload), proof)
+    result, _ = _by_contract(name, runs, other, found, Measured())
+    result = with_kernel_terms(result, runs, other)
+    return with_opaque(with_bound(result, runs, other), other)
+
+
+def inconclusive(name: str, settings: Settings, reason: str, *advice: str) -> Result:
+    """The result of what could not be judged.
+
+    Args:
+        name: what it is called in reports.
+        settings: sizes and workload.
+        reason: why.
+        advice: what to do about it.
+    """
     return Result(
         subject=name,
         workload=settings.workload.name,
@@ -117,6 +159,7 @@ def inconclusive(name: str, settings: Settings, reason: str) -> Result:
         target=label(settings.target),
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
+        advice=advice or (ANYTHING,),
     )
 
 
@@ -223,7 +266,7 @@ def _with_measured(result: Result, measured: Measured, settings: Settings) -> Re
     What breaks the contract without a device stays broken, whatever a device says.
     """
     if measured.problem:
-        return weakened(result, measured.problem)
+        return weakened(result, measured.problem, MEASURED)
     # Beside a test's law a measurement at its small sizes matters to what is green alone.
     is_asked_for = settings.lane == "measure" or result.verdict is Verdict.PASS
     if measured.agreement and is_asked_for:

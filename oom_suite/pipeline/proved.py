@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.laws.contracts import decide
 from oom_suite.laws.proof import CLOSED_FORM, DisagreementError, cross_check
+from oom_suite.pipeline.advising import DISAGREEMENT
 from oom_suite.pipeline.breaking import broken, regimes_of
 from oom_suite.records import Verdict
 
@@ -65,7 +66,10 @@ def with_forms(
             return broken(result, each, decision, regimes_of(derivation, proof))
     decision = decide(law, workload.contract)
     if decision is not None and decision.verdict is Verdict.INCONCLUSIVE:
-        return weakened(result, decision.reason)
+        held = ", ".join(f"{axis!r}: ..." for axis in law.held)
+        return weakened(
+            result, decision.reason, f"say at which distance the code is regular: steps={{{held}}}"
+        )
     if not workload.contract.linear_in:
         return result
     return kept_too(result, f"at most linear in {', '.join(workload.contract.linear_in)}")
@@ -129,7 +133,7 @@ def with_lanes(
     try:
         cross_check(proof, exact, sizes[:_MAX_CHECKED])
     except DisagreementError as error:
-        return weakened(result, str(error))
+        return weakened(result, str(error), DISAGREEMENT)
     return result
 
 
@@ -139,8 +143,15 @@ def kept_too(result: Result, promise: str) -> Result:
     return replace(result, reason=f"{known}{promise}")
 
 
-def weakened(result: Result, problem: str) -> Result:
-    """Not green any more; what is broken stays broken."""
+def weakened(result: Result, problem: str, *advice: str) -> Result:
+    """Not green any more; what is broken stays broken.
+
+    Args:
+        result: as it is known.
+        problem: what keeps it from being green.
+        advice: what to do about that.
+    """
+    result = replace(result, advice=(*result.advice, *advice))
     if result.verdict is Verdict.PASS:
         return replace(result, verdict=Verdict.INCONCLUSIVE, reason=problem)
     return replace(result, reason=f"{result.reason}; {problem}")

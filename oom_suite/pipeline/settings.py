@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     OnProgress = Callable[[str, str], None]
 
 DEFAULT_TIME_LIMIT_S = 120.0
+MAX_TIME_LIMIT_S = 604_800.0
+"""A week. The system waits for 24 days at most in one go: milliseconds in an int of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Settings:
             can; None where that was not asked for.
         law_text: the law itself as reports show it; empty where any law will do that keeps the
             contract.
+        suggest: whether a promise that would hold is looked for where this one is broken.
         instead_of: the folder of a working tree that the current one stands for, as a commit's
             files do; None for none. Code that is loaded from there is refused.
     """
@@ -59,6 +62,7 @@ class Settings:
     num_repeats: int = 1
     beside_sizes: Mapping[str, int] | None = None
     law_text: str = ""
+    suggest: bool = False
     instead_of: Path | None = None
 
     @property

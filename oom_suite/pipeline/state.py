@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.words import listed
+from oom_suite.pipeline.advising import REPEATED
 from oom_suite.pipeline.proved import weakened
 from oom_suite.records import Blame, Breach, Verdict
 from oom_suite.records.kept import DEVICE, HOST, MEMORIES, PINNED
@@ -62,7 +63,9 @@ def with_state(result: Result, runs: Runs, settings: Settings) -> Result:
     try:
         calls = runs.repeated(settings.sizes)
     except OomSuiteError as error:
-        return weakened(result, f"it keeps memory, and further calls cannot be made: {error}")
+        return weakened(
+            result, f"it keeps memory, and further calls cannot be made: {error}", REPEATED
+        )
     kept = tuple(each for each in calls.kept if each.memory in memories)
     leaks = {memory: rate for memory, rate in calls.leaks.items() if memory in memories}
     once = [each for each in kept if each.memory not in leaks]

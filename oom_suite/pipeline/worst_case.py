@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.judge import judge
+from oom_suite.pipeline.advising import EACH_SIDE
 from oom_suite.records import Verdict
 from oom_suite.tracing.lane_spec import EACH, HALF, MOST, NONE, ONE, to_part
 
@@ -78,7 +79,8 @@ def worst_case(
     if guard is None:
         return found
     reason = f"the code does one thing or another by a size that data decides: {guard}"
-    return found[0], replace(found[1], verdict=Verdict.INCONCLUSIVE, reason=reason)
+    undecided = replace(found[1], verdict=Verdict.INCONCLUSIVE, reason=reason, advice=(EACH_SIDE,))
+    return found[0], undecided
 
 
 def largest(

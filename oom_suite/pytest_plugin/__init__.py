@@ -5,11 +5,13 @@ Importing it does not import torch, so that pytest starts as fast as without it.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from oom_suite.errors import ContractError
+from oom_suite.processes import ending
 from oom_suite.pytest_plugin import devices, hookspecs
 from oom_suite.pytest_plugin.judging import OomCheck
 from oom_suite.pytest_plugin.memory_law import OomLaw, refuse_bad_declarations
@@ -51,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: a value cannot be used.
     """
+    # Another run in this very process may have been interrupted.
+    ending.begin_again()
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
     config.stash[OPTIONS] = options = resolve(config)
@@ -99,6 +103,11 @@ def oom_law(request: pytest.FixtureRequest) -> OomLaw:
     """
     config = request.config
     return OomLaw(request.node, config.stash[OPTIONS], config.stash[_CHECK].note)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """End every child, though a thread may wait for its answer: nobody waits for that thread."""
+    ending.end_all(signal.SIGINT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

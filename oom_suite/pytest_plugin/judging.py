@@ -8,7 +8,7 @@ import pytest
 
 from oom_suite.errors import ContractError
 from oom_suite.report.rows import printable
-from oom_suite.report.wording import failure_text, headline
+from oom_suite.report.wording import advice_lines, failure_text, headline
 
 if TYPE_CHECKING:
     from oom_suite.pipeline.settings import Settings
@@ -139,7 +139,8 @@ class OomCheck:
 
 
 def contract_text(result: Result) -> str:
-    """What a failure says: everything that is known, or one line where nothing is."""
+    """What a failure says: everything that is known; where nothing is, why, and what to do."""
     if result.law is None:
-        return f"{headline(result)}: {printable(result.reason)}"
+        lines = [f"{headline(result)}: {printable(result.reason)}", *advice_lines(result)]
+        return "\n".join(lines)
     return failure_text(result)

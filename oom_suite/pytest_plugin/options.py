@@ -11,7 +11,9 @@ import pytest
 
 from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import read as read_lockfile
+from oom_suite.pipeline.settings import MAX_TIME_LIMIT_S
 from oom_suite.records import Scenario
+from oom_suite.report.files import refuse_unwritable
 from oom_suite.subjects import builtin_names, parse
 from oom_suite.targets.budgets import budget
 from oom_suite.targets.target import targets
@@ -214,7 +216,12 @@ def _sizes(text: str) -> Mapping[str, int]:
         axis, _, value = part.partition("=")
         if not re.fullmatch(r"\d[\d_]*", value.strip()):
             raise UsageError(f"{part!r} is not AXIS=VALUE; write it like num_blocks=512")
-        sizes[axis.strip()] = int(value)
+        axis = axis.strip()
+        if axis in sizes:
+            raise UsageError(
+                f"gives {axis} twice, as {sizes[axis]} and {int(value)}: leave one out"
+            )
+        sizes[axis] = int(value)
     return sizes
 
 
@@ -253,6 +260,8 @@ def _time_limit_s(text: str) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise UsageError(f"{text!r} is not a number of seconds; write it like 60")
+    if seconds > MAX_TIME_LIMIT_S:
+        raise UsageError(f"{text!r}: give at most {MAX_TIME_LIMIT_S:,.0f} seconds, a week")
     return seconds
 
 
@@ -263,8 +272,7 @@ def _locked(path: Path) -> Path:
 
 
 def _json(path: Path) -> Path:
-    if path.is_dir():
-        raise UsageError(f"{str(path)!r} is a folder; give a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    if path.name == "-":
+        raise UsageError("'-' is for what pytest itself prints; give a file")
+    refuse_unwritable(path)
     return path

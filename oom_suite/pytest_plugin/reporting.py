@@ -6,12 +6,14 @@ import base64
 import io
 import os
 import pickle
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from oom_suite.errors import UsageError
 from oom_suite.records import Verdict
+from oom_suite.report.files import results_body
+from oom_suite.report.output import Output
 from oom_suite.report.rows import printable
 from oom_suite.report.wording import closing_line, target_lines
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from oom_suite.pytest_plugin.options import Options
     from oom_suite.records import Result
 
+_REST = 20
+"""How many times as long as a write took nothing is written after it."""
+_UNFINISHED = frozenset({pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR})
 _RESULTS = "oom_results"
 _WORD = "oom_word"
 
@@ -74,7 +79,18 @@ class Reporter:
         self._options = options
         self._results: dict[tuple[str, str, str, str], Result] = {}
         self._left_out: dict[str, int] = {}
-        self._json_line = ""
+        self._problem = ""
+        self._output = Output(
+            options.json, lambda: results_body(self._sorted()), say=self._cannot_write
+        )
+        self._keep_at = 0.0
+
+    def _cannot_write(self, error: object) -> None:
+        self._problem = str(error)
+
+    def pytest_sessionstart(self) -> None:
+        """Begin the file that was asked for: an older one is not taken for this run's."""
+        self._output.keep()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -83,32 +99,35 @@ class Reporter:
             key = (result.subject, result.workload, result.lane, result.target)
             if key not in self._results:
                 self._results[key] = result
+                self._keep()
                 self._config.hook.pytest_oom_result(result=result)
         if report.skipped and "oom_device" in report.keywords and report.when == "setup":
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
             reason = reason.removeprefix("Skipped: ")
             self._left_out[reason] = self._left_out.get(reason, 0) + 1
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the results to the file that was asked for, whatever they are."""
-        path = self._options.json
-        if path is None:
-            return
-        from oom_suite.report.files import write
+    def _keep(self) -> None:
+        """Write what is known by now, unless writing would become most of what the run does."""
+        began = time.monotonic()
+        if began >= self._keep_at:
+            self._output.keep()
+            ended = time.monotonic()
+            self._keep_at = ended + _REST * (ended - began)
 
-        try:
-            write(self._sorted(), path)
-        except UsageError as error:
-            self._json_line = f"{error}"
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Write the results to the file that was asked for, whatever they are."""
+        self._problem = ""
+        if exitstatus in _UNFINISHED:
+            self._output.keep()
         else:
-            self._json_line = f"results written to {path}"
+            self._output.finish()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the table of the results, and what was left out."""
         results = self._sorted()
-        if not (results or self._left_out or self._json_line):
+        path = self._options.json
+        if not (results or self._left_out or path):
             return
         terminalreporter.write_sep("=", "oom_suite")
         for (workload, lane), group in _groups(results).items():
@@ -122,8 +141,9 @@ class Reporter:
         for reason, num_tests in self._left_out.items():
             plural = "" if num_tests == 1 else "s"
             terminalreporter.write_line(f"left out: {num_tests} device test{plural}, {reason}")
-        if self._json_line:
-            terminalreporter.write_line(self._json_line)
+        if path is not None:
+            written = f"results written to {path}"
+            terminalreporter.write_line(printable(self._problem or written))
 
     def _sorted(self) -> list[Result]:
         """The results as a single process would have judged them: pytest-xdist has no order."""

@@ -110,6 +110,8 @@ class Result:
         breach: the part of the law that breaks a promise; None where none is broken.
         flat_from: axes that the peak was promised to stop to grow with, each with the size from
             which on it does.
+        holds: the arguments of a promise that is kept where this one is broken, judged like this
+            one; empty where none was found, or looked for.
         details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
         inside: what kernels take beside what the law has, a term for each operator and line.
@@ -141,6 +143,7 @@ class Result:
     leaks: tuple[str, ...] = ()
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
+    holds: str = ""
     inside: tuple[KernelTerm, ...] = ()
     details: tuple[str, ...] = ()
     flat_from: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -198,6 +201,7 @@ class Result:
             "kept": [each.to_json() for each in self.kept],
             "leaks": list(self.leaks),
             "advice": list(self.advice),
+            "holds": self.holds,
             "next_command": self.next_command,
         }
 

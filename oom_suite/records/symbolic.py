@@ -49,6 +49,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "floor": math.floor,
     "ceil": math.ceil,
+    "float": float,
+    "trunc": math.trunc,
+    "round": round,
+    "abs": abs,
     "next_power_of_2": _next_power_of_2,
 }
 """What a formula may call."""

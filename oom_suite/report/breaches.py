@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.report.rows import Line, printable
+from oom_suite.records import Verdict
+from oom_suite.report.rows import Line, Row, printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ def held_text(result: Result, blame: Blame) -> str:
     each = f"{blame.bytes_per_unit:,.10g}"
     at = where(result, blame.sizes)
     return printable(f"{format_bytes(blame.bytes)} {at}, {each} bytes per {blame.axis}")
+
+
+def advice_rows(result: Result) -> Iterator[Row]:
+    """What to do about what could not be judged."""
+    lines = tuple(Line(printable(each)) for each in dict.fromkeys(result.advice))
+    if lines and result.verdict is Verdict.INCONCLUSIVE:
+        yield Row("do", lines)
 
 
 def guilty_texts(result: Result) -> Sequence[str]:

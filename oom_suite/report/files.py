@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError
+from oom_suite.report.rows import RUNNER_COMMAND
 from oom_suite.targets.versions import checkout, environment
 
 if TYPE_CHECKING:
@@ -153,9 +154,14 @@ def write_body(
     """
     whole = {**body, "environment": {**(where_made() if made is None else made)}}
     if not row_key:
-        write_text(json.dumps(whole, indent=2) + "\n", path)
+        write_text(_inert(json.dumps(whole, indent=2)) + "\n", path)
         return
     lines = ",\n".join(f"    {json.dumps(row)}" for row in whole[row_key])
     text = json.dumps({**whole, row_key: []}, indent=2)
     filled = text.replace(f'"{row_key}": []', f'"{row_key}": [\n{lines}\n  ]', 1)
-    write_text(filled + "\n", path)
+    write_text(_inert(filled) + "\n", path)
+
+
+def _inert(text: str) -> str:
+    """JSON of the same values, whose strings no runner takes for a command where it is logged."""
+    return text.replace(RUNNER_COMMAND, "#\\u0023[")

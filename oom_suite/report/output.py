@@ -41,10 +41,18 @@ class Output:
         path: the file, which was tried when the options were read; None for none.
         body: gives what is known now.
         row_key: as of `oom_suite.report.files.write_body`.
+        say: told in one line what cannot be written.
     """
 
-    def __init__(self, path: Path | None, body: Body, row_key: str = "") -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        body: Body,
+        row_key: str = "",
+        say: Callable[[object], None] = say_error,
+    ) -> None:
         """Write nothing yet."""
+        self._say = say
         self._path = path
         self._body = body
         self._row_key = row_key
@@ -86,5 +94,5 @@ class Output:
             except OomSuiteError as error:
                 # Said once; the last attempt is the one that counts.
                 if at_end or not self._is_broken:
-                    say_error(error)
+                    self._say(error)
                 self._is_broken = True

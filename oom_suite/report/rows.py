@@ -13,6 +13,10 @@ _ALLOWED = re.compile(r"(?<=\. )\d[\d.]* \w+ allowed(?=;)")
 _NUM_SENTENCES = 3
 
 
+RUNNER_COMMAND = "##["
+"""Source: actions/runner ``src/Runner.Common/ActionCommand.cs``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a failure.
@@ -37,8 +41,12 @@ class Row:
 
 
 def printable(text: str) -> str:
-    """The text on one line, control characters replaced: paths and messages come from outside."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    """The text on one line, control characters replaced: paths and messages come from outside.
+
+    Neither has it what GitHub's runner takes for a command anywhere in a line.
+    """
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line.replace(RUNNER_COMMAND, "## [")
 
 
 def brief(text: str) -> str:

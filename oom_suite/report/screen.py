@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.segment import Segment
 from rich.text import Text
 
-from oom_suite.report.rows import printable
+from oom_suite.report.rows import RUNNER_COMMAND, printable
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderResult
@@ -54,7 +54,7 @@ def without_commands(line: str) -> str:
     Args:
         line: from its start, without a line break.
     """
-    line = line.replace("##[", "## [")
+    line = line.replace(RUNNER_COMMAND, "## [")
     if line.lstrip().startswith("::"):
         return line.replace("::", ": :", 1)
     return line

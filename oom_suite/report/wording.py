@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
-from oom_suite.report.breaches import blame_lines, other_formula_lines, term_lines
+from oom_suite.report.breaches import advice_rows, blame_lines, other_formula_lines, term_lines
 from oom_suite.report.measured import measured_rows
 from oom_suite.report.rows import Line, Row, brief, printable
 from oom_suite.targets.budgets import is_total
@@ -196,6 +196,9 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
     if notes:
         rows.append(Row("note", notes))
     rows.extend(measured_rows(result))
+    if result.holds:
+        rows.append(Row("holds", (Line(printable(result.holds)),)))
+    rows.extend(advice_rows(result))
     if result.next_command:
         rows.append(Row("next", (Line(printable(result.next_command)),)))
     return tuple(rows)
@@ -241,6 +244,12 @@ def boundary_lines(bisection: Bisection) -> tuple[str, ...]:
 
 LABEL_WIDTH = 9
 INDENT = "  "
+
+
+def advice_lines(result: Result) -> Iterator[str]:
+    """What to do, as lines below a headline."""
+    for row in advice_rows(result):
+        yield from (f"{INDENT}{row.label:<{LABEL_WIDTH}}{line.text}" for line in row.lines)
 
 
 def failure_text(result: Result) -> str:

@@ -7,6 +7,7 @@ started last goes first. So a trace does not depend on which thread the system f
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -62,7 +63,9 @@ class Waiting:
         """Whether it has ended, or waits until another thread or the system wakes it."""
         if not thread.is_alive():
             return True
-        ident, number = thread.ident, thread.native_id
+        # After a fork the main thread still says what its number was before.
+        is_main = thread is threading.main_thread()
+        ident, number = thread.ident, os.getpid() if is_main else thread.native_id
         if ident is None or number is None or ident in STARTING:
             return False
         if ident in ASLEEP:

@@ -15,7 +15,7 @@ CHOOSE = "choose cpu, cuda or cuda:N"
 
 BAD = {
     "bisect": [
-        ("", "Missing option '--bad'; see oom-suite bisect --help"),
+        ("", "give --bad vllm==VERSION, or for commits --repo PATH and --good REV"),
         ("--bad vllm@.", "--bad 'vllm@.' is not a release"),
         ("--bad vllm==0.21.0 --set num_tokens=1 --set num_tokens=2", "gives num_tokens twice"),
         ("--bad vllm==0.21.0 --json folder", "--json: cannot write 'folder': it is a folder"),
@@ -107,9 +107,11 @@ BAD = {
         ("--json folder", "--json: cannot write 'folder'"),
     ],
     "probe": [
-        ("full_dequant --scenario prodution", "did you mean 'production'?"),
-        ("full_dequant --set num_tokens=1 --set num_tokens=2", "gives num_tokens twice"),
-        ("full_dequant --budget 12", "'12' has no unit"),
+        ("", "give a subject, or a test by --test FILE::TEST"),
+        ("full_dequant --expect maybe", "unknown --expect 'maybe': choose from bad, good"),
+        ("full_dequant --file a.toml", "--file 'a.toml' names the lockfile of --locked"),
+        ("full_dequant --time-limit nan", "--time-limit 'nan': "),
+        ("full_dequant --jsn new", "No such option: --jsn"),
     ],
     "ranks": [
         ("--json folder", "--json: cannot write 'folder'"),
@@ -138,14 +140,23 @@ BAD = {
 }
 """By command: what is wrong, and what the line says of it."""
 
+CODES = {"probe": 125}
+"""git takes 2 for *bad*: what it runs says of no commit that, but by a verdict."""
+
 CASES = [(f"{name} {words}".strip(), said) for name, rows in BAD.items() for words, said in rows]
 
 
 @pytest.fixture
 def refused(suite, tmp_path, monkeypatch):
-    """Runs a command in a folder with a file of results; starting a process fails the test."""
+    """Runs a command in a folder with a file of results; starting a process fails the test.
 
-    def started(*words, **options):
+    git may be asked where a search stands.
+    """
+    start = subprocess.Popen
+
+    def started(words, *others, **options):
+        if isinstance(words, list) and words[0].endswith("/git"):
+            return start(words, *others, **options)
         raise AssertionError(f"a process was started: {words} {options}")
 
     monkeypatch.setattr(child, "_start", started)
@@ -168,11 +179,28 @@ def test_bad_input_is_one_line_at_once(refused, tmp_path, words, said):
     there = sorted(tmp_path.iterdir())
     done = refused(*words.split())
     (line,) = done.stderr.splitlines()
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (CODES.get(words.split()[0], 2), "") == (done.returncode, done.stdout)
     assert line.startswith("oom-suite: ")
     assert said in line
     assert there == sorted(tmp_path.iterdir())
     assert '{"results": [], "environment": {}}' == (tmp_path / "old.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--scenario prodution", "did you mean 'production'?"),
+        ("--set num_tokens=1 --set num_tokens=2", "--set gives num_tokens twice"),
+        ("--budget 12", "'12' has no unit"),
+    ],
+)
+def test_what_depends_on_the_commit_is_no_verdict_on_it(refused, words, said):
+    """Another commit may have that scenario or axis: git is told to pass this one over."""
+    done = refused("probe", "full_dequant", *words.split())
+    (line,) = done.stdout.splitlines()
+    assert (125, "") == (done.returncode, done.stderr)
+    assert line.startswith("INCONCLUSIVE ")
+    assert said in line
 
 
 @pytest.mark.parametrize("words", ["chek", "--versoin", "check --help=no"])

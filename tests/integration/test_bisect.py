@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.command import run_here
-from fixtures.commits import NUM_COMMITS, POOL, TOKENS, git, git_bisect_run, repository_of
+from fixtures.commits import NUM_COMMITS, POOL, TOKENS, git, git_bisect_run
 
 DECODE_FILE = "vllm/v1/attention/ops/rocm_aiter_mla_sparse.py"
 HEALTHY = """
@@ -90,7 +90,6 @@ def test_tokens_are_found_by_git_though_the_pool_grows_later(sixty_commits):
         ("decod.py:decode",),
         ("decode.py:decode", "--axis", "num_token"),
         ("decode.py:decode", "--tme-limit", "3"),
-        ("--test", "test_nothing.py::test_nothing"),
     ],
     ids=" ".join,
 )
@@ -120,25 +119,14 @@ def test_typo_ends_the_suite_s_own_search_in_a_refusal(suite, sixty_commits, wor
     assert "the good end, " in done.stderr
 
 
-def test_repair_is_found_with_expect_bad(tmp_path):
-    """`--expect bad` turns the answer round: git names the commit that repaired the growth."""
-    texts = [FAULTY, HEALTHY, HEALTHY]
-    repository = repository_of(tmp_path / "tree", [{DECODE_FILE: text} for text in texts])
-    words = ("probe", "vllm@.", "--expect", "bad", *SMALL)
-    bisected = git_bisect_run(repository, "HEAD~2", *words)
-    assert "commit 2" == first_bad(bisected)
-
-
-def test_processes_of_their_own_answer_git(tmp_path):
-    """`git bisect run python -m oom_suite probe --test` ends at the commit that broke a test."""
-    texts = [f"def test_is_small():\n    assert {number} < 2\n" for number in (1, 2, 3)]
-    repository = repository_of(tmp_path / "tree", [{"test_it.py": text} for text in texts])
-    git(repository, "bisect", "start", "HEAD", "HEAD~2")
-    probe = (sys.executable, "-m", "oom_suite", "probe", "--test", "test_it.py::test_is_small")
-    said = git(repository, "bisect", "run", *probe)
-    planted = git(repository, "rev-parse", ":/commit 2").strip()
-    assert f"{planted} is the first bad commit" in said
-    assert "FAIL test_it.py::test_is_small: AssertionError: assert 2 < 2" in said
+def test_process_of_its_own_stops_git(sixty_commits):
+    """`git bisect run python -m oom_suite probe`, which the night runs without a typo too."""
+    git(sixty_commits, "bisect", "start", "HEAD", FIRST)
+    probe = (sys.executable, "-m", "oom_suite", "probe", "decode.py:decode", "--axis", "token")
+    said = git(sixty_commits, "bisect", "run", *probe, fails=True)
+    assert "did you mean 'num_tokens'?" in said
+    assert "exit code 128" in said
+    assert "first bad commit" not in said
 
 
 @pytest.mark.parametrize(

@@ -178,14 +178,6 @@ def test_bad_usage_is_one_line_and_exit_code_2(run, words, said):
     assert said in done.stderr
 
 
-def test_json_that_cannot_be_written_loses_no_output(run):
-    """The table is printed first; then one line says why the file could not be written."""
-    done = run("check", "token_gather", "--scenario", "small", "--json", "no/such/folder/x.json")
-    assert 2 == done.returncode
-    assert "token_gather  PASS" in done.stdout
-    assert "cannot write 'no/such/folder/x.json'" in done.stderr
-
-
 def test_budget_is_met_at_the_exact_byte(judged):
     """A peak that fits to the byte passes; with one byte less the verdict is FAIL."""
     _, results = judged("token_gather")

@@ -123,7 +123,7 @@ def test_what_does_not_fit_this_machine_is_not_started(run):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--grid", "--set", "num_blocks=4"], "--grid has its own sizes"),
+        (["--grid", "--set", "num_blocks=4"], "with --grid, which has its own sizes"),
         (["--unexplained", "some"], "not an amount of bytes: 'some'"),
         (["nothing"], "unknown subject 'nothing'"),
     ],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 
 import pytest
 
+from oom_suite.cli import main
 from oom_suite.pipeline.conformance import run
+from oom_suite.processes.ending import Interrupted
 from oom_suite.records.conformance import Conformance, ConformanceRow, Status
 
 
@@ -57,11 +61,16 @@ def test_what_is_known_is_kept_when_the_run_dies(suite, monkeypatch, tmp_path):
     def conformance(options, on_progress, keep):
         del options, on_progress
         keep(found(512))
-        raise KeyboardInterrupt
+        raise Interrupted(signal.SIGINT)
 
     monkeypatch.setattr(run, "conformance", conformance)
     file = tmp_path / "evidence.json"
-    suite("conformance", "--out", file)
+    monkeypatch.setattr(main, "leave", lambda code, _: sys.exit(code))
+    done = suite("conformance", "--out", file)
+    assert (130, "oom-suite: interrupted by SIGINT; no process is left\n") == (
+        done.returncode,
+        done.stderr,
+    )
     assert [found(512).rows[0].to_json()] == json.loads(file.read_text("utf-8"))["rows"]
 
 
@@ -74,7 +83,7 @@ def test_without_a_choice_three_suites_are_run(suite, monkeypatch):
 
 def test_a_device_that_cannot_be_measured_is_one_line(suite):
     done = suite("conformance", "--device", "tpu")
-    assert (2, "oom-suite: --device is 'tpu': choose cpu or cuda\n") == (
+    assert (2, "oom-suite: --device 'tpu': choose cpu, cuda or cuda:N\n") == (
         done.returncode,
         done.stderr,
     )

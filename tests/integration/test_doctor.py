@@ -126,6 +126,6 @@ def test_a_cache_that_cannot_be_written_is_broken(doctor, tmp_path, monkeypatch)
 def test_bad_usage_is_one_line_and_exit_code_2(doctor, arguments, expected):
     """Never a traceback."""
     done = doctor(*arguments)
-    assert 2 == done.returncode
+    assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
     assert expected in done.stderr
     assert "Traceback" not in done.stderr

@@ -76,7 +76,7 @@ def test_the_faults_of_the_page_are_tried_by_the_selfcheck(installed, suite, tmp
     [
         ("lines", "--report 'lines' is not NAME=FILE; write it like lines=FILE"),
         ("line=out.txt", "unknown reporter 'line'"),
-        ("lines=no/such/folder.txt", "the reporter 'lines' cannot write 'no/such/folder.txt'"),
+        ("lines=no/such/folder.txt", "--report lines: cannot write 'no/such/folder.txt'"),
     ],
 )
 def test_a_report_that_cannot_be_written_is_one_line(installed, suite, report, message):

@@ -83,7 +83,7 @@ def test_json_has_the_differences_beside_the_results(locked, tmp_path):
     """Machines get what grew, by which line, and where, to the byte; nothing for what did not."""
     locked(POOL_GROWTH, "--json", "grown.json")
     body = json.loads((tmp_path / "grown.json").read_text(encoding="utf-8"))
-    assert ["results", "locked", "environment"] == list(body)
+    assert ["results", "locked", "is_complete", "environment"] == list(body)
     (grown,) = body["locked"]
     (growth,) = grown["growths"]
     assert ("s.py:decode", "decode", "generic") == (
@@ -190,7 +190,7 @@ def test_the_failure_of_the_documentation_is_the_one_that_is_printed(suite, tmp_
         (["check", "--locked"], None, "no lockfile 'oom-laws.toml': write one with oom-suite lock"),
         (["check", "--locked"], "format = 7\n", "has format 7, this oom-suite reads format 1"),
         (["check", "--locked"], "format = 1\n", "has no law of workload decode: run oom-suite"),
-        (["check", "--file", "a.toml"], None, "--file 'a.toml' names the lockfile that --locked"),
+        (["check", "--file", "a.toml"], None, "--file means nothing without --locked"),
         (["lock", "s.py:decode"], "format = 7\n", "has format 7"),
         (["lock", "s.py:decode", "--file", "no/such.toml"], None, "cannot write 'no/such.toml'"),
     ],

@@ -28,6 +28,8 @@ def test_the_ini_file_resizes_too_and_the_command_line_wins(oom_seen):
         ("num_blocks", "--oom-set: 'num_blocks' is not AXIS=VALUE"),
         ("num_blocks=8.5", "--oom-set: 'num_blocks=8.5' is not AXIS=VALUE"),
         ("num_tokens=0", "--oom-set: num_tokens is 0"),
+        ("num_tokens=9" + 22 * "0", "--oom-set: num_tokens is 90000000000000000000000: choose at"),
+        ("num_tokens=1,num_tokens=2", "--oom-set: gives num_tokens twice, as 1 and 2"),
         ("referenced_blocks=1000000", "--oom-set: referenced_blocks is 1000000"),
     ],
 )

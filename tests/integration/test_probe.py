@@ -12,17 +12,6 @@ def decode(swa_k_cache, swa_indices, output, **step):
 """
 GROWN = HEALTHY.replace("    output", "    seen = swa_k_cache[:, 0, 0].clone()\n    output")
 SMALL = ("--scenario", "small", "--workload", "decode-swa")
-LAW = """\
-import torch
-from oom_suite import memory_law
-
-
-@memory_law(axes={"pool": 64, "tokens": 4}, independent_of="pool", measure=False, host=False)
-def test_pool(sizes, device):
-    pool = torch.empty(sizes.pool, 8, device=device)
-    rows = torch.zeros(sizes.tokens, dtype=torch.int64, device=device)
-    return lambda: pool.double()[rows]
-"""
 
 
 def verdict(done):
@@ -42,7 +31,6 @@ def test_lockfile_decides_what_has_grown_since_it_was_written(suite, tmp_path):
     assert (1, "FAIL") == verdict(grown)
     assert "FAIL s.py:decode: grew in swa_num_blocks: the new term swa_num_blocks\n" in grown.stdout
     assert "             s.py:3 (decode) 1 bytes per swa_num_blocks\n" in grown.stdout
-    assert (0, "PASS") == verdict(suite(*probe, "--axis", "num_tokens"))
 
 
 def test_bound_decides_alone(suite, tmp_path):
@@ -51,21 +39,6 @@ def test_bound_decides_alone(suite, tmp_path):
     law = "2920*num_tokens*swa_topk + swa_num_blocks + %s"
     assert (0, "PASS") == verdict(suite("probe", "s.py:decode", "--at-most", law % 4, *SMALL))
     assert (1, "FAIL") == verdict(suite("probe", "s.py:decode", "--at-most", law % 3, *SMALL))
-
-
-def test_memory_law_is_a_question_for_commits(tmp_path):
-    """Its verdict is the probe's, with law and line: the command that its failure prints."""
-    (tmp_path / "test_law.py").write_text(LAW, encoding="utf-8")
-    words = ("-m", "oom_suite", "probe", "--test", "test_law.py::test_pool")
-    done = subprocess.run(
-        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert 1 == done.returncode, done.stderr
-    assert [
-        "FAIL test_law.py::test_pool: peak grows with pool (64 bytes per pool)",
-        "  law      64*pool + 64*tokens (peak 4.25 KiB)",
-        "  blame    test_law.py:9 (<lambda>) 64 bytes per pool",
-    ] == done.stdout.splitlines()
 
 
 def test_suite_that_cannot_be_imported_is_no_verdict(tmp_path):

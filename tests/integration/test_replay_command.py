@@ -138,7 +138,7 @@ def test_where_there_is_no_gpu_it_says_so(replay, monkeypatch):
         (["issue-41926"], "unknown scenario 'issue-41926'"),
         (["small"], "scenario 'small' reports no free memory: give --headroom"),
         (["issue-41962", "ful_dequant"], "unknown subject 'ful_dequant'"),
-        (["--device", "gpu"], "device 'gpu' cannot replay"),
+        (["--device", "gpu"], "--device 'gpu': choose cpu, cuda or cuda:N"),
         (["--by", "balast"], "unknown way to leave a headroom 'balast'"),
         (["--headroom", "12.74GB"], "unknown unit 'GB'"),
         (["--headroom", "0"], "--headroom '0' is not an amount of memory"),

@@ -110,7 +110,7 @@ def test_whatever_a_subject_does_is_a_finding(checked, subject, name, verdict, s
     [
         (["--lane", "measure"], "--lane means nothing with --safety"),
         (["--budget", "12.74GiB"], "--budget means nothing with --safety"),
-        (["--device", "tpu"], "device 'tpu' cannot be checked"),
+        (["--device", "tpu"], "--device 'tpu': choose cpu, cuda or cuda:N"),
         (["--arch", "gfx94"], "did you mean 'gfx942'?"),
         (["ful_dequant"], "did you mean 'full_dequant'?"),
     ],

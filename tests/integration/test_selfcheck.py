@@ -103,7 +103,7 @@ def test_the_command_prints_the_score_and_writes_json(suite, tmp_path):
         (("--only", "growht"), "unknown group 'growht': choose from addresses, axes, "),
         (("--only", "growth:clone_of_pol"), "did you mean 'growth:clone_of_pool'?"),
         (("--half", "quik"), "unknown half 'quik': choose from long, quick; did you mean 'quick'?"),
-        (("--device", "tpu"), "--device is 'tpu': choose cpu or cuda"),
+        (("--device", "tpu"), "--device 'tpu': choose cpu"),
     ],
     ids=["group", "fault", "half", "device"],
 )

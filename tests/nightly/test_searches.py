@@ -10,11 +10,23 @@ import sys
 
 import pytest
 
-from fixtures.commits import NUM_COMMITS, POOL, TOKENS, git
+from fixtures.commits import NUM_COMMITS, POOL, TOKENS, git, repository_of
 
 FIRST = f"HEAD~{NUM_COMMITS - 1}"
 SUITE = (sys.executable, "-m", "oom_suite")
 OPTIONS = ("decode.py:decode", "--scenario", "small", "--time-limit", "10")
+
+LAW = """\
+import torch
+from oom_suite import memory_law
+
+
+@memory_law(axes={"pool": 64, "tokens": 4}, independent_of="pool", measure=False, host=False)
+def test_pool(sizes, device):
+    pool = torch.empty(sizes.pool, 8, device=device)
+    rows = torch.zeros(sizes.tokens, dtype=torch.int64, device=device)
+    return lambda: pool.double()[rows]
+"""
 
 
 @pytest.mark.parametrize(
@@ -49,3 +61,30 @@ def test_default_contract_finds_the_first_of_the_two(sixty_commits):
         [*SUITE, *words], cwd=sixty_commits.parent, capture_output=True, text=True, check=False
     )
     assert f" commit {TOKENS}\n" in done.stdout.partition("first bad commit: ")[2], done.stderr
+
+
+def test_memory_law_is_a_question_for_commits(tmp_path):
+    """Its verdict is the probe's, with law and line: the command that its failure prints."""
+    (tmp_path / "test_law.py").write_text(LAW, encoding="utf-8")
+    words = ("-m", "oom_suite", "probe", "--test", "test_law.py::test_pool")
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert 1 == done.returncode, done.stderr
+    assert [
+        "FAIL test_law.py::test_pool: peak grows with pool (64 bytes per pool)",
+        "  law      64*pool + 64*tokens (peak 4.25 KiB)",
+        "  blame    test_law.py:9 (<lambda>) 64 bytes per pool",
+    ] == done.stdout.splitlines()
+
+
+def test_processes_of_their_own_answer_git(tmp_path):
+    """`git bisect run python -m oom_suite probe --test` ends at the commit that broke a test."""
+    texts = [f"def test_is_small():\n    assert {number} < 2\n" for number in (1, 2, 3)]
+    repository = repository_of(tmp_path / "tree", [{"test_it.py": text} for text in texts])
+    git(repository, "bisect", "start", "HEAD", "HEAD~2")
+    probe = (sys.executable, "-m", "oom_suite", "probe", "--test", "test_it.py::test_is_small")
+    said = git(repository, "bisect", "run", *probe)
+    planted = git(repository, "rev-parse", ":/commit 2").strip()
+    assert f"{planted} is the first bad commit" in said
+    assert "FAIL test_it.py::test_is_small: AssertionError: assert 2 < 2" in said

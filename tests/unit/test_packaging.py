@@ -189,14 +189,16 @@ def test_the_cpu_workflow_runs_every_push_on_every_python():
     assert commands[-2:] == ["python -m tox", "python -m tox -e check"]
 
 
-def test_every_night_the_long_half_of_the_self_check_runs():
+def test_every_night_the_long_half_of_the_self_check_and_all_interrupts_run():
     workflow = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text())
     assert set(triggers(workflow)) == {"schedule", "workflow_dispatch"}
     (job,) = workflow["jobs"].values()
     assert job["steps"][-1]["run"] == "python -m tox -e nightly"
-    environment = (ROOT / "tox.ini").read_text("utf-8").split("[testenv:nightly]")[1].split("[")[0]
-    assert "    oom-suite selfcheck --half long" in environment
-    assert "    python -m pytest tests/nightly" in environment
+    text = (ROOT / "tox.ini").read_text("utf-8").split("[testenv:nightly]")[1].split("\n[")[0]
+    assert "    oom-suite selfcheck --half long" in text
+    assert "OOM_SUITE_NIGHTLY = 1" in text
+    assert "    python -m pytest {tox_root}/tests/nightly " in text
+    assert " {tox_root}/tests/integration/test_interrupts.py" in text
 
 
 def test_the_rocm_workflow_can_be_dispatched_and_called_and_never_runs_on_its_own():

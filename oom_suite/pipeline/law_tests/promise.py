@@ -75,6 +75,7 @@ class Promise:
             whole_limit_s=whole_limit_s,
             beside_sizes=self.defaults if self.measure else None,
             law_text=self.law,
+            suggest=True,
         )
 
 

@@ -10,6 +10,7 @@ from unittest import mock
 import torch
 from sympy.printing.str import StrPrinter  # type: ignore[import-untyped]  # sympy has no types
 
+from oom_suite.errors import LaneError
 from oom_suite.torch_compat.symbols import as_number, hint_of, int_conversion
 
 if TYPE_CHECKING:
@@ -154,7 +155,10 @@ class SymbolPrinter(StrPrinter):  # type: ignore[misc]  # sympy is not annotated
         if sign is not None:
             left, right = (self._operand(arg) for arg in expr.args)
             return f"({left}{sign}{right})"
-        name = _CALLS.get(kind, kind)
+        if kind not in _CALLS:
+            # A formula that cannot be evaluated would decide nothing, and its law hold anywhere.
+            raise LaneError(f"the code asks for {kind} of its sizes, which no formula here has")
+        name = _CALLS[kind]
         return f"{name}({', '.join(self.doprint(arg) for arg in expr.args)})"
 
     def _operand(self, expr: Any) -> str:
@@ -173,6 +177,7 @@ _INFIX = {
     "PythonMod": " % ",
     "IntTrueDiv": "/",
     "FloatTrueDiv": "/",
+    "FloatPow": "**",
     "PowByNatural": "**",
     "BitwiseFn_bitwise_or": " | ",
     "BitwiseFn_bitwise_and": " & ",
@@ -183,4 +188,10 @@ _CALLS = {
     "Min": "min",
     "CeilToInt": "ceil",
     "FloorToInt": "floor",
+    "ToFloat": "float",
+    "TruncToInt": "trunc",
+    "RoundToInt": "round",
+    "Abs": "abs",
+    "next_power_of_2": "next_power_of_2",
 }
+"""What a formula calls torch's functions of sizes; `oom_suite.records.symbolic` evaluates them."""

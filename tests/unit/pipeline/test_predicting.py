@@ -232,13 +232,14 @@ def reads_a_value(sizes, device):
 
 
 def test_a_target_of_amds_has_what_its_kernels_take_as_far_as_it_is_known():
-    """A sum's partial results are; the scratch of rocPRIM's sort is named."""
+    """A sum's partial results are; rocPRIM's sort has a bound; rocFFT's workspace is named."""
 
     def build(sizes, device):
         x = torch.ones(sizes.n, device=device)
-        return lambda: (x.sum(), x.sort())
+        return lambda: (x.sum(), x.sort(), torch.fft.rfft(x))
 
     there = oom_suite.predict(build, {"n": 1 << 20}, target="rocm:gfx942")
-    assert ["aten::sort"] == [one.op for one in there.unseen]
+    assert ["aten::_fft_r2c"] == [one.op for one in there.unseen]
+    assert {"cub::DeviceRadixSort"} == {each.op for each in there.allocations if each.is_bound}
     assert "aten::sum" in {each.op for each in there.allocations}
     assert len(there.allocations) > len(oom_suite.predict(build, {"n": 1 << 20}).allocations)

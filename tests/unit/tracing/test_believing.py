@@ -132,7 +132,9 @@ OF_A_DRIVER = {
     **dict.fromkeys(["memory_allocated", "max_memory_allocated"], 0),
     **dict.fromkeys(["memory_reserved", "max_memory_reserved"], 0),
     **dict.fromkeys(["memory_cached", "max_memory_cached"], 0),
-    **dict.fromkeys(["init", "synchronize", "empty_cache", "ipc_collect"], None),
+    **dict.fromkeys(
+        ["init", "synchronize", "empty_cache", "empty_host_cache", "ipc_collect"], None
+    ),
     **dict.fromkeys(["reset_peak_memory_stats", "reset_accumulated_memory_stats"], None),
     **dict.fromkeys(["reset_max_memory_allocated", "reset_max_memory_cached"], None),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -65,6 +66,22 @@ def test_one_that_has_ended_waits(started):
     thread = started(lambda done: None)
     thread.join()
     assert Waiting().is_waiting(thread)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_main_thread_that_is_at_work_is_so_in_a_fork_too():
+    """There Python gives it a number that no thread has: nobody would ever see it run."""
+    child = os.fork()
+    if child == 0:
+        found = []
+        asks = threading.Thread(
+            target=lambda: found.append(said(threading.main_thread(), expected=True, seconds=0.1))
+        )
+        asks.start()
+        while not found:
+            pass
+        os._exit(found[0])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def record(*sizes):

@@ -7,16 +7,20 @@ import pytest
 from oom_suite.pipeline.commits.pytest_test import TestPredicate
 from oom_suite.pipeline.settings import silent
 from oom_suite.records import Verdict
+from oom_suite.records.commits import Place
 
 GOOD, BAD, NEITHER = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 LAW = """
 from oom_suite.errors import ContractError
-from oom_suite.records import Law, Polynomial, Result, Verdict
+from oom_suite.records import Blame, Law, Polynomial, Result, Verdict
 
 
 def result(verdict):
     law = Law((Polynomial.of({("pool",): 8}),), {"pool": 4})
-    return Result("it", "memory_law", "shadow", "default", {"pool": 4}, verdict, "why", law=law)
+    return Result(
+        "it", "memory_law", "shadow", "default", {"pool": 4}, verdict, "why", law=law,
+        peak_requested_bytes=32, blame=(Blame("a.py", 3, "f", 32, "pool", 8.0),),
+    )
 """
 TESTS = f"""
 import os
@@ -57,7 +61,9 @@ def test_setup(before):
 def test_teardown(after):
     pass
 
-def test_broken_promise():
+def test_broken_promise(oom_check):
+    oom_check.note(result(Verdict.PASS))
+    oom_check.note(result(Verdict.FAIL))
     raise ContractError("FAIL  it: why", result(Verdict.FAIL))
 
 def test_unjudged_promise():
@@ -100,6 +106,9 @@ def test_only_a_test_that_ran_is_good_or_bad(tmp_path, monkeypatch):
         each.name.partition("::test_")[2]: (each.verdict, each.reason) for each in found.findings
     }
     assert BAD is found.verdict, "the worst counts"
+    (law,) = (each for each in found.findings if each.law)
+    assert ("8*pool", 32, "memory_law") == (law.law, law.peak_requested_bytes, law.workload)
+    assert (Place("a.py", 3, "f", "pool", 8.0),) == law.blame
     assert not list(tmp_path.rglob("__pycache__")), "byte code was left for the next commit"
 
 

@@ -22,7 +22,10 @@ AXES = {"num_blocks": 512, "num_tokens": 4}
         ({"axes": {"keys": 2}}, "axes: 'keys' cannot name a size: choose another name"),
         (
             {"axes": AXES},
-            "nothing is promised: give independent_of, at_most, linear_in, constant, law or budget",
+            (
+                "nothing is promised: give independent_of, at_most, linear_in, constant, "
+                "bounded_in, constant_after, law or budget"
+            ),
         ),
         (
             {"axes": AXES, "independent_of": "num_block"},
