@@ -135,6 +135,10 @@ def test_a_signal_is_heard_though_it_interrupts_no_wait(whom):
     """One that another thread got; one that came just before the wait is as lost to it."""
 
     def send():
+        main = threading.main_thread().ident
+        while sys._current_frames()[main].f_code is not threading.Condition.wait.__code__:
+            time.sleep(0.01)
+        time.sleep(0.1)  # from the line to the wait itself
         waiting = threading.main_thread() if whom == "main" else threading.current_thread()
         signal.pthread_kill(waiting.ident, signal.SIGINT)
 
