@@ -27,7 +27,7 @@ from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
 from oom_suite.pipeline.suggesting import with_suggestion
-from oom_suite.pipeline.unfinished import unfinished
+from oom_suite.pipeline.unfinished import MORE_TIME, unfinished
 from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
@@ -75,13 +75,14 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     except OomSuiteError as error:
         return Study(inconclusive(name, settings, str(error), advice_on(error)))
     except TimeSpentError as error:
-        return Study(unfinished(inconclusive(name, settings, str(error)), runs, settings))
+        result = inconclusive(name, settings, str(error), MORE_TIME)
+        return Study(unfinished(result, runs, settings))
     found = (derivation, judgement, proof)
     try:
         return _weighed(name, runs, settings, found, measured)
     except TimeSpentError as error:
-        result = _judged(name, settings, derivation, judgement, measured)
-        return Study(with_advice(weakened(result, str(error))), derivation, proof)
+        result = weakened(_judged(name, settings, derivation, judgement, measured), str(error))
+        return Study(replace(result, advice=(*result.advice, MORE_TIME)), derivation, proof)
 
 
 def _weighed(
@@ -91,7 +92,7 @@ def _weighed(
     found: tuple[Derivation, Judgement, Proof | None],
     measured: Measured,
 ) -> Study:
-    """What the formulas, further runs and the device say."""
+    """The result with all that the formulas, further runs and the device say of it."""
     derivation, _, proof = found
     result, proof_notes = _by_contract(name, runs, settings, found, measured)
     result = with_state(result, runs, settings)

@@ -34,7 +34,7 @@ PRELOAD = (
 )
 """What the server that children are forked from imports once: the same for whoever starts it."""
 
-_SPENT = "the {limit_s:g} s of the whole test are over (raise them with --oom-test-time-limit)"
+_SPENT = "the {limit_s:g} s of the whole test are over"
 _AGAIN_S = 0.05
 """Seconds after which children are ended again: one may just have been started."""
 

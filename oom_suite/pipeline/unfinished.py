@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import Result
 
+MORE_TIME = "give it more with --oom-test-time-limit, or make it shorter with smaller axes"
+
 
 def unfinished(result: Result, runs: Runs, settings: Settings) -> Result:
     """The result with what the runs have shown that were made in time.

@@ -14,6 +14,7 @@ from oom_suite.pipeline.judging import study
 from oom_suite.pipeline.law_tests import promise
 from oom_suite.pipeline.programs import CallableProgram
 from oom_suite.pipeline.session import Limits, Session
+from oom_suite.pipeline.unfinished import MORE_TIME
 from oom_suite.processes.askers import Respawning
 from oom_suite.records import Verdict
 
@@ -71,10 +72,10 @@ def test_what_the_runs_have_shown_is_known_when_the_time_is_over(after):
     found = judged(after(3), 60.0, axes={"n": 64}, at_most="8*n + 8").result
     assert Verdict.INCONCLUSIVE is found.verdict
     assert found.reason == (
-        "the 60 s of the whole test are over (raise them with --oom-test-time-limit); no law was "
-        "found yet: 3 exact runs were made by then, and the largest peak is 1,536 bytes at n=192; "
-        "all of them are within the bound"
+        "the 60 s of the whole test are over; no law was found yet: 3 exact runs were made by "
+        "then, and the largest peak is 1,536 bytes at n=192; all of them are within the bound"
     )
+    assert (MORE_TIME,) == found.advice
     assert 512 == found.peak_requested_bytes
 
 
@@ -100,6 +101,7 @@ def test_a_kept_promise_is_not_green_when_the_time_is_over(after, monkeypatch):
     monkeypatch.setattr("oom_suite.pipeline.judging.with_host", raise_spent)
     found = judged(after(0), 60.0, axes={"n": 64}, at_most="8*n").result
     assert (Verdict.INCONCLUSIVE, "all over") == (found.verdict, found.reason)
+    assert MORE_TIME in found.advice
     assert "8*n" == str(found.law)
 
 
