@@ -22,15 +22,24 @@ class Folder:
         tests: folders or files of tests; those whose imports lead to a file are run for it.
         only: names of the files that are mutated; all where it is empty.
         without: names of the files that are left out, because only a GPU runs them.
+        through: other rooms of the package through which its tests come to it.
     """
 
     tests: tuple[str, ...]
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
 
 
 FOLDERS = {
-    "laws": Folder(("tests/unit/laws", "tests/unit/cli/test_limits.py")),
+    "laws": Folder(
+        (
+            "tests/unit/laws",
+            "tests/unit/cli/test_limits.py",
+            "tests/unit/pipeline/test_flatness.py",
+        ),
+        through=("pipeline",),
+    ),
     "tracing": Folder(
         ("tests/unit/tracing", "tests/unit/pipeline/test_kept_state.py"),
         without=("cuda_device.py",),
@@ -74,7 +83,7 @@ def holders(root: Path, name: str) -> Mapping[Path, list[str]]:
         LookupError: no test leads to a file, so that every mutant of it would survive.
     """
     tests = [test for place in FOLDERS[name].tests for test in _test_files(root / place)]
-    found = tests_by_source(root, tests, FOLDERS)
+    found = tests_by_source(root, tests, (*FOLDERS, *FOLDERS[name].through))
     held = {
         source: [str(test.relative_to(root)) for test in found.get(root / source, ())]
         for source in sources(root, name)

@@ -6,6 +6,7 @@ a green verdict away or add what the reader must know; none makes a broken promi
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -103,7 +104,9 @@ def _weighed(
     result = with_breach(result, derivation, proof, settings.law_text)
     if settings.suggest and proof is not None:
         again = partial(_judged_again, name, runs, settings, proof)
-        result = with_suggestion(result, settings.workload.contract, again)
+        # The verdict is whole without it.
+        with contextlib.suppress(TimeSpentError):
+            result = with_suggestion(result, settings.workload.contract, again)
     return Study(with_advice(result), derivation, proof, proof_notes)
 
 
@@ -257,7 +260,7 @@ def _with_text(result: Result, promised: str) -> Result:
     if "".join(promised.split()) == "".join(str(result.law).split()):
         return kept_too(result, "the promised law")
     reason = f"the law is {result.law}, not the promised {promised}"
-    return replace(result, verdict=Verdict.FAIL, reason=reason)
+    return replace(result, verdict=Verdict.FAIL, reason=reason, holds=f'law="{result.law}"')
 
 
 def _with_measured(result: Result, measured: Measured, settings: Settings) -> Result:

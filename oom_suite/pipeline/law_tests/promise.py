@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _LARGEST_STEP = 64
 _SMALL = 16
+_SHORT = 3
+"""Names up to this length are taken for no plural: ``gas``, ``bus``."""
+
 _FAR = (4, 32)
 _FAR_FORBIDDEN = (8, 256)
 """How many times its default an axis is set to; a pool is far larger than the test's."""
@@ -242,7 +245,11 @@ def _farther(size: int, production: int, lower: int, is_forbidden: bool) -> tupl
 
 
 def _unit(name: str) -> str:
-    """``block`` for ``num_blocks``; the name itself where it is not a count."""
-    if name.startswith("num_") and name.endswith("s"):
-        return name.removeprefix("num_").removesuffix("s")
+    """``block`` for ``num_blocks``, ``token`` for ``tokens``; the name where it is no plural."""
+    word = name.removeprefix("num_")
+    if word.endswith(("ches", "shes", "sses", "xes")):
+        return word.removesuffix("es")
+    is_plural = len(word) > _SHORT and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    if is_plural:
+        return word.removesuffix("s")
     return name

@@ -1,4 +1,4 @@
-"""What indexing on CUDA copies and sorts, in the order of its source."""
+"""What indexing on CUDA copies and sorts, in the order of its source; and bounds of rocPRIM."""
 
 from __future__ import annotations
 
@@ -143,7 +143,6 @@ def test_a_gradient_and_places_that_are_not_contiguous_are_copied():
 NOT_KNOWN = {
     "lookups weighed by their number": lambda: gradient(4, 4, 10, by_frequency=True),
     "places of four bytes": lambda: gradient(3073, 4, 10, rows=floats(3073, dtype=INT32)),
-    "another library's sort": lambda: gradient(3073, 4, 10, kernels=MI300X),
     "a mask for an index": lambda: steps(
         "index", floats(8, 16), [floats(8, dtype=BOOL)], result=floats(3, 16)
     ),
@@ -158,15 +157,6 @@ NOT_KNOWN = {
     "a mask to add under": lambda: steps(
         "index_put", floats(6, 5), [floats(6, dtype=BOOL)], floats(5), True, result=floats(6, 5)
     ),
-    "another library's sort of places": lambda: steps(
-        "index_put",
-        floats(6, 5),
-        [places(2)],
-        floats(2, 5),
-        True,
-        result=floats(6, 5),
-        kernels=MI300X,
-    ),
 }
 
 
@@ -174,3 +164,39 @@ NOT_KNOWN = {
 def test_what_has_no_formula_for_these_arguments_is_not_known(taken):
     """It is named instead, and bounded where a bound is known."""
     assert taken() is None
+
+
+def test_what_another_library_sorts_with_has_a_bound():
+    """The places themselves are as many on every device."""
+    args = (floats(6, 5), [places(2)], floats(2, 5), True)
+    assert steps("index_put", *args, result=floats(6, 5), kernels=MI300X) == (
+        "+120:0 +16:linear_index +16:sorted +16:places +16:range ~26656:RadixSort -RadixSort "
+        "-range -places -sorted -linear_index"
+    )
+    summed = gradient(3073, 4, 10, kernels=MI300X)
+    assert summed.startswith(f"{SORTED.replace('+67583', '~88080')} +160:0 ")
+
+
+BOUNDED = {
+    "a search": (
+        lambda: steps("topk", floats(4), 3, result=(floats(3), places(3)), kernels=MI300X),
+        "+12:0 +24:1",
+    ),
+    "a selection": (
+        lambda: steps("nonzero", floats(4), result=places(3, 1), kernels=MI300X),
+        "+4:length +1:Reduce -Reduce +24:0 ~9232:Select -Select -length",
+    ),
+    "a running sum": (
+        lambda: steps(
+            "masked_scatter", floats(4), floats(4, dtype=BOOL), floats(4), result=floats(4),
+            kernels=MI300X,
+        ),
+        "+16:0 +32:places ~9232:Scan -Scan -places",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("taken", "expected"), BOUNDED.values(), ids=BOUNDED)
+def test_what_another_library_takes_has_a_bound(taken, expected):
+    """Of rocPRIM nobody knows the bytes, but no more than these."""
+    assert expected == taken()

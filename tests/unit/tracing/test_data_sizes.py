@@ -46,6 +46,7 @@ PROGRAMS = {
     "argwhere": lambda x, chosen: torch.argwhere(x > 0),
     "where": lambda x, chosen: torch.where(x > 0),
     "a mask": lambda x, chosen: x[x[:, 0] > 0],
+    "a mask of columns": lambda x, chosen: x[:, x[0] > 0] * 2,
     "a mask in the builder's type": lambda x, chosen: x[(x[:, 0] > 0).byte().bool()] + 1,
     "masked_select": lambda x, chosen: torch.masked_select(x, x > 0).sum(),
     "masked_select by rows": lambda x, chosen: torch.masked_select(x, x[:, :1] > 0),
@@ -399,7 +400,19 @@ def test_a_row_can_be_taken_by_a_number_that_is_not_known(shadow, program):
         shadow(program, lambda device: (drawn(device)[0], drawn(device)[0][0].long()))
 
 
+def first_taken(x, rows):
+    return x[rows[0]]
+
+
+def other_taken(x, rows):
+    return x[rows[0]]
+
+
 OTHERS = {
+    "a row taken by another function": lambda x, rows: (
+        first_taken([1, 2, 3], rows),
+        other_taken(x, [0]),
+    ),
     "a slice": lambda x, rows: x[: rows[0]],
     "an element of a list": lambda x, rows: torch.zeros([100, 200, 300][rows[0]]),
     "a number": lambda x, rows: x[int(rows[0])],

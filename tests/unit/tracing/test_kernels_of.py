@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from oom_suite.operators.operands import operator
 from oom_suite.operators.steps import Give, Take
 from oom_suite.tracing.book import Book
 from oom_suite.tracing.kernels_of import InsideKernels, kernels_of
+from oom_suite.tracing.shadow import ShadowLane
 
 SORT = operator(torch.ops.aten.sort.default)
 ADD = operator(torch.ops.aten.add.Tensor)
@@ -48,12 +51,12 @@ def writer(book, kernels=None, device_type="cpu"):
 
 def written(book):
     """Requests as ``+bytes op``, ``~`` for a bound, and frees as ``-bytes op``."""
-    words = []
-    for kind, number in book.events:
-        num_bytes, op, stack, *bound = book.requests[number]
-        assert ("line",) == stack
-        sign = "-" if kind == "free" else "~" if bound else "+"
-        words.append(f"{sign}{num_bytes} {op}")
+    trace, words = book.trace("shadow", {}), []
+    for event in trace.events:
+        made = trace.allocations[event.allocation]
+        assert ("line",) == made.stack
+        sign = "-" if event.kind == "free" else "~" if made.is_bound else "+"
+        words.append(f"{sign}{made.requested_bytes} {made.op}")
     return words
 
 
@@ -68,7 +71,7 @@ def test_temporaries_are_freed_where_they_are_given_back_and_results_when_they_d
     if is_exact:
         writer(book).write_exact((*STEPS, *ENDS), tuple(results), lambda num_bytes: num_bytes)
     else:
-        writer(book).write((*STEPS, *ENDS), results)
+        writer(book).write("aten::sort", (*STEPS, *ENDS), results)
     assert ["+10 in", "+64 out", "-10 in"] == written(book)
     results.pop()
     assert ["+10 in", "+64 out", "-10 in"] == written(book)
@@ -80,8 +83,8 @@ def test_temporaries_are_freed_where_they_are_given_back_and_results_when_they_d
 def test_a_result_that_was_there_keeps_its_request(book):
     """What is written in place ends when it ends, and is freed as what it was."""
     result = torch.zeros(16)
-    writer(book).write((Take(0, 64, "first"),), [result])
-    writer(book).write((Take("inner", 10, "second"), Give("inner")), [result])
+    writer(book).write("aten::sort", (Take(0, 64, "first"),), [result])
+    writer(book).write("aten::sort", (Take("inner", 10, "second"), Give("inner")), [result])
     del result
     assert ["+64 first", "+10 second", "-10 second", "-64 first"] == written(book)
 
@@ -95,7 +98,7 @@ def test_one_result_that_is_no_tuple_is_the_first(book):
 
 def test_a_result_of_no_bytes_is_no_request(book):
     for write in (
-        lambda made: writer(book).write((Take(0, 0, "out"),), [made]),
+        lambda made: writer(book).write("aten::sort", (Take(0, 0, "out"),), [made]),
         lambda made: writer(book).write_exact((Take(0, 0, "out"),), made, int),
     ):
         write(torch.zeros(0))
@@ -103,7 +106,7 @@ def test_a_result_of_no_bytes_is_no_request(book):
 
 
 def test_a_bound_is_written_as_one(book):
-    writer(book).write((Take("inner", 10, "in", True), Give("inner")), [])
+    writer(book).write("aten::sort", (Take("inner", 10, "in", True), Give("inner")), [])
     assert ["~10 in", "-10 in"] == written(book)
 
 
@@ -114,9 +117,38 @@ def test_what_an_author_says_is_taken_is_a_bound_that_is_freed_at_once(book, num
     assert 2 * len(expected) == len(book.events)
 
 
+def test_what_is_taken_inside_says_in_whose_kernel_and_what_of_it_is_seen(book):
+    """A result whose storage is larger than its shape is seen in part alone."""
+    results = [torch.zeros(4), torch.zeros(4)]
+    steps = (Take("inner", 10, "in"), Give("inner"), Take(0, 64, "out"), Take(1, 16, "out"))
+    writer(book).write("aten::sort", steps, results)
+    made = book.trace("shadow", {}).allocations
+    expected = [("aten::sort", 0), ("aten::sort", 16), ("", 0)]
+    assert expected == [(each.inside, each.seen_bytes) for each in made]
+
+
+@pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
+def test_an_out_argument_is_resized_before_its_kernel_takes_anything():
+    """One row of 8,000: values, places, and then what the sort takes."""
+
+    def build(sizes, device):
+        x = torch.zeros(8000, device=device)
+        values = torch.empty(4, device=device)
+        places = torch.empty(4, dtype=torch.int64, device=device)
+
+        def call():
+            torch.sort(x, out=(values, places))
+
+        return call
+
+    trace = ShadowLane(Path("/"), "cuda").run(build, {})
+    requested = [trace.allocations[event.allocation].requested_bytes for event in trace.events]
+    assert [32_000, 64_000, 64_000, 106_751, 106_751, 64_000] == requested
+
+
 def test_results_that_were_there_before_are_known(book):
     old, new = torch.zeros(4), torch.zeros(4)
-    writer(book).write((Take(0, 16, "out"),), [old])
+    writer(book).write("aten::sort", (Take(0, 16, "out"),), [old])
     (known,) = writer(book).known_among([new, old])
     assert known is old
 

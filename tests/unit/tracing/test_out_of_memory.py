@@ -248,6 +248,25 @@ def test_a_failed_call_keeps_a_snapshot_where_it_is_asked_to(monkeypatch, tmp_pa
     assert "" == found.snapshot
 
 
+def test_what_a_failed_call_held_is_let_go_though_the_code_keeps_the_error():
+    """What is measured next has the memory, whoever remembers why this one failed."""
+    kept, errors = [], []
+
+    def call():
+        try:
+            fails(kept)
+        except MemoryError as error:
+            errors.append(error)
+            raise
+
+    failed, took = FailedCall(lines_under_test(Path(__file__).parent)), False
+    try:
+        enter_code_under_test(call)
+    except MemoryError as error:
+        took = failed.takes(error)
+    assert (True, None) == (took, kept[0]())
+
+
 def test_any_other_error_is_left_to_whoever_called():
     assert (False, None) == failed_call(ValueError("no"))
 

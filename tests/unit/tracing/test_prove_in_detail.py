@@ -159,6 +159,19 @@ def test_a_value_that_data_decides_is_named_with_the_innermost_line_and_why():
     assert "\n" not in text
 
 
+def test_a_custom_operator_whose_size_data_decides_is_named_with_its_line():
+    """Torch has no symbol for it, and says so in an error of its own."""
+    library = torch.library.Library("oom_suite_sized", "DEF")
+    library.define("chosen(Tensor x) -> Tensor", tags=(torch.Tag.dynamic_output_shape,))
+
+    def body(s, device):
+        return torch.ops.oom_suite_sized.chosen(torch.zeros(s["topk"], device=device))
+
+    with pytest.raises(LaneError, match=r"data decides at test_prove_in_detail\.py:\d+ .*chosen"):
+        proved(body)
+    library._destroy()
+
+
 def test_a_launch_is_noted_and_what_it_may_have_written_is_no_longer_known():
     """Slots of blocks keep their range where another tensor is given to the kernel."""
 

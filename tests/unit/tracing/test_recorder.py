@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,23 @@ def test_a_sparse_result_has_no_storage_to_record_and_the_call_goes_on(measure):
     trace = measure(lambda x: ((x.view(4, 4) + 1).to_sparse(), x * 2), one_input)
     ops = [one.op for one in trace.allocations]
     assert ("aten::add.Tensor", "aten::mul.Tensor") == (ops[0], ops[-1])
+
+
+def test_a_step_that_ends_is_marked_between_the_events_of_two():
+    """Also after what a thread of the step did, which is waited for."""
+    lane = ShadowLane(Path(__file__).parent)
+
+    def build(sizes, device):
+        x = torch.zeros(16, device=device)
+
+        def call():
+            x + 1
+            lane.mark()
+            threading.Thread(target=lambda: x + 2).start()
+            lane.mark()
+
+        return call
+
+    trace = lane.run(build, {})
+    assert (2, 4) == trace.marks
+    assert 4 == len(trace.events)

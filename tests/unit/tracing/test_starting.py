@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import multiprocessing.process
 import os
 import subprocess
@@ -151,3 +152,27 @@ def test_a_thread_that_cannot_be_started_is_as_it_was(monkeypatch):
     assert "run" not in vars(plain)
     assert own is changed.run
     assert threading.get_ident() not in starting.STARTING
+
+
+def test_what_is_entered_on_threads_is_that_of_the_lanes_that_run():
+    """Of an inner one as well while it runs, and of none that is over."""
+    entered = []
+
+    @contextlib.contextmanager
+    def noted(name):
+        entered.append(name)
+        yield
+
+    def on_a_thread():
+        entered.clear()
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+        return sorted(entered)
+
+    with watched(lambda: noted("outer")):
+        with watched(lambda: noted("inner")):
+            assert ["inner", "outer"] == on_a_thread()
+        assert ["outer"] == on_a_thread()
+    with watched():
+        assert [] == on_a_thread()
