@@ -37,6 +37,13 @@ class LaneError(OomSuiteError):
     """A lane could not run the call (for example: a value that exists only on a device)."""
 
 
+class TimeSpentError(Exception):
+    """The time for a whole test is over.
+
+    No `OomSuiteError`: what refuses one run is noted and the next one made, and this ends them all.
+    """
+
+
 class ContractError(AssertionError):
     """A subject broke its contract. Carries the structured result for reports.
 

@@ -88,20 +88,20 @@ def register(app: typer.Typer) -> None:
         not as claimed, 3 when it may be in one that could not be judged.
         """
         asked = Asked(
-            subject,
-            test,
-            axis,
-            at_most,
-            against_lock,
-            file,
-            scenario,
-            tuple(sizes or ()),
-            workload,
-            tuple(target or ()),
-            budget,
-            time_limit,
-            tuple(stub or ()),
-            package,
+            subject=subject,
+            test=test,
+            axis=axis,
+            at_most=at_most,
+            locked=against_lock,
+            file=file,
+            scenario=scenario,
+            sizes=tuple(sizes or ()),
+            workload=workload,
+            target=tuple(target or ()),
+            budget=budget,
+            time_limit_s=time_limit,
+            stub=tuple(stub or ()),
+            package=package,
         )
         if repo is not None:
             raise typer.Exit(_search(asked, repo, good, bad or "HEAD", json))

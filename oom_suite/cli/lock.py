@@ -19,7 +19,7 @@ from oom_suite.cli.options import (
     WrittenLockFile,
 )
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import first_workload, shadow_settings, spelled
+from oom_suite.cli.settings import first_workload, shadow_settings, spelled, target_of_lock
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, dumps, merged, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.pipeline.locked import entry_of, worst
@@ -59,7 +59,8 @@ def register(app: typer.Typer) -> None:
         """
         named = spelled(subjects, stub, package)
         name = first_workload(workload, named)
-        settings = shadow_settings(scenario, sizes, name, target, None, time_limit)
+        on = [target_of_lock(target, file)]
+        settings = shadow_settings(scenario, sizes, name, on, None, time_limit)
         old = read(file) if Path(file).exists() else {}
         with Progress() as progress:
             studies = full_studies(named, settings, progress.update, progress.finish)

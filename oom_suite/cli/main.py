@@ -59,6 +59,7 @@ from oom_suite.cli.settings import (
     read_target_cases,
     read_targets,
     spelled,
+    target_of_lock,
 )
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
@@ -146,7 +147,7 @@ def check_command(
     reports = read_reports(context, report)
     if html is not None:
         reports.append((HtmlReporter(), html))
-    targets = read_targets(target)
+    targets = (target_of_lock(target, file),) if against_lock else read_targets(target)
 
     def settings_for(name: str, for_target: str = targets[0]) -> Settings:
         settings = read_settings(
@@ -164,7 +165,6 @@ def check_command(
         return replace(settings, num_repeats=repeat)
 
     if against_lock:
-        one_target(target)
         names = locked.locked_workloads(workload, file)
         chosen_for = {name: settings_for(name) for name in names}
     else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oom_suite.records import SubjectSpec
 
 OneSubject = Annotated[
-    str | None, typer.Argument(metavar="[SUBJECT]", help="as for check; or give --test")
+    str | None, typer.Argument(metavar="SUBJECT", help="as for check; or give --test")
 ]
 AnAxis = Annotated[
     str | None,

@@ -74,20 +74,20 @@ def register(app: typer.Typer) -> None:
         """
         try:
             asked = Asked(
-                subject,
-                test,
-                axis,
-                at_most,
-                against_lock,
-                file,
-                scenario,
-                tuple(sizes or ()),
-                workload,
-                tuple(target or ()),
-                budget,
-                time_limit,
-                tuple(stub or ()),
-                package,
+                subject=subject,
+                test=test,
+                axis=axis,
+                at_most=at_most,
+                locked=against_lock,
+                file=file,
+                scenario=scenario,
+                sizes=tuple(sizes or ()),
+                workload=workload,
+                target=tuple(target or ()),
+                budget=budget,
+                time_limit_s=time_limit,
+                stub=tuple(stub or ()),
+                package=package,
             )
             answer = probe(asked.predicate(), expect, good, silent)
             render_answer(answer.judged, answer.good, answer.diff, screen())

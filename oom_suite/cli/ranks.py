@@ -29,7 +29,9 @@ from oom_suite.pipeline.ranks.judging import group_exit_code, judge_group
 from oom_suite.pipeline.ranks.run import EXIT_INCONCLUSIVE, RankRun, end_children
 from oom_suite.pipeline.ranks.torchrun import say_why
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
+from oom_suite.processes.ending import Interrupted
 from oom_suite.report.files import write_body
+from oom_suite.report.output import delivered
 from oom_suite.report.ranks import group_line, render_ranks
 from oom_suite.report.screen import say_error, screen
 from oom_suite.subjects import builtin_names, parse
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import Settings
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 _RANK_0_FIRST_S = 20.0
 """Seconds that another rank leaves rank 0 to refuse what no rank can run."""
 
@@ -103,8 +104,9 @@ def register(app: typer.Typer) -> None:
             # The store cannot be reached, or is gone.
             code, message = EXIT_INCONCLUSIVE, str(error)
             say_error(error)
-        except KeyboardInterrupt:
-            code, message = EXIT_INTERRUPTED, "interrupted"
+        except Interrupted as error:
+            code, message = error.exit_code, str(error)
+            say_error(error)
         _end(code, message, group)
 
 
@@ -161,11 +163,8 @@ def _conclude(
     sys.stdout.flush()
     if json is not None:
         split = {"world_size": len(answers), "num_heads": heads.total, "heads_of": heads.source}
-        try:
-            write_body({"group": split, "subjects": [one.to_json() for one in groups]}, json)
-        except OomSuiteError as error:
-            say_error(error)
-            code = EXIT_USAGE
+        body = {"group": split, "subjects": [one.to_json() for one in groups]}
+        delivered(write_body, body, json)
     run.share(code)
     bad = [group_line(one) for one in groups if group_exit_code([one])]
     return code, "\n".join(bad)

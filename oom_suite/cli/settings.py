@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from oom_suite.doors import workload as find_workload
 from oom_suite.errors import UsageError, unknown
+from oom_suite.laws.lockfile import only_arch
 from oom_suite.pipeline.free_budget import free_budget
 from oom_suite.pipeline.settings import Settings
 from oom_suite.subjects import builtin_names, parse, with_options, workloads_for
 from oom_suite.targets.budgets import budget as find_budget
+from oom_suite.targets.default import default_targets
 from oom_suite.targets.target import target as find_target
 from oom_suite.targets.target import targets as find_targets
 from oom_suite.units import MIB, parse_bytes
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from oom_suite.records import SubjectSpec
 
 LANES = ("shadow", "measure")
-DEFAULT_TARGET = "generic"
 
 
 def read_settings(
@@ -146,12 +147,12 @@ def _swapped(read: Callable[[str, str], Settings], target: str, name: str) -> Se
 
 
 def read_targets(given: Sequence[str] | None) -> tuple[str, ...]:
-    """The targets that were asked for, each once.
+    """The targets that were asked for, each once; the usual ones where none was.
 
     Raises:
         UsageError: there is no such target.
     """
-    return find_targets(",".join(given or ())) or (DEFAULT_TARGET,)
+    return find_targets(",".join(given or ())) or default_targets()
 
 
 def one_target(given: Sequence[str] | None) -> str:
@@ -164,6 +165,15 @@ def one_target(given: Sequence[str] | None) -> str:
     if others:
         raise UsageError(f"--target takes one target here, not {first} and {', '.join(others)}")
     return first
+
+
+def target_of_lock(given: Sequence[str] | None, file: str) -> str:
+    """The target that was asked for, else the one that every law of the lockfile is for.
+
+    Raises:
+        UsageError: there is no such target, several were given, or the file cannot be read.
+    """
+    return one_target(given) if given else only_arch(file) or one_target(None)
 
 
 def shadow_settings(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oom_suite.records import Polynomial, Workload
 
 _MAX_DOUBLINGS = 24
-_RUNNABLE = 4
+_RUNNABLE = 16
 """How many times its largest far value an axis may have in a run made to test the bound."""
 
 

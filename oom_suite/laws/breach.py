@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from oom_suite.records import Workload
 
 
+_SHARE = 8
+"""A term is to blame for a broken bound when it makes more than this part of what is over it."""
+
+
 def terms_with(formula: Polynomial, axes: Iterable[str]) -> tuple[Polynomial, ...]:
     """The terms of a formula that any of these axes is in."""
     wanted = frozenset(axes)
@@ -33,8 +37,10 @@ def excess(formula: Polynomial, limit: Polynomial | Bound, sizes: Mapping[str, i
         limit: the bound.
         sizes: where it is.
     """
-    over = (formula - Bound.of(limit).rules_at(sizes)).terms
-    terms = tuple(term for term in formula.parts if over.get(next(iter(term.terms)), 0) > 0)
+    difference = formula - Bound.of(limit).rules_at(sizes)
+    over = {next(iter(part.terms)): part(sizes) for part in difference.parts}
+    least = sum(number for number in over.values() if number > 0) / _SHARE
+    terms = tuple(term for term in formula.parts if over.get(next(iter(term.terms)), 0) > least)
     return Breach(sizes, formula, terms or largest_terms(formula, sizes))
 
 

@@ -19,7 +19,7 @@ _BY_OUTCOME = {
         "name sizes that it takes; where it does not, measure it on a device (--device cuda)"
     ),
     Outcome.REFUSED: (
-        "do what the reason says; or measure the code on a device, where nothing is replaced: "
+        "as the reason says; or measure the code on a device, where nothing is replaced: "
         "--device cuda, --oom-device cuda under pytest"
     ),
     Outcome.NOT_APPLICABLE: (

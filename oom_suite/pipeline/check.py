@@ -17,6 +17,7 @@ from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
 from oom_suite.subjects import family_of, obtain, parse, workloads_for
 from oom_suite.targets.budgets import budget as find_budget
+from oom_suite.targets.default import default_targets
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.units import format_bytes
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from oom_suite.targets.budgets import Budget
 
     Then = Callable[[Study, Runs], None]
-
-_USUAL_TARGET = "generic"
 
 
 def _nothing_more(found: Study, runs: Runs) -> None:
@@ -154,7 +153,7 @@ def _next_command(spec: SubjectSpec, settings: Settings, result: Result) -> str:
         words += ["--scenario", known.name]
     for axis, size in settings.sizes.items():
         words += ["--set", f"{axis}={size}"] if usual.get(axis, size) != size else []
-    words += ["--target", target] if target != _USUAL_TARGET else []
+    words += ["--target", target] if target not in default_targets() else []
     if result.budget is not None and not result.budget.fits and settings.budget is not None:
         words += ["--budget", _spelled(settings.budget)]
     return f"{command} {shlex.join(words)}" if words else command

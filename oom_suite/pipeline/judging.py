@@ -6,13 +6,14 @@ a green verdict away or add what the reader must know; none makes a broken promi
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from oom_suite.allocator import peaks_of
-from oom_suite.errors import OomSuiteError
+from oom_suite.errors import OomSuiteError, TimeSpentError
 from oom_suite.laws.derive import derive
 from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
@@ -26,6 +27,7 @@ from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
 from oom_suite.pipeline.suggesting import with_suggestion
+from oom_suite.pipeline.unfinished import MORE_TIME, unfinished
 from oom_suite.pipeline.worst_case import worst_case
 from oom_suite.processes.ending import threads
 from oom_suite.records import Result, Verdict
@@ -72,9 +74,27 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
         measured = _measured(runs, settings)
     except OomSuiteError as error:
         return Study(inconclusive(name, settings, str(error), advice_on(error)))
-    result, proof_notes = _by_contract(
-        name, runs, settings, (derivation, judgement, proof), measured
-    )
+    except TimeSpentError as error:
+        result = inconclusive(name, settings, str(error), MORE_TIME)
+        return Study(unfinished(result, runs, settings))
+    found = (derivation, judgement, proof)
+    try:
+        return _weighed(name, runs, settings, found, measured)
+    except TimeSpentError as error:
+        result = weakened(_judged(name, settings, derivation, judgement, measured), str(error))
+        return Study(replace(result, advice=(*result.advice, MORE_TIME)), derivation, proof)
+
+
+def _weighed(
+    name: str,
+    runs: Runs,
+    settings: Settings,
+    found: tuple[Derivation, Judgement, Proof | None],
+    measured: Measured,
+) -> Study:
+    """The result with all that the formulas, further runs and the device say of it."""
+    derivation, _, proof = found
+    result, proof_notes = _by_contract(name, runs, settings, found, measured)
     result = with_state(result, runs, settings)
     result = _with_text(result, settings.law_text)
     result = _with_measured(result, measured, settings)
@@ -84,7 +104,9 @@ def study(runs: Runs, name: str, settings: Settings) -> Study:
     result = with_breach(result, derivation, proof, settings.law_text)
     if settings.suggest and proof is not None:
         again = partial(_judged_again, name, runs, settings, proof)
-        result = with_suggestion(result, settings.workload.contract, again)
+        # The verdict is whole without it.
+        with contextlib.suppress(TimeSpentError):
+            result = with_suggestion(result, settings.workload.contract, again)
     return Study(with_advice(result), derivation, proof, proof_notes)
 
 
@@ -238,7 +260,7 @@ def _with_text(result: Result, promised: str) -> Result:
     if "".join(promised.split()) == "".join(str(result.law).split()):
         return kept_too(result, "the promised law")
     reason = f"the law is {result.law}, not the promised {promised}"
-    return replace(result, verdict=Verdict.FAIL, reason=reason)
+    return replace(result, verdict=Verdict.FAIL, reason=reason, holds=f'law="{result.law}"')
 
 
 def _with_measured(result: Result, measured: Measured, settings: Settings) -> Result:

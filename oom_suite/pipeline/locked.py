@@ -12,6 +12,8 @@ from oom_suite.laws.lines import with_lines
 from oom_suite.laws.lockfile import DEFAULT_FILE, compare, read
 from oom_suite.pipeline.law_page import FullStudy, full_studies
 from oom_suite.records.lock import Change, Difference, Entry
+from oom_suite.targets.default import default_target
+from oom_suite.targets.target import target
 from oom_suite.targets.versions import environment
 from oom_suite.workloads.sparse_mla.workload import DECODE
 
@@ -167,7 +169,8 @@ def _lock_command(key: Key, file: str | Path) -> str:
     subject, workload, arch = key
     words = ["oom-suite", "lock", subject]
     words += [] if workload == "decode" else ["--workload", workload]
-    words += [] if arch == "generic" else ["--target", arch]
+    usual = target(default_target()).arch or "generic"
+    words += [] if arch == usual else ["--target", arch]
     words += [] if str(file) == DEFAULT_FILE else ["--file", str(file)]
     return shlex.join(words)
 

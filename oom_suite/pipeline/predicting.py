@@ -17,6 +17,7 @@ from oom_suite.pipeline.session import Limits, Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.processes.child_main import CHILD_NAME
 from oom_suite.records import AllocatorPeaks, Trace
+from oom_suite.targets.default import default_target
 from oom_suite.targets.target import target as target_of
 from oom_suite.tracing.lane_spec import LaneSpec
 
@@ -83,7 +84,7 @@ def predict(
     build: Callable[..., Any],
     sizes: Mapping[str, int],
     *,
-    target: str = "generic",
+    target: str | None = None,
     in_child: bool = False,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
 ) -> Prediction:
@@ -95,7 +96,8 @@ def predict(
         build: makes the inputs and returns the call, as for `oom_suite.memory_law`.
         sizes: the values that it gets, ``{"num_tokens": 8}``.
         target: the device, in which the code believes: ``"cuda:sm_90"``, ``"rocm:gfx942"``,
-            ``"cpu"``, a device's name, or ``"generic"``.
+            ``"cpu"``, a device's name, or ``"generic"``; where not given the device that is there,
+            and without one ``"rocm:gfx942"``.
         in_child: whether it runs in a process of its own, which may crash or hang alone. That
             takes a function of a file; what a notebook defines runs in this process.
         time_limit_s: seconds that the child may take.
@@ -106,6 +108,7 @@ def predict(
 
     Does not prove: what the shadow lane does not; ``unseen`` names what may take more.
     """
+    target = target or default_target()
     device, lane = target_of(target), lane_of(target)
     checked = checked_sizes("sizes", sizes)
     program = program_of(build, in_child=in_child)

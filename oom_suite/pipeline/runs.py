@@ -217,7 +217,8 @@ class Runs:
             asker.close()
 
     def _ask(self, lane: LaneSpec, request: Request[Answer]) -> Answer:
-        return self._asker(lane).ask(request)
+        with self._session.in_time():
+            return self._asker(lane).ask(request)
 
     def _asker(self, lane: LaneSpec) -> Asker:
         if lane not in self._askers:

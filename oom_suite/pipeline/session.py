@@ -7,9 +7,11 @@ code under test in a lane.
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from oom_suite.errors import OomSuiteError, TimeSpentError
 from oom_suite.pipeline.runs import Runs
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
 from oom_suite.processes.askers import Respawning
@@ -18,6 +20,8 @@ from oom_suite.targets.free_memory import FreeMemoryOf
 from oom_suite.tracing.lane_spec import LaneSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oom_suite.pipeline.programs import Program
     from oom_suite.pipeline.settings import OnProgress, Settings
     from oom_suite.targets.free_memory import FreeMemory
@@ -29,6 +33,10 @@ PRELOAD = (
     "oom_suite.tracing.warm",
 )
 """What the server that children are forked from imports once: the same for whoever starts it."""
+
+_SPENT = "the {limit_s:g} s of the whole test are over"
+_AGAIN_S = 0.05
+"""Seconds after which children are ended again: one may just have been started."""
 
 _IMPORTS = {
     "shadow": ("oom_suite.tracing.lanes", "oom_suite.tracing.shadow"),
@@ -45,10 +53,12 @@ class Limits:
     Attributes:
         time_limit_s: seconds that one run may take.
         memory_limit_bytes: address space that one child may add; None for no limit.
+        whole_limit_s: seconds that the session may last; None for no limit.
     """
 
     time_limit_s: float = DEFAULT_TIME_LIMIT_S
     memory_limit_bytes: int | None = None
+    whole_limit_s: float | None = None
 
 
 class Session:
@@ -64,14 +74,23 @@ class Session:
         self._limits = limits or Limits()
         self._on_progress = on_progress
         self._undo = contextlib.ExitStack()
+        self._children: list[Respawning] = []
+        self._is_over = threading.Event()
+        self._is_spent = threading.Event()
 
     @classmethod
     def of(cls, settings: Settings, on_progress: OnProgress = silent) -> Self:
         """A session with the limits that these settings name."""
-        return cls(Limits(settings.time_limit_s, settings.memory_limit_bytes), on_progress)
+        limits = Limits(settings.time_limit_s, settings.memory_limit_bytes, settings.whole_limit_s)
+        return cls(limits, on_progress)
 
     def __enter__(self) -> Self:
-        """The session."""
+        """The session; its time begins."""
+        if self._limits.whole_limit_s is not None:
+            watch = threading.Thread(target=self._end_in_time, daemon=True)
+            self._undo.callback(watch.join)
+            self._undo.callback(self._is_over.set)
+            watch.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -131,7 +150,35 @@ class Session:
             )
         )
         self._undo.callback(asker.close)
+        self._children.append(asker)
         return asker
+
+    @contextlib.contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Around a request: one that cannot be answered because the time is over says so.
+
+        Raises:
+            TimeSpentError: all the time that the session may take is over.
+        """
+        self._raise_if_spent()
+        try:
+            yield
+        except OomSuiteError:
+            self._raise_if_spent()
+            raise
+
+    def _raise_if_spent(self) -> None:
+        if self._is_spent.is_set():
+            raise TimeSpentError(_SPENT.format(limit_s=self._limits.whole_limit_s))
+
+    def _end_in_time(self) -> None:
+        """Wait until the time is over, and end the children then, those being started too."""
+        if self._is_over.wait(self._limits.whole_limit_s):
+            return
+        self._is_spent.set()
+        while not self._is_over.wait(_AGAIN_S):
+            for child in self._children:
+                child.kill()
 
     def free_memory(self, device: str) -> FreeMemory:
         """What a device has free now. A child asks: a context on a GPU would hold memory there.

@@ -35,6 +35,7 @@ class Settings:
         target: what the law is for, as `oom_suite.targets.target.target` takes it.
         budget: what the peak has to fit in; None for no budget.
         time_limit_s: seconds that one run may take.
+        whole_limit_s: seconds that all runs of a subject may take together; None for no limit.
         memory_limit_bytes: address space that one child may add; None for no limit.
         unexplained_bytes: what the measure lane may find beyond the prediction.
         num_repeats: how often the measure lane runs the call; all runs must be equal.
@@ -55,6 +56,7 @@ class Settings:
     target: str = "generic"
     budget: Budget | None = None
     time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    whole_limit_s: float | None = None
     memory_limit_bytes: int | None = None
     unexplained_bytes: int = 0
     num_repeats: int = 1

@@ -15,6 +15,7 @@ from oom_suite.pipeline.session import Session
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, Settings
 from oom_suite.records import Contract, KernelTerm, Law, Result, Verdict, Workload
 from oom_suite.targets.budgets import budget as budget_of
+from oom_suite.targets.default import default_target
 from oom_suite.targets.target import target as target_of
 from oom_suite.units import format_bytes
 
@@ -170,7 +171,7 @@ def law(
     build: Callable[..., Any],
     axes: Mapping[str, int],
     *,
-    target: str = "generic",
+    target: str | None = None,
     in_child: bool = False,
     steps: Mapping[str, int] | None = None,
     far: Mapping[str, Sequence[int]] | None = None,
@@ -196,6 +197,7 @@ def law(
         UsageError: the arguments cannot be used.
         LaneError: no law can be found; the message says why.
     """
+    target = target or default_target()
     device, lane = target_of(target), lane_of(target)
     defaults = checked_sizes("axes", axes)
     if not defaults:

@@ -27,7 +27,7 @@ def with_suggestion(result: Result, contract: Contract, again: Again) -> Result:
 
     **Does not prove:** that the promise is the one that the code should keep.
     """
-    if result.verdict is not Verdict.FAIL or result.leaks or contract.is_empty:
+    if result.verdict is not Verdict.FAIL or result.leaks or result.holds or contract.is_empty:
         return result
     for weaker in _weaker(result, contract):
         try:
@@ -36,9 +36,7 @@ def with_suggestion(result: Result, contract: Contract, again: Again) -> Result:
             continue
         if judged.verdict is Verdict.PASS:
             flat = (f"flat from {axis}={size:,} on" for axis, size in judged.flat_from.items())
-            also = ", ".join(flat)
-            kept = f"{arguments(weaker)}{f'  ({also})' if also else ''}"
-            return replace(result, holds=kept)
+            return replace(result, holds=arguments(weaker), holds_because=", ".join(flat))
     return result
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
 
+_NUDGE = signal.SIGURG
+_NUDGE_S = 0.05
+"""What wakes the main thread, and how long that may take to hear a signal by itself."""
 _ENDS_A_RUN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DESCRIPTOR = "OOM_SUITE_LIFE"
 _PARENT = "OOM_SUITE_PARENT"
@@ -205,11 +208,43 @@ def heard_signals() -> Iterator[None]:
     begin_again()
     heard = [n for n in _ENDS_A_RUN if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, hear) for number in heard}
+    before[_NUDGE] = signal.signal(_NUDGE, lambda *_: None)
     try:
-        yield
+        with _main_thread_woken():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _main_thread_woken() -> Iterator[None]:
+    """Meanwhile, a signal is heard though it came just before the main thread began to wait.
+
+    Python runs handlers when a wait is interrupted, or between two steps of the main thread. What
+    comes between the last step and the wait would be heard when the wait ends by itself.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    kept = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    waiting = threading.main_thread().ident or 0
+
+    def wake() -> None:
+        while number := os.read(reading, 1):
+            while number[0] in _ENDS_A_RUN and not _ended_by and not is_over.wait(_NUDGE_S):
+                signal.pthread_kill(waiting, _NUDGE)
+
+    is_over = threading.Event()
+    waker = threading.Thread(target=wake, daemon=True)
+    waker.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(kept)
+        is_over.set()
+        os.close(writing)
+        waker.join()
+        os.close(reading)
 
 
 @contextlib.contextmanager
@@ -245,5 +280,7 @@ def leave(code: int, grace_s: float) -> NoReturn:
     share_s = grace_s / max(1, threading.active_count() - 1)
     for thread in threading.enumerate():
         if thread is not own and not thread.daemon:
-            thread.join(share_s)
+            # One that was being started when the signal came cannot be waited for.
+            with contextlib.suppress(RuntimeError):
+                thread.join(share_s)
     os._exit(code)

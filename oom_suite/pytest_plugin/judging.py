@@ -121,6 +121,7 @@ class OomCheck:
                 target=target,
                 budget=options.budget,
                 time_limit_s=options.time_limit_s,
+                whole_limit_s=options.test_time_limit_s,
             )
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None

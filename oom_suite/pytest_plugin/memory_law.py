@@ -16,8 +16,9 @@ from oom_suite.pipeline.law_tests.decorator import BUILDER_PARAMETERS, declarati
 from oom_suite.pipeline.law_tests.promise import promise
 from oom_suite.pipeline.programs import BuilderProgram, CallableProgram
 from oom_suite.pytest_plugin.judging import contract_text
-from oom_suite.pytest_plugin.options import DEFAULT_TARGET
+from oom_suite.pytest_plugin.running import Running
 from oom_suite.records import Verdict
+from oom_suite.targets.default import default_targets
 from oom_suite.tracing.lane_spec import LaneSpec
 
 if TYPE_CHECKING:
@@ -145,10 +146,18 @@ class OomLaw:
 
         options = self._options
         settings = replace(
-            made.settings(options.device or "cpu", options.budget, options.time_limit_s),
+            made.settings(
+                options.device or "cpu",
+                options.budget,
+                options.time_limit_s,
+                options.test_time_limit_s,
+            ),
             target=target,
         )
-        with Session.of(settings) as session:
+        with (
+            Running(self._node.config, subject) as running,
+            Session.of(settings, running.update) as session,
+        ):
             lane = LaneSpec("measure", device=settings.device, target=target)
             runs = session.open(program, subject, lane)
             result = study(runs, subject, settings).result
@@ -159,7 +168,7 @@ class OomLaw:
     def _next(self, target: str, made: Promise, result: Result) -> str:
         """The search for the commit, with what the command line said and the test does not."""
         words = ["git", "bisect", "run", "oom-suite", "probe", "--test", self._node.nodeid]
-        if not made.targets and target != DEFAULT_TARGET:
+        if not made.targets and target not in default_targets():
             words += ["--target", target]
         is_over = result.budget is not None and not result.budget.fits
         if is_over and made.budget is None and self._options.budget is not None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import pytest
 
 from oom_suite.errors import UsageError
+from oom_suite.laws.lockfile import only_arch
 from oom_suite.laws.lockfile import read as read_lockfile
 from oom_suite.pipeline.settings import MAX_TIME_LIMIT_S
 from oom_suite.records import Scenario
 from oom_suite.report.files import refuse_unwritable
 from oom_suite.subjects import builtin_names, parse
 from oom_suite.targets.budgets import budget
+from oom_suite.targets.default import default_targets
 from oom_suite.targets.target import targets
 from oom_suite.workloads.sparse_mla.geometry.scenarios import ISSUE_41962, resize, scenario
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-DEFAULT_TARGET = "generic"
 DEFAULT_TIME_LIMIT_S = 120.0
 
 
@@ -86,6 +87,11 @@ SPELLINGS = (
     ),
     Spelling("arch", "TARGET", "an older name of --oom-target", is_list=True),
     Spelling("time-limit", "SECONDS", f"limit of one run of a subject ({DEFAULT_TIME_LIMIT_S:g})"),
+    Spelling(
+        "test-time-limit",
+        "SECONDS",
+        "limit of a whole test, which ends inconclusive with what is known so far (none)",
+    ),
     Spelling("locked", "FILE", "the lockfile (oom-laws.toml) that no law may have outgrown"),
     Spelling("json", "FILE", "write every result to this file when the session ends"),
 )
@@ -102,6 +108,7 @@ class Options:
         budget: what a peak has to fit in; None for no budget.
         targets: whom laws are for, each once, in the order given.
         time_limit_s: seconds that one run may take.
+        test_time_limit_s: seconds that all runs of a test may take; None for no limit.
         json: where the results go; None for nowhere.
         locked: the lockfile that laws are held to; None for none.
     """
@@ -112,6 +119,7 @@ class Options:
     budget: Budget | None
     targets: tuple[str, ...]
     time_limit_s: float
+    test_time_limit_s: float | None
     json: Path | None
     locked: Path | None
 
@@ -148,15 +156,17 @@ def resolve(config: pytest.Config) -> Options:
     chosen = _read(config, "scenario", scenario, ISSUE_41962)
     sizes = _read(config, "set", lambda text: resize(chosen.sizes, _sizes(text)), chosen.sizes)
     device = _read(config, "device", _known_device if is_worker else _device, None)
+    locked = _read(config, "locked", lambda text: _locked(folder / text), None)
     return Options(
         subjects=_read(config, "subject", _subjects, builtin_names()),
         scenario=Scenario(chosen.name, sizes, chosen.summary, chosen.free_bytes),
         device=device,
         budget=_read(config, "budget", lambda text: _budget(text, device), None),
-        targets=_read(config, _asked_by(config), _targets, (DEFAULT_TARGET,)),
+        targets=_read(config, _asked_by(config), _targets, ()) or _default_targets(locked),
         time_limit_s=_read(config, "time-limit", _time_limit_s, DEFAULT_TIME_LIMIT_S),
+        test_time_limit_s=_read(config, "test-time-limit", _time_limit_s, None),
         json=_read(config, "json", lambda text: _json(folder / text), None),
-        locked=_read(config, "locked", lambda text: _locked(folder / text), None),
+        locked=locked,
     )
 
 
@@ -243,6 +253,14 @@ def _targets(text: str) -> tuple[str, ...]:
     if not (found := targets(text)):
         raise UsageError("names no target; leave it out for the usual one")
     return found
+
+
+def _default_targets(locked: Path | None) -> tuple[str, ...]:
+    arch = "" if locked is None else only_arch(locked)
+    try:
+        return (arch,) if arch else default_targets()
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _time_limit_s(text: str) -> float:

@@ -112,6 +112,7 @@ class Result:
             which on it does.
         holds: the arguments of a promise that is kept where this one is broken, judged like this
             one; empty where none was found, or looked for.
+        holds_because: what else is known of that one: from which size on the peak stays.
         details: messages of torch and Python behind the notes, word for word; in JSON alone.
         advice: what to do next where it is not green, in sentences; the first matters most.
         inside: what kernels take beside what the law has, a term for each operator and line.
@@ -144,6 +145,7 @@ class Result:
     breach: Breach | None = None
     advice: tuple[str, ...] = ()
     holds: str = ""
+    holds_because: str = ""
     inside: tuple[KernelTerm, ...] = ()
     details: tuple[str, ...] = ()
     flat_from: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -202,6 +204,7 @@ class Result:
             "leaks": list(self.leaks),
             "advice": list(self.advice),
             "holds": self.holds,
+            "holds_because": self.holds_because,
             "next_command": self.next_command,
         }
 

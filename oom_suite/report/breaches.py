@@ -100,7 +100,7 @@ def advice_rows(result: Result) -> Iterator[Row]:
     """What to do about what could not be judged."""
     lines = tuple(Line(printable(each)) for each in dict.fromkeys(result.advice))
     if lines and result.verdict is Verdict.INCONCLUSIVE:
-        yield Row("do", lines)
+        yield Row("next", lines)
 
 
 def guilty_texts(result: Result) -> Sequence[str]:

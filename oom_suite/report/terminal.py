@@ -32,7 +32,7 @@ from oom_suite.report.wording import (
 from oom_suite.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -126,7 +126,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
 
 def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
     """The device's law and peak, below it the host's, then what calls keep and what holds it."""
-    laws = ["-"] if result.law is None else list(law_lines(result.law.here, width))
+    laws = ["-"] if result.law is None else _folded(law_lines(result.law.here, width), width)
     peaks = [num_bytes_text(result.peak_requested_bytes)]
     named = {one.op for one in result.unseen}
     for term in result.inside:
@@ -146,6 +146,11 @@ def _law_and_peak(result: Result, width: int) -> tuple[str, str]:
         # Whose variable it is stands in the note; here it would not fit.
         laws.append(f"kept: {printable(kept.holder).partition(' of ')[0] or 'by what is unknown'}")
     return "\n".join(laws), "\n".join(peaks)
+
+
+def _folded(lines: Iterable[str], width: int) -> list[str]:
+    """The lines, one with a term that is wider than the column in several: amounts stand beside."""
+    return [part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False)]
 
 
 def print_table(results: Sequence[Result], console: Console) -> None:

@@ -197,7 +197,8 @@ def failure_rows(result: Result) -> tuple[Row, ...]:
         rows.append(Row("note", notes))
     rows.extend(measured_rows(result))
     if result.holds:
-        rows.append(Row("holds", (Line(printable(result.holds)),)))
+        why = f": {result.holds_because}" if result.holds_because else ""
+        rows.append(Row("instead", (Line(printable(f"{result.holds} would pass{why}")),)))
     rows.extend(advice_rows(result))
     if result.next_command:
         rows.append(Row("next", (Line(printable(result.next_command)),)))

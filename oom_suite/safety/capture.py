@@ -24,6 +24,7 @@ from oom_suite.safety.capture_record import CaptureWatch, waits_noted
 from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.safety.graph_replay import graph_replays
+from oom_suite.safety.hip_releases import reports_capture_errors
 from oom_suite.safety.replay_cases import replays
 from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.shadow import ShadowLane
@@ -108,7 +109,8 @@ class Capture:
                 "replay on the CPU", lambda: self._runs(lambda: on_cpu(target), _TIME_LIMIT_S)
             )
             return _without_gpu(record, replay)
-        return agreed(record, _answered("torch.cuda.graph", lambda: on_gpu(target)))
+        replay = _answered("torch.cuda.graph", lambda: on_gpu(target))
+        return agreed(record, replay, is_told=reports_capture_errors(torch.version.hip))
 
     def record(self, target: Target) -> tuple[Hit, ...]:
         """What the shadow lane saw that a capture refuses.
@@ -201,8 +203,15 @@ def on_gpu(target: Target) -> tuple[Hit, ...]:
     return _distinct(found)
 
 
-def agreed(record: Answer, replay: Answer) -> Finding:
-    """The verdict where both methods were tried: they must not contradict each other."""
+def agreed(record: Answer, replay: Answer, *, is_told: bool = True) -> Finding:
+    """The verdict where both methods were tried: they must not contradict each other.
+
+    Args:
+        record: what the shadow lane saw.
+        replay: what real captures and their replays showed.
+        is_told: whether the runtime reports what a capture cannot hold. Without, a capture that
+            went through contradicts nobody, and the record decides.
+    """
     facts = (("record", record.text), ("replay", replay.text))
     if record.hits is None or replay.hits is None:
         hits = (record.hits or ()) + (replay.hits or ())
@@ -210,6 +219,8 @@ def agreed(record: Answer, replay: Answer) -> Finding:
         verdict = Verdict.FAIL if hits else Verdict.INCONCLUSIVE
         return Finding("capture", verdict, reason, hits, facts, NOT_PROVED)
     hits = record.hits + replay.hits
+    if not is_told and not replay.hits:
+        return _judged(hits, facts, "nothing in the step is refused by a capture; replays follow")
     if bool(record.hits) != bool(replay.hits):
         reason = f"{record.text}; {replay.text}"
         split = Hit(DISAGREES, reason, hits[0].frame)

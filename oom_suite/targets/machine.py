@@ -12,7 +12,8 @@ ROOT = Path("/")
 
 _NVIDIA_GPUS = "proc/driver/nvidia/gpus"
 _NVIDIA_NODES = "dev/nvidia[0-9]*"
-_KFD_NODES = "sys/class/kfd/kfd/topology/nodes"
+KFD_NODES = "sys/class/kfd/kfd/topology/nodes"
+"""Where AMD's compute driver lists what it found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def find_machine() -> Machine:
     if build != "hip" and (found := _nvidia()) is not None:
         return found
     if build != "cuda" and (num_gpus := kfd_gpus(ROOT)):
-        return Machine("hip", num_gpus, f"/{_KFD_NODES}")
+        return Machine("hip", num_gpus, f"/{KFD_NODES}")
     return Machine(build, None)
 
 
@@ -113,7 +114,7 @@ def kfd_gpus(root: Path) -> int:
     A container may list a node without letting it be read: that GPU is not this process's.
     """
     num_gpus = 0
-    for properties in (root / _KFD_NODES).glob("*/properties"):
+    for properties in (root / KFD_NODES).glob("*/properties"):
         try:
             text = properties.read_text(encoding="utf-8")
         except OSError:

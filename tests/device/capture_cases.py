@@ -145,6 +145,7 @@ def _both(record, calls, device, root):
     from oom_suite.safety.capture import Answer, agreed
     from oom_suite.safety.fake_isolation import in_fork
     from oom_suite.safety.graph_replay import captured
+    from oom_suite.safety.hip_releases import reports_capture_errors
 
     noted = Answer("the record", in_fork(record, 60.0))
     refused = ()
@@ -154,4 +155,5 @@ def _both(record, calls, device, root):
             if isinstance(graph, Hit):
                 refused = (graph,)
                 break
-    return agreed(noted, Answer("torch.cuda.graph", refused))
+    is_told = reports_capture_errors(torch.version.hip)
+    return agreed(noted, Answer("torch.cuda.graph", refused), is_told=is_told)

@@ -28,6 +28,7 @@ def test_seen(pytestconfig):
         "budget_free_bytes": options.budget and options.budget.free_bytes,
         "target": list(options.targets),
         "time_limit_s": options.time_limit_s,
+        "test_time_limit_s": options.test_time_limit_s,
         "json": options.json and options.json.name,
         "lanes": options.lanes,
     }

@@ -169,6 +169,7 @@ MOMENTS = {
 """Ten moments: what is checked, and what has happened by then."""
 
 AT_EACH_PUSH = {
+    "a file without results": (signal.SIGINT,),
     "a server that imports torch": (signal.SIGKILL,),
     "one judged, one hangs": (signal.SIGINT, signal.SIGTERM, signal.SIGKILL),
     "safety": (signal.SIGINT,),

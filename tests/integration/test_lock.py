@@ -169,8 +169,23 @@ def test_a_subject_that_cannot_be_run_is_not_locked(suite, tmp_path):
     assert {"s.py:decode"} == set(tomllib.loads((tmp_path / "oom-laws.toml").read_text())["laws"])
 
 
-def test_the_failure_of_the_documentation_is_the_one_that_is_printed(suite, tmp_path):
+def test_without_a_target_a_lockfile_is_for_the_one_of_its_laws(suite, tmp_path, monkeypatch):
+    """Whatever this machine's is; another is asked for by name, and then there is no usual one."""
+    monkeypatch.setenv("OOM_SUITE_TARGET", "rocm:gfx942")
+    subject = "streaming"
+    assert "added" in suite("lock", subject, "--target", "generic").stdout
+    assert "kept" in suite("lock", subject).stdout
+    assert 0 == suite("check", "--locked", subject, "--workload", "decode").returncode
+    assert "added" in suite("lock", subject, "--target", "rocm:gfx942").stdout
+    assert "kept" in suite("lock", subject).stdout
+    done = suite("check", "--locked", subject, "--workload", "decode", "--json", "found.json")
+    assert 0 == done.returncode
+    assert '"target": "rocm:gfx942"' in (tmp_path / "found.json").read_text("utf-8")
+
+
+def test_the_failure_of_the_documentation_is_the_one_that_is_printed(suite, tmp_path, monkeypatch):
     """docs/lockfile.md shows a function, its entry, and the failure of the changed function."""
+    monkeypatch.setenv("OOM_SUITE_TARGET", "rocm:gfx942")
     page = (ROOT / "docs" / "lockfile.md").read_text("utf-8")
     source = page.split("```python\n")[1].split("```")[0]
     (tmp_path / "my_decode.py").write_text(source)

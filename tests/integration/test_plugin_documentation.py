@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "pytest.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "pytest.md"
+MEMORY_LAW = DOCS / "memory_law.md"
 
 
 def test_the_example_fails_with_the_text_that_the_page_shows(pytester, oom_run):
@@ -19,6 +21,17 @@ def test_the_example_fails_with_the_text_that_the_page_shows(pytester, oom_run):
     (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
     done.stdout.fnmatch_lines(shown.replace("[", "[[]").splitlines(), consecutive=True)
     assert "Traceback" not in str(done.stdout)
+
+
+def test_the_gather_of_the_page_on_memory_laws_fails_with_the_text_that_it_shows(pytester, oom_run):
+    """To the letter: the first of its two tests passes, the second is shown whole."""
+    text = MEMORY_LAW.read_text("utf-8")
+    source = re.search(r"```python\n(# test_my_gather.py\n.*?)```", text, re.DOTALL)[1]
+    (pytester.path / "test_my_gather.py").write_text(source, encoding="utf-8")
+    done = oom_run("test_my_gather.py")
+    done.assert_outcomes(passed=1, failed=1)
+    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    assert shown in f"{done.stdout}\n"
 
 
 def test_every_option_is_on_the_page():

@@ -31,6 +31,11 @@ def test_lockfile_decides_what_has_grown_since_it_was_written(suite, tmp_path):
     assert (1, "FAIL") == verdict(grown)
     assert "FAIL s.py:decode: grew in swa_num_blocks: the new term swa_num_blocks\n" in grown.stdout
     assert "             s.py:3 (decode) 1 bytes per swa_num_blocks\n" in grown.stdout
+    elsewhere = suite(*probe, "--axis", "num_tokens")
+    assert (0, "PASS s.py:decode: no growth in num_tokens") == (
+        elsewhere.returncode,
+        elsewhere.stdout.splitlines()[0],
+    )
 
 
 def test_bound_decides_alone(suite, tmp_path):

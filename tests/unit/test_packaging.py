@@ -21,7 +21,10 @@ pytestmark = pytest.mark.xdist_group("packaging")
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-GATE_INPUTS = {"subject", "scenario", "budget", "runner", "image", "video_gid", "render_gid"}
+GATE_INPUTS = {
+    *("subject", "scenario", "budget", "target"),
+    *("runner", "image", "video_gid", "render_gid"),
+}
 
 
 def python(*arguments, **options):

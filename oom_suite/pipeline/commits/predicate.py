@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from oom_suite.errors import OomSuiteError, UsageError, unknown
 from oom_suite.laws.contracts import contract
 from oom_suite.laws.lines import with_lines
-from oom_suite.laws.lockfile import compare
+from oom_suite.laws.lockfile import compare, read
 from oom_suite.laws.lockfile.compare import growth_text
 from oom_suite.pipeline.check import check_cases
 from oom_suite.pipeline.law_page import FullStudy
@@ -172,13 +172,18 @@ class LawPredicate:
         ]
         if good.is_baseline and found.verdict is Verdict.FAIL:
             # The law has that axis at the good end too: what counts is what came since.
-            return self._since(found, changes, settings.workload)
+            return self._since(found, good, changes, settings.workload)
         return replace(found, difference=changes[0])
 
-    def _since(self, found: Finding, changes: list[Difference], workload: Workload) -> Finding:
+    def _since(
+        self, found: Finding, good: Finding, changes: list[Difference], workload: Workload
+    ) -> Finding:
         """A finding by what grew in the axis since the good end, and not by what there is."""
         axes = self._axes(workload)
-        seen = [in_axes(each, axes) for each in changes]
+        seen = [
+            in_axes(change, axes, _law_of(good, kind), _law_of(found, kind))
+            for kind, change in zip(found.entries, changes, strict=True)
+        ]
         for change in (Change.GREW, Change.UNDECIDED):
             for each in seen:
                 if each.change is change:
@@ -197,9 +202,11 @@ class LawPredicate:
                 if difference.change is Change.MISSING:
                     problem = f"{self.lockfile} has no law of {spec.text}"
                     continue
-                axes = self._axes(settings.workload)
-                change = in_axes(difference, axes) if self.axis else difference
-                findings.append(_by(_finding_of(result, {}), change))
+                if self.axis:
+                    locked = read(self.lockfile)[difference.key].law
+                    axes = self._axes(settings.workload)
+                    difference = in_axes(difference, axes, locked, result.law)
+                findings.append(_by(_finding_of(result, {}), difference))
         return Judged(tuple(findings), problem)
 
 
@@ -231,6 +238,10 @@ def _finding_of(result: Result, entries: Mapping[str, Entry]) -> Finding:
     )
 
 
+def _law_of(finding: Finding, kind: str) -> Law | None:
+    return finding.entries[kind].law if kind in finding.entries else None
+
+
 def _changed(good: Finding, found: Finding, kind: str, workload: Workload) -> Difference:
     now = found.entries[kind]
     nothing = Law((Polynomial({}, now.law.here.order),), now.law.sizes)
@@ -238,15 +249,34 @@ def _changed(good: Finding, found: Finding, kind: str, workload: Workload) -> Di
     return compare(before, now, workload)
 
 
-def in_axes(difference: Difference, axes: Iterable[str]) -> Difference:
-    """The difference by its growth in these axes alone: the same where nothing grew in them."""
+def in_axes(
+    difference: Difference, axes: Iterable[str], then: Law | None, now: Law | None
+) -> Difference:
+    """The difference by its growth in these axes alone: the same where nothing grew in them.
+
+    Args:
+        difference: how the law differs.
+        axes: those that are looked at.
+        then: the law that it is compared with.
+        now: the law that is.
+    """
     if difference.change is not Change.GREW:
         return difference
     wanted = frozenset(axes)
     growths = tuple(each for each in difference.growths if wanted.intersection(each.axes))
     if growths:
         return replace(difference, growths=growths, reason=growth_text(growths[0]))
-    reason = f"no growth in {', '.join(sorted(wanted))}"
+    named = ", ".join(sorted(wanted))
+    held_then, held_now = ((law.held if law else {}).keys() & wanted for law in (then, now))
+    bare = tuple(each for each in difference.growths if not each.axes)
+    if bare and held_now and not held_then:
+        # Around one value of an axis its own growth is a constant.
+        reason = f"grew, and the peak follows no polynomial in {named} any more"
+        return replace(difference, growths=bare, reason=reason)
+    if held_now:
+        reason = f"cannot tell whether it grew in {named}: the peak follows no polynomial there"
+        return replace(difference, change=Change.UNDECIDED, growths=(), reason=reason)
+    reason = f"no growth in {named}"
     return replace(difference, change=Change.SAME, growths=(), reason=reason)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _LARGEST_STEP = 64
 _SMALL = 16
+_SHORT = 3
+"""Names up to this length are taken for no plural: ``gas``, ``bus``."""
+
 _FAR = (4, 32)
 _FAR_FORBIDDEN = (8, 256)
 """How many times its default an axis is set to; a pool is far larger than the test's."""
@@ -50,13 +53,20 @@ class Promise:
         """``production`` where such sizes were given, else ``default``."""
         return "default" if self.production == self.defaults else "production"
 
-    def settings(self, device: str, budget: Budget | None, time_limit_s: float) -> Settings:
+    def settings(
+        self,
+        device: str,
+        budget: Budget | None,
+        time_limit_s: float,
+        whole_limit_s: float | None = None,
+    ) -> Settings:
         """How it is judged.
 
         Args:
             device: where it is measured beside the shadow lane.
             budget: what the peak has to fit in, where the promise names nothing itself.
             time_limit_s: seconds that one run may take.
+            whole_limit_s: seconds that all of them may take together; None for no limit.
         """
         return Settings(
             scenario=self.scenario,
@@ -65,6 +75,7 @@ class Promise:
             device=device,
             budget=self.budget or budget,
             time_limit_s=time_limit_s,
+            whole_limit_s=whole_limit_s,
             beside_sizes=self.defaults if self.measure else None,
             law_text=self.law,
             suggest=True,
@@ -234,7 +245,11 @@ def _farther(size: int, production: int, lower: int, is_forbidden: bool) -> tupl
 
 
 def _unit(name: str) -> str:
-    """``block`` for ``num_blocks``; the name itself where it is not a count."""
-    if name.startswith("num_") and name.endswith("s"):
-        return name.removeprefix("num_").removesuffix("s")
+    """``block`` for ``num_blocks``, ``token`` for ``tokens``; the name where it is no plural."""
+    word = name.removeprefix("num_")
+    if word.endswith(("ches", "shes", "sses", "xes")):
+        return word.removesuffix("es")
+    is_plural = len(word) > _SHORT and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    if is_plural:
+        return word.removesuffix("s")
     return name

@@ -62,11 +62,11 @@ def test_a_peak_of_exactly_the_bound_is_not_over_it():
     assert ({"t": 256, "k": 8}, True) == (over.sizes, over.runnable)
 
 
-@pytest.mark.parametrize(("factor", "runnable"), [(511, True), (512, False)])
-def test_sizes_up_to_four_times_the_largest_are_run(factor, runnable):
-    """512 tokens are, and 1,024 are not."""
+@pytest.mark.parametrize(("factor", "runnable"), [(2047, True), (2048, False)])
+def test_sizes_up_to_sixteen_times_the_largest_are_run(factor, runnable):
+    """2,048 tokens are, and 4,096 are not."""
     over = found({("t", "t"): 1}, {("t",): factor})
-    assert (512 if runnable else 1024, runnable) == (over.sizes["t"], over.runnable)
+    assert (2048 if runnable else 4096, runnable) == (over.sizes["t"], over.runnable)
 
 
 def test_axes_of_one_term_grow_together_and_the_others_stay_small():

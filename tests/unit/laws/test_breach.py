@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from heap import SCENARIO, Code
 
 from oom_suite.laws.breach import excess, growth, largest_terms, of_run
@@ -26,6 +27,13 @@ def test_a_broken_bound_marks_the_terms_that_it_has_less_of():
     """A term that the bound has as much of is not to blame."""
     limit = Polynomial.of({("t", "t"): 2, ("t",): 4, (): 9})
     assert ["k", "5*t"] == texts(excess(LAW, limit, SIZES))
+
+
+@pytest.mark.parametrize(("constant", "marked"), [(1, ["8*t"]), (2, ["8*t", "2"])])
+def test_a_term_with_an_eighth_of_what_is_over_or_less_is_not_marked(constant, marked):
+    """Of 8 bytes over, one is none to look at; of 9, two are."""
+    law = Polynomial.of({("t",): 8, (): constant})
+    assert marked == texts(excess(law, Polynomial.of({("t",): 1}), {"t": 1}))
 
 
 def test_of_minima_and_maxima_the_one_that_rules_there_is_compared():

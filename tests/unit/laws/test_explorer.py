@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,8 +12,9 @@ from symbolic_code import SIZES, WORKLOAD, exact, line, symbolic
 
 from oom_suite.errors import LaneError
 from oom_suite.laws.evidence import Survey
-from oom_suite.laws.explorer import Explorer, probes
+from oom_suite.laws.explorer import LONGEST, Explorer, probes
 from oom_suite.laws.grid import Grid
+from oom_suite.laws.lengths import FEW
 from oom_suite.laws.proof import prove
 from oom_suite.records import Axis, Contract, Workload
 from oom_suite.records.symbolic import Formula, Guard
@@ -273,3 +276,74 @@ def test_up_to_four_axes_are_held_one_after_the_other(number, held):
     explorer = Explorer(run, workload, dict.fromkeys(names, 7), 99)
     explorer.begin()
     assert (names[:held], held + 1) == (list(explorer.held), explorer.num_runs)
+
+
+def looped(hints, *, turned_by=("tokens",), num_fixed=0, refuses=lambda sizes: False):
+    """Code that makes numbers of axes and runs one operator for each turn over them."""
+    if refuses(hints.sizes):
+        raise LaneError("not so few")
+    made = {axis: (hints.sizes[axis], line(1)) for axis in turned_by if axis not in hints.held}
+    num_turns = num_fixed + math.prod(hints.sizes[axis] for axis in turned_by)
+    is_cut = bool(hints.longest) and num_turns > hints.longest
+    requests = [{(): 8 * num_turns}]
+    trace = symbolic(hints, [] if is_cut else requests)
+    return replace(trace, specialised=made, is_cut=is_cut)
+
+
+def begun(run, sizes):
+    asked = []
+
+    def noted(hints):
+        asked.append(dict(hints.sizes))
+        return run(hints)
+
+    explorer = Explorer(noted, WORKLOAD, sizes, 16)
+    return explorer, explorer.begin(), asked
+
+
+@pytest.mark.parametrize(("tokens", "held"), [(LONGEST, LONGEST), (LONGEST + 1, FEW)])
+def test_a_loop_is_run_for_a_few_turns_where_it_is_longer_than_is_wanted(tokens, held):
+    explorer, branch, asked = begun(looped, {**SIZES, "tokens": tokens})
+    assert {"tokens": (held, line(1))} == explorer.held
+    assert f"{8 * held}" == str(branch.law)
+    assert held == asked[-1]["tokens"]
+
+
+def test_beside_a_few_turns_only_fewer_are_tried():
+    """The farthest are 128 turns for 4: they would be cut, as those of the scenario were."""
+    explorer = Explorer(looped, WORKLOAD, {**SIZES, "tokens": 1000}, 16)
+    found = explorer.explore(explorer.begin())
+    assert [{"tokens": FEW}, {"tokens": 1}] == [branch.law.held for branch in found]
+
+
+def test_nested_loops_are_run_for_a_few_turns_each():
+    run = functools.partial(looped, turned_by=("pool", "tokens"))
+    explorer, branch, _ = begun(run, {"pool": 640, "tokens": 1000})
+    assert {"pool": FEW, "tokens": FEW} == {axis: n for axis, (n, _) in explorer.held.items()}
+    assert f"{8 * FEW * FEW}" == str(branch.law)
+
+
+def test_long_code_that_no_axis_turns_is_run_to_its_end_at_the_scenario():
+    run = functools.partial(looped, num_fixed=5000)
+    explorer, branch, asked = begun(run, {**SIZES, "tokens": 100})
+    assert {"tokens": (100, line(1))} == explorer.held
+    assert (f"{8 * 5100}", 100) == (str(branch.law), asked[-1]["tokens"])
+
+
+def test_code_that_refuses_a_few_turns_is_run_to_its_end_at_the_scenario():
+    run = functools.partial(looped, refuses=lambda sizes: sizes["tokens"] < 64)
+    explorer, branch, _ = begun(run, {**SIZES, "tokens": 1000})
+    assert {"tokens": (1000, line(1))} == explorer.held
+    assert "8000" == str(branch.law)
+
+
+def test_a_side_that_is_cut_is_noted_and_says_nothing():
+    def run(hints):
+        trace = symbolic(hints, [{("tokens",): 8}], guards=(Guard(Formula("pool > 64"), line(7)),))
+        return replace(trace, is_cut=hints.sizes["pool"] <= 64)
+
+    explorer, (branch,) = explored(run)
+    assert ["pool > 64"] == [str(guard.formula) for guard in branch.guards]
+    assert [f"where pool > 64 at {line(7)} is false, it was not run to its end, which is far"] == (
+        explorer.notes
+    )

@@ -79,13 +79,13 @@ def test_it_says_what_to_do(build, promised):
     assert result.advice
     assert ANYTHING not in result.advice
     lines = contract_text(result).splitlines()
-    assert f"  do       {result.advice[0]}" in lines
+    assert f"  next     {result.advice[0]}" in lines
     assert list(result.advice) == result.to_json()["advice"]
 
 
 def test_a_green_result_has_nothing_to_do():
     result = studied(has_one_size_of_the_pool, axes={"n": 8, "pool": 64}, linear_in="n")
-    assert "  do " not in contract_text(result)
+    assert "  next " not in contract_text(result)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -94,4 +94,4 @@ def test_each_way_not_to_run_has_an_advice(outcome):
 
 
 def test_what_a_lane_refuses_says_what_to_do_itself():
-    assert "do what the reason says" in advice_on(LaneError("convert the tensors"))
+    assert "as the reason says" in advice_on(LaneError("convert the tensors"))

@@ -9,6 +9,7 @@ from studied import studied
 from oom_suite.laws.contracts import contract
 from oom_suite.pipeline.suggesting import arguments
 from oom_suite.records import Verdict
+from oom_suite.report.wording import failure_text
 
 AXES = {"tokens": 64, "vocab": 16}
 
@@ -35,11 +36,11 @@ def masked(sizes, device):
 @pytest.mark.parametrize(
     ("build", "promised", "holds"),
     [
-        (chunked, {"independent_of": "tokens"}, 'bounded_in="tokens"  (flat from tokens=1,024 on)'),
+        (chunked, {"independent_of": "tokens"}, 'bounded_in="tokens"'),
         (chunked, {"constant_after": {"tokens": 1000}},
-         'bounded_in="tokens"  (flat from tokens=1,024 on)'),
+         'bounded_in="tokens"'),
         (chunked, {"constant": True},
-         'bounded_in="tokens", linear_in="vocab"  (flat from tokens=1,024 on)'),
+         'bounded_in="tokens", linear_in="vocab"'),
         (doubled, {"independent_of": "tokens"}, 'linear_in="tokens"'),
         (doubled, {"independent_of": "tokens", "linear_in": "vocab"},
          'at_most="4*tokens*vocab"'),
@@ -55,12 +56,23 @@ def test_the_strongest_weaker_promise_that_holds_is_named(build, promised, holds
     axes = AXES if build is not masked else {"tokens": 64}
     result = studied(build, axes=axes, **promised)
     assert (Verdict.FAIL, holds) == (result.verdict, result.holds)
-    given = eval(f"dict({holds.partition('  (')[0]})")
+    given = eval(f"dict({holds})")
+    is_flat = "bounded_in" in holds
+    assert ("flat from tokens=1,024 on" if is_flat else "") == result.holds_because
+    assert f"{holds} would pass" in failure_text(result)
     assert Verdict.PASS is studied(build, axes=axes, **given).verdict
 
 
 def test_a_promise_that_is_kept_needs_no_other():
     assert "" == studied(doubled, axes=AXES, linear_in="tokens").holds
+
+
+def test_the_law_itself_is_named_where_another_one_was_promised():
+    """In its own text, which then passes."""
+    result = studied(doubled, axes=AXES, law="4*tokens")
+    assert (Verdict.FAIL, 'law="4*tokens*vocab"') == (result.verdict, result.holds)
+    assert ["4*tokens*vocab"] == [str(term) for term in result.breach.terms]
+    assert Verdict.PASS is studied(doubled, axes=AXES, law="4*tokens*vocab").verdict
 
 
 def test_no_promise_makes_up_for_a_leak():

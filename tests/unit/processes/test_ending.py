@@ -14,7 +14,7 @@ import pytest
 
 from fixtures.processes import HandlingChild
 from oom_suite.processes import ending
-from oom_suite.processes.ending import Interrupted, Life, end_all, threads
+from oom_suite.processes.ending import Interrupted, Life, end_all, heard_signals, threads
 
 _HOLDER = """
 import os, signal, subprocess, sys, time
@@ -120,6 +120,49 @@ def test_no_child_is_started_for_a_run_that_was_ended(ended_run):
     ending.begin_again()
     with HandlingChild("fixtures.processes:sleeper", (), time_limit_s=60.0) as child:
         assert "slept" == child.ask(0.0)
+
+
+def wait_while(thread):
+    """Wait for something else, as a run does while its threads work."""
+    with heard_signals():
+        thread.start()
+        threading.Event().wait(30.0)
+
+
+@pytest.mark.usefixtures("interruptible", "ended_run")
+@pytest.mark.parametrize("whom", ["main", "other"])
+def test_a_signal_is_heard_though_it_interrupts_no_wait(whom):
+    """One that another thread got; one that came just before the wait is as lost to it."""
+
+    def send():
+        main = threading.main_thread().ident
+        while sys._current_frames()[main].f_code is not threading.Condition.wait.__code__:
+            time.sleep(0.01)
+        time.sleep(0.1)  # from the line to the wait itself
+        waiting = threading.main_thread() if whom == "main" else threading.current_thread()
+        signal.pthread_kill(waiting.ident, signal.SIGINT)
+
+    began, thread = time.monotonic(), threading.Thread(target=send)
+    with pytest.raises(Interrupted) as caught:
+        wait_while(thread)
+    thread.join()
+    assert 130 == caught.value.exit_code
+    assert time.monotonic() - began < 15.0
+
+
+@pytest.mark.usefixtures("interruptible", "ended_run")
+def test_what_is_ignored_stays_ignored_and_all_is_put_back():
+    """As under nohup, or in the background of a script."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        before = signal.getsignal(signal.SIGINT)
+        with heard_signals():
+            assert signal.SIG_IGN is signal.getsignal(signal.SIGTERM)
+            assert before is not signal.getsignal(signal.SIGINT)
+        assert before is signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert -1 == signal.set_wakeup_fd(-1)
 
 
 def raise_beside(work, error):

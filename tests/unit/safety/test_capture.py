@@ -348,6 +348,21 @@ def hit(kind):
 
 
 @pytest.mark.parametrize(
+    ("record", "replay", "verdict"),
+    [
+        ((hit("host-sync"),), (), Verdict.FAIL),
+        ((), (), Verdict.PASS),
+        ((), (hit("stale-replay"),), Verdict.INCONCLUSIVE),
+    ],
+    ids=["the record", "neither", "only the replay"],
+)
+def test_the_record_decides_where_a_capture_reports_no_error(record, replay, verdict):
+    """A capture that went through contradicts nobody there; a wrong replay still does."""
+    answers = Answer("record", record), Answer("replay", replay)
+    assert verdict is agreed(*answers, is_told=False).verdict
+
+
+@pytest.mark.parametrize(
     ("record", "replay", "verdict", "first"),
     [
         ((), (), Verdict.PASS, None),

@@ -230,3 +230,52 @@ def test_a_quotient_that_is_rounded_up_is_never_taken_for_negative(up):
         return a, b
 
     assert law(proved(body)) == "200*(((63 + topk)//64)) + 1000"
+
+
+def stopped(body, longest, held=()):
+    lower = dict.fromkeys(HINTS, 1)
+    hints = Hints(HINTS, tuple(held), lower, longest)
+    return ProveLane(HERE).run(lambda sizes, device: lambda: body(sizes, device), hints)
+
+
+def turning(sizes, device):
+    """One operator, then one for each turn."""
+    total = torch.zeros(sizes["topk"], device=device)
+    for _ in range(sizes["num_tokens"]):
+        total = total + 1
+    return total
+
+
+def test_a_run_that_turns_as_often_as_a_number_says_is_stopped():
+    """At that many operators it is whole, and at one less it is cut; the number's line is told."""
+    num_operators = 1 + HINTS["num_tokens"]
+    whole = stopped(turning, num_operators)
+    assert (False, ["num_tokens"]) == (whole.is_cut, list(whole.specialised))
+    cut = stopped(turning, num_operators - 1)
+    assert (True, ["num_tokens"], ()) == (cut.is_cut, list(cut.specialised), cut.allocations)
+    assert cut.specialised["num_tokens"][1] == whole.specialised["num_tokens"][1]
+
+
+def test_a_run_with_a_held_axis_is_stopped_and_one_with_symbols_alone_is_not():
+    assert stopped(turning, 5, held=["num_tokens"]).is_cut
+
+    def fixed(sizes, device):
+        total = torch.zeros(sizes["topk"], device=device)
+        for _ in range(200):
+            total = total + 1
+        return total
+
+    assert not stopped(fixed, 5).is_cut
+
+
+def test_code_that_catches_every_exception_is_stopped_all_the_same():
+    def catching(sizes, device):
+        total = torch.zeros(sizes["topk"], device=device)
+        for _ in range(sizes["num_tokens"]):
+            try:
+                total = total + 1
+            except Exception:
+                total = torch.zeros(sizes["topk"], device=device)
+        return total
+
+    assert stopped(catching, 5).is_cut

@@ -35,6 +35,11 @@ def entry(**coefficients):
     return Entry("f.py:decode", DECODE.name, "generic", "small", law)
 
 
+def bare(num_bytes):
+    """A law of a constant."""
+    return replace(entry(), law=Law((Polynomial.of({(): num_bytes}),), SIZES))
+
+
 def changed(before, now):
     return compare(before, now, DECODE)
 
@@ -57,7 +62,29 @@ BEFORE = entry(num_tokens=8)
 )
 def test_growth_counts_in_the_asked_axis_alone(now, axes, change):
     """The first of two regressions does not hide the second, nor the second the first."""
-    assert change is in_axes(changed(BEFORE, now), axes).change
+    assert change is in_axes(changed(BEFORE, now), axes, BEFORE.law, now.law).change
+
+
+def held(found):
+    """The same law, found around one value of num_tokens alone."""
+    return replace(found, law=replace(found.law, held={"num_tokens": SIZES["num_tokens"]}))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "change"),
+    [
+        (BEFORE, held(bare(9 * SIZES["num_tokens"])), Change.GREW),
+        (BEFORE, held(bare(8 * SIZES["num_tokens"])), Change.UNDECIDED),
+        (BEFORE, held(entry(swa_num_blocks=99)), Change.UNDECIDED),
+        (held(bare(3)), held(bare(4)), Change.UNDECIDED),
+        (held(bare(4)), held(bare(4)), Change.SAME),
+    ],
+    ids=["larger", "as-large", "in-another-axis", "never-known", "as-it-was"],
+)
+def test_axis_without_a_polynomial_is_never_taken_for_no_growth(before, now, change):
+    """Around one value its growth is a constant: that is larger, or nothing can be told."""
+    seen = in_axes(changed(before, now), ["num_tokens"], before.law, now.law)
+    assert change is seen.change, seen.reason
 
 
 def predicate(**asked):

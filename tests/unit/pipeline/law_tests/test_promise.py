@@ -99,3 +99,26 @@ def test_importing_the_decorator_imports_no_torch():
     code = "import sys; from oom_suite import memory_law; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("axis", "unit"),
+    [
+        ("num_blocks", "block"),
+        ("tokens", "token"),
+        ("batches", "batch"),
+        ("boxes", "box"),
+        ("classes", "class"),
+        ("num_tokens", "token"),
+        ("vocab", "vocab"),
+        ("seq", "seq"),
+        ("gas", "gas"),
+        ("radius", "radius"),
+        ("axis", "axis"),
+        ("num_heads_q", "num_heads_q"),
+    ],
+)
+def test_one_of_an_axis_is_called_by_its_singular(axis, unit):
+    """A name that is no plural stays as it is."""
+    made = promise(axes={axis: 4}, independent_of=axis)
+    assert unit == made.workload.unit_of(axis)
