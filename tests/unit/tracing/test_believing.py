@@ -152,6 +152,50 @@ def test_the_driver_of_this_machine_is_never_asked(name, expected, monkeypatch):
         assert expected == getattr(torch.cuda, name)()
 
 
+OF_AN_ACCELERATOR = {
+    "is_available": True,
+    "device_count": 1,
+    "current_device_index": 0,
+    "current_device_idx": 0,
+    "synchronize": None,
+    "empty_cache": None,
+    "memory_allocated": 0,
+    "max_memory_reserved": 0,
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), OF_AN_ACCELERATOR.items(), ids=OF_AN_ACCELERATOR)
+def test_nor_by_its_name_for_any_accelerator(name, expected, monkeypatch):
+    """`torch.accelerator` asks the same driver."""
+
+    def ask(*_, **__):
+        raise RuntimeError("the driver was asked")
+
+    monkeypatch.setattr(torch.accelerator, name, ask, raising=False)
+    with believing(target(H200)):
+        assert expected == getattr(torch.accelerator, name)()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (torch.cuda.streams, "Stream"),
+        (torch.cuda.streams, "Event"),
+        (torch.cuda.memory, "memory_allocated"),
+        (torch.cuda.memory, "mem_get_info"),
+        (torch.cuda.random, "get_rng_state"),
+        (torch.accelerator.memory, "empty_cache"),
+    ],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_a_name_is_believed_wherever_it_is_imported_from(module, name):
+    """And is torch's own again afterwards."""
+    before = getattr(module, name)
+    with believing(target(H200)):
+        assert before is not getattr(module, name)
+    assert before is getattr(module, name)
+
+
 @pytest.mark.parametrize("name", ["set_device", "set_per_process_memory_fraction"])
 def test_what_the_driver_is_told_goes_nowhere(name, monkeypatch):
     """There is one device, and it is not this machine's."""
