@@ -92,14 +92,10 @@ def agrees(shown, printed):
 
     What is the machine's own, its name, torch's version and seconds, may be another's.
     """
-    parts = [[]]
-    for line in comparable(shown):
-        if line == OMITTED:
-            parts.append([])
-        else:
-            parts[-1].append(re.escape(line))
-    wanted = r"(?:\n.*)*?\n".join("\n".join(part) for part in parts)
-    whole = "\n".join(comparable(printed))
+    wanted = "".join(
+        r"(?:.*\n)*?" if line == OMITTED else re.escape(line) + r"\n" for line in comparable(shown)
+    )
+    whole = "".join(f"{line}\n" for line in comparable(printed))
     return re.fullmatch(wanted, whole) is not None
 
 
