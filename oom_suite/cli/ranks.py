@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -123,7 +124,8 @@ def _refuse(error: OomSuiteError, group: Group) -> NoReturn:
         say_error(error)
     else:
         # The first rank that ends has torchrun end the others: rank 0 must have printed it by then.
-        time.sleep(_RANK_0_FIRST_S)
+        with contextlib.suppress(Interrupted):
+            time.sleep(_RANK_0_FIRST_S)
     say_why(f"oom-suite: {error}", EXIT_USAGE, group, os.environ)
     raise typer.Exit(EXIT_USAGE)
 

@@ -106,12 +106,20 @@ def agrees(shown, printed):
 def comparable(text):
     """Its lines without trailing spaces, the machine's own words replaced by what they are."""
     found = re.sub(r"\b(on) [^\n:]+?, (?:x86_64, |aarch64, )?torch [\w.+]+", r"\1 MACHINE", text)
+    found = re.sub(r"(?<=alloc_cpu\.cpp:)\d+", "LINE", found)
+    # Its lines break where the machine's name lets them.
+    found = re.sub(
+        r"^(Replay of \S+ on cpu) \([^)]*\):(.*?)\n(?=  )",
+        lambda match: f"{match[1]} MACHINE: {' '.join(match[2].split())}\n",
+        found,
+        flags=re.MULTILINE | re.DOTALL,
+    )
     found = re.sub(r"\b\d+ s$", "N s", found, flags=re.MULTILINE)
     if MACHINE_TABLE in found:
         # The machine's name is as wide as it is: cells are compared, not the room between them.
         found = re.sub(r"^( *\d+  )\S.*?(  +\d+  )", r"\1MACHINE\2", found, flags=re.MULTILINE)
         found = re.sub(r"─+", "─", re.sub(r"(?<=\S) +", " ", found))
-    return [line.rstrip() for line in found.strip("\n").splitlines()]
+    return "\n".join(line.rstrip() for line in found.splitlines()).strip("\n").splitlines()
 
 
 PARAMETERS = [
@@ -162,6 +170,9 @@ def test_comparison_of_outputs_can_fail():
     assert not agrees("peak ...", "peak 1\n")
     assert agrees("ran on A, torch 2.13.0: 3 s", "ran on B C, torch 2.11.0+cpu: 17 s")
     assert not agrees("ran on A, torch 2.13.0: 3 of 3", "ran on A, torch 2.13.0: 2 of 3")
+    replay = "Replay of a on cpu (A): one\ntwo\n  inputs 3\n"
+    assert agrees(replay, "Replay of a on cpu (B, long): one two\n  inputs 3\n")
+    assert not agrees(replay, "Replay of a on cpu (A): one\nthree\n  inputs 3\n")
     table = f"{MACHINE_TABLE}  heads\n   0  AMD EPYC   32  PASS"
     assert agrees(table, f"{MACHINE_TABLE}        heads\n   0  Xeon, a long one   32  PASS")
     assert not agrees(table, f"{MACHINE_TABLE}  heads\n   0  AMD EPYC   33  PASS")
