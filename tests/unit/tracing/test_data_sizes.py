@@ -458,12 +458,17 @@ def test_a_comparison_that_a_range_leaves_open_is_not(shadow):
             )
 
 
-def test_a_builder_s_mask_chooses_at_most_all_columns(shadow):
+@pytest.mark.parametrize(
+    "choose",
+    [lambda x: x[:, x[0] > 0], lambda x: torch.masked_select(x[:, :1], x > 0)],
+    ids=["columns", "a wider mask"],
+)
+def test_a_builder_s_mask_chooses_at_most_all_that_it_has(shadow, choose):
     """Before the call masks are not taken apart: the rows are those of the tensor."""
 
     def make(device):
         x, _ = drawn(device)
-        return (x[:, x[0] > 0],)
+        return (choose(x),)
 
     assert [NUM_TOKENS * 8 * 4] == [
         made.requested_bytes for made in shadow(lambda x: x + 1, make).allocations

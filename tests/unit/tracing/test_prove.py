@@ -266,6 +266,7 @@ def test_a_run_with_a_held_axis_is_stopped_and_one_with_symbols_alone_is_not():
         return total
 
     assert not stopped(fixed, 5).is_cut
+    assert stopped(fixed, 5, held=["num_tokens"]).is_cut
 
 
 def test_code_that_catches_every_exception_is_stopped_all_the_same():
