@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, log, prod
 from typing import TYPE_CHECKING
 
@@ -181,14 +182,21 @@ def _rounded(slope: Fraction) -> Fraction:
 
 
 def _degree(taken: Taken, axis: str) -> int:
-    """The power of an axis that what is taken grows with, where it alone moves; 0 for none."""
+    """The power of an axis that what is taken grows with, where it alone moves; 0 for none.
+
+    Where another kernel is taken from some size on, one step up is steep: more than linear is what
+    two steps are, one after the other, at the largest sizes.
+    """
     degrees = [0]
     for series in _series(taken, (axis,)):
-        # Kernels for few entries are others: the largest sizes say how it grows.
-        (small, few), (large, many) = series[-2:]
-        if many > few:
-            ratio = log(max(many, 1) / max(few, 1)) / log(large[axis] / small[axis])
-            degrees.append(min(_MAX_DEGREE, max(1, round(ratio))) if few else 1)
+        powers = [
+            log(many / few) / log(large[axis] / small[axis]) if few else 1.0
+            for (small, few), (large, many) in pairwise(series[-3:])
+            if many > few
+        ]
+        if series[-1][1] > series[-2][1]:
+            steep = min(powers) if len(powers) > 1 else 1.0
+            degrees.append(min(_MAX_DEGREE, max(1, round(steep))))
     return max(degrees)
 
 

@@ -43,10 +43,12 @@ GRID = [*line("a", 4, 8, 512, b=16), *line("b", 32, 1024, a=4), {"a": 64, "b": 6
         # Few entries cost more each, as at the scenario.
         ("40*a*b", lambda a, b: (40 if a < 512 else 2) * a * b),
         ("20*a*b + 1536", lambda a, b: (40 if a * b < 100 else 20) * a * b),
+        # Another kernel from 100 on: no power of a.
+        ("40*a + 512", lambda a, b: 512 if a < 100 else 40 * a),
         # Tiles of 128.
         ("4*a + 512", lambda a, b: -(-a // 128) * 512),
     ],
-    ids=["product", "one-axis", "one", "with-a-constant", "square", "few", "very-few", "tiles"],
+    ids=["product", "one-axis", "one", "with-a-constant", "square", "few", "very-few", "another", "tiles"],
 )
 def test_a_term_bounds_every_run(expected, formula):
     runs = runs_of(formula, GRID)
