@@ -10,7 +10,7 @@ from oom_suite.laws.limits import limits
 from oom_suite.laws.lines import lines_of
 from oom_suite.laws.proof import CLOSED_FORM, Agreement, cross_check, resolved, sample
 from oom_suite.pipeline.check import check_all
-from oom_suite.records.law_page import LawPage, TermRow, ValueRow
+from oom_suite.records.law_page import LawPage, LimitRow, TermRow, ValueRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -131,10 +131,17 @@ def law_page(found: FullStudy, settings: Settings) -> LawPage | None:
         terms=_terms(regimes, sizes),
         values=tuple(_value(name, law, found, settings) for name in settings.workload.scenarios),
         budget="" if budget is None else budget.name,
-        limits=() if budget is None else limits(derivation, settings.workload, budget.free_bytes),
+        limits=() if budget is None else _limits(found, settings, budget.free_bytes),
         inside=study.result.inside,
         **known,
     )
+
+
+def _limits(found: FullStudy, settings: Settings, free_bytes: int) -> tuple[LimitRow, ...]:
+    derivation = found.study.derivation
+    assert derivation is not None
+    inside = [term.at_most for term in found.study.result.inside]
+    return limits(derivation, settings.workload, free_bytes, inside)
 
 
 def _terms(regimes: Sequence[Regime], sizes: Mapping[str, int]) -> tuple[TermRow, ...]:

@@ -48,7 +48,17 @@ GRID = [*line("a", 4, 8, 512, b=16), *line("b", 32, 1024, a=4), {"a": 64, "b": 6
         # Tiles of 128.
         ("4*a + 512", lambda a, b: -(-a // 128) * 512),
     ],
-    ids=["product", "one-axis", "one", "with-a-constant", "square", "few", "very-few", "another", "tiles"],
+    ids=[
+        "product",
+        "one-axis",
+        "one",
+        "with-a-constant",
+        "square",
+        "few",
+        "very-few",
+        "another",
+        "tiles",
+    ],
 )
 def test_a_term_bounds_every_run(expected, formula):
     runs = runs_of(formula, GRID)

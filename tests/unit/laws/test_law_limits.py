@@ -47,10 +47,10 @@ def derivation(*regimes, held=("block_size",), **others):
     return Derivation(law, tuple(made), Trace("shadow", SIZES, (), ()), **others)
 
 
-def rows(found, free_bytes, **others):
+def rows(found, free_bytes, inside=(), **others):
     return {
         row.axis: (row.largest, row.reason, row.is_solved)
-        for row in limits(found, workload(**others), free_bytes)
+        for row in limits(found, workload(**others), free_bytes, inside)
     }
 
 
@@ -62,6 +62,17 @@ def test_the_largest_size_fits_to_the_byte_and_the_next_does_not(largest):
     assert (largest, "", True) == rows(found, needed)["tokens"]
     assert (largest - 1, "", True) == rows(found, needed - 1)["tokens"]
     assert (0, "", True) == rows(found, 0)["tokens"]
+
+
+def test_what_kernels_take_at_most_has_to_fit_too():
+    """An axis of theirs alone has a limit as well; both to the byte."""
+    found = derivation({("tokens",): 20 * MIB})
+    inside = [Polynomial.of({("tokens",): 20 * MIB}), Polynomial.of({("swa_num_blocks",): 2 * MIB})]
+    needed = 20 * MIB * 10 + 200 * MIB
+    assert (5, "", True) == rows(found, needed, inside)["tokens"]
+    assert (4, "", True) == rows(found, needed - 1, inside)["tokens"]
+    assert (140, "", True) == rows(found, needed + 40 * MIB, inside)["swa_num_blocks"]
+    assert (None, "it is in no term", True) == rows(found, needed, inside)["extra_num_blocks"]
 
 
 def test_each_axis_of_no_term_is_no_limit_and_a_held_one_is_not_solved():
