@@ -7,6 +7,8 @@ import os
 # The suite's own figures are those of one target, wherever it is tested; tests of the default
 # itself take this away.
 os.environ["OOM_SUITE_TARGET"] = "generic"
+# Tables are as wide as a test says, not as whoever runs the tests (or pytest-xdist) has it.
+os.environ.pop("COLUMNS", None)
 
 pytest_plugins = (
     "pytester",

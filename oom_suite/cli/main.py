@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -246,7 +247,8 @@ def main() -> NoReturn:
         say_error(error)
         sys.exit(_usage_code())
     except Interrupted as error:
-        say_error(error)
+        if not ranks.is_spoken_for(sys.argv[1:], os.environ):
+            say_error(error)
         leave(error.exit_code, _GRACE_S)
     sys.exit(code)
 

@@ -111,6 +111,11 @@ def register(app: typer.Typer) -> None:
         _end(code, message, group)
 
 
+def is_spoken_for(words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether this is a rank that torchrun ends because rank 0 has ended, which says why."""
+    return [*words[:1]] == ["ranks"] and environ.get("RANK", "0") != "0"
+
+
 def _with_heads(overrides: Sequence[str], heads: Heads) -> list[str]:
     if any(text.partition("=")[0].strip() == "num_heads" for text in overrides):
         msg = "--set num_heads is divided among the ranks: give --heads-total instead"

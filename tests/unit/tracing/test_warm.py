@@ -9,10 +9,12 @@ import sys
 import pytest
 import torch
 
-import oom_suite.tracing.warm
 from oom_suite.processes import child_main
 from oom_suite.tracing.prove import ProveLane
 from oom_suite.tracing.shadow import ShadowLane
+
+WARM = "oom_suite.tracing.warm"
+"""Imported in a test alone: importing it hides this process's GPUs from all that come after."""
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ def done(monkeypatch):
     monkeypatch.setattr(ShadowLane, "run", call)
     monkeypatch.setattr(ProveLane, "run", symbolic)
     monkeypatch.setattr(gc, "freeze", lambda: steps.append("what is there is no garbage"))
-    return steps
+    yield steps
+    sys.modules.pop(WARM, None)
 
 
 WHOLE = [
@@ -48,14 +51,14 @@ WHOLE = [
 ]
 
 
-def import_anew(monkeypatch):
-    monkeypatch.delitem(sys.modules, oom_suite.tracing.warm.__name__)
-    importlib.import_module(oom_suite.tracing.warm.__name__)
+def import_anew():
+    sys.modules.pop(WARM, None)
+    importlib.import_module(WARM)
 
 
 def test_gpus_are_hidden_before_the_first_fake_call(done, monkeypatch):
     """A fake tensor would start the driver, which no forked child could use."""
-    import_anew(monkeypatch)
+    import_anew()
     assert done == WHOLE
 
 
@@ -67,5 +70,5 @@ def test_a_call_that_fails_leaves_the_server_alive(done, monkeypatch):
 
     monkeypatch.setattr(ShadowLane, "run", call)
     monkeypatch.setattr(ProveLane, "run", call)
-    import_anew(monkeypatch)
+    import_anew()
     assert done == [step for step in WHOLE if "a call" != step != "one on symbols"]
