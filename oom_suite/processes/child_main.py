@@ -108,6 +108,7 @@ def serve(
     for module in imports:
         with contextlib.suppress(Exception):
             importlib.import_module(module)
+    renew_thread_pool()
     with contextlib.suppress(BrokenPipeError):
         connection.send_bytes(READY)
     kept = Kept()
@@ -130,6 +131,18 @@ def serve(
             answer = ForkingPickler.dumps(classify(error, memory_limit_bytes))
         with contextlib.suppress(BrokenPipeError):
             connection.send_bytes(answer)
+
+
+def renew_thread_pool() -> None:
+    """Make torch's pool of threads anew, whose threads a fork has not got.
+
+    torch does so where the pool is next asked for. Where threads of autograd were the first to
+    ask, two at once, one of them found none, and the process was aborted.
+    Source: PyTorch 2.11 and 2.13 ``caffe2/utils/threadpool/pthreadpool-cpp.cc``, ``pthreadpool``.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(torch.get_num_threads())
 
 
 def hide_gpus() -> None:

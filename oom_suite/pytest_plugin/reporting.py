@@ -170,7 +170,7 @@ def _table_lines(results: Sequence[Result], terminalreporter: pytest.TerminalRep
 
     # pytest takes 80 where it sees neither a terminal nor COLUMNS.
     seen = terminalreporter.isatty or os.environ.get("COLUMNS", "").isdigit()
-    width = terminalreporter._tw.fullwidth if seen else PIPED_WIDTH
+    width = terminalreporter.config.get_terminal_writer().fullwidth if seen else PIPED_WIDTH
     sink = io.StringIO()
     print_table(results, Console(file=sink, force_terminal=False, width=width))
     return sink.getvalue().rstrip().splitlines()
