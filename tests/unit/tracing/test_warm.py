@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import sys
 
 import pytest
@@ -53,7 +52,9 @@ WHOLE = [
 
 def import_anew():
     sys.modules.pop(WARM, None)
-    importlib.import_module(WARM)
+    import oom_suite.tracing.warm
+
+    return oom_suite.tracing.warm
 
 
 def test_gpus_are_hidden_before_the_first_fake_call(done, monkeypatch):
