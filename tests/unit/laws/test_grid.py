@@ -229,7 +229,10 @@ def test_a_run_in_which_it_is_over_the_law_is_not_as_the_law_says():
 
     def fitted(at_512):
         law = 64 * 512**2 + 36 * 512 + 8
-        below = lambda w: at_512(law) if w == 512 else 4 * (25 * w // 24) + 12  # noqa: E731
+
+        def below(w):
+            return at_512(law) if w == 512 else 4 * (25 * w // 24) + 12
+
         grid, survey = under_a_square(below)
         return Fit(grid).gives_every_sum({"w": 512}, survey.at({"w": 512}))
 
