@@ -299,3 +299,40 @@ def test_a_step_that_ends_is_marked_between_the_events_of_two():
     trace = lane.run(build, {})
     assert (2, 4) == trace.marks
     assert 4 == len(trace.events)
+
+
+@pytest.mark.parametrize("target", ["generic", "cpu"])
+def test_a_copy_that_the_code_makes_of_a_literal_is_the_code_s(target):
+    """The literal's own way to the device is torch's, wherever it was made."""
+
+    def build(_sizes, device):
+        return lambda: torch.tensor([1.0, 2.0], device=device).double()
+
+    trace = ShadowLane(Path(__file__).parent, target=target).run(build, {})
+    assert [("aten::lift_fresh", 8), ("aten::_to_copy", 16)] == [
+        (each.op, each.requested_bytes) for each in trace.allocations
+    ]
+
+
+def test_between_two_calls_a_lane_marks_nothing_and_records_no_launch():
+    """It has let go of the recorder of the call that ended; during a call it has one."""
+    lane, recorders = ShadowLane(Path(__file__).parent), []
+
+    def build(_sizes, device):
+        recorders.append(lane._recorder)
+        x = torch.zeros(4, device=device)
+
+        def call():
+            made = x + 1
+            lane.mark()
+            return made * 2
+
+        return call
+
+    trace = lane.run(build, {})
+    lane.mark()
+    lane.launched("late", [])
+    again = recorders[0].trace(lane.name, {})
+    assert (trace.marks, ()) == (again.marks, again.launches)
+    assert 1 == len(trace.marks)
+    assert lane._recorder is None

@@ -21,7 +21,7 @@ from oom_suite.errors import LaneError
 from oom_suite.records.symbolic import Hints
 from oom_suite.tracing.prove import ProveLane
 from oom_suite.tracing.starting import watched
-from oom_suite.tracing.threads import running
+from oom_suite.tracing.threads import _State, follow, running
 
 EARLIER = ThreadPoolExecutor(2)
 EARLIER.submit(int).result()
@@ -444,3 +444,52 @@ def test_a_thread_lets_go_of_what_it_was_given(shadow, short):
         return x + 2
 
     assert [64, 64, 8, -64, -64, -8, 64, -64] == short(shadow(call, floats))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("way", ["a pool", "leaves"])
+def test_an_error_that_others_are_told_of_is_not_named(record, way):
+    """A pool hands it to whoever asks for the result, and `SystemExit` is how a thread leaves."""
+
+    def fail():
+        raise ValueError("no room") if way == "a pool" else SystemExit(3)
+
+    def call(_x):
+        if way == "a pool":
+            with ThreadPoolExecutor(1) as pool:
+                assert isinstance(pool.submit(fail).exception(), ValueError)
+        else:
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join()
+
+    assert () == record(call, floats).unrecorded
+
+
+def test_the_modes_are_entered_once_on_a_thread_and_left_again(shadow):
+    """Whoever is inside is not led there a second time; whoever has left is, while a run is on."""
+    runs, seen = [], []
+
+    def look():
+        run = running()
+        seen.append(run.elsewhere() is None)
+        with run.entered():
+            seen.append(run.elsewhere() is None)
+        seen.append(run.elsewhere() is None)
+
+    def call(_x):
+        runs.append(running())
+        seen.append(runs[0].elsewhere() is None)
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    shadow(call, floats)
+    assert [True, False, True, False] == seen
+    assert runs[0].elsewhere() is None
+
+
+def test_threads_are_numbered_from_1_in_the_order_in_which_they_came(monkeypatch):
+    monkeypatch.setattr("oom_suite.tracing.threads.STATE", _State())
+    first, second = threading.Thread(), threading.Thread()
+    assert [1, 2, 1, 2] == [follow(each) for each in (first, second, first, second)]
