@@ -246,3 +246,32 @@ def test_the_codes_own_order_is_kept():
     x = half(2, 4, 64, 64)
     with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH], set_priority=True):
         assert EFFICIENT == choice(Attention(x, x, x), H200)
+
+
+MASKED, ORDERED, DROPPED = "aten::where.self", "aten::tril", "aten::native_dropout"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((None, 0.0, False), set()),
+        ((None, 0.0, True), {MASKED, ORDERED}),
+        ((None, 0.5, False), {DROPPED}),
+        ((None, 0.5, True), {MASKED, ORDERED, DROPPED}),
+        ((True, 0.0, False), {MASKED}),
+    ],
+    ids=["nothing", "causal", "dropout", "both", "a mask"],
+)
+def test_what_no_kernel_takes_is_composed_with_all_that_it_was_given(given, expected):
+    """In float64, the mask, the order and the dropout take operators of their own."""
+    mask, dropout, is_causal = given
+
+    def built(_sizes, device):
+        query = torch.zeros(2, 4, 8, 16, device=device, dtype=torch.float64)
+        allowed_keys = torch.ones(8, 8, device=device, dtype=torch.bool) if mask else None
+        return lambda: F.scaled_dot_product_attention(
+            query, query, query, allowed_keys, dropout, is_causal
+        )
+
+    operators = {each.op for each in traced(built).allocations}
+    assert expected == operators & {MASKED, ORDERED, DROPPED}
