@@ -107,6 +107,15 @@ def test_a_mark_notes_what_is_alive_and_how_much_was_asked_for_until_then():
     assert (0, 2, 3, 3) == book.trace("shadow", {}).marks
 
 
+def test_the_first_mark_counts_from_the_first_event():
+    book = Book()
+    opened(book)
+    book.request(3, "op", STACK)
+    book.request(4, "op", STACK)
+    book.mark()
+    assert ([2], [7], [2]) == (book.marks, book.live_bytes, book.requests_at_marks)
+
+
 def test_what_is_alive_is_listed_in_the_order_of_its_requests():
     book = Book()
     opened(book)

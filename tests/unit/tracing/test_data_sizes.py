@@ -280,6 +280,18 @@ def test_a_choice_says_who_gets_how_much(choice, shares):
     assert shares == sizes[-NUM_EXPERTS:]
 
 
+def test_a_part_that_the_call_before_did_not_ask_for_gets_nothing():
+    """Where all goes to another part, which that call had."""
+    sizes = []
+
+    def program(_x, chosen):
+        num_parts = 3 if sizes else 2
+        sizes.append([torch.where(chosen == each)[0].shape[0] for each in range(num_parts)])
+
+    run_with(to_part(1), program)
+    assert [0, 12, 0] == sizes[-1]
+
+
 def test_one_mask_asked_twice_has_the_same_share(shadow):
     """The same comparison made again is no part of its own."""
     sizes = []
