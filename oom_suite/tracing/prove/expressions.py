@@ -166,8 +166,8 @@ class SymbolPrinter(StrPrinter):  # type: ignore[misc]  # sympy is not annotated
         return text if expr.is_Atom else f"({text})"
 
 
-for _kind in ("Max", "Min", "FloorDiv", "Mod", "CleanDiv", "PythonMod", "IntTrueDiv"):
-    # Their own classes know how to print themselves, in other words than ours.
+for _kind in ("Max", "Min"):
+    # sympy knows how to print them, in other words than ours.
     setattr(SymbolPrinter, f"_print_{_kind}", SymbolPrinter._print_Function)
 
 _INFIX = {

@@ -54,3 +54,23 @@ def test_an_axis_that_the_builder_made_a_number_stays_one():
     trace = proved(lambda s: s["num_tokens"] == 7, lambda s: s["num_tokens"] == 7)
     assert {"num_tokens": 7} == {axis: size for axis, (size, _) in trace.specialised.items()}
     assert [] == [guard for guard in trace.guards if "num_tokens" in str(guard.formula)]
+
+
+def test_a_long_run_is_asked_again_after_fifty_operators_whether_an_axis_is_a_number():
+    """It ends where one has become one since; until then it goes on."""
+    turns = []
+
+    def build(sizes, device):
+        x = torch.zeros(sizes["topk"], device=device)
+
+        def call():
+            for turn in range(1, 201):
+                turns.append(turn)
+                if turn == 12:
+                    assert sizes["num_tokens"] == 7
+                x + 1
+
+        return call
+
+    ProveLane(HERE).run(build, Hints(HINTS, longest=10))
+    assert 61 == turns[-1]
