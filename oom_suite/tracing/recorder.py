@@ -179,7 +179,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.facts.name in attending.REPLACED and attending.is_taken(plan.facts.name):
             with self:
                 return attending.REPLACED[plan.facts.name](*args, **kwargs)
-        if plan.is_composed:
+        if plan.is_composed and operands.is_composed_of(func, args):
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
             with self:
