@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.torch_compat.dispatch import has_kernel, is_composed, schema_of
+from oom_suite.torch_compat.dispatch import has_kernel, is_composed, schema_of, storage_key
 from oom_suite.torch_compat.fakes import FakeTensor
 
 if TYPE_CHECKING:
@@ -102,6 +102,16 @@ def written_tensors(
             yield from tensors(kwargs[name])
         elif position < len(args):
             yield from tensors(args[position])
+
+
+def is_of_argument(storage: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a storage is one of the arguments' own."""
+    key = storage_key(storage)
+    return any(
+        storage_key(tensor.untyped_storage()) == key
+        for tensor in tensors((args, kwargs))
+        if tensor.layout is torch.strided
+    )
 
 
 def is_foreign(types: Sequence[type]) -> bool:

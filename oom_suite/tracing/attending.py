@@ -25,6 +25,7 @@ from oom_suite.torch_compat.attention import (
 )
 from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
+from oom_suite.tracing.eager_forms import math_attention
 from oom_suite.tracing.rms_norm import is_fused, rms_norm
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def attend(
         )[0]
     args = (query, key, value, attn_mask, dropout_p, is_causal)
     kwargs = {"scale": scale, "enable_gqa": enable_gqa}
-    return run_kernel(_WHOLE, COMPOSED_IMPLICITLY, args, kwargs)
+    with math_attention():
+        return run_kernel(_WHOLE, COMPOSED_IMPLICITLY, args, kwargs)
 
 
 def _padded(tensor: torch.Tensor, alignment: int) -> torch.Tensor:

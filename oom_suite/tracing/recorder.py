@@ -14,10 +14,12 @@ from oom_suite.operators import operands, scratch
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.operators.registered import registered, registered_bytes
 from oom_suite.records import Launch, Unseen
+from oom_suite.torch_compat.autograd_nodes import learn_holders
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
+from oom_suite.tracing.eager_forms import eager_form
 from oom_suite.tracing.kernels_of import InsideKernels
 from oom_suite.tracing.overlaps import Overlaps, in_order
 from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
@@ -67,6 +69,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
     ) -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        learn_holders()
         self._device_type = device_type
         self._lines = lines
         self._recording = False
@@ -172,6 +175,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
+        func = eager_form(func, args, self._are_same)
         plan = plan_of(func)
         self.books.num_operators += self._recording
         if self._unwritten and plan.facts.is_mutable:
@@ -184,7 +188,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.body is not None:
             with self:
                 return plan.body(*args, **kwargs)
-        if plan.compose is not None and self._recording:
+        is_whole = self._insides.see_masks(plan.facts, args, kwargs)
+        if plan.compose is not None and self._recording and not is_whole:
             if plan.facts.name == "aten::_safe_softmax":
                 self._flag(func, args, kwargs)
             with self:
@@ -305,12 +310,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             return False
         if not facts.may_return_argument:
             return True
-        key = storage_key(storage)
-        return all(
-            storage_key(tensor.untyped_storage()) != key
-            for tensor in tensors((args, kwargs))
-            if tensor.layout is torch.strided
-        )
+        return not operands.is_of_argument(storage, args, kwargs)
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
