@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.operators.cuda import indexing, reductions, sorting, temporaries
+from oom_suite.operators.cuda import indexing, matrices, reductions, sorting, temporaries
 from oom_suite.operators.cuda.unique import unique
 from oom_suite.operators.steps import Take
 
@@ -21,6 +21,7 @@ FORMULAS: dict[str, Formula] = {
     **sorting.FORMULAS,
     **indexing.FORMULAS,
     **temporaries.FORMULAS,
+    **matrices.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
 }
@@ -40,6 +41,7 @@ SOMETIMES = frozenset(
             "aten::embedding_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
+        "aten::_grouped_mm",
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""

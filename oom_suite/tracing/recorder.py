@@ -18,6 +18,7 @@ from oom_suite.torch_compat.autograd_nodes import learn_holders
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
+from oom_suite.tracing.accumulating import Accumulating
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.eager_forms import eager_form
 from oom_suite.tracing.kernels_of import InsideKernels
@@ -80,6 +81,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
+        self._sums = Accumulating()
         self.threads: Threads | None = None
         self.overlaps = Overlaps(*self.books.records)
 
@@ -155,7 +157,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
-        kwargs = kwargs or {}
+        kwargs, func = kwargs or {}, self._sums.replaced(func, args)
         threads = self.threads
         if threads is None or threads.are_one:
             return self._dispatch(func, types, args, kwargs)
@@ -198,11 +200,10 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
                 return result
         if plan.is_pinning and self.books.pinned is not None:
             return self._pinned_host(self.books.pinned, plan.facts, args)
-        result = func(*args, **kwargs)
+        self._sums.made(result := func(*args, **kwargs))
         is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
-        if not is_predicted:
-            for tensor in (result,) if isinstance(result, torch.Tensor) else tensors(result):
-                self._observe(plan.facts, tensor, args, kwargs)
+        for tensor in () if is_predicted else tensors(result):
+            self._observe(plan.facts, tensor, args, kwargs)
         if self._recording and self._device_type != CPU and registered(plan.facts.family):
             taken = registered_bytes(plan.facts.family, args, kwargs)
             self._insides.write_registered(plan.facts, self._expressed(taken))
@@ -337,13 +338,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        is_prediction = self._insides.are_wanted
+        name, is_prediction = operator(func).family, self._insides.are_wanted
         reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
-        if reason is None or attending.explains(operator(func).family):
+        if reason is None or attending.explains(name):
             return
-        name, stack = operator(func).family, self._lines.stack()
-        inputs = tensors((args, kwargs))
-        input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
+        stack = self._lines.stack()
+        input_bytes = sum(each.numel() * each.element_size() for each in tensors((args, kwargs)))
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
         is_bounded = name in scratch.SEEN_AS_MORE
