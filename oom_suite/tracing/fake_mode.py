@@ -29,7 +29,13 @@ symbols that takes twenty times as long as a product does.
 Source: PyTorch 2.13 ``torch/_decomp/decompositions.py``, ``floor_divide``; both are elementwise
 with the default promotion of types (``aten/src/ATen/native/BinaryOps.cpp``).
 """
-_NO_MEMORY_THERE = "Could not run 'aten::empty_strided' with arguments from the"
+_NO_MEMORY_THERE = (
+    "Could not run 'aten::empty_strided' with arguments from the",
+    "Found no NVIDIA driver on your system",
+    "No CUDA GPUs are available",
+    "No HIP GPUs are available",
+)
+"""How torch refuses to make a real tensor on a device that is not there, by its build."""
 
 
 class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -71,7 +77,7 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
             func = _AS_PRODUCTS[func]
         try:
             return super().__torch_dispatch__(func, types, args, kwargs or {})
-        except (NotImplementedError, UnsupportedOperatorException) as error:
+        except (RuntimeError, UnsupportedOperatorException) as error:
             # Without a fake kernel torch would run the real one, on a device that has no memory.
             if str(error).startswith(_NO_MEMORY_THERE):
                 self.refused = UnsupportedOperatorException(func)

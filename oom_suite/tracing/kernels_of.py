@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.operators.cuda.indexing import sees_masks
 from oom_suite.operators.inside import inside
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.operands import tensors
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from oom_suite.tracing.book import Book
 
 _CUDA = "cuda:sm_90"
+_PUTS = frozenset({"aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
 
 
 def kernels_of(scratch: str) -> Kernels | None:
@@ -87,6 +89,12 @@ class InsideKernels:
         if first is None or device_of(first).type != self._device_type:
             return None
         return inside(Call(facts.family, args, kwargs, result, self._kernels))
+
+    def see_masks(self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the kernel's own steps have the positions of a mask in them."""
+        if self._kernels is None or facts.family not in _PUTS:
+            return False
+        return sees_masks(Call(facts.family, args, kwargs, None, self._kernels))
 
     def known_among(self, results: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The results that were there before: ``out=`` arguments, and what is written in place."""

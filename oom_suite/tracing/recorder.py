@@ -14,11 +14,12 @@ from oom_suite.operators import operands, scratch
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.operators.registered import registered, registered_bytes
 from oom_suite.records import Launch, Unseen
+from oom_suite.torch_compat.autograd_nodes import learn_holders
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
-from oom_suite.tracing.accumulating import Accumulating
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
+from oom_suite.tracing.eager_forms import eager_form
 from oom_suite.tracing.kernels_of import InsideKernels
 from oom_suite.tracing.overlaps import Overlaps, in_order
 from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
@@ -68,6 +69,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
     ) -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        learn_holders()
         self._device_type = device_type
         self._lines = lines
         self._recording = False
@@ -78,7 +80,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
-        self._sums = Accumulating()
         self.threads: Threads | None = None
         self.overlaps = Overlaps(*self.books.records)
 
@@ -154,7 +155,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
-        kwargs, func = kwargs or {}, self._sums.replaced(func, args)
+        kwargs = kwargs or {}
         threads = self.threads
         if threads is None or threads.are_one:
             return self._dispatch(func, types, args, kwargs)
@@ -174,6 +175,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
+        func = eager_form(func, args, self._are_same)
         plan = plan_of(func)
         self.books.num_operators += self._recording
         if self._unwritten and plan.facts.is_mutable:
@@ -181,12 +183,13 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.facts.name in attending.REPLACED and attending.is_taken(plan.facts.name):
             with self:
                 return attending.REPLACED[plan.facts.name](*args, **kwargs)
-        if plan.is_composed:
+        if plan.is_composed and operands.is_composed_of(func, args):
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
             with self:
                 return plan.body(*args, **kwargs)
-        if plan.compose is not None and self._recording:
+        is_whole = self._insides.see_masks(plan.facts, args, kwargs)
+        if plan.compose is not None and self._recording and not is_whole:
             if plan.facts.name == "aten::_safe_softmax":
                 self._flag(func, args, kwargs)
             with self:
@@ -195,7 +198,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
                 return result
         if plan.is_pinning and self.books.pinned is not None:
             return self._pinned_host(self.books.pinned, plan.facts, args)
-        self._sums.made(result := func(*args, **kwargs))
+        result = func(*args, **kwargs)
         is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
         for tensor in () if is_predicted else tensors(result):
             self._observe(plan.facts, tensor, args, kwargs)
@@ -306,12 +309,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             return False
         if not facts.may_return_argument:
             return True
-        key = storage_key(storage)
-        return all(
-            storage_key(tensor.untyped_storage()) != key
-            for tensor in tensors((args, kwargs))
-            if tensor.layout is torch.strided
-        )
+        return not operands.is_of_argument(storage, args, kwargs)
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
