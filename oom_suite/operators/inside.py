@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.operators.cuda import indexing, matrices, reductions, sorting, temporaries
+from oom_suite.operators.cuda import indexing, matrices, recurrent, reductions, sorting, temporaries
 from oom_suite.operators.cuda.unique import unique
 from oom_suite.operators.steps import Take
 
@@ -22,6 +22,7 @@ FORMULAS: dict[str, Formula] = {
     **indexing.FORMULAS,
     **temporaries.FORMULAS,
     **matrices.FORMULAS,
+    **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
 }
