@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.operators.cuda import indexing, reductions, sorting, temporaries
+from oom_suite.operators.cuda import (
+    distributions,
+    fft,
+    indexing,
+    promotions,
+    reductions,
+    sorting,
+    temporaries,
+)
 from oom_suite.operators.cuda.unique import unique
 from oom_suite.operators.steps import Take
 
@@ -21,11 +29,20 @@ FORMULAS: dict[str, Formula] = {
     **sorting.FORMULAS,
     **indexing.FORMULAS,
     **temporaries.FORMULAS,
+    **distributions.FORMULAS,
+    **promotions.FORMULAS,
+    **fft.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
 }
 """By an operator's name without its overload; ``add_`` is looked up as ``add``."""
 
+
+PARTIAL = frozenset(fft.FORMULAS)
+"""Operators whose steps leave a library's workspace out: its name stays."""
+
+MADE_OF_NOTHING = frozenset({"aten::randperm"})
+"""Operators without a tensor to look at: their device is their result's."""
 
 BOUNDED = frozenset({"aten::topk", "aten::nonzero"})
 """Operators whose steps have a bound among them at some sizes."""

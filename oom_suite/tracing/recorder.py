@@ -184,11 +184,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.body is not None:
             with self:
                 return plan.body(*args, **kwargs)
-        if plan.compose is not None and self._recording:
-            if plan.facts.name == "aten::_safe_softmax":
+        compose = self._insides.composition(plan, args, kwargs)
+        if compose is not None and self._recording:
+            if plan.facts.family in scratch.SEEN_AS_MORE:
                 self._flag(func, args, kwargs)
             with self:
-                result = plan.compose(func, args, kwargs)
+                result = compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
         if plan.is_pinning and self.books.pinned is not None:
@@ -337,8 +338,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        is_prediction = self._insides.are_wanted
-        reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
+        reason = scratch.unseen_reason(func, args, kwargs, is_prediction=self._insides.are_wanted)
         if reason is None or attending.explains(operator(func).family):
             return
         name, stack = operator(func).family, self._lines.stack()
