@@ -4,10 +4,10 @@ The parts of a `Composition` are in the trace to the byte, each as its own formu
 the same source runs on ROCm.
 
 Source: PyTorch 2.13 ``aten/src/ATen/native``: ``cuda/TriangularOps.cu`` (``trace_cuda``),
-``cuda/Equal.cpp`` (``cuda_equal``), ``cuda/Sorting.cpp`` (``median_impl``),
-``cuda/TensorCompare.cpp`` (``isin_default_kernel_gpu``), ``TensorCompare.cpp``
-(``isin_Tensor_Tensor_out``, ``isin_sorting``), ``BinaryOps.cpp`` and ``UnaryOps.cpp``
-(``mvlgamma``), ``Distributions.cpp`` (``bernoulli``), ``native_functions.yaml``.
+``cuda/Equal.cpp`` (``cuda_equal``), ``cuda/TensorShape.cu`` (``_chunk_cat_cuda``),
+``cuda/Sorting.cpp`` (``median_impl``), ``TensorCompare.cpp`` (``isin_Tensor_Tensor_out``,
+``isin_sorting``), ``cuda/TensorCompare.cpp`` (``isin_default_kernel_gpu``);
+``native_functions.yaml``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _ON_EVERY_DEVICE = (
     "aten::_unsafe_masked_index",
     "aten::_unsafe_masked_index_put_accumulate",
     "aten::allclose",
+    "aten::masked_scatter_backward",
     "aten::mvlgamma",
 )
 """Operators whose only kernel is made of others."""
@@ -89,6 +90,13 @@ def _nanmedian(_func: OpOverload, args: Args, _kwargs: Keywords) -> Any:
     place = aten.div.Tensor(left, 2).to(torch.int64)
     del left
     return aten.index.Tensor(values, [place])
+
+
+def _chunk_cat(func: OpOverload, args: Args, kwargs: Keywords) -> Any:
+    if all(each.is_contiguous() for each in args[0]):
+        # One kernel copies all.
+        return NotImplemented
+    return run_kernel(func, COMPOSED[0], args, kwargs)
 
 
 def _isin(_func: OpOverload, args: Args, kwargs: Keywords) -> Any:
@@ -146,6 +154,7 @@ def _find() -> dict[str, Composition]:
     return {
         **found,
         "aten::trace": _trace,
+        "aten::_chunk_cat": _chunk_cat,
         "aten::equal": _equal,
         "aten::median": _median,
         "aten::nanmedian": _nanmedian,

@@ -3,8 +3,7 @@
 Source: PyTorch 2.13 ``aten/src/ATen/native/Pow.cpp`` (``pow.Tensor_Scalar``),
 ``TensorCompare.cpp`` (``clamp``, ``clamp_max``, ``clamp_min``): an input is brought to the common
 type before there is a result; ``UnaryOps.cpp`` (``unary_op_impl_with_complex_to_float_out``);
-``cuda/MaxUnpooling.cu``, ``cuda/Sorting.cpp`` (``kthvalue``,
-``median_with_indices_impl``): inputs are made contiguous.
+``cuda/MaxUnpooling.cu``: inputs are made contiguous.
 """
 
 from __future__ import annotations
@@ -53,16 +52,6 @@ def _unpooled(call: Call) -> Iterable[Step]:
     return [*call.results(), *copies, *(Give(str(each.name)) for each in reversed(copies))]
 
 
-def _of_rows(call: Call) -> Iterable[Step] | None:
-    """One value of each row, which has to be contiguous, with its place."""
-    if isinstance(call.result, torch.Tensor):
-        return None
-    source = call.input
-    copied = 0 if source.is_contiguous() or not source.dim() else num_bytes(source)
-    copy = [Take("contiguous", copied, call.op)] if copied else []
-    return [*copy, *call.results(), *(Give("contiguous") for _ in copy)]
-
-
 FORMULAS: dict[str, Formula] = {
     "aten::abs": _real_of_complex,
     "aten::angle": _real_of_complex,
@@ -72,7 +61,4 @@ FORMULAS: dict[str, Formula] = {
     "aten::clamp_min": _promoted,
     "aten::max_unpool2d": _unpooled,
     "aten::max_unpool3d": _unpooled,
-    "aten::kthvalue": _of_rows,
-    "aten::median": _of_rows,
-    "aten::nanmedian": _of_rows,
 }

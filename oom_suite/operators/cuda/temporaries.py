@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.operators.cuda.cub import REDUCE
-from oom_suite.operators.cuda.library import scan_storage, select_storage
+from oom_suite.operators.cuda.library import half_scan_storage, scan_storage, select_storage
 from oom_suite.operators.cuda.reductions import summed
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.operands import tensors
@@ -149,9 +149,12 @@ def _cumulative(call: Call) -> Iterable[Step] | None:
         steps.append(Take("copy", source.numel() * wanted.itemsize, call.op))
     if not result.is_contiguous():
         return None
+    scratch = None
     if source.numel() == source.shape[dim]:
-        is_plain = not wanted.is_complex and wanted not in {torch.float16, torch.bfloat16}
-        scratch = scan_storage(call.kernels, source.numel(), wanted.itemsize) if is_plain else None
+        if wanted in {torch.float16, torch.bfloat16}:
+            scratch = half_scan_storage(call.kernels, source.numel())
+        elif not wanted.is_complex:
+            scratch = scan_storage(call.kernels, source.numel(), wanted.itemsize)
         if scratch is None:
             return None
         steps += scratch.steps()

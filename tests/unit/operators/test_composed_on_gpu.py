@@ -59,6 +59,18 @@ CALLS = {
         lambda x, i: x.nanmedian(),
         [*SORT, "128 ne.Tensor", "8 sum", "1024 sum"],
     ),
+    "aten::_chunk_cat": (
+        lambda x, i: aten._chunk_cat([x.t(), x.t()], 0, 3),
+        ["576 new_zeros", "576 new_zeros", "1152 cat"],
+    ),
+    "tensors in rows are copied by one kernel": (
+        lambda x, i: aten._chunk_cat([x, x], 0, 3),
+        ["1152 _chunk_cat", "128 places"],
+    ),
+    "aten::masked_scatter_backward": (
+        lambda x, i: aten.masked_scatter_backward(x[0], i[:16] > 2, [16]),
+        ["16 gt.Scalar", "4 nonzero"],
+    ),
     "aten::isin.Tensor_Tensor": (
         lambda x, i: torch.isin(i, i[:3]),
         ["24 empty.memory_format", "72 eq.Tensor", "24 any"],

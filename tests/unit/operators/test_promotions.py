@@ -7,7 +7,6 @@ import torch
 from kernel_steps import BOOL, HALF, INT32, floats, places, steps
 
 COMPLEX = torch.complex64
-T = floats(9, 10).t()
 
 IN_ORDER = {
     "a truth value to a power is a whole number first": (
@@ -51,14 +50,6 @@ IN_ORDER = {
         ),
         "+16:0",
     ),
-    "values of columns are of rows of a copy": (
-        lambda: steps("kthvalue", T, 2, 1, result=(floats(10), places(10))),
-        "+360:contiguous +40:0 +80:1 -contiguous",
-    ),
-    "values of rows": (
-        lambda: steps("median", floats(10, 9), 1, result=(floats(10), places(10))),
-        "+40:0 +80:1",
-    ),
 }
 
 
@@ -71,7 +62,3 @@ def test_copies_are_those_of_the_source_in_its_order(taken, expected):
 def test_in_place_is_no_copy():
     x = floats(4)
     assert steps("pow_", x, 2, result=x) == ""
-
-
-def test_a_median_of_all_is_a_composition():
-    assert steps("median", floats(4), result=floats()) is None

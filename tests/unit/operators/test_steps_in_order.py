@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from kernel_steps import BOOL, DOUBLE, HALF, INT32, MANY, floats, places, shared, steps
 
 T = floats(9, 10).t()
@@ -179,6 +180,10 @@ IN_ORDER = {
         ),
         "+0:0 +8:0",
     ),
+    "a running sum in half precision": (
+        lambda: steps("cumsum", floats(4, dtype=HALF), 0, result=floats(4, dtype=HALF)),
+        "+8:0 +1279:Scan -Scan",
+    ),
     "running maxima of columns": (
         lambda: steps("cummax", T, 1, result=(floats(10, 9), places(10, 9))),
         "+360:0 +720:1 +360:cummax -cummax",
@@ -249,8 +254,8 @@ def test_requests_and_frees_are_those_of_the_source_in_its_order(taken, expected
 
 NOT_KNOWN = {
     "a running sum into columns": lambda: steps("cumsum", floats(4, 2), 1, result=floats(2, 4).t()),
-    "a running sum in half precision": lambda: steps(
-        "cumsum", floats(4, dtype=HALF), 0, result=floats(4, dtype=HALF)
+    "a running sum of complex numbers": lambda: steps(
+        "cumsum", floats(4, dtype=torch.complex64), 0, result=floats(4, dtype=torch.complex64)
     ),
     "more than CUB counts at once": lambda: steps(
         "nonzero", floats(2**31 - 1), result=places(3, 1)
