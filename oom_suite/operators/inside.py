@@ -11,6 +11,7 @@ from oom_suite.operators.cuda import (
     histograms,
     indexing,
     margins,
+    matrices,
     promotions,
     reductions,
     rows,
@@ -42,6 +43,7 @@ FORMULAS: dict[str, Formula] = {
     **histograms.FORMULAS,
     **margins.FORMULAS,
     **segments.FORMULAS,
+    **matrices.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
     "aten::unique_consecutive": unique,
@@ -77,6 +79,7 @@ SOMETIMES = frozenset(
             "aten::_embedding_bag_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
+        "aten::_grouped_mm",
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""

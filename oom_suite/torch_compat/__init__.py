@@ -8,9 +8,11 @@ takes what the suite gives it, is one `TorchChangedError` that says which, inste
 trace.
 
 ==================  =============================================================================
+`autograd_nodes`    which step of a backward pass runs, and what it alone holds
 `dispatch`          operators, dispatch modes, and which storage a tensor has
 `fakes`             fake tensors and their mode
 `fake_cuda`         a CUDA device that is not there
+`autograd`          where a backward pass is, and who holds what it adds up
 `host_arrays`       NumPy's view of fake tensors
 `symbols`           sizes as symbols
 `compiler`          who enters a compiled function

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from packaging.version import Version
 
 from oom_suite.operators import attention_steps as attention_steps_of
 from oom_suite.operators import cpu, norm_steps
@@ -25,6 +26,7 @@ from oom_suite.torch_compat.attention import (
 )
 from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
+from oom_suite.tracing.eager_forms import math_attention
 from oom_suite.tracing.rms_norm import is_fused, rms_norm
 
 if TYPE_CHECKING:
@@ -154,7 +156,8 @@ def attend(
         )[0]
     args = (query, key, value, attn_mask, dropout_p, is_causal)
     kwargs = {"scale": scale, "enable_gqa": enable_gqa}
-    return run_kernel(_WHOLE, COMPOSED_IMPLICITLY, args, kwargs)
+    with math_attention():
+        return run_kernel(_WHOLE, COMPOSED_IMPLICITLY, args, kwargs)
 
 
 def _padded(tensor: torch.Tensor, alignment: int) -> torch.Tensor:
@@ -185,6 +188,16 @@ def normalise(
     return run_kernel(_WHOLE_NORM, COMPOSED_IMPLICITLY, args, {})
 
 
+_ASKS_ONCE = Version(torch.__version__).release[:2] >= (2, 13)
+"""Whether the smallest and the largest index are asked for at once: 2.11 asks for each."""
+
+
+def _highest(index: torch.Tensor) -> torch.Tensor:
+    """The largest, after the smallest, which is read and gone."""
+    index.min()
+    return index.max()
+
+
 def one_hot(index: torch.Tensor, num_classes: int = -1) -> Any:
     """`torch.nn.functional.one_hot` as torch makes it of real tensors: it writes ones into zeros.
 
@@ -196,7 +209,7 @@ def one_hot(index: torch.Tensor, num_classes: int = -1) -> Any:
         return run_kernel(_WHOLE_ONE_HOT, COMPOSED_IMPLICITLY, (index, num_classes), {})
     if _device_type == "cpu":
         # The values are held against the number of classes.
-        highest = torch.aminmax(index).max
+        highest = torch.aminmax(index).max if _ASKS_ONCE else _highest(index)
         num_classes = int(highest.item()) + 1 if num_classes == -1 else num_classes
         del highest
     elif num_classes == -1:

@@ -12,8 +12,9 @@ import torch
 
 from oom_suite.torch_compat.dispatch import no_dispatch
 from oom_suite.torch_compat.fake_cuda import PRIVATE_ANSWERS, fake_cuda
+from oom_suite.torch_compat.fakes import public_type
 from oom_suite.torch_compat.jiterator import JittedFunction
-from oom_suite.tracing.believed_objects import Event, Generator, Stream
+from oom_suite.tracing.believed_objects import Event, FakeOfTorch, Generator, Stream
 from oom_suite.tracing.jitted import results_of_jitted
 from oom_suite.tracing.pinned_literals import pinning
 
@@ -101,6 +102,7 @@ def believing(target: Target) -> Iterator[None]:
     library, of an environment variable.
     """
     with contextlib.ExitStack() as undo:
+        undo.enter_context(public_type(FakeOfTorch))
         if target.backend == "cpu":
             _patch(undo, torch.cuda, {"is_available": lambda: False, "device_count": lambda: 0})
         else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.operators.cuda.indexing import sees_masks
 from oom_suite.operators.inside import MADE_OF_NOTHING, inside
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.operands import tensors
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from oom_suite.tracing.plan import Plan
 
 _CUDA = "cuda:sm_90"
+_PUTS = frozenset({"aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
 
 
 def kernels_of(scratch: str) -> Kernels | None:
@@ -88,6 +90,8 @@ class InsideKernels:
         self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Composition | None:
         """How a call is run as its parts, where it is made of others on the device."""
+        if self.see_masks(plan.facts, args, kwargs):
+            return None
         on_gpu = plan.compose_on_gpu is not None and self.are_of(args, kwargs)
         return plan.compose_on_gpu if on_gpu else plan.compose
 
@@ -100,6 +104,12 @@ class InsideKernels:
         if not self.are_of((result,) if facts.family in MADE_OF_NOTHING else args, kwargs):
             return None
         return inside(Call(facts.family, args, kwargs, result, self._kernels))
+
+    def see_masks(self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the kernel's own steps have the positions of a mask in them."""
+        if self._kernels is None or facts.family not in _PUTS:
+            return False
+        return sees_masks(Call(facts.family, args, kwargs, None, self._kernels))
 
     def known_among(self, results: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The results that were there before: ``out=`` arguments, and what is written in place."""

@@ -14,10 +14,13 @@ from oom_suite.operators import operands, scratch
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.operators.registered import registered, registered_bytes
 from oom_suite.records import Launch, Unseen
+from oom_suite.torch_compat.autograd_nodes import learn_holders
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
+from oom_suite.tracing.accumulating import Accumulating
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
+from oom_suite.tracing.eager_forms import eager_form
 from oom_suite.tracing.kernels_of import InsideKernels
 from oom_suite.tracing.overlaps import Overlaps, in_order
 from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
@@ -67,6 +70,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
     ) -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        learn_holders()
         self._device_type = device_type
         self._lines = lines
         self._recording = False
@@ -77,6 +81,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
+        self._sums = Accumulating()
         self.threads: Threads | None = None
         self.overlaps = Overlaps(*self.books.records)
 
@@ -152,7 +157,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
-        kwargs = kwargs or {}
+        kwargs, func = kwargs or {}, self._sums.replaced(func, args)
         threads = self.threads
         if threads is None or threads.are_one:
             return self._dispatch(func, types, args, kwargs)
@@ -172,6 +177,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
+        func = eager_form(func, args, self._are_same)
         plan = plan_of(func)
         self.books.num_operators += self._recording
         if self._unwritten and plan.facts.is_mutable:
@@ -179,7 +185,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.facts.name in attending.REPLACED and attending.is_taken(plan.facts.name):
             with self:
                 return attending.REPLACED[plan.facts.name](*args, **kwargs)
-        if plan.is_composed:
+        if plan.is_composed and operands.is_composed_of(func, args):
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
             with self:
@@ -194,11 +200,10 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
                 return result
         if plan.is_pinning and self.books.pinned is not None:
             return self._pinned_host(self.books.pinned, plan.facts, args)
-        result = func(*args, **kwargs)
+        self._sums.made(result := func(*args, **kwargs))
         is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
-        if not is_predicted:
-            for tensor in (result,) if isinstance(result, torch.Tensor) else tensors(result):
-                self._observe(plan.facts, tensor, args, kwargs)
+        for tensor in () if is_predicted else tensors(result):
+            self._observe(plan.facts, tensor, args, kwargs)
         if self._recording and self._device_type != CPU and registered(plan.facts.family):
             taken = registered_bytes(plan.facts.family, args, kwargs)
             self._insides.write_registered(plan.facts, self._expressed(taken))
@@ -306,12 +311,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             return False
         if not facts.may_return_argument:
             return True
-        key = storage_key(storage)
-        return all(
-            storage_key(tensor.untyped_storage()) != key
-            for tensor in tensors((args, kwargs))
-            if tensor.layout is torch.strided
-        )
+        return not operands.is_of_argument(storage, args, kwargs)
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
@@ -338,12 +338,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        reason = scratch.unseen_reason(func, args, kwargs, is_prediction=self._insides.are_wanted)
-        if reason is None or attending.explains(operator(func).family):
+        name, is_prediction = operator(func).family, self._insides.are_wanted
+        reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
+        if reason is None or attending.explains(name):
             return
-        name, stack = operator(func).family, self._lines.stack()
-        inputs = tensors((args, kwargs))
-        input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
+        stack = self._lines.stack()
+        input_bytes = sum(each.numel() * each.element_size() for each in tensors((args, kwargs)))
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
         is_bounded = name in scratch.SEEN_AS_MORE

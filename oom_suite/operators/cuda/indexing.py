@@ -8,12 +8,14 @@ Source: PyTorch 2.13 ``aten/src/ATen/native/TensorAdvancedIndexing.cpp``, ``Adva
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from oom_suite.operators.cuda.cub import SELECT, tiles_bytes
 from oom_suite.operators.cuda.library import scan_storage, select_storage, sort_storage
+from oom_suite.operators.cuda.temporaries import nonzero
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.steps import Give, Take
 
@@ -28,6 +30,7 @@ _FEW_INDICES = 3072
 _ROWS_PER_THREAD = 10
 _SMALLEST_TILE = 1024
 _LARGEST_BLOCK = 1024
+_PUTS = frozenset({"aten::index_put", "aten::_unsafe_index_put", "aten::_index_put_impl"})
 
 
 def _index(call: Call) -> Iterable[Step] | None:
@@ -63,6 +66,21 @@ def _index_copies(call: Call) -> list[Take] | None:
     return copies
 
 
+def sees_masks(call: Call) -> bool:
+    """Whether a write that adds under a mask has its formula here, the mask's positions in it.
+
+    The kernel lists them, makes one index of them, and gives them back before it sorts. How many
+    there are is said by the values, unless those are broadcast.
+    """
+    if call.op.removesuffix("_") not in _PUTS or not call.argument(3, "accumulate", default=False):
+        return False
+    given: Sequence[Any] = call.argument(1, "indices", ())
+    values, target = call.argument(2, "values"), call.input
+    if len(given) != 1 or given[0] is None or given[0].dtype is not torch.bool:
+        return False
+    return bool(values.dim() == target.dim() - given[0].dim() + 1) and values.shape[0] != 1
+
+
 def _index_put(call: Call) -> Iterable[Step] | None:
     if not call.argument(3, "accumulate", default=False):
         return _index_put_in_place(call)
@@ -70,16 +88,43 @@ def _index_put(call: Call) -> Iterable[Step] | None:
     dims = [dim for dim, one in enumerate(given) if one is not None]
     are_adjacent = bool(dims) and dims == list(range(dims[0], dims[-1] + 1))
     indices = [given[dim] for dim in dims]
+    if sees_masks(call):
+        return _put_under_mask(call, indices[0])
     if not are_adjacent or any(one.dtype is torch.bool for one in indices):
         return None
-    target, values = call.input, call.argument(2, "values")
+    target = call.input
     shape = torch.broadcast_tensors(*indices)[0].shape  # type: ignore[no-untyped-call]  # untyped by torch
-    count = torch.Size(shape).numel()
     whole = [*target.shape[: dims[0]], *shape, *target.shape[dims[-1] + 1 :]]
     slice_size = torch.Size(target.shape[dims[-1] + 1 :]).numel()
-    steps: list[Step] = [*call.results()]
+    inside = _put_sorted(call, torch.Size(shape).numel(), whole, slice_size)
+    return None if inside is None else [*call.results(), *inside]
+
+
+def _put_under_mask(call: Call, mask: torch.Tensor) -> Iterable[Step] | None:
+    """The positions come before all else, and are gone before the sort."""
+    count, values = call.argument(2, "values").shape[0], call.argument(2, "values")
+    found = torch.empty(count, mask.dim(), dtype=torch.int64, device="meta")
+    listed = nonzero(replace(call, args=(mask,), kwargs={}, result=found))
+    slice_size = torch.Size(call.input.shape[mask.dim() :]).numel()
+    inside = _put_sorted(call, count, list(values.shape), slice_size)
+    if listed is None or inside is None:
+        return None
+    positions: list[Step] = [
+        replace(step, name="positions") if isinstance(step, Take) and step.name == 0 else step
+        for step in listed
+    ]
+    # One index is made of the positions of each dimension after the other.
+    names = ("index so far", "wrapped", "scaled")[min(mask.dim(), 2) % 2 :]
+    parts: list[Step] = [Take(name, count * _INDEX_BYTES, call.op) for name in names]
+    parts += (Give(name) for name in reversed(names))
+    return [*call.results(), *positions, *parts, Give("positions"), *inside]
+
+
+def _put_sorted(call: Call, count: int, whole: list[int], slice_size: int) -> list[Step] | None:
+    """What sorting the places takes, of which there are so many."""
+    target, values = call.input, call.argument(2, "values")
     if not count or not slice_size or not target.numel():
-        return steps
+        return []
     num_bits = max(1, ((target.numel() - 1) // slice_size).bit_length())
     scratch = sort_storage(call.kernels, count, 8, 8, num_bits)
     if scratch is None:
@@ -88,9 +133,8 @@ def _index_put(call: Call) -> Iterable[Step] | None:
     if list(values.shape) != whole or not values.is_contiguous():
         names["values"] = torch.Size(whole).numel() * values.element_size()
     names |= dict.fromkeys(("sorted", "places", "range"), count * _INDEX_BYTES)
-    steps += (Take(name, size, call.op) for name, size in names.items())
-    steps += scratch.steps()
-    return [*steps, *(Give(name) for name in reversed(names))]
+    steps: list[Step] = [Take(name, size, call.op) for name, size in names.items()]
+    return [*steps, *scratch.steps(), *(Give(name) for name in reversed(names))]
 
 
 def _index_put_in_place(call: Call) -> Iterable[Step] | None:

@@ -113,7 +113,8 @@ def _masked_scatter(call: Call) -> Iterable[Step] | None:
     return [*steps, Give("places")]
 
 
-def _nonzero(call: Call) -> Iterable[Step] | None:
+def nonzero(call: Call) -> Iterable[Step] | None:
+    """The steps of listing the true entries."""
     source = call.input
     count = source.numel()
     if count >= 2**31 - 1:
@@ -236,7 +237,7 @@ FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::_softmax_backward_data": _softmax_backward,
     "aten::roll": _roll,
     "aten::masked_scatter": _masked_scatter,
-    "aten::nonzero": _nonzero,
+    "aten::nonzero": nonzero,
     "aten::cumsum": _cumulative,
     "aten::cumprod": _cumulative,
     "aten::cummax": _cumulative_pair,

@@ -386,3 +386,20 @@ def test_a_kernel_from_a_string_says_what_it_does_not_take():
     assert 2 == len(told(lambda x: two_of(*[x] * 8)))
     with pytest.raises(AssertionError, match="8 inputs at most, not 9"):
         told(lambda x: two_of(*[x] * 9))
+
+
+def test_code_that_asks_whether_a_tensor_is_fake_hears_what_a_gpu_says():
+    """torch itself still knows its own; so does everyone after the lane."""
+
+    def asked_by(module):
+        ask = "isinstance(x, torch._subclasses.FakeTensor), issubclass(type(x), FAKE)"
+        return lambda x: eval(ask, {"__name__": module, "torch": torch, "x": x, "FAKE": fake()})
+
+    def fake():
+        return torch._subclasses.FakeTensor
+
+    assert (False, False) == told(asked_by("transformers.masking_utils"))
+    assert (True, True) == told(asked_by("torch._meta_registrations"))
+    with FakeMode():
+        x = torch.ones(2)
+    assert isinstance(x, torch._subclasses.FakeTensor)
