@@ -14,6 +14,7 @@ from packaging.version import Version
 from oom_suite.operators import attention_steps as attention_steps_of
 from oom_suite.operators import cpu, norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
+from oom_suite.operators.inside import PARTIAL
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.torch_compat import library_layers
 from oom_suite.torch_compat.attention import (
@@ -82,7 +83,9 @@ def explains(family: str) -> bool:
 
 
 def is_partial(family: str) -> bool:
-    """Whether a library takes more in such a call than `own_steps` knows."""
+    """Whether a library takes more in such a call than its steps say."""
+    if family in PARTIAL:
+        return True
     return _device is not None and attention_steps_of.is_partial(family)
 
 
