@@ -22,9 +22,10 @@ class PickledByFields:
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         """The class, and what it is made of."""
-        return type(self), _fields_of(type(self))(self)
+        kind: Any = type(self)
+        return kind, _fields_of(kind)(self)
 
 
 @functools.cache
-def _fields_of(kind: type) -> Callable[[object], tuple[Any, ...]]:
+def _fields_of(kind: Any) -> Callable[[object], tuple[Any, ...]]:
     return attrgetter(*(each.name for each in fields(kind)))
