@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.operators.cuda import indexing, reductions, sorting, temporaries
+from oom_suite.operators.cuda import (
+    copied,
+    indexing,
+    products,
+    reductions,
+    sorting,
+    temporaries,
+)
 from oom_suite.operators.cuda.unique import unique
 from oom_suite.operators.steps import Take
 
@@ -17,6 +24,8 @@ if TYPE_CHECKING:
     Formula = Callable[[Call], Iterable[Step] | None]
 
 FORMULAS: dict[str, Formula] = {
+    **copied.FORMULAS,
+    **products.FORMULAS,
     **reductions.FORMULAS,
     **sorting.FORMULAS,
     **indexing.FORMULAS,
@@ -27,7 +36,7 @@ FORMULAS: dict[str, Formula] = {
 """By an operator's name without its overload; ``add_`` is looked up as ``add``."""
 
 
-BOUNDED = frozenset({"aten::topk", "aten::nonzero"})
+BOUNDED = frozenset({"aten::nonzero", "aten::embedding_renorm"})
 """Operators whose steps have a bound among them at some sizes."""
 
 SOMETIMES = frozenset(
@@ -47,6 +56,7 @@ SOMETIMES = frozenset(
 _NEEDS_CUB = frozenset(
     {
         *("aten::sort", "aten::topk", "aten::multinomial", "aten::masked_scatter"),
+        "aten::embedding_renorm",
         *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::norm", "aten::linalg_vector_norm"}),
     }
 )

@@ -151,8 +151,10 @@ def _cumulative(call: Call) -> Iterable[Step] | None:
     if not result.is_contiguous():
         return None
     if source.numel() == source.shape[dim]:
-        is_plain = not wanted.is_complex and wanted not in {torch.float16, torch.bfloat16}
-        scratch = scan_storage(call.kernels, source.numel(), wanted.itemsize) if is_plain else None
+        # Bytes and int16 have words of their own, and are left to a name.
+        is_known = wanted.is_floating_point or wanted.itemsize >= 4
+        is_known = is_known and not wanted.is_complex
+        scratch = scan_storage(call.kernels, source.numel(), wanted.itemsize) if is_known else None
         if scratch is None:
             return None
         steps += scratch.steps()
@@ -241,12 +243,39 @@ def _nonzero_static(call: Call) -> Iterable[Step] | None:
     return [*call.results(), *copies, *sums, Give("places"), Give("sums"), *ends]
 
 
+def _bernoulli(call: Call) -> Iterable[Step] | None:
+    """Probabilities that are a tensor are looked at as float, or as double for a double result.
+
+    Source: PyTorch 2.13 ``cuda/DistributionTemplates.h``, ``bernoulli_kernel``.
+    """
+    given = call.argument(1, "p")
+    chances = given if isinstance(given, torch.Tensor) else call.input
+    result = next(tensors(call.result))
+    wanted = torch.float64 if result.dtype is torch.float64 else torch.float32
+    is_tensor = given is None or isinstance(given, torch.Tensor)
+    copied = chances.numel() * wanted.itemsize * (chances.dtype is not wanted and is_tensor)
+    return [*call.results(), *call.temporary(copied)]
+
+
+def _soft_margin_backward(call: Call) -> Iterable[Step] | None:
+    """``exp(-target * input)`` is three tensors while it is made; the result comes after."""
+    _, source, target = call.args[:3]
+    product = torch.broadcast_tensors(source, target)[0].numel()  # type: ignore[no-untyped-call]  # untyped by torch
+    width = torch.result_type(source, target).itemsize
+    steps: list[Step] = [Take("negated", num_bytes(target), call.op)]
+    steps += (Take(name, product * width, call.op) for name in ("product", "exponential"))
+    steps += [Give("product"), Give("negated")]
+    return [*steps, *call.results(), Give("exponential")]
+
+
 FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::mse_loss": _loss(2, is_kept=True),
     "aten::smooth_l1_loss": _loss(2, is_kept=True),
     "aten::huber_loss": _loss(2, is_kept=False),
     "aten::soft_margin_loss": _kept_loss(2),
     "aten::binary_cross_entropy": _kept_loss(3),
+    "aten::soft_margin_loss_backward": _soft_margin_backward,
+    "aten::bernoulli": _bernoulli,
     "aten::_softmax": _softmax,
     "aten::_log_softmax": _softmax,
     "aten::_softmax_backward_data": _softmax_backward,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.operators.cuda.library import scan_storage, select_storage, sort_storage
+from oom_suite.operators.cuda.library import select_storage, sort_storage, sum_storage
 from oom_suite.operators.steps import Give, Take
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _unique_steps(
         yield Give("range")
         yield Take(1, count * _INDEX_BYTES, op)
         yield Take("sums", count * _INDEX_BYTES, op)
-        yield from _scratch(scan_storage(kernels, count, 4))
+        yield from _scratch(sum_storage(kernels, count, 4))
         yield Give("sums")
     else:
         yield from _scratch(sort_storage(kernels, count, width, 0))
