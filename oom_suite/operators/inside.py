@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oom_suite.operators.cuda import (
+    bags,
     copied,
+    distributions,
+    fft,
+    histograms,
     indexing,
+    margins,
+    matrices,
     products,
+    promotions,
+    recurrent,
     reductions,
+    rows,
+    segments,
     sorting,
     temporaries,
 )
@@ -30,25 +40,52 @@ FORMULAS: dict[str, Formula] = {
     **sorting.FORMULAS,
     **indexing.FORMULAS,
     **temporaries.FORMULAS,
+    **distributions.FORMULAS,
+    **promotions.FORMULAS,
+    **rows.FORMULAS,
+    **fft.FORMULAS,
+    **bags.FORMULAS,
+    **histograms.FORMULAS,
+    **margins.FORMULAS,
+    **segments.FORMULAS,
+    **matrices.FORMULAS,
+    **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
+    "aten::unique_consecutive": unique,
 }
 """By an operator's name without its overload; ``add_`` is looked up as ``add``."""
 
 
-BOUNDED = frozenset({"aten::nonzero", "aten::embedding_renorm"})
+PARTIAL = frozenset({*fft.FORMULAS, "aten::mode"})
+"""Operators whose steps leave out what a library takes in some calls: their name stays."""
+
+MADE_OF_NOTHING = frozenset({"aten::randperm"})
+"""Operators without a tensor to look at: their device is their result's."""
+
+BOUNDED = frozenset({"aten::histc", "aten::embedding_renorm", "aten::nonzero"})
 """Operators whose steps have a bound among them at some sizes."""
 
 SOMETIMES = frozenset(
     {
-        *("aten::_unique", "aten::_unique2", "aten::cumsum", "aten::cumprod", "aten::normal"),
+        *(
+            "aten::_unique",
+            "aten::_unique2",
+            "aten::unique_consecutive",
+            "aten::cumsum",
+            "aten::cumprod",
+            "aten::normal",
+        ),
         *(
             "aten::linalg_vector_norm",
             "aten::norm",
             "aten::index_put",
             "aten::embedding_dense_backward",
+            "aten::_embedding_bag_backward",
+            "aten::_embedding_bag_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
+        "aten::_grouped_mm",
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from oom_suite.doors import OWN
 from oom_suite.errors import OomSuiteError, TimeSpentError
 from oom_suite.pipeline.runs import Runs
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
@@ -31,8 +32,12 @@ PRELOAD = (
     "oom_suite.pipeline.fresh",
     "oom_suite.tracing.prove",
     "oom_suite.tracing.warm",
+    *OWN,
 )
-"""What the server that children are forked from imports once: the same for whoever starts it."""
+"""What the server that children are forked from imports once: the same for whoever starts it.
+
+The suite's own plugins are among it, for each child asks them for its subject.
+"""
 
 _SPENT = "the {limit_s:g} s of the whole test are over"
 _AGAIN_S = 0.05

@@ -183,26 +183,25 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.facts.name in attending.REPLACED and attending.is_taken(plan.facts.name):
             with self:
                 return attending.REPLACED[plan.facts.name](*args, **kwargs)
-        if plan.is_composed:
+        if plan.is_composed and operands.is_composed_of(func, args):
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
             with self:
                 return plan.body(*args, **kwargs)
-        is_whole = self._insides.see_masks(plan.facts, args, kwargs)
-        if plan.compose is not None and self._recording and not is_whole:
-            if plan.facts.name == "aten::_safe_softmax":
+        compose = self._insides.composition(plan, args, kwargs)
+        if compose is not None and self._recording:
+            if plan.facts.family in scratch.SEEN_AS_MORE:
                 self._flag(func, args, kwargs)
             with self:
-                result = plan.compose(func, args, kwargs)
+                result = compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
         if plan.is_pinning and self.books.pinned is not None:
             return self._pinned_host(self.books.pinned, plan.facts, args)
         result = func(*args, **kwargs)
         is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
-        if not is_predicted:
-            for tensor in (result,) if isinstance(result, torch.Tensor) else tensors(result):
-                self._observe(plan.facts, tensor, args, kwargs)
+        for tensor in () if is_predicted else tensors(result):
+            self._observe(plan.facts, tensor, args, kwargs)
         if self._recording and self._device_type != CPU and registered(plan.facts.family):
             taken = registered_bytes(plan.facts.family, args, kwargs)
             self._insides.write_registered(plan.facts, self._expressed(taken))
@@ -337,13 +336,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        is_prediction = self._insides.are_wanted
+        name, is_prediction = operator(func).family, self._insides.are_wanted
         reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
-        if reason is None or attending.explains(operator(func).family):
+        if reason is None or attending.explains(name):
             return
-        name, stack = operator(func).family, self._lines.stack()
-        inputs = tensors((args, kwargs))
-        input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
+        stack = self._lines.stack()
+        input_bytes = sum(each.numel() * each.element_size() for each in tensors((args, kwargs)))
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
         is_bounded = name in scratch.SEEN_AS_MORE

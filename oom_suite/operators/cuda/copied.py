@@ -5,7 +5,7 @@ A gradient that a sum spreads out has strides of 0: every such kernel copies it 
 Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/``: ``AveragePool2d.cu``, ``AveragePool3d.cu``,
 ``AdaptiveAveragePooling.cu``, ``AdaptiveAveragePooling3d.cu``, ``AdaptiveMaxPooling2d.cu``,
 ``AdaptiveMaxPooling3d.cu``, ``DilatedMaxPool2d.cu``, ``DilatedMaxPool3d.cu``,
-``MaxUnpooling.cu``, ``ReflectionPad.cu``, ``UpSampleNearest1d.cu``, ``UpSampleNearest2d.cu``,
+``ReflectionPad.cu``, ``UpSampleNearest1d.cu``, ``UpSampleNearest2d.cu``,
 ``UpSampleNearest3d.cu``, ``UpSampleBilinear2d.cu``, ``UpSampleTrilinear3d.cu``, ``SoftMax.cu``
 (``host_softmax_backward``).
 """
@@ -110,8 +110,6 @@ FORMULAS: dict[str, Formula] = {
     "aten::max_pool2d_with_indices_backward": _as(1, 0, 1, _INDICES),
     "aten::max_pool3d_with_indices": _as(0, 0),
     "aten::max_pool3d_with_indices_backward": _as(1, 0, _INDICES),
-    "aten::max_unpool2d": _rows(0, 1),
-    "aten::max_unpool3d": _rows(0, 1),
     "aten::upsample_nearest1d": _rows(0),
     "aten::upsample_nearest1d_backward": _rows(0),
     "aten::_upsample_nearest_exact1d": _rows(0),

@@ -5,9 +5,9 @@ The figures hold for CUB as CUDA 13.0 has it, tuned for sm_90, which an NVIDIA H
 take a little more or less; where that decides a peak, the measure lane reports the difference.
 
 Source: CUB 3.0 (CUDA 13.0) ``cub/device/dispatch``: ``dispatch_radix_sort.cuh``,
-``dispatch_scan.cuh``, ``dispatch_select_if.cuh`` and their ``tuning``; ``util_arch.cuh``,
-``MemBoundScaling`` and ``RegBoundScaling``; ``agent/single_pass_scan_operators.cuh``;
-``util_temporary_storage.cuh``.
+``dispatch_merge_sort.cuh``, ``dispatch_scan.cuh``, ``dispatch_select_if.cuh``,
+``dispatch_reduce_by_key.cuh`` and their ``tuning``; ``util_arch.cuh``, ``MemBoundScaling`` and
+``RegBoundScaling``; ``agent/single_pass_scan_operators.cuh``; ``util_temporary_storage.cuh``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ SORT = "cub::DeviceRadixSort"
 SEGMENTED_SORT = "cub::DeviceSegmentedRadixSort"
 SCAN = "cub::DeviceScan"
 SELECT = "cub::DeviceSelect"
+RUNS = "cub::DeviceRunLengthEncode"
 REDUCE = "cub::DeviceReduce"
 
 _ALIGNMENT_BYTES = 256
@@ -52,13 +53,27 @@ _SCAN_ITEMS = 15
 _STATUS_BYTES = {4: 8, 8: 16}
 """Of one tile of a sum: its state beside its value."""
 
-_HALF_BYTES = 2
 _KEYED_TILE = 288 * 14
 _KEYED_STATUS_BYTES = 16
 """Of a sum of 4 bytes for each run of equal keys of 4 bytes."""
 
-_SELECT_TILE = {4: 6528, 8: 4224}
+_MERGE_TILE = 256 * 17
+"""Values of up to 32 bits that one block merges."""
+
+_HALF_TILE = 128 * 30
+"""Values of 16 bits that one block sums: twice as many as of 32, for which there are 15."""
+
+_HALF_STATUS_BYTES = (4, 2, 2)
+"""Of one tile of a sum in torch's own 16-bit types, in three lists: state, own sum, sum so far."""
+
+_SELECT_TILE = {1: 256 * 22, 2: 256 * 22, 4: 6528, 8: 4224}
 """Values that one block takes when it selects some, by the bytes of one."""
+
+_RUNS_TILE = 128 * 6
+"""Values that one block takes when it counts runs in 64 bits, of up to 8 bytes each."""
+
+_RUN_STATUS_BYTES = 16
+"""Of one tile of runs: a count and a place with their state, in one word."""
 
 _PORTION = (1 << 28) - 1
 
@@ -102,18 +117,13 @@ def sum_bytes(count: int, value_bytes: int) -> int | None:
 
 
 def scan_bytes(count: int, value_bytes: int) -> int | None:
-    """Scratch of a scan by another operator, such as ``std::plus``, over values of 2 to 8 bytes.
+    """Scratch of a scan by another operator, such as ``std::plus``, over values of 4 or 8 bytes.
 
-    Source: CUB ``tuning_scan.cuh`` (``DefaultPolicy``), ``util_arch.cuh`` (``MemBoundScaling``),
-    ``single_pass_scan_operators.cuh`` (``ScanTileState``: types of torch's own have no word that
-    holds state and value, and take three lists).
+    Source: CUB ``tuning_scan.cuh`` (``DefaultPolicy``), ``util_arch.cuh`` (``MemBoundScaling``).
     """
-    if value_bytes not in {_HALF_BYTES, *_STATUS_BYTES}:
+    if value_bytes not in _STATUS_BYTES:
         return None
-    tile = _SCAN_THREADS * min(_SCAN_ITEMS * 4 // value_bytes, 2 * _SCAN_ITEMS)
-    if value_bytes == _HALF_BYTES:
-        num_tiles = ceil_div(count, tile) + _TILE_PADDING
-        return together(together(num_tiles * 4, num_tiles * 2, num_tiles * 2))
+    tile = _SCAN_THREADS * (_SCAN_ITEMS * 4 // value_bytes)
     return tiles_bytes(count, tile, _STATUS_BYTES[value_bytes])
 
 
@@ -127,10 +137,29 @@ def keyed_sum_bytes(count: int) -> int:
     return together(states, (num_tiles + 1) * 4)
 
 
+def merge_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int:
+    """Scratch of a sort that compares: second buffers, and where each block begins to merge."""
+    num_starts = ceil_div(count, _MERGE_TILE) + 1
+    return together(count * key_bytes, count * value_bytes, num_starts * 4)
+
+
+def half_scan_bytes(count: int) -> int:
+    """Scratch of a sum over so many values of 16 bits."""
+    num_tiles = ceil_div(count, _HALF_TILE) + _TILE_PADDING
+    return together(together(*(num_tiles * each for each in _HALF_STATUS_BYTES)))
+
+
 def select_bytes(count: int, value_bytes: int) -> int | None:
-    """Scratch of a selection among so many values of 4 or 8 bytes; None: not known."""
+    """Scratch of a selection among so many values of 1 to 8 bytes; None: not known."""
     tile = _SELECT_TILE.get(value_bytes)
     return None if tile is None else tiles_bytes(count, tile)
+
+
+def runs_bytes(count: int, value_bytes: int) -> int | None:
+    """Scratch of counting the runs among so many values; None: not known."""
+    if value_bytes > _OFFSET_BYTES:
+        return None
+    return together((ceil_div(count, _RUNS_TILE) + _TILE_PADDING) * _RUN_STATUS_BYTES)
 
 
 def tiles_bytes(count: int, tile: int, status_bytes: int = 8) -> int:

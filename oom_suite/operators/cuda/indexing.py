@@ -173,11 +173,11 @@ def _embedding_backward(call: Call) -> Iterable[Step] | None:
         Give("range"),
         *call.results(),
     ]
-    held = _segments(call, count, width, min(count, num_weights), grad.shape[-1])
+    held = kept_of_runs(call, count, width, min(count, num_weights), grad.shape[-1])
     return [*steps, *held, Give("places"), Give("sorted"), *gives]
 
 
-def _segments(call: Call, count: int, width: int, most: int, row: int) -> list[Step]:
+def kept_of_runs(call: Call, count: int, width: int, most: int, row: int) -> list[Step]:
     """What is kept of each run of equal indices, and of each piece of it."""
     num_pieces = count // _ROWS_PER_THREAD + most
     warp = call.kernels.warp_size

@@ -105,12 +105,25 @@ def _scan(kernels: Kernels, count: int, exact: int | None) -> Storage | None:
     return Storage(_prefixes(count), cub.SCAN, is_bound=True)
 
 
+def half_scan_storage(kernels: Kernels, count: int) -> Storage:
+    """Of a sum over so many values of 16 bits."""
+    if kernels.has_cub:
+        return Storage(cub.half_scan_bytes(count), cub.SCAN, is_bound=False)
+    return Storage(_prefixes(count), cub.SCAN, is_bound=True)
+
+
 def select_storage(kernels: Kernels, count: int, value_bytes: int) -> Storage | None:
     """Of a selection among so many values; None where it is not known."""
     if kernels.has_cub:
         exact = cub.select_bytes(count, value_bytes)
         return None if exact is None else Storage(exact, cub.SELECT, is_bound=False)
     return Storage(_prefixes(count), cub.SELECT, is_bound=True)
+
+
+def runs_storage(kernels: Kernels, count: int, value_bytes: int) -> Storage | None:
+    """Of counting runs of equal values; None where it is not known."""
+    exact = cub.runs_bytes(count, value_bytes) if kernels.has_cub else None
+    return None if exact is None else Storage(exact, cub.RUNS, is_bound=False)
 
 
 def _buffers(count: int, key_bytes: int, value_bytes: int) -> int:

@@ -12,7 +12,6 @@ H200 = Kernels()
 MI300X = Kernels("rocm", "gfx942", num_multiprocessors=304, warp_size=64)
 MANY = 1 << 20
 HALF, DOUBLE, BOOL, INT32 = torch.float16, torch.float64, torch.bool, torch.int32
-COMPLEX = torch.complex64
 
 
 def floats(*sizes, dtype=torch.float32):

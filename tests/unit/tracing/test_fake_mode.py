@@ -65,3 +65,33 @@ def test_what_has_no_floor_division_gets_none(dtype, number):
         x.mul(number)
         with pytest.raises((RuntimeError, TypeError)):
             torch.floor_divide(x, number)
+
+
+GROUPED = {
+    "rows of each group": ((6, 8), (2, 8, 5), True),
+    "columns of each group": ((2, 3, 8), (8, 6), True),
+    "a part of the inner dimension": ((3, 8), (8, 5), True),
+    "one for each": ((2, 3, 8), (2, 8, 5), False),
+}
+
+
+@pytest.mark.parametrize("kind", GROUPED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_a_grouped_product_is_as_torch_makes_it(kind, dtype):
+    """Rows begin at multiples of 16 bytes; torch's own fake kernel knows bfloat16 alone."""
+    left, right, has_offsets = GROUPED[kind]
+    x, y = torch.ones(left, dtype=dtype), torch.ones(right, dtype=dtype).mT.contiguous().mT
+    offs = torch.tensor([4, left[-1] if kind.startswith("a part") else 6], dtype=torch.int32)
+    mode = LaneFakeMode()
+    with mode:
+        fakes = [mode.from_tensor(each) for each in (x, y, offs)]
+        found = torch._grouped_mm(*fakes[:2], offs=fakes[2] if has_offsets else None)
+    expected = torch._grouped_mm(x, y, offs=offs if has_offsets else None)
+    assert made(lambda: expected) == made(lambda: found)
+
+
+def test_a_grouped_product_on_rocm_has_no_gaps(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    with LaneFakeMode():
+        x, y = torch.ones(6, 8), torch.ones(2, 8, 5)
+        assert (5, 1) == torch._grouped_mm(x, y, offs=torch.ones(2, dtype=torch.int32)).stride()
