@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from oom_suite.operators.cuda import (
     bags,
+    copied,
     distributions,
     fft,
     histograms,
     indexing,
     margins,
     matrices,
+    products,
     promotions,
     recurrent,
     reductions,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     Formula = Callable[[Call], Iterable[Step] | None]
 
 FORMULAS: dict[str, Formula] = {
+    **copied.FORMULAS,
+    **products.FORMULAS,
     **reductions.FORMULAS,
     **sorting.FORMULAS,
     **indexing.FORMULAS,
@@ -59,7 +63,7 @@ PARTIAL = frozenset({*fft.FORMULAS, "aten::mode"})
 MADE_OF_NOTHING = frozenset({"aten::randperm"})
 """Operators without a tensor to look at: their device is their result's."""
 
-BOUNDED = frozenset({"aten::histc", "aten::topk", "aten::nonzero"})
+BOUNDED = frozenset({"aten::histc", "aten::embedding_renorm", "aten::nonzero"})
 """Operators whose steps have a bound among them at some sizes."""
 
 SOMETIMES = frozenset(
@@ -89,6 +93,7 @@ SOMETIMES = frozenset(
 _NEEDS_CUB = frozenset(
     {
         *("aten::sort", "aten::topk", "aten::multinomial", "aten::masked_scatter"),
+        "aten::embedding_renorm",
         *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::norm", "aten::linalg_vector_norm"}),
     }
 )
