@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oom_suite.operators.cuda import indexing, matrices, recurrent, reductions, sorting, temporaries
+from oom_suite.operators.cuda import (
+    indexing,
+    lu,
+    matrices,
+    recurrent,
+    reductions,
+    sorting,
+    temporaries,
+)
 from oom_suite.operators.cuda.unique import unique
 from oom_suite.operators.steps import Take
 
@@ -22,6 +30,7 @@ FORMULAS: dict[str, Formula] = {
     **indexing.FORMULAS,
     **temporaries.FORMULAS,
     **matrices.FORMULAS,
+    **lu.FORMULAS,
     **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
@@ -42,7 +51,9 @@ SOMETIMES = frozenset(
             "aten::embedding_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
-        "aten::_grouped_mm",
+        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
+        *("aten::linalg_solve_triangular", "aten::triangular_solve"),
+        *lu.FORMULAS,
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""
