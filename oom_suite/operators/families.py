@@ -77,7 +77,7 @@ TAKES_NOTHING: dict[str, str] = {
         """,
     "rows are normalised in registers or shared memory": """
         _log_softmax_backward_data _masked_softmax native_layer_norm
-        _native_batch_norm_* batch_norm_* cudnn_batch_norm
+        _native_batch_norm_* batch_norm_*
         """,
     "reads sizes or values, or asserts: makes nothing": """
         _assert_* _functional_assert* _functional_sym_* _has_same_storage_numel _dimI _dimV _nnz

@@ -76,6 +76,11 @@ UNSEEN: dict[str, str] = {
     "aten::embedding_dense_backward": _SORTS,
     "aten::convolution": _LIBRARY,
     "aten::convolution_backward": _LIBRARY,
+    "aten::_cudnn_rnn": _LIBRARY,
+    "aten::_cudnn_rnn_backward": _LIBRARY,
+    "aten::miopen_rnn": _LIBRARY,
+    "aten::miopen_rnn_backward": _LIBRARY,
+    "aten::cudnn_batch_norm_backward": _LIBRARY,
     "aten::cudnn_convolution": _LIBRARY,
     "aten::miopen_convolution": _LIBRARY,
     "aten::_scaled_dot_product_flash_attention": _LIBRARY,
@@ -120,7 +125,12 @@ _MEANS = {
 }
 """Operators that reduce into places, and the position of ``reduce`` in their schemas."""
 
-_BY_CALL = _SOFTMAXES | _PUTS | _REDUCED_LOSSES.keys() | _MEANS.keys() | {"aten::_safe_softmax"}
+_BY_CALL = frozenset(
+    {
+        *(_SOFTMAXES | _PUTS | _REDUCED_LOSSES.keys() | _MEANS.keys()),
+        *("aten::_safe_softmax", "aten::cudnn_batch_norm"),
+    }
+)
 """Operators some of whose calls take scratch, by their arguments."""
 
 _LOOKED_AT = """
@@ -200,6 +210,8 @@ def unseen_reason(
         position = _REDUCED_LOSSES[name]
         reduction = kwargs.get("reduction", args[position] if len(args) > position else 1)
         return _LOSSES if reduction else None
+    if name == "aten::cudnn_batch_norm":
+        return _LIBRARY if args[5] else None
     if name in _MEANS:
         position = _MEANS[name]
         reduce = kwargs.get("reduce", args[position] if len(args) > position else "")

@@ -12,7 +12,8 @@ trace.
 `dispatch`          operators, dispatch modes, and which storage a tensor has
 `fakes`             fake tensors and their mode
 `fake_cuda`         a CUDA device that is not there
-`autograd`          where a backward pass is, and who holds what it adds up
+`lazy_parameters`   parameters of lazy modules
+`library_layers`    layers that a GPU's library runs whole
 `host_arrays`       NumPy's view of fake tensors
 `symbols`           sizes as symbols
 `compiler`          who enters a compiled function

@@ -16,6 +16,7 @@ from oom_suite.operators import cpu, norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
 from oom_suite.operators.inside import PARTIAL
 from oom_suite.operators.kernels import Call, Kernels
+from oom_suite.torch_compat import library_layers
 from oom_suite.torch_compat.attention import (
     CUDNN,
     EFFICIENT,
@@ -26,6 +27,7 @@ from oom_suite.torch_compat.attention import (
 )
 from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
+from oom_suite.tracing import batch_norm, recurrent
 from oom_suite.tracing.eager_forms import math_attention
 from oom_suite.tracing.rms_norm import is_fused, rms_norm
 
@@ -188,6 +190,33 @@ def normalise(
     return run_kernel(_WHOLE_NORM, COMPOSED_IMPLICITLY, args, {})
 
 
+def normalise_batch(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    mean: torch.Tensor | None,
+    variance: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Any:
+    """`torch.nn.functional.batch_norm` as the target does it."""
+    is_cuda = _device is not None and _device.backend == "cuda" and isinstance(x, FakeTensor)
+    running = (mean, variance)
+    if (
+        is_cuda
+        and weight is not None
+        and bias is not None
+        and batch_norm.takes_cudnn(x, weight, running, training=training)
+    ):
+        return batch_norm.cudnn_batch_norm(
+            x, weight, bias, running, training=training, momentum=momentum, epsilon=eps
+        )
+    args = (x, weight, bias, mean, variance, training, momentum, eps, cudnn_enabled)
+    return run_kernel(library_layers.batch_norm, COMPOSED_IMPLICITLY, args, {})
+
+
 _ASKS_ONCE = Version(torch.__version__).release[:2] >= (2, 13)
 """Whether the smallest and the largest index are asked for at once: 2.11 asks for each."""
 
@@ -218,9 +247,31 @@ def one_hot(index: torch.Tensor, num_classes: int = -1) -> Any:
     return made.scatter_(-1, index.unsqueeze(-1), 1)
 
 
+def _recurrent(name: str, *, is_packed: bool) -> Callable[..., Any]:
+    """`torch.nn.LSTM` and its likes as the target's library does them."""
+    mode = recurrent.MODES[name]
+    itself = getattr(getattr(torch.ops.aten, name), "data" if is_packed else "input")
+
+    def run(x: torch.Tensor, *args: Any) -> Any:
+        fits = _device is not None and isinstance(x, FakeTensor) and recurrent.is_taken(x)
+        if _device is None or not fits:
+            return run_kernel(itself, COMPOSED_IMPLICITLY, (x, *args), {})
+        library = "cudnn" if _device.backend == "cuda" else "miopen"
+        batch_sizes = args[0].tolist() if is_packed else ()
+        hidden, *settings = args[1:] if is_packed else args
+        hidden = (hidden,) if isinstance(hidden, torch.Tensor) else hidden
+        settings = [*settings, False] if is_packed else settings
+        return recurrent.whole(library, mode, x, hidden, settings, batch_sizes)
+
+    return run
+
+
 REPLACED: dict[str, Callable[..., Any]] = {
+    "aten::_batch_norm_impl_index": normalise_batch,
     "aten::rms_norm": normalise,
     "aten::scaled_dot_product_attention": attend,
     _ONE_HOT: one_hot,
+    **{f"aten::{name}.input": _recurrent(name, is_packed=False) for name in recurrent.MODES},
+    **{f"aten::{name}.data": _recurrent(name, is_packed=True) for name in recurrent.MODES},
 }
 """What torch composes of other operators, and a GPU has kernels of its own for."""

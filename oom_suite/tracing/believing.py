@@ -16,6 +16,7 @@ from oom_suite.torch_compat.fakes import public_type
 from oom_suite.torch_compat.jiterator import JittedFunction
 from oom_suite.tracing.believed_objects import Event, FakeOfTorch, Generator, Stream
 from oom_suite.tracing.jitted import results_of_jitted
+from oom_suite.tracing.lazy_modules import lazy_fakes
 from oom_suite.tracing.pinned_literals import pinning
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def believing(target: Target) -> Iterator[None]:
     """
     with contextlib.ExitStack() as undo:
         undo.enter_context(public_type(FakeOfTorch))
+        undo.enter_context(lazy_fakes())
         if target.backend == "cpu":
             _patch(undo, torch.cuda, {"is_available": lambda: False, "device_count": lambda: 0})
         else:

@@ -9,22 +9,13 @@ import torch
 
 from oom_suite.operators.operands import operator
 from oom_suite.torch_compat.fakes import FakeMode, UnsupportedOperatorException
+from oom_suite.tracing.made_here import function_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from oom_suite.torch_compat.dispatch import OpOverload
 
-_GRADIENT_OF = {
-    "aten::multi_margin_loss_backward": 1,
-    "aten::multilabel_margin_loss_backward": 1,
-    "aten::fractional_max_pool3d_backward": 1,
-}
-"""Operators that torch has no fake kernel for, and the argument whose gradient they give.
-
-Source: PyTorch 2.13 ``aten/src/ATen/native/cuda``: ``MultiMarginLoss.cu``,
-``MultiLabelMarginCriterion.cu``, ``FractionalMaxPool3d.cu``: the result is as large as the input.
-"""
 _AS_PRODUCTS = {
     torch.ops.aten.floor_divide.default: torch.ops.aten.mul.Tensor,
     torch.ops.aten.floor_divide.Scalar: torch.ops.aten.mul.Scalar,
@@ -38,9 +29,6 @@ symbols that takes twenty times as long as a product does.
 Source: PyTorch 2.13 ``torch/_decomp/decompositions.py``, ``floor_divide``; both are elementwise
 with the default promotion of types (``aten/src/ATen/native/BinaryOps.cpp``).
 """
-_GROUPED_PRODUCT = "aten::_grouped_mm"
-_ROW_BYTES = 16
-"""What rows of a grouped product begin at multiples of, but on ROCm."""
 _NO_MEMORY_THERE = (
     "Could not run 'aten::empty_strided' with arguments from the",
     "Found no NVIDIA driver on your system",
@@ -81,16 +69,12 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
         Raises:
             UnsupportedOperatorException: there is no fake kernel for it.
         """
-        name = operator(func).name
-        position = _GRADIENT_OF.get(name)
-        if position is not None and self.elsewhere() is None:
+        make = function_for(operator(func).name, tuple(args))
+        if make is not None and self.elsewhere() is None:
             with self:
-                return torch.empty_like(args[position])
+                return make(*args, **(kwargs or {}))
         if func in _AS_PRODUCTS and _are_ordinary(args):
             func = _AS_PRODUCTS[func]
-        if name == _GROUPED_PRODUCT and self.elsewhere() is None and _is_in_a_loop(*args[:2]):
-            with self:
-                return _grouped_product(*args, **(kwargs or {}))
         try:
             return super().__torch_dispatch__(func, types, args, kwargs or {})
         except (RuntimeError, UnsupportedOperatorException) as error:
@@ -110,27 +94,3 @@ def _are_ordinary(args: Sequence[Any]) -> bool:
         and not (isinstance(each, torch.Tensor) and (each.is_complex() or each.dtype is torch.bool))
         for each in args
     )
-
-
-def _is_in_a_loop(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Whether torch multiplies group by group, for which it has no fake kernel."""
-    return left.dtype is not torch.bfloat16 or right.dtype is not torch.bfloat16
-
-
-def _grouped_product(
-    left: torch.Tensor, right: torch.Tensor, offs: torch.Tensor | None = None, **_: object
-) -> torch.Tensor:
-    """The result of ``_grouped_mm`` in other types than bfloat16.
-
-    Source: PyTorch 2.13 ``aten/src/ATen/native/GroupedMMUtils.h``,
-    ``create_grouped_gemm_output_tensor``.
-    """
-    sizes = [left.shape[-2], right.shape[-1]]
-    if left.dim() == right.dim():
-        sizes = [left.shape[0] if offs is None else offs.shape[0], *sizes]
-    row = sizes[-1]
-    if not torch.version.hip:
-        step = _ROW_BYTES // left.element_size()
-        row = (row + step - 1) // step * step
-    strides = [row, 1] if len(sizes) == 2 else [sizes[1] * row, row, 1]
-    return torch.empty_strided(sizes, strides, dtype=left.dtype, device=left.device)

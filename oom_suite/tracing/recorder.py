@@ -18,7 +18,6 @@ from oom_suite.torch_compat.autograd_nodes import learn_holders
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
-from oom_suite.tracing.accumulating import Accumulating
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
 from oom_suite.tracing.eager_forms import eager_form
 from oom_suite.tracing.kernels_of import InsideKernels
@@ -81,7 +80,6 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         self._host_reads: dict[Frame, None] = {}
         self._literal: tuple[weakref.ref[Any], int] | None = None
         self._unwritten: Unwritten | None = None
-        self._sums = Accumulating()
         self.threads: Threads | None = None
         self.overlaps = Overlaps(*self.books.records)
 
@@ -157,7 +155,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         """Run the operator, in its thread's turn, and note what it allocated."""
         if func is DEVICE_QUERY:
             return device_of(args[0])
-        kwargs, func = kwargs or {}, self._sums.replaced(func, args)
+        kwargs = kwargs or {}
         threads = self.threads
         if threads is None or threads.are_one:
             return self._dispatch(func, types, args, kwargs)
@@ -200,7 +198,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
                 return result
         if plan.is_pinning and self.books.pinned is not None:
             return self._pinned_host(self.books.pinned, plan.facts, args)
-        self._sums.made(result := func(*args, **kwargs))
+        result = func(*args, **kwargs)
         is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
         for tensor in () if is_predicted else tensors(result):
             self._observe(plan.facts, tensor, args, kwargs)
