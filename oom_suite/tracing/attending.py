@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ from oom_suite.torch_compat.attention import (
     efficient_attention,
     flash_attention,
 )
-from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, run_kernel
+from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, has_kernel, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
 from oom_suite.tracing import batch_norm, recurrent
 from oom_suite.tracing.eager_forms import math_attention
@@ -43,6 +43,11 @@ _WHOLE = torch.ops.aten.scaled_dot_product_attention.default
 _WHOLE_ONE_HOT = torch.ops.aten.one_hot.default
 _ONE_HOT = "aten::one_hot"
 _FUSED_NORM = "aten::_fused_rms_norm_backward"
+_WHOLE_ON_GPUS = ("aten::silu_backward", "aten::mish_backward")
+"""One kernel each on a GPU. A build without GPUs has none there, and takes them apart.
+
+Source: PyTorch 2.13 ``aten/src/ATen/native/native_functions.yaml``.
+"""
 _BIAS_ALIGNMENT = 8
 _WIDTH_ALIGNMENT = 8
 
@@ -124,7 +129,15 @@ def _replace() -> Any:
     for name, function in REPLACED.items():
         library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")
     library.impl("one_hot", one_hot, "AutogradCPU")
+    for name in _WHOLE_ON_GPUS:
+        if not has_kernel(name, "CUDA"):
+            library.impl(name.removeprefix("aten::"), _only_on_fakes, "CUDA")
     return library
+
+
+def _only_on_fakes(*_: object) -> NoReturn:
+    # A mode that knows fakes comes before every kernel.
+    raise NotImplementedError("this build of torch has no kernels for a GPU")
 
 
 def attend(
