@@ -28,7 +28,7 @@ from oom_suite.torch_compat.attention import (
 )
 from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
-from oom_suite.tracing import batch_norm, recurrent
+from oom_suite.tracing import batch_norm, recurrent, running_products
 from oom_suite.tracing.eager_forms import math_attention
 from oom_suite.tracing.rms_norm import is_fused, rms_norm
 
@@ -279,6 +279,7 @@ def _recurrent(name: str, *, is_packed: bool) -> Callable[..., Any]:
 
 
 REPLACED: dict[str, Callable[..., Any]] = {
+    "aten::cumprod_backward": running_products.replaced(lambda: _device is not None),
     "aten::_batch_norm_impl_index": normalise_batch,
     "aten::rms_norm": normalise,
     "aten::scaled_dot_product_attention": attend,

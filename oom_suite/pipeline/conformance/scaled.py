@@ -100,7 +100,7 @@ WITHOUT_GRADIENT: dict[str, Call] = {
     "bernoulli": Call(torch.bernoulli),
     "embedding, rows made shorter": _alone(
         lambda m: (m.ints(m.rows, m.rows), m.x(m.rows, m.width).detach()),
-        lambda given: F.embedding(*given, max_norm=1.0),
+        lambda given: F.embedding(given[0], given[1], max_norm=1.0),
     ),
     "exponential": Call(lambda x: torch.empty_like(x).exponential_()),
     "randperm": Call(lambda x: torch.randperm(x.numel(), device=x.device)),
