@@ -11,6 +11,7 @@ from oom_suite.operators.cuda import (
     fft,
     histograms,
     indexing,
+    lu,
     margins,
     matrices,
     products,
@@ -49,6 +50,7 @@ FORMULAS: dict[str, Formula] = {
     **margins.FORMULAS,
     **segments.FORMULAS,
     **matrices.FORMULAS,
+    **lu.FORMULAS,
     **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
@@ -85,7 +87,9 @@ SOMETIMES = frozenset(
             "aten::_embedding_bag_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
-        "aten::_grouped_mm",
+        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
+        *("aten::linalg_solve_triangular", "aten::triangular_solve"),
+        *lu.FORMULAS,
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""
