@@ -1,4 +1,4 @@
-"""Gradients whose formula depends on zeros: what takes the most is seen, or a name is left."""
+"""Gradients that fakes make otherwise: by zeros among the entries, and by one kernel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from oom_suite.tracing.shadow import ShadowLane
 
@@ -59,3 +60,17 @@ def test_a_products_gradient_is_named():
     found = trace_of(lambda x: x.prod().backward()).unseen
     assert ("aten::prod", False) == (found[0].op, found[0].is_bounded)
     assert () == trace_of(lambda x: x.prod(), requires_grad=False).unseen
+
+
+@pytest.mark.parametrize("function", [F.silu, F.mish], ids=["silu", "mish"])
+def test_the_gradient_of_an_activation_is_one_tensor(function):
+    """What came out is gone by then; ones and a sum are 4 bytes each."""
+    trace = trace_of(lambda x: function(x).sum().backward())
+    assert 4 * N * 4 + 2 * 4 == trace.peak().num_bytes
+
+
+def test_a_second_gradient_of_one_is_composed():
+    def call(x):
+        torch.autograd.grad(F.silu(x).sum(), x, create_graph=True)
+
+    assert "aten::sigmoid" in {each.op for each in trace_of(call).allocations}
