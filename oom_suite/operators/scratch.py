@@ -173,6 +173,23 @@ def is_opaque(family: str) -> bool:
     return not family.startswith(_TORCH) and not registered(family)
 
 
+_BY_ZEROS = frozenset({"aten::cumprod", "aten::prod"})
+_OTHER_FORMULA = "where entries are zero, torch computes its gradient by another formula"
+
+
+def has_gradient_by_zeros(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a gradient may follow, and which formula it takes depends on the values."""
+    return name in _BY_ZEROS and torch.is_grad_enabled() and bool(args[0].requires_grad)
+
+
+def is_seen_as_more(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether what is seen in a call's place takes at least as much.
+
+    A running product's gradient is seen by the formula that takes the most.
+    """
+    return name in SEEN_AS_MORE or (name == "aten::cumprod" and args[0].is_floating_point())
+
+
 SEEN_AS_MORE = frozenset({"aten::_safe_softmax"})
 """Operators that are named, and seen as what takes more than the kernel that may stand for them."""
 
@@ -200,6 +217,8 @@ def unseen_reason(
             is known: then those of `LOOKED_AT` are named, too.
     """
     name = operator(func).family
+    if is_prediction and has_gradient_by_zeros(name, args):
+        return _OTHER_FORMULA
     if name not in _BY_CALL:
         return _LITTLE if is_prediction and name in LOOKED_AT else unseen_always(func)
     if name in _SOFTMAXES:

@@ -28,7 +28,7 @@ from oom_suite.torch_compat.attention import (
 )
 from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, has_kernel, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
-from oom_suite.tracing import batch_norm, recurrent
+from oom_suite.tracing import batch_norm, gradients, recurrent
 from oom_suite.tracing.eager_forms import math_attention
 from oom_suite.tracing.rms_norm import is_fused, rms_norm
 
@@ -291,7 +291,18 @@ def _recurrent(name: str, *, is_packed: bool) -> Callable[..., Any]:
     return run
 
 
+_ONE_KERNEL = {
+    "aten::silu_backward": torch.ops.aten.silu_backward.default,
+    "aten::mish_backward": torch.ops.aten.mish_backward.default,
+}
+
 REPLACED: dict[str, Callable[..., Any]] = {
+    **{
+        name: gradients.one_kernel(func, lambda: _device is not None)
+        for name, func in _ONE_KERNEL.items()
+        if not has_kernel(name, "CUDA")
+    },
+    "aten::cumprod_backward": gradients.running_product(lambda: _device is not None),
     "aten::_batch_norm_impl_index": normalise_batch,
     "aten::rms_norm": normalise,
     "aten::scaled_dot_product_attention": attend,

@@ -332,7 +332,8 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
         if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
-        if not is_predicted or attending.is_partial(name):
+        by_zeros = self._insides.are_wanted and scratch.has_gradient_by_zeros(name, args)
+        if not is_predicted or attending.is_partial(name) or by_zeros:
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -344,5 +345,5 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         input_bytes = sum(each.numel() * each.element_size() for each in tensors((args, kwargs)))
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
-        is_bounded = name in scratch.SEEN_AS_MORE
+        is_bounded = scratch.is_seen_as_more(name, args)
         self._unseen[name, stack] = Unseen(name, stack, largest, reason, is_bounded)
