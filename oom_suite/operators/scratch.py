@@ -17,6 +17,7 @@ from oom_suite.operators.attention_steps import CUDNN_WORKSPACE
 from oom_suite.operators.families import takes_nothing
 from oom_suite.operators.operands import operator
 from oom_suite.operators.registered import registered
+from oom_suite.torch_compat.autograd_nodes import current_node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,6 +151,10 @@ composition): a prediction for a target has a formula or a bound for them, and t
 ``generic``, whose kernels take nothing inside, does not name them."""
 
 _NON_CONTIGUOUS_SOFTMAX = "copies a non-contiguous input before it normalises"
+_BY_ZEROS = (
+    "the gradient of a product: torch computes it as of values with one zero here; real values "
+    "without a zero, or with several, take less"
+)
 _UNKNOWN_MASK = "lists the true entries of a mask whose values are unknown here"
 _COUNTS = "counts what it adds up, to divide by"
 _FUSED_ATTENTION = (
@@ -200,6 +205,8 @@ def unseen_reason(
             is known: then those of `LOOKED_AT` are named, too.
     """
     name = operator(func).family
+    if goes_by_zeros(name):
+        return _BY_ZEROS
     if name not in _BY_CALL:
         return _LITTLE if is_prediction and name in LOOKED_AT else unseen_always(func)
     if name in _SOFTMAXES:
@@ -217,6 +224,15 @@ def unseen_reason(
         reduce = kwargs.get("reduce", args[position] if len(args) > position else "")
         return _COUNTS if reduce == "mean" else None
     return _FUSED_ATTENTION
+
+
+def goes_by_zeros(family: str) -> bool:
+    """Whether it is a step of a gradient that goes another way where values are real.
+
+    Source: PyTorch 2.13 ``torch/csrc/autograd/FunctionsManual.cpp``, ``prod_backward``: under a
+    mode always by way of ``prod_safe_zeros_backward``.
+    """
+    return family == "aten::cumprod" and current_node() in {"ProdBackward0", "ProdBackward1"}
 
 
 def unseen_always(func: OpOverload) -> str | None:

@@ -16,6 +16,7 @@ from oom_suite.operators import cpu, norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
 from oom_suite.operators.inside import PARTIAL
 from oom_suite.operators.kernels import Call, Kernels
+from oom_suite.operators.scratch import goes_by_zeros
 from oom_suite.torch_compat import library_layers
 from oom_suite.torch_compat.attention import (
     CUDNN,
@@ -84,7 +85,7 @@ def explains(family: str) -> bool:
 
 def is_partial(family: str) -> bool:
     """Whether a library takes more in such a call than its steps say."""
-    if family in PARTIAL:
+    if family in PARTIAL or goes_by_zeros(family):
         return True
     return _device is not None and attention_steps_of.is_partial(family)
 
