@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from oom_suite.operators.cuda import (
     bags,
+    copied,
     distributions,
     fft,
     histograms,
     indexing,
+    lu,
     margins,
     matrices,
+    products,
     promotions,
     recurrent,
     reductions,
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     Formula = Callable[[Call], Iterable[Step] | None]
 
 FORMULAS: dict[str, Formula] = {
+    **copied.FORMULAS,
+    **products.FORMULAS,
     **reductions.FORMULAS,
     **sorting.FORMULAS,
     **indexing.FORMULAS,
@@ -45,6 +50,7 @@ FORMULAS: dict[str, Formula] = {
     **margins.FORMULAS,
     **segments.FORMULAS,
     **matrices.FORMULAS,
+    **lu.FORMULAS,
     **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
@@ -59,7 +65,7 @@ PARTIAL = frozenset({*fft.FORMULAS, "aten::mode"})
 MADE_OF_NOTHING = frozenset({"aten::randperm"})
 """Operators without a tensor to look at: their device is their result's."""
 
-BOUNDED = frozenset({"aten::histc", "aten::topk", "aten::nonzero"})
+BOUNDED = frozenset({"aten::histc", "aten::embedding_renorm", "aten::nonzero"})
 """Operators whose steps have a bound among them at some sizes."""
 
 SOMETIMES = frozenset(
@@ -81,7 +87,9 @@ SOMETIMES = frozenset(
             "aten::_embedding_bag_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
-        "aten::_grouped_mm",
+        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
+        *("aten::linalg_solve_triangular", "aten::triangular_solve"),
+        *lu.FORMULAS,
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""
@@ -89,6 +97,7 @@ SOMETIMES = frozenset(
 _NEEDS_CUB = frozenset(
     {
         *("aten::sort", "aten::topk", "aten::multinomial", "aten::masked_scatter"),
+        "aten::embedding_renorm",
         *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::norm", "aten::linalg_vector_norm"}),
     }
 )

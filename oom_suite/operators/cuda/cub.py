@@ -43,11 +43,19 @@ _ONESWEEP_TILE = {
 }
 """Values that one block of the sort takes, by bytes of a key and of a value."""
 
-_SCAN_TILE = {4: 128 * 24, 8: 224 * 12}
-"""Values that one block of a sum takes, by the bytes of what it sums in."""
+_SUM_TILE = {4: 128 * 24, 8: 224 * 12}
+"""Values that one block of CUB's own sum takes, by the bytes of what it sums in."""
+
+_SCAN_THREADS = 128
+_SCAN_ITEMS = 15
+"""Values of 4 bytes that one thread takes in a scan by any other operator, which is not tuned."""
 
 _STATUS_BYTES = {4: 8, 8: 16}
 """Of one tile of a sum: its state beside its value."""
+
+_KEYED_TILE = 288 * 14
+_KEYED_STATUS_BYTES = 16
+"""Of a sum of 4 bytes for each run of equal keys of 4 bytes."""
 
 _MERGE_TILE = 256 * 17
 """Values of up to 32 bits that one block merges."""
@@ -100,12 +108,33 @@ def segmented_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int:
     return together(count * key_bytes, count * value_bytes)
 
 
-def scan_bytes(count: int, sum_bytes: int) -> int | None:
-    """Scratch of a sum over so many values of 4 or 8 bytes; None: not known."""
-    tile = _SCAN_TILE.get(sum_bytes)
+def sum_bytes(count: int, value_bytes: int) -> int | None:
+    """Scratch of CUB's own sum over so many values of 4 or 8 bytes; None: not known."""
+    tile = _SUM_TILE.get(value_bytes)
     if tile is None:
         return None
-    return tiles_bytes(count, tile, _STATUS_BYTES[sum_bytes])
+    return tiles_bytes(count, tile, _STATUS_BYTES[value_bytes])
+
+
+def scan_bytes(count: int, value_bytes: int) -> int | None:
+    """Scratch of a scan by another operator, such as ``std::plus``, over values of 4 or 8 bytes.
+
+    Source: CUB ``tuning_scan.cuh`` (``DefaultPolicy``), ``util_arch.cuh`` (``MemBoundScaling``).
+    """
+    if value_bytes not in _STATUS_BYTES:
+        return None
+    tile = _SCAN_THREADS * (_SCAN_ITEMS * 4 // value_bytes)
+    return tiles_bytes(count, tile, _STATUS_BYTES[value_bytes])
+
+
+def keyed_sum_bytes(count: int) -> int:
+    """Scratch of sums of uint32 for each run of equal keys of 4 bytes.
+
+    Source: CUB ``tuning_scan_by_key.cuh`` (sm_90), ``dispatch_scan_by_key.cuh``.
+    """
+    num_tiles = ceil_div(count, _KEYED_TILE)
+    states = (num_tiles + _TILE_PADDING) * _KEYED_STATUS_BYTES
+    return together(states, (num_tiles + 1) * 4)
 
 
 def merge_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int:

@@ -226,12 +226,24 @@ def _nonzero_static(call: Call) -> Iterable[Step] | None:
     return [*call.results(), *copies, *sums, Give("places"), Give("sums"), *ends]
 
 
+def _soft_margin_backward(call: Call) -> Iterable[Step] | None:
+    """``exp(-target * input)`` is three tensors while it is made; the result comes after."""
+    _, source, target = call.args[:3]
+    product = torch.broadcast_tensors(source, target)[0].numel()  # type: ignore[no-untyped-call]  # untyped by torch
+    width = torch.result_type(source, target).itemsize
+    steps: list[Step] = [Take("negated", num_bytes(target), call.op)]
+    steps += (Take(name, product * width, call.op) for name in ("product", "exponential"))
+    steps += [Give("product"), Give("negated")]
+    return [*steps, *call.results(), Give("exponential")]
+
+
 FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::mse_loss": _loss(2, is_kept=True),
     "aten::smooth_l1_loss": _loss(2, is_kept=True),
     "aten::huber_loss": _loss(2, is_kept=False),
     "aten::soft_margin_loss": _kept_loss(2),
     "aten::binary_cross_entropy": _kept_loss(3),
+    "aten::soft_margin_loss_backward": _soft_margin_backward,
     "aten::_softmax": _softmax,
     "aten::_log_softmax": _softmax,
     "aten::_softmax_backward_data": _softmax_backward,

@@ -14,9 +14,9 @@ import torch
 from oom_suite.operators.cuda.cub import REDUCE
 from oom_suite.operators.cuda.library import (
     runs_storage,
-    scan_storage,
     select_storage,
     sort_storage,
+    sum_storage,
 )
 from oom_suite.operators.kernels import num_bytes
 from oom_suite.operators.operands import tensors
@@ -98,7 +98,7 @@ def _of_entries(asked: _Asked) -> list[Step] | None:
     kernels, op = call.kernels, call.op
     value_bytes = _INDEX_BYTES if asked.with_inverse else 0
     sort = sort_storage(kernels, count, width, value_bytes)
-    scan = scan_storage(kernels, count, _RUN_BYTES)
+    scan = sum_storage(kernels, count, _RUN_BYTES)
     select = (runs_storage if asked.with_counts else select_storage)(kernels, count, width)
     if sort is None or scan is None or select is None:
         return None

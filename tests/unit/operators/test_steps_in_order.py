@@ -55,10 +55,27 @@ IN_ORDER = {
     "rows for several blocks are searched digit by digit": (
         lambda: steps("topk", floats(20, 20_000), 3, result=(floats(20, 3), places(20, 3))),
         (
-            "+240:0 +480:1 ~80:kth_values ~80:semaphores ~160:ks ~160:desired ~204800:counts "
-            "~1600:within_k ~1600:kth ~2098:scan -scan -kth -within_k -counts -desired -ks "
-            "-semaphores -kth_values"
+            "+240:0 +480:1 +80:kth_values +160:ks +160:desired +204800:counts "
+            "+20480:counts_of_slices +1600:within_k +1600:kth +1279:Scan -Scan -kth -within_k "
+            "-counts_of_slices -counts -desired -ks -kth_values"
         ),
+    ),
+    "one draw is the place of a largest quotient": (
+        lambda: steps("multinomial", floats(4, MANY), 1, result=places(4, 1)),
+        (
+            "+32:0 +1:is_valid +1:is_zero +16777216:quotients "
+            f"{shared(8192, 16)} -quotients -is_zero -is_valid"
+        ),
+    ),
+    "a soft margin's gradient comes after the exponential": (
+        lambda: steps(
+            "soft_margin_loss_backward", floats(), floats(5), floats(5), 1, result=floats(5)
+        ),
+        ("+20:negated +20:product +20:exponential -product -negated +20:0 -exponential"),
+    ),
+    "a running sum in half precision has three lists for its tiles": (
+        lambda: steps("cumsum", floats(4, dtype=HALF), 0, result=floats(4, dtype=HALF)),
+        "+8:0 +1279:Scan -Scan",
     ),
     "top of a transposed tensor copies it": (
         lambda: steps("topk", T, 3, result=(floats(10, 3), places(10, 3))),
@@ -276,5 +293,5 @@ def test_what_has_no_formula_for_these_arguments_is_not_known(taken):
 def test_a_thread_of_a_long_search_looks_at_4_to_64_entries(length, num_blocks):
     """256 threads a block, 6 blocks a processor; a block has a count of 2 bytes for 256 digits."""
     taken = steps("topk", floats(length), 3, result=(floats(3), places(3)))
-    assert f" ~{num_blocks * 512}:counts ~{num_blocks * 4}:within_k ~{num_blocks * 4}:kth " in taken
-    assert f" ~{2048 + num_blocks // 8}:scan " in taken
+    digits = f" +{num_blocks * 512}:counts +1024:counts_of_slices "
+    assert f"{digits}+{num_blocks * 4}:within_k +{num_blocks * 4}:kth " in taken

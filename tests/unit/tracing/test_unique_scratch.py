@@ -246,5 +246,5 @@ def test_a_value_more_than_32_tiles_of_a_sum_take_is_256_bytes_more():
         (take, _) = inside("aten::cumsum", (lens, 0, lens), lens)
         return take.num_bytes
 
-    sizes = [scanned(32 * 3072 + more) for more in (-1, 0, 1)]
+    sizes = [scanned(32 * 1920 + more) for more in (-1, 0, 1)]
     assert sizes[0] == sizes[1] == sizes[2] - 256
