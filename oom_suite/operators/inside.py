@@ -65,7 +65,7 @@ PARTIAL = frozenset({*fft.FORMULAS, "aten::mode"})
 MADE_OF_NOTHING = frozenset({"aten::randperm"})
 """Operators without a tensor to look at: their device is their result's."""
 
-BOUNDED = frozenset({"aten::histc", "aten::embedding_renorm", "aten::nonzero"})
+BOUNDED = frozenset({"aten::embedding_renorm", "aten::nonzero"})
 """Operators whose steps have a bound among them at some sizes."""
 
 SOMETIMES = frozenset(

@@ -291,17 +291,7 @@ def _recurrent(name: str, *, is_packed: bool) -> Callable[..., Any]:
     return run
 
 
-_ONE_KERNEL = {
-    "aten::silu_backward": torch.ops.aten.silu_backward.default,
-    "aten::mish_backward": torch.ops.aten.mish_backward.default,
-}
-
 REPLACED: dict[str, Callable[..., Any]] = {
-    **{
-        name: gradients.one_kernel(func, lambda: _device is not None)
-        for name, func in _ONE_KERNEL.items()
-        if not has_kernel(name, "CUDA")
-    },
     "aten::cumprod_backward": gradients.running_product(lambda: _device is not None),
     "aten::_batch_norm_impl_index": normalise_batch,
     "aten::rms_norm": normalise,

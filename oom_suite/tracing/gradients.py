@@ -1,12 +1,9 @@
-"""Gradients that torch composes of other operators on fakes, and makes otherwise on a GPU.
+"""The gradient of a running product, which torch computes by one of several formulas.
 
 A running product's formula depends on zeros: the one that takes the most is seen. On fakes torch
 goes through the product entry by entry instead, which takes neither time nor memory as it does.
 
-``silu`` and ``mish`` have one kernel each on a GPU, which a torch without one does not know.
-
-Source: PyTorch 2.11 and 2.13 ``aten/src/ATen/native/ReduceOps.cpp``, ``cumprod_backward``;
-``native_functions.yaml``, ``silu_backward``, ``mish_backward``.
+Source: PyTorch 2.11 and 2.13 ``aten/src/ATen/native/ReduceOps.cpp``, ``cumprod_backward``.
 """
 
 from __future__ import annotations
@@ -21,26 +18,8 @@ from oom_suite.torch_compat.fakes import FakeTensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oom_suite.torch_compat.dispatch import OpOverload
 
 _WHOLE = torch.ops.aten.cumprod_backward.default
-
-
-def one_kernel(func: OpOverload, is_wanted: Callable[[], bool]) -> Callable[..., Any]:
-    """What stands for a gradient that is one kernel over the elements of two tensors.
-
-    Args:
-        func: the operator, which torch composes where it has no such kernel.
-        is_wanted: whether a target was named whose kernels fakes take.
-    """
-
-    def backward(grad: torch.Tensor, source: torch.Tensor) -> Any:
-        if not (is_wanted() and isinstance(source, FakeTensor)) or torch.is_grad_enabled():
-            return run_kernel(func, COMPOSED_IMPLICITLY, (grad, source), {})
-        # Any operator over both: its result lies as the kernel's does.
-        return grad * source
-
-    return backward
 
 
 def running_product(is_wanted: Callable[[], bool]) -> Callable[..., Any]:

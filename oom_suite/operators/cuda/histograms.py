@@ -6,7 +6,6 @@ Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/SummaryOps.cu`` (``_bincount_cu
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,17 +29,12 @@ def _extreme(call: Call, name: str) -> list[Step]:
 
 
 def _histc(call: Call) -> Iterable[Step]:
-    """Where the range is given, releases differ in whether they look at the values."""
+    """Where no range is given, the values are looked at for one."""
     is_given = call.argument(2, "min", 0) != call.argument(3, "max", 0)
     steps: list[Step] = [*call.results()]
-    if call.input.numel():
-        looks = [*_extreme(call, "smallest"), *_extreme(call, "largest")]
-        steps += (_as_bound(step) if is_given else step for step in looks)
+    if call.input.numel() and not is_given:
+        steps += [*_extreme(call, "smallest"), *_extreme(call, "largest")]
     return steps
-
-
-def _as_bound(step: Step) -> Step:
-    return replace(step, is_bound=True) if isinstance(step, Take) else step
 
 
 def _bincount(call: Call) -> Iterable[Step] | None:

@@ -18,9 +18,13 @@ IN_ORDER = {
         lambda: steps("histc", floats(MANY), 10, 0, 0, result=floats(10)),
         f"+40:0 +4:smallest {shared(512)} -smallest +4:largest {shared(512)} -largest",
     ),
-    "a range that is given may be looked for": (
-        lambda: steps("histc", floats(4, 5), 3, 0, 10, result=floats(3)),
-        "+12:0 ~4:smallest -smallest ~4:largest -largest",
+    "a range that is given is not": (
+        lambda: steps("histc", floats(4, 5), 3, 0, 1, result=floats(3)),
+        "+12:0",
+    ),
+    "a range of nothing is none": (
+        lambda: steps("histc", floats(4, 5), 3, 1, 1, result=floats(3)),
+        "+12:0 +4:smallest -smallest +4:largest -largest",
     ),
     "nothing is not looked at": (
         lambda: steps("histc", floats(0), 3, result=floats(3)),
