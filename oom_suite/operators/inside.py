@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oom_suite.operators.cuda import (
+    convolutions,
     indexing,
     lu,
     matrices,
@@ -31,6 +32,7 @@ FORMULAS: dict[str, Formula] = {
     **temporaries.FORMULAS,
     **matrices.FORMULAS,
     **lu.FORMULAS,
+    **convolutions.FORMULAS,
     **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
@@ -53,7 +55,7 @@ SOMETIMES = frozenset(
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
         *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
         *("aten::linalg_solve_triangular", "aten::triangular_solve"),
-        *lu.FORMULAS,
+        *(*lu.FORMULAS, *convolutions.FORMULAS),
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""
@@ -81,6 +83,11 @@ def inside(call: Call) -> tuple[Step, ...] | None:
     found = formula(call.op)
     steps = None if found is None else found(call)
     return None if steps is None else tuple(steps)
+
+
+def is_partial(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a library takes more in a call than its formula has."""
+    return name in convolutions.WITH_WORKSPACE and not convolutions.is_whole(name, args)
 
 
 def is_exact(steps: Iterable[Step]) -> bool:

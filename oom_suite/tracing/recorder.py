@@ -332,7 +332,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
         if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
-        if not is_predicted or attending.is_partial(name):
+        if not is_predicted or attending.is_partial(name, args):
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
