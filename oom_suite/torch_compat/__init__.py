@@ -17,6 +17,7 @@ trace.
 `host_arrays`       NumPy's view of fake tensors
 `symbols`           sizes as symbols
 `compiler`          who enters a compiled function
+`jiterator`         kernels that torch compiles from a string
 `printing`          who prints a tensor
 `cuda_memory`       the caching allocator's history
 `sample_databases`  torch's own operators and modules, with inputs that they take

@@ -16,6 +16,7 @@ from oom_suite.operators import cpu, norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
 from oom_suite.operators.inside import is_partial as is_partial_inside
 from oom_suite.operators.kernels import Call, Kernels
+from oom_suite.operators.steps import Take
 from oom_suite.torch_compat import library_layers
 from oom_suite.torch_compat.attention import (
     CUDNN,
@@ -41,12 +42,14 @@ _WHOLE_NORM = torch.ops.aten.rms_norm.default
 _WHOLE = torch.ops.aten.scaled_dot_product_attention.default
 _WHOLE_ONE_HOT = torch.ops.aten.one_hot.default
 _ONE_HOT = "aten::one_hot"
+_FUSED_NORM = "aten::_fused_rms_norm_backward"
 _BIAS_ALIGNMENT = 8
 _WIDTH_ALIGNMENT = 8
 
 _CPU = Kernels("cpu", "", 0, 0, 0)
 
 _device: Device | None = None
+_kernels: Kernels | None = None
 _device_type = ""
 
 
@@ -66,7 +69,7 @@ def own_steps(
     if _device is None:
         return None
     of_attention = attention_steps_of.inside(name, args, result, _device)
-    return of_attention or norm_steps.inside(name, args, result, _device)
+    return of_attention or norm_steps.inside(name, args, result, _device, _kernels)
 
 
 def is_taken(name: str) -> bool:
@@ -89,21 +92,26 @@ def is_partial(family: str, args: tuple[Any, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def kernels_on(target: Target) -> Iterator[None]:
+def kernels_on(target: Target, kernels: Kernels | None = None) -> Iterator[None]:
     """While active, operators on fake tensors take the target's kernels, as far as it has its own.
 
     Where gradients are possible, torch takes attention apart above dispatch, where no mode looks:
     so it is replaced there.
+
+    Args:
+        target: whose.
+        kernels: the same, where all is wanted that they take inside.
     """
-    global _device, _device_type
+    global _device, _device_type, _kernels
     _replace()
-    before = _device, _device_type
+    before = _device, _device_type, _kernels
+    _kernels = kernels
     _device = device_of_target(target)
     _device_type = "cpu" if target.backend == "cpu" else "cuda"
     try:
         yield
     finally:
-        _device, _device_type = before
+        _device, _device_type, _kernels = before
 
 
 @functools.cache
@@ -184,7 +192,11 @@ def normalise(
     if _device is not None and isinstance(x, FakeTensor) and is_fused(x, weight):
         columns = math.prod(normalized_shape)
         parts = norm_steps.num_parts(x.numel() // columns, columns, _device)
-        return rms_norm(x, normalized_shape, weight, parts)
+        shared = []
+        if weight is not None and isinstance(parts, int) and parts:
+            steps = norm_steps.sum_of_parts(parts, weight, _kernels, _FUSED_NORM)
+            shared = [step.num_bytes for step in steps if isinstance(step, Take)]
+        return rms_norm(x, normalized_shape, weight, parts, shared)
     args = (x, normalized_shape, weight, eps)
     return run_kernel(_WHOLE_NORM, COMPOSED_IMPLICITLY, args, {})
 

@@ -188,12 +188,12 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.body is not None:
             with self:
                 return plan.body(*args, **kwargs)
-        is_whole = self._insides.see_masks(plan.facts, args, kwargs)
-        if plan.compose is not None and self._recording and not is_whole:
-            if plan.facts.name == "aten::_safe_softmax":
+        compose = self._insides.composition(plan, args, kwargs)
+        if compose is not None and self._recording:
+            if plan.facts.family in scratch.SEEN_AS_MORE:
                 self._flag(func, args, kwargs)
             with self:
-                result = plan.compose(func, args, kwargs)
+                result = compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
         if plan.is_pinning and self.books.pinned is not None:

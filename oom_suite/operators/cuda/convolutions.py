@@ -76,7 +76,7 @@ def is_whole(name: str, args: tuple[Any, ...]) -> bool:
 
 
 def _is_plain(call: Call) -> bool:
-    """Whether it is cuDNN's or torch's own, and has all arguments by position, as torch calls it."""
+    """Whether it is CUDA's, and has all arguments by position, as torch calls it."""
     return call.kernels.backend == "cuda" and len(call.args) == _NUM_ARGUMENTS[call.op]
 
 

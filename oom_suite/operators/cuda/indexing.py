@@ -2,12 +2,14 @@
 
 Source: PyTorch 2.13 ``aten/src/ATen/native/TensorAdvancedIndexing.cpp``, ``AdvancedIndex``;
 ``TensorAdvancedIndexingUtils.h``, ``make_info``; ``cuda/Indexing.cu``,
-``index_put_with_sort_kernel``; ``cuda/Embedding.cu``, ``embedding_dense_backward_cuda``;
+``index_put_with_sort_kernel``; ``cuda/Embedding.cu``, ``embedding_dense_backward_cuda``,
+``embedding_renorm_cuda_``;
 ``cuda/EmbeddingBackwardKernel.cu``, ``embedding_backward_cuda_kernel``.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import torch
 
 from oom_suite.operators.cuda.cub import SELECT, tiles_bytes
 from oom_suite.operators.cuda.library import scan_storage, select_storage, sort_storage
+from oom_suite.operators.cuda.sorting import sorted_inside
 from oom_suite.operators.cuda.temporaries import nonzero
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.steps import Give, Take
@@ -170,11 +173,11 @@ def _embedding_backward(call: Call) -> Iterable[Step] | None:
         Give("range"),
         *call.results(),
     ]
-    held = _segments(call, count, width, min(count, num_weights), grad.shape[-1])
+    held = kept_of_runs(call, count, width, min(count, num_weights), grad.shape[-1])
     return [*steps, *held, Give("places"), Give("sorted"), *gives]
 
 
-def _segments(call: Call, count: int, width: int, most: int, row: int) -> list[Step]:
+def kept_of_runs(call: Call, count: int, width: int, most: int, row: int) -> list[Step]:
     """What is kept of each run of equal indices, and of each piece of it."""
     num_pieces = count // _ROWS_PER_THREAD + most
     warp = call.kernels.warp_size
@@ -206,6 +209,40 @@ def _segments(call: Call, count: int, width: int, most: int, row: int) -> list[S
     return [*steps, *(Give(name) for name in reversed(names))]
 
 
+def _embedding(call: Call) -> Iterable[Step] | None:
+    """Indices of several dimensions are one list, which those that are spread out become."""
+    indices = call.args[1]
+    is_copied = not indices.is_contiguous() and not _is_one_list(indices)
+    steps = [Take("indices", num_bytes(indices), call.op)] if is_copied else []
+    return [*steps, *call.results(), *(Give("indices") for _ in steps)]
+
+
+def _is_one_list(indices: torch.Tensor) -> bool:
+    """Whether entries have one step from each to the next, so that no copy is needed."""
+    dims = [dim for dim, size in enumerate(indices.shape) if size != 1]
+    pairs = itertools.pairwise(dims)
+    strides = indices.stride()
+    return all(strides[dim] == strides[then] * indices.shape[then] for dim, then in pairs)
+
+
+def _embedding_renorm(call: Call) -> Iterable[Step] | None:
+    """The rows' places are sorted, and each is taken once."""
+    indices = call.args[1]
+    count, width = indices.numel(), indices.element_size()
+    inside = sorted_inside(indices, indices.dim() - 1, call)
+    if inside is None:
+        return None
+    steps: list[Step] = [Take("sorted", count * width, call.op)]
+    steps += [Take("places", count * _INDEX_BYTES, call.op), *inside, Give("places")]
+    steps += [Take("unique", count * width, call.op), Take("number", _INDEX_BYTES, call.op)]
+    storage = tiles_bytes(count, _SMALLEST_TILE)
+    if not call.kernels.has_cub:
+        found = select_storage(call.kernels, count, width)
+        storage = 0 if found is None else found.num_bytes
+    steps += call.temporary(storage, SELECT, is_bound=True)
+    return [*steps, *(Give(name) for name in ("number", "unique", "sorted"))]
+
+
 FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::index": _index,
     "aten::_unsafe_index": _index,
@@ -213,4 +250,6 @@ FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::_unsafe_index_put": _index_put,
     "aten::_index_put_impl": _index_put,
     "aten::embedding_dense_backward": _embedding_backward,
+    "aten::embedding": _embedding,
+    "aten::embedding_renorm": _embedding_renorm,
 }

@@ -79,6 +79,11 @@ def written_through_a_view(x):
     return x.tolist()
 
 
+def of_another_shape(x):
+    x.unsqueeze_(0).t_().squeeze_(1)
+    return x.tolist()
+
+
 def scattered(x):
     return torch.zeros(4, dtype=torch.int64, device=x.device).scatter_(0, x.long() - 1, 1).tolist()
 
@@ -96,6 +101,7 @@ def resized_out(x):
         (written_through_a_view, [8, 11, 3, 0]),
         (scattered, [1, 1, 1, 0]),
         (resized_out, [4, 2, 4, 3]),
+        (of_another_shape, [3, 1, 3, 2]),
     ],
 )
 def test_writes_in_place_reach_the_values(shadow, body, expected):

@@ -1,4 +1,4 @@
-"""What a device measured is predicted again: a byte that is off has its line, wherever it is run."""
+"""What a device measured is predicted again: a byte that is off has its line anywhere."""
 
 from __future__ import annotations
 
