@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oom_suite.operators.cuda import (
     bags,
+    convolutions,
     copied,
     distributions,
     fft,
@@ -51,6 +52,7 @@ FORMULAS: dict[str, Formula] = {
     **segments.FORMULAS,
     **matrices.FORMULAS,
     **lu.FORMULAS,
+    **convolutions.FORMULAS,
     **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
@@ -89,7 +91,7 @@ SOMETIMES = frozenset(
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
         *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
         *("aten::linalg_solve_triangular", "aten::triangular_solve"),
-        *lu.FORMULAS,
+        *(*lu.FORMULAS, *convolutions.FORMULAS),
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""
@@ -118,6 +120,13 @@ def inside(call: Call) -> tuple[Step, ...] | None:
     found = formula(call.op)
     steps = None if found is None else found(call)
     return None if steps is None else tuple(steps)
+
+
+def is_partial(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a library takes more in a call than its formula has."""
+    if name in convolutions.WITH_WORKSPACE:
+        return not convolutions.is_whole(name, args)
+    return name in PARTIAL
 
 
 def is_exact(steps: Iterable[Step]) -> bool:

@@ -14,7 +14,7 @@ from packaging.version import Version
 from oom_suite.operators import attention_steps as attention_steps_of
 from oom_suite.operators import cpu, norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
-from oom_suite.operators.inside import PARTIAL
+from oom_suite.operators.inside import is_partial as is_partial_inside
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.steps import Take
 from oom_suite.torch_compat import library_layers
@@ -90,11 +90,10 @@ def explains(family: str) -> bool:
     return whole or family == "aten::_safe_softmax"
 
 
-def is_partial(family: str) -> bool:
-    """Whether a library takes more in such a call than its steps say."""
-    if family in PARTIAL:
-        return True
-    return _device is not None and attention_steps_of.is_partial(family)
+def is_partial(family: str, args: tuple[Any, ...]) -> bool:
+    """Whether a library takes more in a call than its formula has."""
+    of_attention = _device is not None and attention_steps_of.is_partial(family)
+    return of_attention or is_partial_inside(family, args)
 
 
 @contextlib.contextmanager

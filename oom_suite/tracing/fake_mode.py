@@ -9,7 +9,7 @@ import torch
 
 from oom_suite.operators.operands import operator
 from oom_suite.torch_compat.fakes import FakeMode, UnsupportedOperatorException
-from oom_suite.tracing.made_here import function_for
+from oom_suite.tracing.made_here import function_for, is_laid_out, laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,14 +69,15 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
         Raises:
             UnsupportedOperatorException: there is no fake kernel for it.
         """
-        make = function_for(operator(func).name, tuple(args))
+        name = operator(func).name
+        make = function_for(name, tuple(args))
         if make is not None and self.elsewhere() is None:
             with self:
                 return make(*args, **(kwargs or {}))
         if func in _AS_PRODUCTS and _are_ordinary(args):
             func = _AS_PRODUCTS[func]
         try:
-            return super().__torch_dispatch__(func, types, args, kwargs or {})
+            result = super().__torch_dispatch__(func, types, args, kwargs or {})
         except (RuntimeError, UnsupportedOperatorException) as error:
             # Without a fake kernel torch would run the real one, on a device that has no memory.
             if str(error).startswith(_NO_MEMORY_THERE):
@@ -85,6 +86,10 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
             if isinstance(error, UnsupportedOperatorException):
                 self.refused = error
             raise
+        if not is_laid_out(name, args) or self.elsewhere() is not None:
+            return result
+        with self:
+            return laid_out(name, args, result)
 
 
 def _are_ordinary(args: Sequence[Any]) -> bool:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.operators.cuda.convolutions import WITH_WORKSPACE, layout_of
+from oom_suite.torch_compat.fakes import device_of
 from oom_suite.tracing import recurrent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _ROW_BYTES = 16
 """What rows of a grouped product begin at multiples of, but on ROCm."""
@@ -96,3 +98,25 @@ def function_for(name: str, args: tuple[Any, ...]) -> Callable[..., Any] | None:
     if name == "aten::_grouped_mm" and all(each.dtype is torch.bfloat16 for each in args[:2]):
         return None
     return MADE_HERE.get(name)
+
+
+def is_laid_out(name: str, args: Sequence[Any]) -> bool:
+    """Whether the results of a call lie as `laid_out` has it: convolutions that cuDNN takes."""
+    is_cudnn = name in WITH_WORKSPACE and not torch.version.hip
+    return is_cudnn and device_of(args[0]).type == "cuda"
+
+
+def laid_out(name: str, args: Sequence[Any], result: Any) -> Any:
+    """The results of a convolution as cuDNN lays them out: torch takes fakes for another library's.
+
+    Source: PyTorch 2.13 ``aten/src/ATen/native/cudnn/ConvShared.cpp``.
+    """
+    if name == "aten::convolution":
+        return result.to(memory_format=layout_of(*args[:2]))
+    # A gradient is laid out as the input is, before anything is made of it.
+    pairs = (args[1:3], (args[1], args[1]))
+    halves = (
+        None if half is None else half.to(memory_format=layout_of(*pair))
+        for half, pair in zip(result, pairs, strict=False)
+    )
+    return (*halves, result[2])

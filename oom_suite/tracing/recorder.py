@@ -333,7 +333,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
         by_zeros = self._insides.are_wanted and scratch.has_gradient_by_zeros(name, args)
-        if not is_predicted or attending.is_partial(name) or by_zeros:
+        if not is_predicted or attending.is_partial(name, args) or by_zeros:
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from oom_suite.torch_compat.fake_cuda import fake_cuda
 from oom_suite.tracing.fake_mode import LaneFakeMode
 
 DTYPES = (
@@ -95,3 +96,39 @@ def test_a_grouped_product_on_rocm_has_no_gaps(monkeypatch):
     with LaneFakeMode():
         x, y = torch.ones(6, 8), torch.ones(2, 8, 5)
         assert (5, 1) == torch._grouped_mm(x, y, offs=torch.ones(2, dtype=torch.int32)).stride()
+
+
+def conv_strides(x, weight, *, hip=None):
+    """Strides of a convolution's result and of both gradients, for CUDA or for ROCm."""
+    with fake_cuda(), pytest.MonkeyPatch.context() as patch, LaneFakeMode():
+        patch.setattr(torch.version, "hip", hip)
+        x, weight = x("cuda"), weight("cuda")
+        rest = (None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+        out = torch.ops.aten.convolution.default(x, weight, *rest)
+        gradients = torch.ops.aten.convolution_backward.default(
+            out.new_empty(()).expand(out.shape), x, weight, *rest, [True, True, False]
+        )
+        return [
+            each.is_contiguous(memory_format=torch.channels_last) for each in (out, *gradients[:2])
+        ]
+
+
+def image(device, **layout):
+    return torch.empty(2, 8, 5, 5, device=device, **layout)
+
+
+def kernel(device, **layout):
+    return torch.empty(4, 8, 3, 3, device=device, **layout)
+
+
+LAST = {"memory_format": torch.channels_last}
+
+
+def test_a_convolution_lies_as_cudnn_lays_it_out():
+    assert [False] * 3 == conv_strides(image, kernel)
+    assert [True] * 3 == conv_strides(lambda device: image(device, **LAST), kernel)
+    assert [True, True, False] == conv_strides(image, lambda device: kernel(device, **LAST))
+
+
+def test_on_rocm_it_lies_as_torch_makes_it():
+    assert [False] * 3 == conv_strides(lambda device: image(device, **LAST), kernel, hip="7.0")
