@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from oom_suite.doors import OWN
+from oom_suite import doors
 from oom_suite.errors import OomSuiteError, TimeSpentError
 from oom_suite.pipeline.runs import Runs
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
@@ -30,14 +30,18 @@ if TYPE_CHECKING:
 PRELOAD = (
     "oom_suite.processes.server",
     "oom_suite.pipeline.fresh",
+    "oom_suite.pipeline.law_tests.decorator",
     "oom_suite.tracing.prove",
+    "oom_suite.tracing.lanes",
+    # Whatever is run, a child asks the doors for it: their own plugins, and what those load.
+    *doors.OWN,
+    "oom_suite.subjects.source",
+    "oom_suite.workloads.sparse_mla.step",
+    "oom_suite.torch_compat.compiler",
+    # Last: what is loaded by its end is kept from the collector of every child.
     "oom_suite.tracing.warm",
-    *OWN,
 )
-"""What the server that children are forked from imports once: the same for whoever starts it.
-
-The suite's own plugins are among it, for each child asks them for its subject.
-"""
+"""What the server that children are forked from imports once: the same for whoever starts it."""
 
 _SPENT = "the {limit_s:g} s of the whole test are over"
 _AGAIN_S = 0.05

@@ -224,6 +224,8 @@ class Isolated:
     def _taken(self) -> dict[str, ModuleType]:
         """The modules of the packages, taken out of `sys.modules`."""
         tops = {*self._modules.packages, *self._modules.absent}
+        if not tops:
+            return {}
         names = [name for name in sys.modules if name.partition(".")[0] in tops]
         return {name: sys.modules.pop(name) for name in names}
 

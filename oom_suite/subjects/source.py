@@ -72,6 +72,9 @@ def _forget_finders(folder: Path) -> None:
 
 
 def _is_below(path: str, folder: Path) -> bool:
+    # Most paths lie elsewhere, and taking one apart costs more than asking this.
+    if folder.name not in path:
+        return False
     found = Path(path)
     if not found.is_relative_to(folder) or found.is_relative_to(_OURS):
         return False

@@ -55,6 +55,8 @@ def test_fixture(oom_law):
     oom_law(build, axes={axes!r}, measure=False, **{promises!r})
 """
 
+UNDER_PYTEST = {"memory_law": LAW_TEST, "oom_law": FIXTURE_TEST}
+
 
 def promises_of(name):
     program = PROGRAMS[name]
@@ -99,14 +101,24 @@ def through_check(suite, tmp_path):
 
 @pytest.fixture
 def through_pytest(pytester):
-    def verdict(name, source):
-        body = source.format(name=name, axes=AXES, promises=promises_of(name))
-        pytester.makepyfile(**{f"test_{name}": body})
-        pytester.runpytest("-p", "no:cacheprovider", "--oom-json", "law.json")
-        (result,) = json.loads((pytester.path / "law.json").read_text())["results"]
-        return result
+    """`through_pytest(name)`: the results of both doors under pytest, of one run."""
 
-    return verdict
+    def verdicts(name):
+        bodies = {
+            f"test_{door}": source.format(name=name, axes=AXES, promises=promises_of(name))
+            for door, source in UNDER_PYTEST.items()
+        }
+        pytester.makepyfile(**bodies)
+        pytester.runpytest("-p", "no:cacheprovider", "--oom-json", "laws.json")
+        results = json.loads((pytester.path / "laws.json").read_text())["results"]
+        found = {door: [] for door in UNDER_PYTEST}
+        for result in results:
+            (door,) = (door for door in found if result["subject"].startswith(f"test_{door}.py"))
+            found[door].append(result)
+        assert dict.fromkeys(found, 1) == {door: len(each) for door, each in found.items()}
+        return {door: result for door, (result,) in found.items()}
+
+    return verdicts
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -115,8 +127,7 @@ def test_every_door_gives_the_same_verdict(name, through_check, through_pytest):
     """The verdict that is right for the program, for the same reason, and the same law."""
     found = {
         "check": through_check(name),
-        "memory_law": through_pytest(name, LAW_TEST),
-        "oom_law": through_pytest(name, FIXTURE_TEST),
+        **through_pytest(name),
     }
     verdicts = {door: result["verdict"] for door, result in found.items()}
     assert dict.fromkeys(found, PROGRAMS[name].verdict) == verdicts, found["check"]["reason"]

@@ -6,11 +6,12 @@ import importlib
 import os
 import py_compile
 import sys
+from pathlib import Path
 
 import pytest
 
 from oom_suite.errors import SubjectError
-from oom_suite.subjects.source import fresh_imports, refuse_modules_of
+from oom_suite.subjects.source import _is_below, fresh_imports, refuse_modules_of
 
 STALE, NOW = "VALUE = 1\n", "VALUE = 2\n"
 
@@ -82,3 +83,11 @@ def test_module_of_a_folder_that_is_not_judged_is_refused(tmp_path, imported):
     imported("elsewhere")
     with pytest.raises(SubjectError, match=r"the module elsewhere was loaded from .*elsewhere\.py"):
         refuse_modules_of(tmp_path)
+
+
+def test_a_path_that_says_the_folders_name_is_not_therefore_below_it(tmp_path):
+    """Nor is one that does not say it; one below it is."""
+    folder = tmp_path / "code"
+    paths = [folder / "a", tmp_path / "coded" / "a", tmp_path / "else" / "a", Path("/code/a")]
+    assert [True, False, False, False] == [_is_below(str(path), folder) for path in paths]
+    assert _is_below("/a", Path("/"))
