@@ -6,19 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from oom_suite.cli.options import (
-    BudgetText,
-    EveryWorkload,
-    Json,
-    LockFile,
-    Package,
-    Scenario,
-    Set,
-    Stub,
-    Targets,
-    TimeLimit,
-)
-from oom_suite.cli.predicates import AnAxis, Asked, AtMost, OneSubject, Test
+from oom_suite.cli.options import Json
+from oom_suite.cli.predicates import Asked, asks
 from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import first_workload, shadow_settings
 from oom_suite.errors import UsageError
@@ -26,7 +15,6 @@ from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline.bisect import bisect_releases
 from oom_suite.pipeline.commits.repository import Repository
 from oom_suite.pipeline.commits.search import search_commits
-from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.records import Result
 from oom_suite.records.commits import Step
 from oom_suite.report.commits import render_search, step_line
@@ -43,8 +31,9 @@ def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
 
     @app.command("bisect")
+    @asks
     def bisect_command(
-        subject: OneSubject = None,
+        asked: Asked,
         *,
         repo: Annotated[
             str | None,
@@ -65,21 +54,6 @@ def register(app: typer.Typer) -> None:
                 help="one that passes, older or newer; the newest release where not given",
             ),
         ] = None,
-        test: Test = None,
-        axis: AnAxis = None,
-        at_most: AtMost = None,
-        against_lock: Annotated[
-            bool, typer.Option("--locked", help="look at growth since the lockfile was written")
-        ] = False,
-        file: LockFile = DEFAULT_FILE,
-        scenario: Scenario = None,
-        sizes: Set = None,
-        workload: EveryWorkload = None,
-        target: Targets = None,
-        budget: BudgetText = None,
-        time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
-        stub: Stub = None,
-        package: Package = None,
         json: Json = None,
     ) -> None:
         """Find the release or the commit between a good and a bad one at which the verdict changes.
@@ -87,29 +61,15 @@ def register(app: typer.Typer) -> None:
         Both ends are judged first. Exits 0 when it is found, 2 on bad usage and where an end is
         not as claimed, 3 when it may be in one that could not be judged.
         """
-        asked = Asked(
-            subject=subject,
-            test=test,
-            axis=axis,
-            at_most=at_most,
-            locked=against_lock,
-            file=file,
-            scenario=scenario,
-            sizes=tuple(sizes or ()),
-            workload=workload,
-            target=tuple(target or ()),
-            budget=budget,
-            time_limit_s=time_limit,
-            stub=tuple(stub or ()),
-            package=package,
-        )
         if repo is not None:
             raise typer.Exit(_search(asked, repo, good, bad or "HEAD", json))
         if bad is None:
             raise UsageError("give --bad vllm==VERSION, or for commits --repo PATH and --good REV")
         _refuse_for_releases(asked)
-        name = first_workload(workload, [bad])
-        settings = shadow_settings(scenario, sizes, name, target, budget, time_limit)
+        name = first_workload(asked.workload, [bad])
+        settings = shadow_settings(
+            asked.scenario, asked.sizes, name, asked.target, asked.budget, asked.time_limit
+        )
         tried: list[Result] = []
         with Output(json, lambda: results_body(list(tried))) as output:
             with Progress() as progress:

@@ -9,6 +9,8 @@ import typer
 
 from oom_suite.cli import checked
 from oom_suite.cli.progress import Progress
+from oom_suite.errors import UsageError
+from oom_suite.pipeline.conformance.cases import SUITES
 from oom_suite.records import Verdict
 from oom_suite.records.conformance import Conformance
 from oom_suite.report.conformance import render_conformance
@@ -25,13 +27,21 @@ def register(app: typer.Typer) -> None:
     def conformance_command(
         *,
         device: Annotated[
-            str,
+            str | None,
             typer.Option(
                 "--device",
-                help="what is measured: cpu or cuda (HIP devices too)",
+                help="what is measured: cpu (where not given) or cuda (HIP devices too)",
                 callback=checked.device,
             ),
-        ] = "cpu",
+        ] = None,
+        against: Annotated[
+            Path | None,
+            typer.Option(
+                "--against",
+                metavar="FILE",
+                help="predict again what this file of --out says was measured; needs no device",
+            ),
+        ] = None,
         out: Annotated[
             Path | None,
             typer.Option(
@@ -67,24 +77,29 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
     ) -> None:
-        """Hold predictions of torch's operators and modules against the device that is here.
+        """Hold predictions of torch's operators and modules against a device.
 
-        Without a choice of suites: operators, modules and scaled. Exits 0 when no prediction is
-        off without a word, 1 when one is, 2 on bad usage, 3 when too little was compared.
+        The device is the one that is here; with --against one that is not, whose figures a file
+        has. Without a choice of suites: operators, modules and scaled, or all of the file. Exits
+        0 when no prediction is off without a word, 1 when one is, 2 on bad usage, 3 when too
+        little was compared.
         """
         # Only who runs it waits for what running imports.
-        from oom_suite.pipeline.conformance.run import Options, conformance
+        from oom_suite.pipeline.conformance import again, run
 
+        if against is not None and device is not None:
+            raise UsageError("--device: the file of --against was measured on its own device")
+        before = None if against is None else again.kept_run(against)
         asked = {"operators": operators, "modules": modules, "scaled": scaled, "models": models}
         suites = tuple(name for name, is_asked in asked.items() if is_asked)
-        options = Options(
-            device=device,
-            suites=suites or ("operators", "modules", "scaled"),
+        options = run.Options(
+            device=device or "cpu",
+            suites=suites or (("operators", "modules", "scaled") if before is None else SUITES),
             only=tuple(only or ()),
             limit_s=limit_s,
         )
 
-        known = [Conformance(device, "", (), (), 0.0)]
+        known = [before or Conformance(options.device, "", (), (), 0.0)]
         with Output(out, lambda: known[0].to_json(), row_key="rows") as output:
 
             def keep(so_far: Conformance) -> None:
@@ -92,7 +107,11 @@ def register(app: typer.Typer) -> None:
                 output.keep()
 
             with Progress() as progress:
-                found = known[0] = conformance(options, progress.update, keep)
+                if before is None:
+                    found = run.conformance(options, progress.update, keep)
+                else:
+                    found = again.conformance_again(before, options, progress.update, keep)
+                known[0] = found
             render_conformance(found, screen())
             output.finish()
         raise typer.Exit(EXIT_CODES[found.verdict])

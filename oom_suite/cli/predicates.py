@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, fields
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from oom_suite.cli.options import (
+    BudgetText,
+    EveryWorkload,
+    LockFile,
+    Package,
+    Scenario,
+    Set,
+    Stub,
+    Targets,
+    TimeLimit,
+)
 from oom_suite.cli.settings import read_cases, shadow_settings, spelled
 from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline.commits.predicate import LawPredicate, refuse_mixed
 from oom_suite.pipeline.commits.pytest_test import TestPredicate
+from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.subjects import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oom_suite.pipeline.commits.predicate import Predicate
     from oom_suite.pipeline.settings import Settings
     from oom_suite.records import SubjectSpec
@@ -49,47 +65,37 @@ Test = Annotated[
     ),
 ]
 
+Locked = Annotated[
+    bool, typer.Option("--locked", help="look at growth since the lockfile was written")
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The options that say what makes a commit good or bad, as they were written.
 
-    Attributes:
-        subject: the subject; None where a test was given.
-        test: the test; None where a subject was given.
-        axis: of ``--axis``.
-        at_most: of ``--at-most``.
-        locked: whether ``--locked`` was given.
-        file: of ``--file``.
-        scenario: of ``--scenario``.
-        sizes: of ``--set``.
-        workload: of ``--workload``.
-        target: of ``--target``.
-        budget: of ``--budget``.
-        time_limit_s: of ``--time-limit``.
-        stub: of ``--stub``.
-        package: of ``--package``.
+    Each is an option of every command that `asks`; exactly one of subject and test is given.
     """
 
-    subject: str | None
-    test: str | None
-    axis: str | None
-    at_most: str | None
-    locked: bool
-    file: str
-    scenario: str | None
-    sizes: tuple[str, ...]
-    workload: str | None
-    target: tuple[str, ...]
-    budget: str | None
-    time_limit_s: float
-    stub: tuple[str, ...]
-    package: str | None
+    subject: OneSubject = None
+    test: Test = None
+    axis: AnAxis = None
+    at_most: AtMost = None
+    locked: Locked = False
+    file: LockFile = DEFAULT_FILE
+    scenario: Scenario = None
+    sizes: Set = None
+    workload: EveryWorkload = None
+    target: Targets = None
+    budget: BudgetText = None
+    time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S
+    stub: Stub = None
+    package: Package = None
 
     @property
     def key(self) -> tuple[str, ...]:
         """All of it as words."""
-        return tuple(f"{name}={getattr(self, name)}" for name in self.__slots__)
+        return tuple(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
 
     def predicate(self) -> Predicate:
         """The predicate that is asked for.
@@ -108,7 +114,7 @@ class Asked:
         if self.test is not None:
             return self._of_test(self.test)
         assert self.subject is not None
-        (named,) = spelled([self.subject], self.stub, self.package)
+        (named,) = spelled([self.subject], self.stub or (), self.package)
         path = parse(named).path or ""
         return LawPredicate(
             key=self.key,
@@ -122,17 +128,43 @@ class Asked:
     def _cases(self, named: str) -> list[tuple[SubjectSpec, Settings]]:
         def settings_for(name: str) -> Settings:
             return shadow_settings(
-                self.scenario, list(self.sizes), name, self.target, self.budget, self.time_limit_s
+                self.scenario, self.sizes, name, self.target, self.budget, self.time_limit
             )
 
-        return read_cases([named], self.workload, settings_for, self.scenario, self.sizes)
+        return read_cases([named], self.workload, settings_for, self.scenario, self.sizes or ())
 
     def _of_test(self, test: str) -> TestPredicate:
         given = {"--workload": self.workload, "--stub": self.stub, "--package": self.package}
         if meaningless := [name for name, value in given.items() if value]:
             raise UsageError(f"{meaningless[0]} means nothing for a test: leave it out")
-        options = [f"--oom-target={each}" for each in self.target]
-        options += [f"--oom-set={each}" for each in self.sizes]
+        options = [f"--oom-target={each}" for each in self.target or ()]
+        options += [f"--oom-set={each}" for each in self.sizes or ()]
         options += [f"--oom-budget={self.budget}"] if self.budget else []
         options += [f"--oom-scenario={self.scenario}"] if self.scenario else []
-        return TestPredicate(self.key, test, tuple(options), self.time_limit_s)
+        return TestPredicate(self.key, test, tuple(options), self.time_limit)
+
+
+def asks(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `Asked` before its own; it is given them as its first argument.
+
+    typer reads a command's options from its signature: this one has both.
+    """
+    _, *own = inspect.signature(command).parameters.values()
+    hints = get_type_hints(Asked, include_extras=True)
+    hints |= get_type_hints(command, include_extras=True)
+    shared = [
+        Parameter(
+            each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+        )
+        for each in fields(Asked)
+    ]
+    own = [each.replace(annotation=hints[each.name]) for each in own]
+
+    def run(**given: Any) -> None:
+        asked = Asked(**{each.name: given.pop(each.name) for each in shared})
+        command(asked, **given)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    vars(run)["__signature__"] = inspect.Signature([*shared, *own])
+    run.__annotations__ = {each.name: each.annotation for each in (*shared, *own)}
+    return run

@@ -7,22 +7,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from oom_suite.cli.options import (
-    BudgetText,
-    EveryWorkload,
-    LockFile,
-    Package,
-    Scenario,
-    Set,
-    Stub,
-    Targets,
-    TimeLimit,
-)
-from oom_suite.cli.predicates import AnAxis, Asked, AtMost, OneSubject, Test
+from oom_suite.cli.predicates import Asked, asks
 from oom_suite.errors import OomSuiteError
-from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline.commits.probe import EXIT_SKIP, EXIT_STOP, is_bisecting, probe
-from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S, silent
+from oom_suite.pipeline.settings import silent
 from oom_suite.report.commits import render_answer
 from oom_suite.report.screen import say_error, screen
 
@@ -36,16 +24,10 @@ def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
 
     @app.command("probe")
+    @asks
     def probe_command(
-        subject: OneSubject = None,
+        asked: Asked,
         *,
-        test: Test = None,
-        axis: AnAxis = None,
-        at_most: AtMost = None,
-        against_lock: Annotated[
-            bool, typer.Option("--locked", help="look at growth since the lockfile was written")
-        ] = False,
-        file: LockFile = DEFAULT_FILE,
         expect: Annotated[
             str, typer.Option("--expect", help="good; or bad, to find the commit that repaired it")
         ] = "good",
@@ -57,14 +39,6 @@ def register(app: typer.Typer) -> None:
                 help="the good end, which is checked first; a running git bisect's by default",
             ),
         ] = "",
-        scenario: Scenario = None,
-        sizes: Set = None,
-        workload: EveryWorkload = None,
-        target: Targets = None,
-        budget: BudgetText = None,
-        time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
-        stub: Stub = None,
-        package: Package = None,
     ) -> None:
         """Judge one commit for `git bisect run`: exit 0 good, 1 bad, 125 neither, 128 stop.
 
@@ -73,22 +47,6 @@ def register(app: typer.Typer) -> None:
         git bisect run oom-suite probe vllm@.
         """
         try:
-            asked = Asked(
-                subject=subject,
-                test=test,
-                axis=axis,
-                at_most=at_most,
-                locked=against_lock,
-                file=file,
-                scenario=scenario,
-                sizes=tuple(sizes or ()),
-                workload=workload,
-                target=tuple(target or ()),
-                budget=budget,
-                time_limit_s=time_limit,
-                stub=tuple(stub or ()),
-                package=package,
-            )
             answer = probe(asked.predicate(), expect, good, silent)
             render_answer(answer.judged, answer.good, answer.diff, screen())
         except OomSuiteError as error:

@@ -57,12 +57,15 @@ def inside(name: str, args: Sequence[Any], result: Any, device: Device) -> tuple
     steps = _STEPS.get(name) if device.backend == "cuda" else None
     if steps is None or (name.startswith(_CUDNN) and device.capability != (9, 0)):
         return None
+    if name == _FLASH_FORWARD and (args[3] is not None or args[9]):
+        # Rows of several lengths in one tensor, or scores that are kept.
+        return None
     return tuple(steps(name, args, result, device))
 
 
 def is_whole(name: str) -> bool:
     """Whether `inside` has all that such a call takes on CUDA."""
-    return name in _STEPS and not name.startswith(_CUDNN)
+    return name in _STEPS and name.startswith(_SDPA) and not name.startswith(_CUDNN)
 
 
 def is_partial(name: str) -> bool:
@@ -121,6 +124,18 @@ def _flash(op: str, args: Sequence[Any], result: Any, device: Device) -> Steps:
     if splits > 1:
         yield Give("sums")
         yield Give("parts")
+
+
+def _flash_forward(op: str, args: Sequence[Any], result: Any, device: Device) -> Steps:
+    """As `_flash`, of [batch, rows, heads, width]; seed and offset come third and fourth."""
+    query, key, dropout = args[0].transpose(1, 2), args[1].transpose(1, 2), args[7]
+    places = {_SEED: 2, _OFFSET: 3}
+    moved = [result[0], result[1], None, None, None, None, result[2], result[3]]
+    for step in _flash(op, (query, key, None, dropout), moved, device):
+        if isinstance(step, Take) and isinstance(step.name, int):
+            yield Take(places.get(step.name, step.name), step.num_bytes, op)
+        else:
+            yield step
 
 
 def _splits(query: torch.Tensor, key: torch.Tensor, device: Device) -> int:
@@ -196,6 +211,16 @@ def _parts(num_heads: Any, device: Device) -> Any:
 
 def _efficient(op: str, args: Sequence[Any], result: Any, _device: Device) -> Steps:
     query, value, keeps_sums = args[0], args[2], args[4]
+    yield from _results(op, result, 0, *((1,) if keeps_sums else ()))
+    if query.dtype in _HALF and value.shape[3] > 128:
+        rows = query.shape[0] * query.shape[1] * query.shape[2]
+        yield Take("sums", rows * value.shape[3] * _FLOAT_BYTES, op)
+        yield Give("sums")
+
+
+def _efficient_forward(op: str, args: Sequence[Any], result: Any, _device: Device) -> Steps:
+    """Sizes are [batch, rows, heads, width]; the seed is on the host."""
+    query, value, keeps_sums = args[0], args[2], len(args) > 10 and args[10]
     yield from _results(op, result, 0, *((1,) if keeps_sums else ()))
     if query.dtype in _HALF and value.shape[3] > 128:
         rows = query.shape[0] * query.shape[1] * query.shape[2]
@@ -295,8 +320,11 @@ def _cudnn_backward(op: str, args: Sequence[Any], result: Any, _device: Device) 
 
 
 _SDPA = "aten::_scaled_dot_product_"
+_FLASH_FORWARD = "aten::_flash_attention_forward"
 _CUDNN = f"{_SDPA}cudnn_attention"
 _STEPS: dict[str, Callable[[str, Sequence[Any], Any, Device], Steps]] = {
+    _FLASH_FORWARD: _flash_forward,
+    "aten::_efficient_attention_forward": _efficient_forward,
     f"{_SDPA}flash_attention": _flash,
     f"{_SDPA}flash_attention_backward": _flash_backward,
     f"{_SDPA}efficient_attention": _efficient,

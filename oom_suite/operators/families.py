@@ -47,9 +47,9 @@ TAKES_NOTHING: dict[str, str] = {
         _sample_dirichlet _dirichlet_grad _philox_* native_dropout _fused_dropout _masked_scale
         """,
     "elementwise, without torch's tag": """
-        _add_relu bitwise_* floor_divide hardswish hardswish_backward hardshrink_backward
-        hardsigmoid_backward hardtanh_backward elu_backward glu glu_backward glu_jvp
-        glu_backward_jvp leaky_relu_backward log_sigmoid_backward mish_backward
+        _add_relu _conj_physical bitwise_* floor_divide hardswish hardswish_backward
+        hardshrink_backward hardsigmoid_backward hardtanh_backward elu_backward glu glu_backward
+        glu_jvp glu_backward_jvp leaky_relu_backward log_sigmoid_backward mish_backward
         softplus_backward softshrink_backward _prelu_kernel _prelu_kernel_backward copysign_
         huber_loss_backward mse_loss_backward smooth_l1_loss_backward
         soft_margin_loss_backward binary_cross_entropy_backward
@@ -77,7 +77,7 @@ TAKES_NOTHING: dict[str, str] = {
         """,
     "rows are normalised in registers or shared memory": """
         _log_softmax_backward_data _masked_softmax native_layer_norm
-        _native_batch_norm_* batch_norm_* cudnn_batch_norm
+        _native_batch_norm_* batch_norm_*
         """,
     "reads sizes or values, or asserts: makes nothing": """
         _assert_* _functional_assert* _functional_sym_* _has_same_storage_numel _dimI _dimV _nnz

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from oom_suite.operators.cuda import indexing, reductions, sorting, temporaries
+from oom_suite.operators.cuda import (
+    bags,
+    convolutions,
+    copied,
+    distributions,
+    fft,
+    histograms,
+    indexing,
+    lu,
+    margins,
+    matrices,
+    products,
+    promotions,
+    recurrent,
+    reductions,
+    rows,
+    segments,
+    sorting,
+    temporaries,
+)
 from oom_suite.operators.cuda.unique import unique
 from oom_suite.operators.steps import Take
 
@@ -17,29 +36,62 @@ if TYPE_CHECKING:
     Formula = Callable[[Call], Iterable[Step] | None]
 
 FORMULAS: dict[str, Formula] = {
+    **copied.FORMULAS,
+    **products.FORMULAS,
     **reductions.FORMULAS,
     **sorting.FORMULAS,
     **indexing.FORMULAS,
     **temporaries.FORMULAS,
+    **distributions.FORMULAS,
+    **promotions.FORMULAS,
+    **rows.FORMULAS,
+    **fft.FORMULAS,
+    **bags.FORMULAS,
+    **histograms.FORMULAS,
+    **margins.FORMULAS,
+    **segments.FORMULAS,
+    **matrices.FORMULAS,
+    **lu.FORMULAS,
+    **convolutions.FORMULAS,
+    **recurrent.FORMULAS,
     "aten::_unique": unique,
     "aten::_unique2": unique,
+    "aten::unique_consecutive": unique,
 }
 """By an operator's name without its overload; ``add_`` is looked up as ``add``."""
 
 
-BOUNDED = frozenset({"aten::topk", "aten::nonzero"})
+PARTIAL = frozenset({*fft.FORMULAS, "aten::mode"})
+"""Operators whose steps leave out what a library takes in some calls: their name stays."""
+
+MADE_OF_NOTHING = frozenset({"aten::randperm"})
+"""Operators without a tensor to look at: their device is their result's."""
+
+BOUNDED = frozenset({"aten::embedding_renorm", "aten::nonzero"})
 """Operators whose steps have a bound among them at some sizes."""
 
 SOMETIMES = frozenset(
     {
-        *("aten::_unique", "aten::_unique2", "aten::cumsum", "aten::cumprod", "aten::normal"),
+        *(
+            "aten::_unique",
+            "aten::_unique2",
+            "aten::unique_consecutive",
+            "aten::cumsum",
+            "aten::cumprod",
+            "aten::normal",
+        ),
         *(
             "aten::linalg_vector_norm",
             "aten::norm",
             "aten::index_put",
             "aten::embedding_dense_backward",
+            "aten::_embedding_bag_backward",
+            "aten::_embedding_bag_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
+        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
+        *("aten::linalg_solve_triangular", "aten::triangular_solve"),
+        *(*lu.FORMULAS, *convolutions.FORMULAS),
     }
 )
 """Operators with a formula for some arguments, and a name for the others."""
@@ -47,6 +99,7 @@ SOMETIMES = frozenset(
 _NEEDS_CUB = frozenset(
     {
         *("aten::sort", "aten::topk", "aten::multinomial", "aten::masked_scatter"),
+        "aten::embedding_renorm",
         *("aten::nonzero", *SOMETIMES - {"aten::normal", "aten::norm", "aten::linalg_vector_norm"}),
     }
 )
@@ -67,6 +120,13 @@ def inside(call: Call) -> tuple[Step, ...] | None:
     found = formula(call.op)
     steps = None if found is None else found(call)
     return None if steps is None else tuple(steps)
+
+
+def is_partial(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a library takes more in a call than its formula has."""
+    if name in convolutions.WITH_WORKSPACE:
+        return not convolutions.is_whole(name, args)
+    return name in PARTIAL
 
 
 def is_exact(steps: Iterable[Step]) -> bool:

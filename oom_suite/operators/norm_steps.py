@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.operators.cuda.reduce_config import Reduction
+from oom_suite.operators.cuda.reductions import partial_results
 from oom_suite.operators.steps import Give, Take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from oom_suite.operators.attention import Device
+    from oom_suite.operators.kernels import Kernels
     from oom_suite.operators.steps import Step
 
     Steps = Iterator[Step]
@@ -29,8 +32,24 @@ _WIDTH = {"cuda": 32, "rocm": 64}
 """Columns of a block."""
 
 
-def inside(name: str, args: Sequence[Any], result: Any, device: Device) -> tuple[Step, ...] | None:
-    """What a call requests and frees, its results among it; None where that is not known."""
+def inside(
+    name: str,
+    args: Sequence[Any],
+    result: Any,
+    device: Device,
+    kernels: Kernels | None = None,
+) -> tuple[Step, ...] | None:
+    """What a call requests and frees, its results among it; None where that is not known.
+
+    Args:
+        name: the operator, as ``aten::native_layer_norm``.
+        args: its arguments by position.
+        result: what it returned.
+        device: whose kernel runs.
+        kernels: the same, where the little that a sum shares among its blocks is wanted, too.
+    """
+    if name == "aten::native_layer_norm_backward":
+        return tuple(_layer_norm_backward(name, args, result, device, kernels))
     steps = _STEPS.get(name)
     return None if steps is None else tuple(steps(name, args, result, device))
 
@@ -54,7 +73,9 @@ def _layer_norm(op: str, args: Sequence[Any], result: Any, _device: Device) -> S
     yield from gives
 
 
-def _layer_norm_backward(op: str, args: Sequence[Any], result: Any, device: Device) -> Steps:
+def _layer_norm_backward(
+    op: str, args: Sequence[Any], result: Any, device: Device, kernels: Kernels | None
+) -> Steps:
     grad, x, _, mean, _, weight, bias, wanted = args
     takes, gives = _copied(op, x=x, weight=weight, bias=bias)
     yield from takes
@@ -67,7 +88,7 @@ def _layer_norm_backward(op: str, args: Sequence[Any], result: Any, device: Devi
         yield Take(f"whole{place}" if place in parts and blocks else place, size, op)
     yield from grad_takes
     if blocks:
-        yield from _parts(op, parts, result, blocks)
+        yield from _parts(op, parts, result, blocks, kernels)
     yield from grad_gives
     yield from gives
 
@@ -82,16 +103,27 @@ def num_parts(rows: Any, columns: Any, device: Device) -> Any:
     return by_columns if by_columns <= by_rows else by_rows
 
 
-def _parts(op: str, places: list[int], result: Any, blocks: Any) -> Steps:
+def _parts(op: str, places: list[int], result: Any, blocks: Any, kernels: Kernels | None) -> Steps:
     """Sums of each block's rows, and then of those: the gradients are made anew."""
     for place in places:
         grad = result[place]
         yield Take(f"parts{place}", blocks * grad.numel() * grad.element_size(), op)
     for place in places:
         yield Take(place, result[place].untyped_storage().nbytes(), op)
+        yield from sum_of_parts(blocks, result[place], kernels, op)
         yield Give(f"whole{place}")
     for place in reversed(places):
         yield Give(f"parts{place}")
+
+
+def sum_of_parts(blocks: int, grad: torch.Tensor, kernels: Kernels | None, op: str) -> Steps:
+    """What the sum over blocks shares among its own; nothing where that is not wanted."""
+    if kernels is None:
+        return
+    parts = torch.empty(blocks, grad.numel(), dtype=grad.dtype, device="meta")
+    is_low = grad.dtype in {torch.float16, torch.bfloat16}
+    reduction = Reduction(_wide_bytes(grad), 8 if is_low else 4)
+    yield from partial_results(parts, [0], reduction, kernels, op)
 
 
 def _wide_bytes(tensor: torch.Tensor) -> int:
@@ -137,5 +169,4 @@ _STEPS: dict[str, Callable[[str, Sequence[Any], Any, Device], Steps]] = {
     "aten::native_group_norm": _group_norm,
     "aten::native_group_norm_backward": _group_norm_backward,
     "aten::native_layer_norm": _layer_norm,
-    "aten::native_layer_norm_backward": _layer_norm_backward,
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.torch_compat.dispatch import schema_of
+from oom_suite.torch_compat.dispatch import has_kernel, is_composed, schema_of, storage_key
 from oom_suite.torch_compat.fakes import FakeTensor
 
 if TYPE_CHECKING:
@@ -104,7 +104,37 @@ def written_tensors(
             yield from tensors(args[position])
 
 
+def is_of_argument(storage: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a storage is one of the arguments' own."""
+    key = storage_key(storage)
+    return any(
+        storage_key(tensor.untyped_storage()) == key
+        for tensor in tensors((args, kwargs))
+        if tensor.layout is torch.strided
+    )
+
+
 def is_foreign(types: Sequence[type]) -> bool:
     """Whether a call has tensor subclasses that must first take themselves apart."""
     plain = {torch.Tensor, torch.nn.Parameter}
     return any(kind not in plain and not issubclass(kind, FakeTensor) for kind in types)
+
+
+def is_composed_of(func: OpOverload, args: Sequence[Any]) -> bool:
+    """Whether an operator is made of others on the device of its arguments.
+
+    A build of torch for GPUs has one kernel for ``_fused_rms_norm`` there, and composes it on a
+    CPU. Fakes have no kernel: what is predicted is the same whichever build predicts it.
+    """
+    if not is_composed(func):
+        return False
+    return not (_has_gpu_kernel(func) and any(_is_on_gpu(each) for each in tensors(args)))
+
+
+@functools.cache
+def _has_gpu_kernel(func: OpOverload) -> bool:
+    return has_kernel(func.name(), "CUDA")  # type: ignore[no-untyped-call]  # torch does not annotate it
+
+
+def _is_on_gpu(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cuda" and not isinstance(tensor, FakeTensor)

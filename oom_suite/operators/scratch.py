@@ -76,6 +76,11 @@ UNSEEN: dict[str, str] = {
     "aten::embedding_dense_backward": _SORTS,
     "aten::convolution": _LIBRARY,
     "aten::convolution_backward": _LIBRARY,
+    "aten::_cudnn_rnn": _LIBRARY,
+    "aten::_cudnn_rnn_backward": _LIBRARY,
+    "aten::miopen_rnn": _LIBRARY,
+    "aten::miopen_rnn_backward": _LIBRARY,
+    "aten::cudnn_batch_norm_backward": _LIBRARY,
     "aten::cudnn_convolution": _LIBRARY,
     "aten::miopen_convolution": _LIBRARY,
     "aten::_scaled_dot_product_flash_attention": _LIBRARY,
@@ -120,7 +125,12 @@ _MEANS = {
 }
 """Operators that reduce into places, and the position of ``reduce`` in their schemas."""
 
-_BY_CALL = _SOFTMAXES | _PUTS | _REDUCED_LOSSES.keys() | _MEANS.keys() | {"aten::_safe_softmax"}
+_BY_CALL = frozenset(
+    {
+        *(_SOFTMAXES | _PUTS | _REDUCED_LOSSES.keys() | _MEANS.keys()),
+        *("aten::_safe_softmax", "aten::cudnn_batch_norm"),
+    }
+)
 """Operators some of whose calls take scratch, by their arguments."""
 
 _LOOKED_AT = """
@@ -163,6 +173,23 @@ def is_opaque(family: str) -> bool:
     return not family.startswith(_TORCH) and not registered(family)
 
 
+_BY_ZEROS = frozenset({"aten::cumprod", "aten::prod"})
+_OTHER_FORMULA = "where entries are zero, torch computes its gradient by another formula"
+
+
+def has_gradient_by_zeros(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a gradient may follow, and which formula it takes depends on the values."""
+    return name in _BY_ZEROS and torch.is_grad_enabled() and bool(args[0].requires_grad)
+
+
+def is_seen_as_more(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether what is seen in a call's place takes at least as much.
+
+    A running product's gradient is seen by the formula that takes the most.
+    """
+    return name in SEEN_AS_MORE or (name == "aten::cumprod" and args[0].is_floating_point())
+
+
 SEEN_AS_MORE = frozenset({"aten::_safe_softmax"})
 """Operators that are named, and seen as what takes more than the kernel that may stand for them."""
 
@@ -190,6 +217,8 @@ def unseen_reason(
             is known: then those of `LOOKED_AT` are named, too.
     """
     name = operator(func).family
+    if is_prediction and has_gradient_by_zeros(name, args):
+        return _OTHER_FORMULA
     if name not in _BY_CALL:
         return _LITTLE if is_prediction and name in LOOKED_AT else unseen_always(func)
     if name in _SOFTMAXES:
@@ -200,6 +229,8 @@ def unseen_reason(
         position = _REDUCED_LOSSES[name]
         reduction = kwargs.get("reduction", args[position] if len(args) > position else 1)
         return _LOSSES if reduction else None
+    if name == "aten::cudnn_batch_norm":
+        return _LIBRARY if args[5] else None
     if name in _MEANS:
         position = _MEANS[name]
         reduce = kwargs.get("reduce", args[position] if len(args) > position else "")

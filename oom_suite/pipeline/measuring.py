@@ -64,11 +64,13 @@ class Measured:
 
 _NEEDS_A_GPU = re.compile(
     r"\bCUDA\b|\bHIP\b|_cuda_|\bcuda devices|\baccelerator\b|NVIDIA driver|dummy base class"
+    r"|synchronizing all streams on device"
 )
 """What torch says where code asks for a GPU that is not there, of any build.
 
 Source: PyTorch 2.11 and 2.13 ``torch/cuda/__init__.py``, ``torch/_utils.py``,
-``aten/src/ATen/Context.h`` and ``torch/csrc/DeviceAccelerator.cpp``.
+``aten/src/ATen/Context.h``, ``torch/csrc/DeviceAccelerator.cpp`` and
+``c10/core/impl/DeviceGuardImplInterface.h``.
 """
 
 

@@ -11,6 +11,7 @@ from oom_suite.records.result import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
 
 class Status(Enum):
@@ -124,6 +125,7 @@ class Conformance:
         left_out: units that the time did not suffice for.
         elapsed_s: seconds that it took.
         torch: the version that both sides ran.
+        predicted_by: the version that predicted, where another one had measured before.
     """
 
     device: str
@@ -132,6 +134,7 @@ class Conformance:
     left_out: tuple[str, ...] = ()
     elapsed_s: float = 0.0
     torch: str = ""
+    predicted_by: str = ""
 
     @property
     def wrong(self) -> tuple[ConformanceRow, ...]:
@@ -177,6 +180,7 @@ class Conformance:
             "device": self.device,
             "target": self.target,
             "torch": self.torch,
+            **({"predicted_by": self.predicted_by} if self.predicted_by else {}),
             "verdict": self.verdict.value,
             "calls": {status.value: number for status, number in self.counts().items()},
             "suites": suites,
@@ -184,6 +188,22 @@ class Conformance:
             "elapsed_s": round(self.elapsed_s, 1),
             "rows": [row.to_json() for row in self.rows],
         }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """The run that `to_json` wrote, in its order.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not one.
+        """
+        return cls(
+            device=str(body["device"]),
+            target=str(body["target"]),
+            rows=tuple(ConformanceRow.from_json(row) for row in body["rows"]),
+            left_out=tuple(body["left_out"]),
+            elapsed_s=float(body["elapsed_s"]),
+            torch=str(body["torch"]),
+        )
 
 
 def _error(predicted: int | None, actual: int | None) -> float | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oom_suite.records.pickling import PickledByFields
+
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(PickledByFields):
     """One line of the code under test.
 
     Attributes:

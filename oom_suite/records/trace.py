@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.records.frame import Frame
 from oom_suite.records.measurement import Measurement
+from oom_suite.records.pickling import PickledByFields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ ALLOCATOR = "allocator"
 
 
 @dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(PickledByFields):
     """One request to the allocator.
 
     Attributes:
@@ -55,7 +56,7 @@ def _of_kernel(allocation: Allocation) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(PickledByFields):
     """One step of the allocator's life.
 
     Attributes:

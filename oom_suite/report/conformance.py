@@ -55,6 +55,8 @@ def summary(found: Conformance) -> str:
     if widest is not None and widest.error is not None:
         parts.append(f"widest bound {1 + widest.error:.2f} times what was taken ({widest.key})")
     where = f"{found.target} on {found.device}, torch {found.torch}"
+    if found.predicted_by:
+        where += f", predicted by torch {found.predicted_by}"
     return f"{found.verdict.value} {where}: {', '.join(parts)}, {found.elapsed_s:.0f} s"
 
 

@@ -9,10 +9,16 @@ from unittest import mock
 
 import torch
 
-from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
+from oom_suite.operators.operands import (
+    DEVICE_QUERY,
+    is_composed_of,
+    is_foreign,
+    operator,
+    tensors,
+)
 from oom_suite.records.safety import Hit
 from oom_suite.safety import capture_table as table
-from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
+from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of
 from oom_suite.torch_compat.printing import prints_noted
 from oom_suite.tracing import believed_objects
@@ -102,7 +108,7 @@ class CaptureWatch(DispatchMode):
         if types and is_foreign(types):
             return NotImplemented
         kwargs = kwargs or {}
-        if is_composed(func):
+        if is_composed_of(func, args):
             return taken_apart(self, func, args, kwargs)
         name = operator(func).name
         reason = table.refused(func, args, kwargs, self._device_type)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.operators.operands import is_composed_of
 from oom_suite.safety.guards import GuardedBuffer, guarded
 from oom_suite.safety.poison import (
     ZERO,
@@ -16,7 +17,7 @@ from oom_suite.safety.poison import (
     pools_of,
     width,
 )
-from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, taken_apart
+from oom_suite.torch_compat.dispatch import DispatchMode, taken_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -72,7 +73,7 @@ class PoisonedMemory(DispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operator's result, filled where it came unwritten."""
-        if is_composed(func):
+        if is_composed_of(func, args):
             return taken_apart(self, func, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in _UNWRITTEN:

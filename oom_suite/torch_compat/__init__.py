@@ -8,12 +8,16 @@ takes what the suite gives it, is one `TorchChangedError` that says which, inste
 trace.
 
 ==================  =============================================================================
+`autograd_nodes`    which step of a backward pass runs, and what it alone holds
 `dispatch`          operators, dispatch modes, and which storage a tensor has
 `fakes`             fake tensors and their mode
 `fake_cuda`         a CUDA device that is not there
+`lazy_parameters`   parameters of lazy modules
+`library_layers`    layers that a GPU's library runs whole
 `host_arrays`       NumPy's view of fake tensors
 `symbols`           sizes as symbols
 `compiler`          who enters a compiled function
+`jiterator`         kernels that torch compiles from a string
 `printing`          who prints a tensor
 `cuda_memory`       the caching allocator's history
 `sample_databases`  torch's own operators and modules, with inputs that they take

@@ -29,6 +29,7 @@ NAMES = (
     Name("torch:Tag.inplace_view"),
     Name("torch:Tag.pointwise"),
     Name("torch._C:_dispatch_get_all_op_names", positional=0),
+    Name("torch._C:_dispatch_has_kernel", positional=1),
     Name("torch._C:_dispatch_has_kernel_for_dispatch_key", positional=2),
     Name("torch._C:DispatchKey.CompositeExplicitAutograd"),
     Name("torch._C:DispatchKey.CompositeExplicitAutogradNonFunctional"),
@@ -100,14 +101,14 @@ def schema_of(func: OpOverload) -> torch.FunctionSchema:
 
 @functools.cache
 def is_composed(func: OpOverload) -> bool:
-    """Whether an operator is made of others on every device, so that dispatch may never see it.
+    """Whether an operator is made of others on a CPU, so that dispatch may never see it.
 
     Where gradients are possible, torch takes such operators apart above dispatch. In inference
     mode they arrive whole, and with them the temporaries of their parts would be hidden: a
     ``reshape`` that copies, the log-softmax of a loss.
     """
     name: str = func.name()  # type: ignore[no-untyped-call]  # torch does not annotate it
-    own = any(has_kernel(name, key) for key in ("CPU", "CUDA", COMPOSED[0]))
+    own = any(has_kernel(name, key) for key in ("CPU", COMPOSED[0]))
     return has_kernel(name, COMPOSED_IMPLICITLY) and not own
 
 
@@ -179,11 +180,15 @@ def family_of(op: object) -> str:
 def has_kernel(name: str, key: str) -> bool:
     """Whether an operator has a kernel of its own for a dispatch key.
 
+    TorchScript's own operators, ``aten::size`` without an overload among them, have none for any
+    key, and torch raises when it is asked for one.
+
     Args:
         name: the operator with its overload, as in ``aten::add.Tensor``.
         key: the key's name, as in ``CPU``.
     """
-    return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+    has_any = torch._C._dispatch_has_kernel(name)
+    return has_any and torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
 
 
 def run_kernel(func: OpOverload, key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

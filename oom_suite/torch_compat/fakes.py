@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
+from unittest import mock
 
 import torch
 
@@ -11,7 +13,7 @@ from oom_suite.torch_compat.per_thread import PerThread
 from oom_suite.torch_compat.probes import Name, needed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from oom_suite.torch_compat.dispatch import OpOverload
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _FAKES = "torch._subclasses.fake_tensor"
 
 NAMES = (
+    Name("torch._subclasses:FakeTensor"),
     Name(f"{_FAKES}:FakeTensor", positional=3),
     Name(f"{_FAKES}:FakeTensor.fake_device"),
     Name(f"{_FAKES}:FakeTensor.fake_mode"),
@@ -59,6 +62,7 @@ __all__ = [
     "literal_of",
     "new_fake",
     "operator_without_fake",
+    "public_type",
 ]
 
 
@@ -178,3 +182,10 @@ def operator_without_fake(error: BaseException) -> str | None:
         return None
     namespace, _, rest = str(error.func).partition(".")
     return f"{namespace}::{rest.partition('.')[0]}"
+
+
+@contextlib.contextmanager
+def public_type(stand_in: type) -> Iterator[None]:
+    """While active, ``torch._subclasses.FakeTensor`` is another type."""
+    with mock.patch.object(torch._subclasses, "FakeTensor", stand_in):
+        yield

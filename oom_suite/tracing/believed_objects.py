@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
+
+from oom_suite.torch_compat.fakes import FakeTensor
 
 _TorchGenerator = torch.Generator
 """Kept: while code believes in its target, the name leads here."""
@@ -99,3 +102,26 @@ class Generator(_TorchGenerator, metaclass=_KindOfGenerator):
     def device(self) -> torch.device:  # type: ignore[override]  # torch's is read-only, too
         """Where it was asked to be."""
         return self._said
+
+
+class _AsTorchSeesIt(type):
+    """Answers torch itself, which makes fakes what they are, and nobody else."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return _asked_by_torch() and isinstance(instance, FakeTensor)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return _asked_by_torch() and issubclass(subclass, FakeTensor)
+
+
+class FakeOfTorch(metaclass=_AsTorchSeesIt):
+    """What ``torch._subclasses.FakeTensor`` is to code under test: the type of no tensor.
+
+    transformers looks at the values of a mask, and leaves it out where it hides nothing; of fake
+    tensors it keeps every mask, and attention takes another kernel than on a device.
+    """
+
+
+def _asked_by_torch() -> bool:
+    asking: str = sys._getframe(2).f_globals.get("__name__", "")
+    return asking.partition(".")[0] == "torch"

@@ -12,7 +12,11 @@ import torch
 
 from oom_suite.torch_compat.dispatch import no_dispatch
 from oom_suite.torch_compat.fake_cuda import PRIVATE_ANSWERS, fake_cuda
-from oom_suite.tracing.believed_objects import Event, Generator, Stream
+from oom_suite.torch_compat.fakes import public_type
+from oom_suite.torch_compat.jiterator import JittedFunction
+from oom_suite.tracing.believed_objects import Event, FakeOfTorch, Generator, Stream
+from oom_suite.tracing.jitted import results_of_jitted
+from oom_suite.tracing.lazy_modules import lazy_fakes
 from oom_suite.tracing.pinned_literals import pinning
 
 if TYPE_CHECKING:
@@ -99,6 +103,8 @@ def believing(target: Target) -> Iterator[None]:
     library, of an environment variable.
     """
     with contextlib.ExitStack() as undo:
+        undo.enter_context(public_type(FakeOfTorch))
+        undo.enter_context(lazy_fakes())
         if target.backend == "cpu":
             _patch(undo, torch.cuda, {"is_available": lambda: False, "device_count": lambda: 0})
         else:
@@ -135,6 +141,7 @@ def _believe(undo: contextlib.ExitStack, target: Target) -> None:
         _patch(undo, module, device)
     _patch(undo, torch.cuda.nvtx, dict.fromkeys(_RANGES, _nothing))
     _patch(undo, torch, {"Generator": Generator, "tensor": pinning(torch.tensor)})
+    _patch(undo, JittedFunction, {"__call__": results_of_jitted})
     is_cuda = target.backend == "cuda"
     _patch(
         undo,

@@ -9,22 +9,13 @@ import torch
 
 from oom_suite.operators.operands import operator
 from oom_suite.torch_compat.fakes import FakeMode, UnsupportedOperatorException
+from oom_suite.tracing.made_here import function_for, is_laid_out, laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from oom_suite.torch_compat.dispatch import OpOverload
 
-_GRADIENT_OF = {
-    "aten::multi_margin_loss_backward": 1,
-    "aten::multilabel_margin_loss_backward": 1,
-    "aten::fractional_max_pool3d_backward": 1,
-}
-"""Operators that torch has no fake kernel for, and the argument whose gradient they give.
-
-Source: PyTorch 2.13 ``aten/src/ATen/native/cuda``: ``MultiMarginLoss.cu``,
-``MultiLabelMarginCriterion.cu``, ``FractionalMaxPool3d.cu``: the result is as large as the input.
-"""
 _AS_PRODUCTS = {
     torch.ops.aten.floor_divide.default: torch.ops.aten.mul.Tensor,
     torch.ops.aten.floor_divide.Scalar: torch.ops.aten.mul.Scalar,
@@ -38,7 +29,13 @@ symbols that takes twenty times as long as a product does.
 Source: PyTorch 2.13 ``torch/_decomp/decompositions.py``, ``floor_divide``; both are elementwise
 with the default promotion of types (``aten/src/ATen/native/BinaryOps.cpp``).
 """
-_NO_MEMORY_THERE = "Could not run 'aten::empty_strided' with arguments from the"
+_NO_MEMORY_THERE = (
+    "Could not run 'aten::empty_strided' with arguments from the",
+    "Found no NVIDIA driver on your system",
+    "No CUDA GPUs are available",
+    "No HIP GPUs are available",
+)
+"""How torch refuses to make a real tensor on a device that is not there, by its build."""
 
 
 class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -72,15 +69,16 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
         Raises:
             UnsupportedOperatorException: there is no fake kernel for it.
         """
-        position = _GRADIENT_OF.get(operator(func).name)
-        if position is not None and self.elsewhere() is None:
+        name = operator(func).name
+        make = function_for(name, tuple(args))
+        if make is not None and self.elsewhere() is None:
             with self:
-                return torch.empty_like(args[position])
+                return make(*args, **(kwargs or {}))
         if func in _AS_PRODUCTS and _are_ordinary(args):
             func = _AS_PRODUCTS[func]
         try:
-            return super().__torch_dispatch__(func, types, args, kwargs or {})
-        except (NotImplementedError, UnsupportedOperatorException) as error:
+            result = super().__torch_dispatch__(func, types, args, kwargs or {})
+        except (RuntimeError, UnsupportedOperatorException) as error:
             # Without a fake kernel torch would run the real one, on a device that has no memory.
             if str(error).startswith(_NO_MEMORY_THERE):
                 self.refused = UnsupportedOperatorException(func)
@@ -88,6 +86,10 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
             if isinstance(error, UnsupportedOperatorException):
                 self.refused = error
             raise
+        if not is_laid_out(name, args) or self.elsewhere() is not None:
+            return result
+        with self:
+            return laid_out(name, args, result)
 
 
 def _are_ordinary(args: Sequence[Any]) -> bool:

@@ -25,7 +25,7 @@ from oom_suite.operators.operands import (
     with_tensors,
     written_tensors,
 )
-from oom_suite.torch_compat.dispatch import DispatchMode, no_dispatch
+from oom_suite.torch_compat.dispatch import DispatchMode, is_view, no_dispatch
 from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -41,6 +41,7 @@ from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.lane_spec import MOST
 from oom_suite.tracing.real_values import RealValues, holds_index_data, is_kept
 from oom_suite.tracing.splits import Splits
+from oom_suite.tracing.uniform import Uniform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +57,10 @@ _LIFT = "aten::lift_fresh"
 _FACTORIES_OF_GARBAGE = frozenset(
     {"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"}
 )
+_SEQUENCES = frozenset({"aten::linspace", "aten::logspace"})
+"""Operators whose values nobody makes in place of others: a model's rates are read from them."""
+
+_RESIZES = frozenset({"aten::resize_", "aten::resize_as_", "aten::set_"})
 
 # What a CPU cannot compute is unknown, no more; a wrong index is an IndexError and is told.
 _NO_CPU_KERNEL = (RuntimeError, NotImplementedError)
@@ -81,6 +86,7 @@ class IndexValues(DispatchMode):
         self._values = RealValues()
         self._ranges = IndexRanges(_number, self._values.extremes)
         self._splits = Splits(self._numbers)
+        self._drawn = Uniform()
         self._sizes = DataSizes(self._ranges, self._splits, lines.stack)
         self._host = HostReads(self._values, self._ranges, lines)
         self._fake = fake
@@ -112,6 +118,7 @@ class IndexValues(DispatchMode):
         self._values.forget(written)
         self._ranges.forget(written)
         self._splits.forget(written)
+        self._drawn.forget(written)
 
     def array_of(self, fake: torch.Tensor) -> numpy.ndarray[Any, Any]:
         """The values of a tensor, as `HostReads.array_of` gives them."""
@@ -152,6 +159,8 @@ class IndexValues(DispatchMode):
             self._follow(func, args, kwargs, result)
         elif facts.is_mutable:
             self._values.forget(written_tensors(facts, args, kwargs))
+        self._drawn.forget(written_tensors(facts, args, kwargs))
+        self._drawn.follow(facts.family, result)
         self._ranges.follow(func, args, kwargs, result)
         self._splits.follow(func, args, kwargs, result)
         if not known and not facts.is_mutable:
@@ -160,7 +169,9 @@ class IndexValues(DispatchMode):
 
     def _keep_sure(self, family: str, args: tuple[Any, ...], result: Any) -> None:
         """A comparison's values are known where ranges decide it: ``expert < num_experts``."""
-        truth = compared(family, self._ranges, args)
+        truth = self._drawn.compared(family, args)
+        if truth is None:
+            truth = compared(family, self._ranges, args)
         if truth is not None:
             with no_dispatch():
                 real = torch.full(result.shape, truth)
@@ -207,6 +218,9 @@ class IndexValues(DispatchMode):
         facts = operator(func)
         outputs = list(tensors(result))
         if facts.is_mutable:
+            if is_view(func) and facts.family not in _RESIZES:
+                # The fake itself has another shape now: its values are where they were.
+                return
             try:
                 self._run_real(func, args, kwargs)
             except _NO_CPU_KERNEL:
@@ -239,6 +253,8 @@ class IndexValues(DispatchMode):
         if family in _FACTORIES_OF_GARBAGE:
             return True
         if self._is_call or not isinstance(result, torch.Tensor) or result.numel() == 1:
+            return False
+        if family in _SEQUENCES:
             return False
         if family == _LIFT:
             # NumPy's memory, which may be drawn; a literal's can be resized.

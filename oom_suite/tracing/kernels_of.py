@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.operators.inside import inside
+from oom_suite.operators.cuda.indexing import sees_masks
+from oom_suite.operators.inside import MADE_OF_NOTHING, inside
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.operands import tensors
 from oom_suite.operators.steps import Give
@@ -18,12 +19,15 @@ from oom_suite.tracing.book import NOT_RECORDED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from oom_suite.operators.compositions import Composition
     from oom_suite.operators.operands import Operator
     from oom_suite.operators.steps import Step
     from oom_suite.records import Frame
     from oom_suite.tracing.book import Book
+    from oom_suite.tracing.plan import Plan
 
 _CUDA = "cuda:sm_90"
+_PUTS = frozenset({"aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
 
 
 def kernels_of(scratch: str) -> Kernels | None:
@@ -77,16 +81,35 @@ class InsideKernels:
         """Whether a recording has what kernels take inside, as far as that is known."""
         return self._kernels is not None
 
+    def are_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether it is the device's kernels that such a call runs, and they are wanted."""
+        first = next(tensors((args, kwargs)), None) if self._kernels is not None else None
+        return first is not None and device_of(first).type == self._device_type
+
+    def composition(
+        self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Composition | None:
+        """How a call is run as its parts, where it is made of others on the device."""
+        if self.see_masks(plan.facts, args, kwargs):
+            return None
+        on_gpu = plan.compose_on_gpu is not None and self.are_of(args, kwargs)
+        return plan.compose_on_gpu if on_gpu else plan.compose
+
     def steps(
         self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
     ) -> Sequence[Step] | None:
         """What the device's kernel does in that call, where it is wanted and known."""
         if self._kernels is None:
             return None
-        first = next(tensors((args, kwargs)), None)
-        if first is None or device_of(first).type != self._device_type:
+        if not self.are_of((result,) if facts.family in MADE_OF_NOTHING else args, kwargs):
             return None
         return inside(Call(facts.family, args, kwargs, result, self._kernels))
+
+    def see_masks(self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the kernel's own steps have the positions of a mask in them."""
+        if self._kernels is None or facts.family not in _PUTS:
+            return False
+        return sees_masks(Call(facts.family, args, kwargs, None, self._kernels))
 
     def known_among(self, results: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The results that were there before: ``out=`` arguments, and what is written in place."""

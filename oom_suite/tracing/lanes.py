@@ -39,6 +39,11 @@ _NO_BACKWARD = (
     "torch counted its devices; let the builder be a function of a module, which runs in a process "
     "of its own"
 )
+_NO_STORAGE = "Cannot access storage of Sparse"
+_NO_SPARSE = (
+    "the code computes with a sparse tensor, and how many entries such a result has is decided by "
+    "values: run it in the measure lane"
+)
 _NO_AUTOCAST = (
     "torch.autocast on the device that it is given cannot be run without memory: "
     "convert the tensors in the test, or take autocast out of what it calls"
@@ -156,6 +161,8 @@ def _explained() -> Iterator[None]:
     except Exception as error:
         if "from the 'Autocast" in str(error) and isinstance(error, NotImplementedError):
             raise LaneError(_NO_AUTOCAST) from error
+        if _NO_STORAGE in str(error) and isinstance(error, NotImplementedError):
+            raise LaneError(_NO_SPARSE) from error
         if _ENGINE_TOO_OLD in str(error):
             raise LaneError(_NO_BACKWARD) from error
         name = _operator_without_fake(error)

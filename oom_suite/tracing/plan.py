@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.operators import scratch
 from oom_suite.operators.compositions import COMPOSITIONS
+from oom_suite.operators.cuda.composed import COMPOSED_ON_GPU
 from oom_suite.operators.operands import operator
 from oom_suite.torch_compat.dispatch import is_composed, visible_body
 
@@ -29,6 +30,7 @@ class Plan:
 
     facts: Operator
     compose: Composition | None
+    compose_on_gpu: Composition | None
     is_composed: bool
     is_noted: bool
     is_pinning: bool
@@ -43,5 +45,5 @@ def plan_of(func: OpOverload) -> Plan:
     is_little = facts.family in scratch.LOOKED_AT
     is_noted = reads or facts.family == COPY or is_little or scratch.may_be_unseen(func)
     compose, is_pinning = COMPOSITIONS.get(facts.name), facts.family in PINNING
-    body = visible_body(func)
-    return Plan(facts, compose, is_composed(func), is_noted, is_pinning, body)
+    on_gpu, body = COMPOSED_ON_GPU.get(facts.name), visible_body(func)
+    return Plan(facts, compose, on_gpu, is_composed(func), is_noted, is_pinning, body)

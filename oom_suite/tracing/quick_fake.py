@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 _OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.device)
 _SCALARS = frozenset({int, float, bool, str, type(None), *_OF_TORCH})
 
-_UNSURE = frozenset({"aten::lift", "aten::lift_fresh", "aten::lift_fresh_copy", "aten::set_"})
+_UNSURE = frozenset(
+    {
+        *("aten::lift", "aten::lift_fresh", "aten::lift_fresh_copy", "aten::set_"),
+        # How these lie depends on the target.
+        *("aten::_grouped_mm", "aten::convolution", "aten::convolution_backward"),
+    }
+)
 _UNSURE_TAGS = frozenset({torch.Tag.data_dependent_output, torch.Tag.inplace_view})
 _INDEX = "aten::index"
 

@@ -14,10 +14,12 @@ from oom_suite.operators import operands, scratch
 from oom_suite.operators.operands import DEVICE_QUERY, is_foreign, operator, tensors
 from oom_suite.operators.registered import registered, registered_bytes
 from oom_suite.records import Launch, Unseen
+from oom_suite.torch_compat.autograd_nodes import learn_holders
 from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apart
 from oom_suite.torch_compat.fakes import device_of, is_real
 from oom_suite.tracing import attending
 from oom_suite.tracing.book import CPU, NOT_RECORDED, Book, Books
+from oom_suite.tracing.eager_forms import eager_form
 from oom_suite.tracing.kernels_of import InsideKernels
 from oom_suite.tracing.overlaps import Overlaps, in_order
 from oom_suite.tracing.plan import COPY, IS_PINNED, plan_of
@@ -67,6 +69,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
     ) -> None:
         """Start in the builder's phase: storages made before `record` are inputs."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        learn_holders()
         self._device_type = device_type
         self._lines = lines
         self._recording = False
@@ -172,6 +175,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if types and is_foreign(types):
             # A subclass runs operators of its own; those come back here one by one.
             return NotImplemented
+        func = eager_form(func, args, self._are_same)
         plan = plan_of(func)
         self.books.num_operators += self._recording
         if self._unwritten and plan.facts.is_mutable:
@@ -179,25 +183,25 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if plan.facts.name in attending.REPLACED and attending.is_taken(plan.facts.name):
             with self:
                 return attending.REPLACED[plan.facts.name](*args, **kwargs)
-        if plan.is_composed:
+        if plan.is_composed and operands.is_composed_of(func, args):
             return taken_apart(self, func, args, kwargs)
         if plan.body is not None:
             with self:
                 return plan.body(*args, **kwargs)
-        if plan.compose is not None and self._recording:
-            if plan.facts.name == "aten::_safe_softmax":
+        compose = self._insides.composition(plan, args, kwargs)
+        if compose is not None and self._recording:
+            if plan.facts.family in scratch.SEEN_AS_MORE:
                 self._flag(func, args, kwargs)
             with self:
-                result = plan.compose(func, args, kwargs)
+                result = compose(func, args, kwargs)
             if result is not NotImplemented:
                 return result
         if plan.is_pinning and self.books.pinned is not None:
             return self._pinned_host(self.books.pinned, plan.facts, args)
         result = func(*args, **kwargs)
         is_predicted = self._recording and self._predicted(plan.facts, args, kwargs, result)
-        if not is_predicted:
-            for tensor in (result,) if isinstance(result, torch.Tensor) else tensors(result):
-                self._observe(plan.facts, tensor, args, kwargs)
+        for tensor in () if is_predicted else tensors(result):
+            self._observe(plan.facts, tensor, args, kwargs)
         if self._recording and self._device_type != CPU and registered(plan.facts.family):
             taken = registered_bytes(plan.facts.family, args, kwargs)
             self._insides.write_registered(plan.facts, self._expressed(taken))
@@ -305,12 +309,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             return False
         if not facts.may_return_argument:
             return True
-        key = storage_key(storage)
-        return all(
-            storage_key(tensor.untyped_storage()) != key
-            for tensor in tensors((args, kwargs))
-            if tensor.layout is torch.strided
-        )
+        return not operands.is_of_argument(storage, args, kwargs)
 
     def _request_name(self, facts: Operator, args: tuple[Any, ...]) -> str:
         """The operator that asked; a literal's way through the host is torch's, not the code's."""
@@ -333,18 +332,18 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         reads = name in scratch.HOST_READS or name in scratch.SHAPE_READS
         if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
-        if not is_predicted or attending.is_partial(name):
+        by_zeros = self._insides.are_wanted and scratch.has_gradient_by_zeros(name, args)
+        if not is_predicted or attending.is_partial(name, args) or by_zeros:
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        is_prediction = self._insides.are_wanted
+        name, is_prediction = operator(func).family, self._insides.are_wanted
         reason = scratch.unseen_reason(func, args, kwargs, is_prediction=is_prediction)
-        if reason is None or attending.explains(operator(func).family):
+        if reason is None or attending.explains(name):
             return
-        name, stack = operator(func).family, self._lines.stack()
-        inputs = tensors((args, kwargs))
-        input_bytes = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
+        stack = self._lines.stack()
+        input_bytes = sum(each.numel() * each.element_size() for each in tensors((args, kwargs)))
         before = self._unseen.get((name, stack))
         largest = max(input_bytes, before.input_bytes if before else 0)
-        is_bounded = name in scratch.SEEN_AS_MORE
+        is_bounded = scratch.is_seen_as_more(name, args)
         self._unseen[name, stack] = Unseen(name, stack, largest, reason, is_bounded)

@@ -35,7 +35,11 @@ def _is_last(x: torch.Tensor, layout: torch.memory_format) -> bool:
 
 
 def rms_norm(
-    x: torch.Tensor, shape: Sequence[int], weight: torch.Tensor | None, num_parts: Any
+    x: torch.Tensor,
+    shape: Sequence[int],
+    weight: torch.Tensor | None,
+    num_parts: Any,
+    shared: Sequence[int] = (),
 ) -> torch.Tensor:
     """A tensor like `x`, and what the kernel keeps for its gradient.
 
@@ -44,9 +48,10 @@ def rms_norm(
         shape: the last dimensions, over which it is.
         weight: of that shape.
         num_parts: blocks that sum parts of the weight's gradient each; 0 for none.
+        shared: bytes that the sum of those shares among its own blocks.
     """
     applied: Any = _RmsNorm.apply
-    result: torch.Tensor = applied(x, weight, len(shape), num_parts)
+    result: torch.Tensor = applied(x, weight, len(shape), num_parts, tuple(shared))
     return result
 
 
@@ -55,7 +60,12 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor | None, num_dims: int, num_parts: Any
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        num_dims: int,
+        num_parts: Any,
+        shared: tuple[int, ...],
     ) -> Any:
         """The result, and a float for each row."""
         rows = x.contiguous()
@@ -63,7 +73,7 @@ class _RmsNorm(torch.autograd.Function):
         kept = x.shape[: x.dim() - num_dims] + (1,) * num_dims
         dtype = torch.float64 if x.dtype is torch.float64 else torch.float32
         ctx.save_for_backward(x, weight, torch.empty(kept, dtype=dtype, device=x.device))
-        ctx.num_parts = num_parts
+        ctx.num_parts, ctx.shared = num_parts, shared
         return result
 
     @staticmethod
@@ -77,7 +87,8 @@ class _RmsNorm(torch.autograd.Function):
         grads = grad.contiguous()
         if of_weight is not None and ctx.num_parts:
             parts = of_weight.new_empty(ctx.num_parts, of_weight.numel())
-            of_weight = torch.empty_like(of_weight)
-            del parts
+            whole, of_weight = of_weight, torch.empty_like(of_weight)
+            of_sum = [x.new_empty(size, dtype=torch.uint8) for size in ctx.shared]
+            del of_sum, parts, whole
         del grads
-        return of_x, of_weight, None, None
+        return of_x, of_weight, None, None, None

@@ -127,7 +127,7 @@ class ShadowLane:
                 recorded_launches(self.launched),
                 numpy_arrays(self._values.array_of),
                 believing(self._target),
-                attending.kernels_on(self._target),
+                attending.kernels_on(self._target, self._kernels),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
                 self._fake.refusing(),

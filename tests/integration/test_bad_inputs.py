@@ -82,6 +82,9 @@ BAD = {
         ("--device tpu", f"--device 'tpu': {CHOOSE}"),
         ("--out folder", "--out: cannot write 'folder'"),
         ("--limit-s nan", "--limit-s 'nan': "),
+        ("--against none.json", "--against none.json: No such file"),
+        ("--against old.json", "--against old.json: no run of oom-suite conformance (KeyError"),
+        ("--against none.json --device cuda", "--device: the file of --against was measured"),
     ],
     "doctor": [
         ("--json folder", "--json: cannot write 'folder'"),

@@ -5,9 +5,9 @@ The figures hold for CUB as CUDA 13.0 has it, tuned for sm_90, which an NVIDIA H
 take a little more or less; where that decides a peak, the measure lane reports the difference.
 
 Source: CUB 3.0 (CUDA 13.0) ``cub/device/dispatch``: ``dispatch_radix_sort.cuh``,
-``dispatch_scan.cuh``, ``dispatch_select_if.cuh`` and their ``tuning``; ``util_arch.cuh``,
-``MemBoundScaling`` and ``RegBoundScaling``; ``agent/single_pass_scan_operators.cuh``;
-``util_temporary_storage.cuh``.
+``dispatch_merge_sort.cuh``, ``dispatch_scan.cuh``, ``dispatch_select_if.cuh``,
+``dispatch_reduce_by_key.cuh`` and their ``tuning``; ``util_arch.cuh``, ``MemBoundScaling`` and
+``RegBoundScaling``; ``agent/single_pass_scan_operators.cuh``; ``util_temporary_storage.cuh``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ SORT = "cub::DeviceRadixSort"
 SEGMENTED_SORT = "cub::DeviceSegmentedRadixSort"
 SCAN = "cub::DeviceScan"
 SELECT = "cub::DeviceSelect"
+RUNS = "cub::DeviceRunLengthEncode"
 REDUCE = "cub::DeviceReduce"
 
 _ALIGNMENT_BYTES = 256
@@ -42,14 +43,37 @@ _ONESWEEP_TILE = {
 }
 """Values that one block of the sort takes, by bytes of a key and of a value."""
 
-_SCAN_TILE = {4: 128 * 24, 8: 224 * 12}
-"""Values that one block of a sum takes, by the bytes of what it sums in."""
+_SUM_TILE = {4: 128 * 24, 8: 224 * 12}
+"""Values that one block of CUB's own sum takes, by the bytes of what it sums in."""
+
+_SCAN_THREADS = 128
+_SCAN_ITEMS = 15
+"""Values of 4 bytes that one thread takes in a scan by any other operator, which is not tuned."""
 
 _STATUS_BYTES = {4: 8, 8: 16}
 """Of one tile of a sum: its state beside its value."""
 
-_SELECT_TILE = {4: 6528, 8: 4224}
+_KEYED_TILE = 288 * 14
+_KEYED_STATUS_BYTES = 16
+"""Of a sum of 4 bytes for each run of equal keys of 4 bytes."""
+
+_MERGE_TILE = 256 * 17
+"""Values of up to 32 bits that one block merges."""
+
+_HALF_TILE = 128 * 30
+"""Values of 16 bits that one block sums: twice as many as of 32, for which there are 15."""
+
+_HALF_STATUS_BYTES = (4, 2, 2)
+"""Of one tile of a sum in torch's own 16-bit types, in three lists: state, own sum, sum so far."""
+
+_SELECT_TILE = {1: 256 * 22, 2: 256 * 22, 4: 6528, 8: 4224}
 """Values that one block takes when it selects some, by the bytes of one."""
+
+_RUNS_TILE = 128 * 6
+"""Values that one block takes when it counts runs in 64 bits, of up to 8 bytes each."""
+
+_RUN_STATUS_BYTES = 16
+"""Of one tile of runs: a count and a place with their state, in one word."""
 
 _PORTION = (1 << 28) - 1
 
@@ -84,18 +108,58 @@ def segmented_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int:
     return together(count * key_bytes, count * value_bytes)
 
 
-def scan_bytes(count: int, sum_bytes: int) -> int | None:
-    """Scratch of a sum over so many values of 4 or 8 bytes; None: not known."""
-    tile = _SCAN_TILE.get(sum_bytes)
+def sum_bytes(count: int, value_bytes: int) -> int | None:
+    """Scratch of CUB's own sum over so many values of 4 or 8 bytes; None: not known."""
+    tile = _SUM_TILE.get(value_bytes)
     if tile is None:
         return None
-    return tiles_bytes(count, tile, _STATUS_BYTES[sum_bytes])
+    return tiles_bytes(count, tile, _STATUS_BYTES[value_bytes])
+
+
+def scan_bytes(count: int, value_bytes: int) -> int | None:
+    """Scratch of a scan by another operator, such as ``std::plus``, over values of 4 or 8 bytes.
+
+    Source: CUB ``tuning_scan.cuh`` (``DefaultPolicy``), ``util_arch.cuh`` (``MemBoundScaling``).
+    """
+    if value_bytes not in _STATUS_BYTES:
+        return None
+    tile = _SCAN_THREADS * (_SCAN_ITEMS * 4 // value_bytes)
+    return tiles_bytes(count, tile, _STATUS_BYTES[value_bytes])
+
+
+def keyed_sum_bytes(count: int) -> int:
+    """Scratch of sums of uint32 for each run of equal keys of 4 bytes.
+
+    Source: CUB ``tuning_scan_by_key.cuh`` (sm_90), ``dispatch_scan_by_key.cuh``.
+    """
+    num_tiles = ceil_div(count, _KEYED_TILE)
+    states = (num_tiles + _TILE_PADDING) * _KEYED_STATUS_BYTES
+    return together(states, (num_tiles + 1) * 4)
+
+
+def merge_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int:
+    """Scratch of a sort that compares: second buffers, and where each block begins to merge."""
+    num_starts = ceil_div(count, _MERGE_TILE) + 1
+    return together(count * key_bytes, count * value_bytes, num_starts * 4)
+
+
+def half_scan_bytes(count: int) -> int:
+    """Scratch of a sum over so many values of 16 bits."""
+    num_tiles = ceil_div(count, _HALF_TILE) + _TILE_PADDING
+    return together(together(*(num_tiles * each for each in _HALF_STATUS_BYTES)))
 
 
 def select_bytes(count: int, value_bytes: int) -> int | None:
-    """Scratch of a selection among so many values of 4 or 8 bytes; None: not known."""
+    """Scratch of a selection among so many values of 1 to 8 bytes; None: not known."""
     tile = _SELECT_TILE.get(value_bytes)
     return None if tile is None else tiles_bytes(count, tile)
+
+
+def runs_bytes(count: int, value_bytes: int) -> int | None:
+    """Scratch of counting the runs among so many values; None: not known."""
+    if value_bytes > _OFFSET_BYTES:
+        return None
+    return together((ceil_div(count, _RUNS_TILE) + _TILE_PADDING) * _RUN_STATUS_BYTES)
 
 
 def tiles_bytes(count: int, tile: int, status_bytes: int = 8) -> int:

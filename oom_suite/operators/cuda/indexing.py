@@ -2,18 +2,23 @@
 
 Source: PyTorch 2.13 ``aten/src/ATen/native/TensorAdvancedIndexing.cpp``, ``AdvancedIndex``;
 ``TensorAdvancedIndexingUtils.h``, ``make_info``; ``cuda/Indexing.cu``,
-``index_put_with_sort_kernel``; ``cuda/Embedding.cu``, ``embedding_dense_backward_cuda``;
+``index_put_with_sort_kernel``; ``cuda/Embedding.cu``, ``embedding_dense_backward_cuda``,
+``embedding_renorm_cuda_``;
 ``cuda/EmbeddingBackwardKernel.cu``, ``embedding_backward_cuda_kernel``.
 """
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from oom_suite.operators.cuda.cub import SELECT, tiles_bytes
 from oom_suite.operators.cuda.library import scan_storage, select_storage, sort_storage
+from oom_suite.operators.cuda.sorting import sorted_inside
+from oom_suite.operators.cuda.temporaries import nonzero
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.steps import Give, Take
 
@@ -28,6 +33,7 @@ _FEW_INDICES = 3072
 _ROWS_PER_THREAD = 10
 _SMALLEST_TILE = 1024
 _LARGEST_BLOCK = 1024
+_PUTS = frozenset({"aten::index_put", "aten::_unsafe_index_put", "aten::_index_put_impl"})
 
 
 def _index(call: Call) -> Iterable[Step] | None:
@@ -63,6 +69,21 @@ def _index_copies(call: Call) -> list[Take] | None:
     return copies
 
 
+def sees_masks(call: Call) -> bool:
+    """Whether a write that adds under a mask has its formula here, the mask's positions in it.
+
+    The kernel lists them, makes one index of them, and gives them back before it sorts. How many
+    there are is said by the values, unless those are broadcast.
+    """
+    if call.op.removesuffix("_") not in _PUTS or not call.argument(3, "accumulate", default=False):
+        return False
+    given: Sequence[Any] = call.argument(1, "indices", ())
+    values, target = call.argument(2, "values"), call.input
+    if len(given) != 1 or given[0] is None or given[0].dtype is not torch.bool:
+        return False
+    return bool(values.dim() == target.dim() - given[0].dim() + 1) and values.shape[0] != 1
+
+
 def _index_put(call: Call) -> Iterable[Step] | None:
     if not call.argument(3, "accumulate", default=False):
         return _index_put_in_place(call)
@@ -70,16 +91,43 @@ def _index_put(call: Call) -> Iterable[Step] | None:
     dims = [dim for dim, one in enumerate(given) if one is not None]
     are_adjacent = bool(dims) and dims == list(range(dims[0], dims[-1] + 1))
     indices = [given[dim] for dim in dims]
+    if sees_masks(call):
+        return _put_under_mask(call, indices[0])
     if not are_adjacent or any(one.dtype is torch.bool for one in indices):
         return None
-    target, values = call.input, call.argument(2, "values")
+    target = call.input
     shape = torch.broadcast_tensors(*indices)[0].shape  # type: ignore[no-untyped-call]  # untyped by torch
-    count = torch.Size(shape).numel()
     whole = [*target.shape[: dims[0]], *shape, *target.shape[dims[-1] + 1 :]]
     slice_size = torch.Size(target.shape[dims[-1] + 1 :]).numel()
-    steps: list[Step] = [*call.results()]
+    inside = _put_sorted(call, torch.Size(shape).numel(), whole, slice_size)
+    return None if inside is None else [*call.results(), *inside]
+
+
+def _put_under_mask(call: Call, mask: torch.Tensor) -> Iterable[Step] | None:
+    """The positions come before all else, and are gone before the sort."""
+    count, values = call.argument(2, "values").shape[0], call.argument(2, "values")
+    found = torch.empty(count, mask.dim(), dtype=torch.int64, device="meta")
+    listed = nonzero(replace(call, args=(mask,), kwargs={}, result=found))
+    slice_size = torch.Size(call.input.shape[mask.dim() :]).numel()
+    inside = _put_sorted(call, count, list(values.shape), slice_size)
+    if listed is None or inside is None:
+        return None
+    positions: list[Step] = [
+        replace(step, name="positions") if isinstance(step, Take) and step.name == 0 else step
+        for step in listed
+    ]
+    # One index is made of the positions of each dimension after the other.
+    names = ("index so far", "wrapped", "scaled")[min(mask.dim(), 2) % 2 :]
+    parts: list[Step] = [Take(name, count * _INDEX_BYTES, call.op) for name in names]
+    parts += (Give(name) for name in reversed(names))
+    return [*call.results(), *positions, *parts, Give("positions"), *inside]
+
+
+def _put_sorted(call: Call, count: int, whole: list[int], slice_size: int) -> list[Step] | None:
+    """What sorting the places takes, of which there are so many."""
+    target, values = call.input, call.argument(2, "values")
     if not count or not slice_size or not target.numel():
-        return steps
+        return []
     num_bits = max(1, ((target.numel() - 1) // slice_size).bit_length())
     scratch = sort_storage(call.kernels, count, 8, 8, num_bits)
     if scratch is None:
@@ -88,9 +136,8 @@ def _index_put(call: Call) -> Iterable[Step] | None:
     if list(values.shape) != whole or not values.is_contiguous():
         names["values"] = torch.Size(whole).numel() * values.element_size()
     names |= dict.fromkeys(("sorted", "places", "range"), count * _INDEX_BYTES)
-    steps += (Take(name, size, call.op) for name, size in names.items())
-    steps += scratch.steps()
-    return [*steps, *(Give(name) for name in reversed(names))]
+    steps: list[Step] = [Take(name, size, call.op) for name, size in names.items()]
+    return [*steps, *scratch.steps(), *(Give(name) for name in reversed(names))]
 
 
 def _index_put_in_place(call: Call) -> Iterable[Step] | None:
@@ -126,11 +173,11 @@ def _embedding_backward(call: Call) -> Iterable[Step] | None:
         Give("range"),
         *call.results(),
     ]
-    held = _segments(call, count, width, min(count, num_weights), grad.shape[-1])
+    held = kept_of_runs(call, count, width, min(count, num_weights), grad.shape[-1])
     return [*steps, *held, Give("places"), Give("sorted"), *gives]
 
 
-def _segments(call: Call, count: int, width: int, most: int, row: int) -> list[Step]:
+def kept_of_runs(call: Call, count: int, width: int, most: int, row: int) -> list[Step]:
     """What is kept of each run of equal indices, and of each piece of it."""
     num_pieces = count // _ROWS_PER_THREAD + most
     warp = call.kernels.warp_size
@@ -162,6 +209,40 @@ def _segments(call: Call, count: int, width: int, most: int, row: int) -> list[S
     return [*steps, *(Give(name) for name in reversed(names))]
 
 
+def _embedding(call: Call) -> Iterable[Step] | None:
+    """Indices of several dimensions are one list, which those that are spread out become."""
+    indices = call.args[1]
+    is_copied = not indices.is_contiguous() and not _is_one_list(indices)
+    steps = [Take("indices", num_bytes(indices), call.op)] if is_copied else []
+    return [*steps, *call.results(), *(Give("indices") for _ in steps)]
+
+
+def _is_one_list(indices: torch.Tensor) -> bool:
+    """Whether entries have one step from each to the next, so that no copy is needed."""
+    dims = [dim for dim, size in enumerate(indices.shape) if size != 1]
+    pairs = itertools.pairwise(dims)
+    strides = indices.stride()
+    return all(strides[dim] == strides[then] * indices.shape[then] for dim, then in pairs)
+
+
+def _embedding_renorm(call: Call) -> Iterable[Step] | None:
+    """The rows' places are sorted, and each is taken once."""
+    indices = call.args[1]
+    count, width = indices.numel(), indices.element_size()
+    inside = sorted_inside(indices, indices.dim() - 1, call)
+    if inside is None:
+        return None
+    steps: list[Step] = [Take("sorted", count * width, call.op)]
+    steps += [Take("places", count * _INDEX_BYTES, call.op), *inside, Give("places")]
+    steps += [Take("unique", count * width, call.op), Take("number", _INDEX_BYTES, call.op)]
+    storage = tiles_bytes(count, _SMALLEST_TILE)
+    if not call.kernels.has_cub:
+        found = select_storage(call.kernels, count, width)
+        storage = 0 if found is None else found.num_bytes
+    steps += call.temporary(storage, SELECT, is_bound=True)
+    return [*steps, *(Give(name) for name in ("number", "unique", "sorted"))]
+
+
 FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::index": _index,
     "aten::_unsafe_index": _index,
@@ -169,4 +250,6 @@ FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::_unsafe_index_put": _index_put,
     "aten::_index_put_impl": _index_put,
     "aten::embedding_dense_backward": _embedding_backward,
+    "aten::embedding": _embedding,
+    "aten::embedding_renorm": _embedding_renorm,
 }

@@ -82,11 +82,33 @@ def segmented_sort_storage(
     return Storage(bound, cub.SEGMENTED_SORT, is_bound=True)
 
 
-def scan_storage(kernels: Kernels, count: int, sum_bytes: int) -> Storage | None:
-    """Of a sum over so many values of up to 8 bytes; None where it is not known."""
+def sum_storage(kernels: Kernels, count: int, value_bytes: int) -> Storage | None:
+    """Of the library's own sum over so many values; None where it is not known."""
+    return _scan(kernels, count, cub.sum_bytes(count, value_bytes))
+
+
+def scan_storage(kernels: Kernels, count: int, value_bytes: int) -> Storage | None:
+    """Of a scan by torch's own operators over values of up to 8 bytes; None: not known."""
+    return _scan(kernels, count, cub.scan_bytes(count, value_bytes))
+
+
+def keyed_sum_storage(kernels: Kernels, count: int) -> Storage:
+    """Of sums of uint32 for each run of equal keys."""
     if kernels.has_cub:
-        exact = cub.scan_bytes(count, sum_bytes)
+        return Storage(cub.keyed_sum_bytes(count), cub.SCAN, is_bound=False)
+    return Storage(2 * _prefixes(count), cub.SCAN, is_bound=True)
+
+
+def _scan(kernels: Kernels, count: int, exact: int | None) -> Storage | None:
+    if kernels.has_cub:
         return None if exact is None else Storage(exact, cub.SCAN, is_bound=False)
+    return Storage(_prefixes(count), cub.SCAN, is_bound=True)
+
+
+def half_scan_storage(kernels: Kernels, count: int) -> Storage:
+    """Of a sum over so many values of 16 bits."""
+    if kernels.has_cub:
+        return Storage(cub.half_scan_bytes(count), cub.SCAN, is_bound=False)
     return Storage(_prefixes(count), cub.SCAN, is_bound=True)
 
 
@@ -96,6 +118,12 @@ def select_storage(kernels: Kernels, count: int, value_bytes: int) -> Storage | 
         exact = cub.select_bytes(count, value_bytes)
         return None if exact is None else Storage(exact, cub.SELECT, is_bound=False)
     return Storage(_prefixes(count), cub.SELECT, is_bound=True)
+
+
+def runs_storage(kernels: Kernels, count: int, value_bytes: int) -> Storage | None:
+    """Of counting runs of equal values; None where it is not known."""
+    exact = cub.runs_bytes(count, value_bytes) if kernels.has_cub else None
+    return None if exact is None else Storage(exact, cub.RUNS, is_bound=False)
 
 
 def _buffers(count: int, key_bytes: int, value_bytes: int) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Formula = Callable[[Call], Iterable[Step] | None]
 
 _LOW = frozenset({torch.float16, torch.bfloat16})
-_PAIR_BYTES = 16
+PAIR_BYTES = 16
 _WELFORD_BYTES = 16
 
 
@@ -150,7 +150,7 @@ def _two(dtype: torch.dtype) -> int:
 
 
 def _pair(_dtype: torch.dtype) -> int:
-    return _PAIR_BYTES
+    return PAIR_BYTES
 
 
 def _truth(_dtype: torch.dtype) -> int:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from oom_suite.operators.cuda.cub import SORT
-from oom_suite.operators.cuda.library import segmented_sort_storage, sort_storage
+from oom_suite.operators.cuda.library import keyed_sum_storage, segmented_sort_storage, sort_storage
+from oom_suite.operators.cuda.reduce_config import Reduction
+from oom_suite.operators.cuda.reductions import PAIR_BYTES, partial_results
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.steps import Give, Take
 
@@ -29,6 +31,7 @@ _LARGE_SEGMENT = 1_000_000
 _FEW_SEGMENTS = 128
 _LONG_ROW = 10_000
 _MOST_AT_ONCE = 2**31 - 1
+_NUM_DIGITS = 256
 
 
 def sort(call: Call) -> Iterable[Step] | None:
@@ -156,21 +159,22 @@ def _multiblock(num_slices: int, length: int, width: int, call: Call) -> Iterato
         # How many blocks a processor holds is another matter there: no block has fewer.
         items = 4 * 256
     num_blocks = num_slices * ceil_div(length, items)
-    key_bytes = max(width, 4)
     sizes = {
         "kth values": num_slices * width,
-        "semaphores": num_slices * 4,
         "ks": 2 * num_slices * 4,
-        "desired": 2 * num_slices * key_bytes,
-        "counts": num_blocks * 256 * 2,
+        "desired": 2 * num_slices * max(width, 4),
+        "counts": num_blocks * _NUM_DIGITS * 2,
+        "counts of slices": num_slices * _NUM_DIGITS * 4,
         "within k": num_blocks * 4,
         "kth": num_blocks * 4,
     }
+    if call.kernels.backend == "rocm":
+        del sizes["counts of slices"]
+    is_bound = not call.kernels.has_cub
     for name, size in sizes.items():
-        # Releases differ in the small ones, and in CUB's scan of the counts.
-        yield Take(name, size, call.op, is_bound=True)
-    yield Take("scan", 2048 + num_blocks // 8, call.op, is_bound=True)
-    yield Give("scan")
+        yield Take(name, size, call.op, is_bound)
+    scan = keyed_sum_storage(call.kernels, num_blocks)
+    yield from scan.steps()
     for name in reversed(sizes):
         yield Give(name)
 
@@ -205,7 +209,11 @@ def multinomial(call: Call) -> Iterable[Step] | None:
         return _with_replacement(source, count, call)
     steps: list[Step] = [*call.results(), Take("is valid", 1, call.op), Take("is zero", 1, call.op)]
     steps.append(Take("quotients", num_bytes(source), call.op))
-    if count > 1:
+    if count == 1:
+        # One draw is the place of the largest quotient.
+        rows = source.contiguous()
+        steps += partial_results(rows, -1, Reduction(PAIR_BYTES), call.kernels, call.op)
+    else:
         drawn = source.numel() // source.shape[-1] * count * source.element_size()
         inside = topk_inside(source.contiguous(), count, source.dim() - 1, call)
         if inside is None:

@@ -4,7 +4,7 @@ Source: PyTorch 2.13 ``aten/src/ATen/native/Loss.cpp``, ``cuda/Loss.cu``, ``cuda
 ``native/SoftMax.cpp``, ``cuda/TensorTransformations.cu``, ``native/TensorTransformations.h``,
 ``cuda/IndexKernel.cpp``, ``cuda/Indexing.cu``, ``cuda/Nonzero.cu``, ``cuda/ScanUtils.cuh``,
 ``cuda/ActivationLogSigmoidKernel.cu``, ``native/Normalization.cpp`` (``renorm_out``),
-``native/DistributionTemplates.h``, ``cuda/Shape.cu``.
+``cuda/Shape.cu``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.operators.cuda.cub import REDUCE
-from oom_suite.operators.cuda.library import scan_storage, select_storage
+from oom_suite.operators.cuda.library import half_scan_storage, scan_storage, select_storage
 from oom_suite.operators.cuda.reductions import summed
 from oom_suite.operators.kernels import ceil_div, num_bytes
 from oom_suite.operators.operands import tensors
@@ -113,7 +113,8 @@ def _masked_scatter(call: Call) -> Iterable[Step] | None:
     return [*steps, Give("places")]
 
 
-def _nonzero(call: Call) -> Iterable[Step] | None:
+def nonzero(call: Call) -> Iterable[Step] | None:
+    """The steps of listing the true entries."""
     source = call.input
     count = source.numel()
     if count >= 2**31 - 1:
@@ -149,9 +150,12 @@ def _cumulative(call: Call) -> Iterable[Step] | None:
         steps.append(Take("copy", source.numel() * wanted.itemsize, call.op))
     if not result.is_contiguous():
         return None
+    scratch = None
     if source.numel() == source.shape[dim]:
-        is_plain = not wanted.is_complex and wanted not in {torch.float16, torch.bfloat16}
-        scratch = scan_storage(call.kernels, source.numel(), wanted.itemsize) if is_plain else None
+        if wanted in {torch.float16, torch.bfloat16}:
+            scratch = half_scan_storage(call.kernels, source.numel())
+        elif not wanted.is_complex:
+            scratch = scan_storage(call.kernels, source.numel(), wanted.itemsize)
         if scratch is None:
             return None
         steps += scratch.steps()
@@ -173,33 +177,15 @@ def _log_sigmoid(call: Call) -> Iterable[Step] | None:
 def _renorm(call: Call) -> Iterable[Step] | None:
     kept = call.input.shape[call.dim(2)]
     width = 4 if call.input.element_size() < 4 else call.input.element_size()
-    factor = kept * width if width != call.input.element_size() else 0
+    factor = kept * call.input.element_size() if width != call.input.element_size() else 0
     steps: list[Step] = [*call.results(), Take("norms", kept * width, call.op)]
     return [*steps, *call.temporary(factor, "factors"), Give("norms")]
-
-
-def _normal(call: Call) -> Iterable[Step] | None:
-    """Drawn from tensors of deviations, which are looked at first."""
-    mean, deviation = call.argument(0, "mean"), call.argument(1, "std")
-    are_tensors = isinstance(mean, torch.Tensor) and isinstance(deviation, torch.Tensor)
-    if not are_tensors or not deviation.numel():
-        return None
-    looks: list[Step] = [
-        Take("smallest", deviation.element_size(), call.op),
-        Take("is valid", 1, call.op),
-    ]
-    return [*looks, *call.results(), Give("is valid"), Give("smallest")]
 
 
 def _ldexp(call: Call) -> Iterable[Step] | None:
     exponent = call.args[1]
     power = torch.result_type(exponent, 2.0).itemsize * exponent.numel()
     return [Take("powers", power, call.op), *call.results(), Give("powers")]
-
-
-def _mvlgamma(call: Call) -> Iterable[Step] | None:
-    wide = int(call.argument(1, "p")) * num_bytes(call.input)
-    return [Take("steps", wide, call.op), *call.results(), Give("steps")]
 
 
 def _scatter_mean(call: Call) -> Iterable[Step] | None:
@@ -240,18 +226,30 @@ def _nonzero_static(call: Call) -> Iterable[Step] | None:
     return [*call.results(), *copies, *sums, Give("places"), Give("sums"), *ends]
 
 
+def _soft_margin_backward(call: Call) -> Iterable[Step] | None:
+    """``exp(-target * input)`` is three tensors while it is made; the result comes after."""
+    _, source, target = call.args[:3]
+    product = torch.broadcast_tensors(source, target)[0].numel()  # type: ignore[no-untyped-call]  # untyped by torch
+    width = torch.result_type(source, target).itemsize
+    steps: list[Step] = [Take("negated", num_bytes(target), call.op)]
+    steps += (Take(name, product * width, call.op) for name in ("product", "exponential"))
+    steps += [Give("product"), Give("negated")]
+    return [*steps, *call.results(), Give("exponential")]
+
+
 FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::mse_loss": _loss(2, is_kept=True),
     "aten::smooth_l1_loss": _loss(2, is_kept=True),
     "aten::huber_loss": _loss(2, is_kept=False),
     "aten::soft_margin_loss": _kept_loss(2),
     "aten::binary_cross_entropy": _kept_loss(3),
+    "aten::soft_margin_loss_backward": _soft_margin_backward,
     "aten::_softmax": _softmax,
     "aten::_log_softmax": _softmax,
     "aten::_softmax_backward_data": _softmax_backward,
     "aten::roll": _roll,
     "aten::masked_scatter": _masked_scatter,
-    "aten::nonzero": _nonzero,
+    "aten::nonzero": nonzero,
     "aten::cumsum": _cumulative,
     "aten::cumprod": _cumulative,
     "aten::cummax": _cumulative_pair,
@@ -260,9 +258,7 @@ FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {
     "aten::_cummin_helper": _cumulative_pair,
     "aten::log_sigmoid_forward": _log_sigmoid,
     "aten::renorm": _renorm,
-    "aten::normal": _normal,
     "aten::ldexp": _ldexp,
-    "aten::mvlgamma": _mvlgamma,
     "aten::scatter_reduce": _scatter_mean,
     "aten::index_reduce": _index_mean,
     "aten::nonzero_static": _nonzero_static,

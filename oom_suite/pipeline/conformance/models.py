@@ -53,7 +53,14 @@ _DEEPSEEK = {
     "v_head_dim": 32,
     "num_key_value_heads": 4,
 }
-_T5 = {"vocab_size": _VOCABULARY, "d_model": 256, "d_kv": 64, "d_ff": 512, "num_layers": 2}
+_T5 = {
+    "vocab_size": _VOCABULARY,
+    "d_model": 256,
+    "d_kv": 64,
+    "d_ff": 512,
+    "num_layers": 2,
+    "decoder_start_token_id": 0,
+}
 
 
 @dataclass(frozen=True)

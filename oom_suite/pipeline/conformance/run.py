@@ -22,7 +22,7 @@ from oom_suite.records.conformance import Conformance, ConformanceRow, Status, c
 from oom_suite.targets.target import CPU, target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from oom_suite.pipeline.conformance.cases import Unit
     from oom_suite.pipeline.conformance.crew import Rows
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _BENCH = "oom_suite.pipeline.conformance.bench"
 _DATABASES = "oom_suite.pipeline.conformance.databases"
-_PART_LIMIT_S = 120.0
+PART_LIMIT_S = 120.0
 """Seconds that one request to a worker may take; a case that hangs is found by it."""
 _PART = {"operators": 8, "modules": 4, "scaled": 1, "models": 1}
 """Units of one request."""
@@ -79,28 +79,17 @@ def conformance(
     start = time.monotonic()
     is_gpu = options.device != "cpu"
     on_progress("conformance", "listing")
-    with Session(Limits(time_limit_s=_PART_LIMIT_S)) as session:
+    with Session(Limits(time_limit_s=PART_LIMIT_S)) as session:
         environment, units = _listed(session, options, is_gpu=is_gpu)
         wanted = target_on(environment)
         until = None if options.limit_s is None else start + options.limit_s
         predicting, measuring = _crews(session, options, units, wanted, until)
         crews = (predicting, measuring)
-        with threads(sum(crew.num_workers for crew in crews)) as pool:
-            running = [pool.submit(crew.work) for crew in crews for _ in range(crew.num_workers)]
-            kept_at = start
-            try:
-                while any(not each.done() for each in running):
-                    if time.monotonic() - kept_at > _KEEP_EVERY_S:
-                        kept_at = time.monotonic()
-                        keep(_so_far(units, environment, crews, kept_at - start))
-                    done = " and ".join(f"{len(crew.rows):,} {crew.verb}" for crew in crews)
-                    on_progress("conformance", done)
-                    time.sleep(0.2)
-            except Interrupted:
-                keep(_so_far(units, environment, crews, time.monotonic() - start))
-                raise
-            for each in running:
-                each.result()
+
+        def so_far(elapsed_s: float) -> None:
+            keep(_so_far(units, environment, crews, elapsed_s))
+
+        work(crews, on_progress, so_far)
     left_out = sorted({unit.name for crew in crews for unit in crew.left_out})
     return Conformance(
         device=environment.device,
@@ -110,6 +99,32 @@ def conformance(
         elapsed_s=time.monotonic() - start,
         torch=environment.torch,
     )
+
+
+def work(crews: Sequence[Crew], on_progress: OnProgress, keep: Callable[[float], None]) -> None:
+    """Let all workers of some crews work until nothing is left.
+
+    Args:
+        crews: who work.
+        on_progress: given how much is done.
+        keep: given the seconds so far every ten seconds, and at an interruption.
+    """
+    start = kept_at = time.monotonic()
+    with threads(sum(crew.num_workers for crew in crews)) as pool:
+        running = [pool.submit(crew.work) for crew in crews for _ in range(crew.num_workers)]
+        try:
+            while any(not each.done() for each in running):
+                if time.monotonic() - kept_at > _KEEP_EVERY_S:
+                    kept_at = time.monotonic()
+                    keep(kept_at - start)
+                done = " and ".join(f"{len(crew.rows):,} {crew.verb}" for crew in crews)
+                on_progress("conformance", done)
+                time.sleep(0.2)
+        except Interrupted:
+            keep(time.monotonic() - start)
+            raise
+        for each in running:
+            each.result()
 
 
 def _so_far(
@@ -183,24 +198,33 @@ def _listed(session: Session, options: Options, *, is_gpu: bool) -> tuple[Enviro
     # Only a process asks for these that may import torch.
     from oom_suite.pipeline.conformance.bench import Listing
 
-    imports = _imports(options)
+    imports = _imports(options.suites)
     asker = session.child(imports=imports, preload=imports, needs_gpu=is_gpu)
     try:
         environment, units = asker.ask(Listing(options.suites, options.device))
     finally:
         asker.close()
+    return environment, chosen(units, options)
+
+
+def chosen(units: Sequence[Unit], options: Options) -> list[Unit]:
+    """The units that the options name.
+
+    Raises:
+        UsageError: none has such a name.
+    """
     if not options.only:
-        return environment, units
-    chosen = [unit for unit in units if any(_is_named(unit.name, one) for one in options.only)]
+        return list(units)
+    found = [unit for unit in units if any(_is_named(unit.name, one) for one in options.only)]
     for one in options.only:
-        if not any(_is_named(unit.name, one) for unit in chosen):
+        if not any(_is_named(unit.name, one) for unit in found):
             msg = f"--only {one}: no such unit in {', '.join(options.suites)}"
             raise UsageError(msg)
-    return environment, chosen
+    return found
 
 
-def _imports(options: Options) -> tuple[str, ...]:
-    is_of_torch = {"operators", "modules"} & set(options.suites)
+def _imports(suites: Iterable[str]) -> tuple[str, ...]:
+    is_of_torch = {"operators", "modules"} & set(suites)
     return (_BENCH, *((_DATABASES,) if is_of_torch else ()))
 
 
@@ -215,25 +239,44 @@ def _crews(
     wanted: Target,
     until: float | None,
 ) -> tuple[Crew, Crew]:
-    from oom_suite.pipeline.conformance.bench import Measure, Predict
+    from oom_suite.pipeline.conformance.bench import Measure
 
     is_gpu = options.device != "cpu"
     num_cores = len(os.sched_getaffinity(0))
     num_measuring = max(1, min(4, num_cores // 4))
-    num_predicting = max(1, min(12, num_cores - num_measuring))
-    imports, lane = _imports(options), lane_of(wanted.name)
-
-    def predict(part: tuple[Unit, ...], journal: str, known: frozenset[str]) -> Request[bool]:
-        return Predict(part, lane, journal, known)
 
     def measure(part: tuple[Unit, ...], journal: str, known: frozenset[str]) -> Request[bool]:
         return Measure(part, options.device, journal, known)
 
-    parts = _parts(units)
-    return (
-        Crew(session, "predicted", predict, False, num_predicting, deque(parts), until, imports),
-        Crew(session, "measured", measure, is_gpu, num_measuring, deque(parts), until, imports),
-    )
+    parts, imports = deque(_parts(units)), _imports(options.suites)
+    predicting = predictors(session, units, wanted, until, num_cores - num_measuring)
+    measuring = Crew(session, "measured", measure, is_gpu, num_measuring, parts, until, imports)
+    return predicting, measuring
+
+
+def predictors(
+    session: Session, units: Sequence[Unit], wanted: Target, until: float | None, num_cores: int
+) -> Crew:
+    """Workers that predict every case of some units for a target.
+
+    Args:
+        session: starts their processes.
+        units: which.
+        wanted: the target.
+        until: when nothing further is begun; None for never.
+        num_cores: how many there may be; there are never more than twelve.
+    """
+    from oom_suite.pipeline.conformance.bench import Predict
+
+    lane = lane_of(wanted.name)
+
+    def predict(part: tuple[Unit, ...], journal: str, known: frozenset[str]) -> Request[bool]:
+        return Predict(part, lane, journal, known)
+
+    imports = _imports({unit.suite for unit in units})
+    num_workers = max(1, min(12, num_cores))
+    parts = deque(_parts(units))
+    return Crew(session, "predicted", predict, False, num_workers, parts, until, imports)
 
 
 def _parts(units: Sequence[Unit]) -> list[tuple[Unit, ...]]:

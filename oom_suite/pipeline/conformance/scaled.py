@@ -98,6 +98,10 @@ WITHOUT_GRADIENT: dict[str, Call] = {
     "multinomial of many": Call(lambda x: torch.multinomial(x, 8)),
     "multinomial with replacement": Call(lambda x: torch.multinomial(x, 8, replacement=True)),
     "bernoulli": Call(torch.bernoulli),
+    "embedding, rows made shorter": _alone(
+        lambda m: (m.ints(m.rows, m.rows), m.x(m.rows, m.width).detach()),
+        lambda given: F.embedding(given[0], given[1], max_norm=1.0),
+    ),
     "exponential": Call(lambda x: torch.empty_like(x).exponential_()),
     "randperm": Call(lambda x: torch.randperm(x.numel(), device=x.device)),
     "cumsum of integers": _alone(lambda m: m.ints(5), lambda n: n.cumsum(-1)),
@@ -141,6 +145,7 @@ WITH_GRADIENT: dict[str, Call] = {
     "norm": Call(lambda x: x.norm()),
     "vector_norm of rows": Call(lambda x: torch.linalg.vector_norm(x, 3, -1)),
     "amax": Call(lambda x: x.amax()),
+    "max": Call(lambda x: x.max()),
     "max of columns": Call(lambda x: x.max(0)),
     "prod": Call(lambda x: x.prod()),
     "logsumexp": Call(lambda x: x.logsumexp(-1)),
@@ -171,6 +176,7 @@ WITH_GRADIENT: dict[str, Call] = {
     "binary_cross_entropy_with_logits": Call(
         lambda x: F.binary_cross_entropy_with_logits(x, x.detach())
     ),
+    "soft_margin_loss": Call(lambda x: F.soft_margin_loss(x, x.detach())),
     "kl_div": Call(lambda x: F.kl_div(x, x.detach())),
     "attention": _attention(),
     "attention, causal": _attention(is_causal=True),
@@ -184,9 +190,20 @@ WITH_GRADIENT: dict[str, Call] = {
     "conv2d of 1x1": _module(torch.nn.Conv2d, 16, 64, 1),
     "conv_transpose2d": _module(torch.nn.ConvTranspose2d, 16, 8, 3),
     "max_pool2d": _alone(_images, lambda i: F.max_pool2d(i, 2)),
+    "max_pool2d, channels last": _alone(
+        _images, lambda i: F.max_pool2d(i.contiguous(memory_format=torch.channels_last), 2)
+    ),
+    "avg_pool2d": _alone(_images, lambda i: F.avg_pool2d(i, 2)),
+    "adaptive_max_pool2d": _alone(_images, lambda i: F.adaptive_max_pool2d(i, 4)),
+    "reflection_pad2d": _alone(_images, lambda i: F.pad(i, (1, 1, 1, 1), mode="reflect")),
+    "interpolate, nearest": _alone(_images, lambda i: F.interpolate(i, scale_factor=2.0)),
     "adaptive_avg_pool2d": _alone(_images, lambda i: F.adaptive_avg_pool2d(i, 4)),
     "interpolate": _alone(_images, lambda i: F.interpolate(i, scale_factor=2.0, mode="bilinear")),
     "linear": Call(F.linear, lambda m: m.x(128, m.width)),
+    "linear with a bias": Call(
+        lambda x, given: F.linear(x, *given), lambda m: (m.x(128, m.width), m.x(128))
+    ),
+    "matmul with a vector": Call(lambda x, w: x @ w, _weight),
     "matmul": Call(lambda x: x @ x.t() if x.shape[0] <= _NUM_LONG else x.t() @ x),
     "bmm": _alone(lambda m: m.heads(), lambda h: h.transpose(-1, -2) @ h),
     "gather": Call(lambda x, n: x.gather(-1, n), _columns),
@@ -194,6 +211,9 @@ WITH_GRADIENT: dict[str, Call] = {
     "index": Call(lambda x, n: x[n], _rows),
     "index of a mask": Call(lambda x, n: x[n], _mask),
     "index_put, accumulated": Call(lambda x, n: x.index_put((n,), x, accumulate=True), _rows),
+    "index_put, accumulated under a mask": Call(
+        lambda x, n: x.index_put((n,), x.detach()[n], accumulate=True), _mask
+    ),
     "index_add": Call(lambda x, n: x.index_add(0, n, x), _rows),
     "scatter": Call(lambda x, n: x.scatter(-1, n, x), _columns),
     "scatter_add": Call(lambda x, n: x.scatter_add(-1, n, x), _columns),
@@ -202,6 +222,9 @@ WITH_GRADIENT: dict[str, Call] = {
     "masked_select": Call(torch.masked_select, _mask),
     "masked_scatter": Call(lambda x, n: x.masked_scatter(n, x), _mask),
     "embedding": Call(lambda x, n: F.embedding(n, x), _rows),
+    "embedding, spread out": Call(
+        lambda x, n: F.embedding(n, x), lambda m: m.ints(m.rows, 1, m.rows).expand(2, -1)
+    ),
     "embedding_bag": Call(lambda x, n: F.embedding_bag(n, x), lambda m: m.ints(m.rows, m.rows, 4)),
     "cat": Call(lambda x: torch.cat([x, x], -1)),
     "flip": Call(lambda x: x.flip(-1)),
@@ -212,6 +235,8 @@ WITH_GRADIENT: dict[str, Call] = {
     "transposed copy": Call(lambda x: x.t().contiguous()),
     "to float64": Call(lambda x: x.double()),
     "nan_to_num": Call(torch.nan_to_num),
+    "residuals": Call(lambda x: (x.sin() + x.cos()) * x + x),
+    "take_along_dim": Call(lambda x, n: x.take_along_dim(n, -1), _columns),
     "addcmul": Call(lambda x: torch.addcmul(x, x, x)),
 }
 """Calls that have one."""

@@ -243,7 +243,7 @@ class _SymbolicRecorder(Recorder):  # type: ignore[no-untyped-call]  # untyped b
         return self._symbols.expression(num_bytes)
 
     def _are_same(self, num_bytes: Any, had_bytes: Any) -> bool:
-        return self._symbols.are_same(num_bytes, had_bytes)
+        return self._symbols.are_same(self._expressed(num_bytes), self._expressed(had_bytes))
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         reason = scratch.unseen_reason(func, args, kwargs)

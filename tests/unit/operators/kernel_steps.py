@@ -6,6 +6,7 @@ import torch
 
 from oom_suite.operators.inside import inside
 from oom_suite.operators.kernels import Call, Kernels
+from oom_suite.operators.operands import with_tensors
 from oom_suite.operators.steps import Take
 
 H200 = Kernels()
@@ -39,6 +40,11 @@ def steps(op, *args, result, kernels=H200):
         )
         words.append(sign + name)
     return " ".join(words)
+
+
+def steps_of_new(op, *args, result, kernels=H200):
+    """The same for results that are no arguments, however they were made here."""
+    return steps(op, *args, result=with_tensors(torch.Tensor.clone, result), kernels=kernels)
 
 
 SHARED = "-semaphores -partial_results"

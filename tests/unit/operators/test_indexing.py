@@ -47,6 +47,52 @@ IN_ORDER = {
             "-range -places -sorted -linear_index"
         ),
     ),
+    "a write that adds under a mask gives the positions back before it sorts": (
+        lambda: steps(
+            "index_put",
+            floats(6, 5),
+            [floats(6, 5, dtype=BOOL)],
+            floats(7),
+            True,
+            result=floats(6, 5),
+        ),
+        (
+            "+120:0 +4:length +1:Reduce -Reduce +112:positions +1023:Select -Select -length "
+            "+56:index_so_far +56:wrapped +56:scaled -scaled -wrapped -index_so_far -positions "
+            "+56:linear_index +56:sorted +56:places +56:range +1:RadixSort -RadixSort -range "
+            "-places -sorted -linear_index"
+        ),
+    ),
+    "a mask of one dimension has one position each": (
+        lambda: steps(
+            "index_put",
+            floats(6, 5),
+            [floats(6, dtype=BOOL)],
+            floats(2, 5),
+            True,
+            result=floats(6, 5),
+        ),
+        (
+            "+120:0 +4:length +1:Reduce -Reduce +16:positions +1023:Select -Select -length "
+            "+16:wrapped +16:scaled -scaled -wrapped -positions +16:linear_index +16:sorted "
+            "+16:places +16:range +1:RadixSort -RadixSort -range -places -sorted -linear_index"
+        ),
+    ),
+    "indices in rows that lie apart become one list": (
+        lambda: steps("embedding", floats(4, 3), places(1, 5).expand(7, 5), result=floats(7, 5, 3)),
+        "+280:indices +420:0 -indices",
+    ),
+    "indices with one step from each to the next are one list as they lie": (
+        lambda: steps("embedding", floats(4, 3), places(7, 5)[:, :1], result=floats(7, 1, 3)),
+        "+84:0",
+    ),
+    "rows that are made shorter are sorted, and taken once each": (
+        lambda: steps("embedding_renorm_", W := floats(4, 3), places(2, 6), 1.0, 2.0, result=W),
+        (
+            "+96:sorted +96:places +48:arange -arange -places +96:unique +8:number "
+            "~1023:Select -Select -number -unique -sorted"
+        ),
+    ),
     "a write that adds what is fewer copies it to all": (
         lambda: steps(
             "index_put",

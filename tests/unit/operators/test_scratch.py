@@ -148,8 +148,13 @@ SEEN_AS = {
 }
 """What dispatch sees of operators that are made of others."""
 
-ONLY_ON_A_GPU = {"aten::cudnn_convolution", "aten::miopen_convolution", "aten::_grouped_mm"}
-"""Operators that nothing but a GPU's own torch calls, and no fake tensor can."""
+ONLY_ON_A_GPU = {
+    *("aten::cudnn_convolution", "aten::miopen_convolution", "aten::_grouped_mm"),
+    *("aten::_cudnn_rnn", "aten::_cudnn_rnn_backward", "aten::cudnn_batch_norm_backward"),
+    *("aten::miopen_rnn", "aten::miopen_rnn_backward"),
+}
+"""Operators that nothing but a GPU's own torch calls, or a lane in its place
+(`tests/unit/tracing/test_library_layers.py`)."""
 
 
 def told(names):

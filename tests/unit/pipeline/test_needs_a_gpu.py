@@ -27,7 +27,7 @@ def on_a_stream(x, sizes):
 NEED_ONE = {
     "a device written out": lambda x, sizes: x + torch.ones(sizes.n, device="cuda"),
     "a stream": on_a_stream,
-    "an event": lambda x, sizes: (torch.cuda.Event(), x + 1),
+    "an event": lambda x, sizes: (torch.cuda.Event().record(), x + 1),
     "waiting for it": lambda x, sizes: (torch.cuda.synchronize(), x + 1),
     "waiting for any": lambda x, sizes: (torch.accelerator.synchronize(), x + 1),
     "its generator": lambda x, sizes: torch.rand(sizes.n, generator=torch.Generator("cuda")),

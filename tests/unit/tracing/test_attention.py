@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from fixtures.torch_versions import since_2_13
 from oom_suite.operators.attention import Attention, Device, choice
 from oom_suite.operators.attention_steps import best_splits
 from oom_suite.records.symbolic import Hints
@@ -218,7 +219,10 @@ def test_the_proof_says_the_same(target, dtype, gradients):
     assert [each.requested_bytes for each in exact.allocations] == found
 
 
-@pytest.mark.parametrize(("target", "is_square"), [("cuda:sm_90", False), ("generic", True)])
+@pytest.mark.parametrize(
+    ("target", "is_square"),
+    [("cuda:sm_90", False), pytest.param("generic", True, marks=since_2_13)],
+)
 def test_only_the_math_path_keeps_scores(target, is_square):
     """The law of a fused kernel has no square of the length; the generic target's has."""
     lane = RunningLane(LaneSpec("prove", target=target), HERE)

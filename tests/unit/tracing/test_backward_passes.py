@@ -12,9 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from oom_suite.errors import LaneError
 from oom_suite.records.symbolic import Hints
-from oom_suite.tracing import fake_mode
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
+from oom_suite.tracing.made_here import MADE_HERE
 
 HERE = Path(__file__).parent
 NO_KERNEL = "has no fake kernel for aten::multi_margin_loss_backward"
@@ -62,14 +62,14 @@ def test_such_a_gradient_is_proved():
 @pytest.mark.parametrize("lane", ["shadow", "prove"])
 def test_an_operator_that_cannot_be_run_backwards_is_a_refusal(lane, monkeypatch):
     """With its name; the process lives. The sizes are such that no test's result is known."""
-    monkeypatch.setattr(fake_mode, "_GRADIENT_OF", {})
+    monkeypatch.delitem(MADE_HERE, "aten::multi_margin_loss_backward")
     with pytest.raises(LaneError, match=NO_KERNEL):
         traced(lane, margin, 5)
 
 
 def test_a_refusal_that_the_code_catches_is_a_refusal_all_the_same(monkeypatch):
     """What came after it did not run as it would on a GPU."""
-    monkeypatch.setattr(fake_mode, "_GRADIENT_OF", {})
+    monkeypatch.delitem(MADE_HERE, "aten::multi_margin_loss_backward")
 
     def caught(sizes, device):
         call = margin(sizes, device)
@@ -133,3 +133,17 @@ def test_random_state_is_forked_and_takes_nothing_on_the_device():
         return call
 
     assert [128] == [one.requested_bytes for one in traced("shadow", build).allocations]
+
+
+@pytest.mark.parametrize("function", [F.silu, F.mish], ids=["silu", "mish"])
+@pytest.mark.parametrize("target", ["cuda:sm_90", "rocm:gfx942", "generic"])
+def test_a_gpus_one_kernel_is_not_taken_apart_where_torch_was_built_without_gpus(function, target):
+    """The result, its sum, the sum's gradient and that of the input: nothing between."""
+
+    def build(sizes, device):
+        x = torch.zeros(sizes["n"], device=device, requires_grad=True)
+        return lambda: function(x).sum().backward()
+
+    lane = RunningLane(LaneSpec("shadow", target=target), HERE)
+    trace = lane.run(build, {"n": 1024})
+    assert [4096, 4, 4, 4096] == [each.requested_bytes for each in trace.allocations]

@@ -361,3 +361,45 @@ def test_fakes_are_on_cuda_again_and_again():
             x = torch.ones(2, device="cuda", requires_grad=True)
             (x * x + x).sum().backward()
         assert x.grad.is_cuda
+
+
+def two_of(*tensors, **numbers):
+    """What a kernel of two results gives that torch compiles from a string."""
+    code = "template <typename T> T both(T x, T y, T& a, T& b, T by) { a = x * by; b = y; }"
+    kernel = torch.cuda.jiterator._create_multi_output_jit_fn(code, num_outputs=2, by=1.0)
+    return kernel(*tensors, **numbers)
+
+
+def test_a_kernel_from_a_string_has_results_of_the_common_shape_and_type():
+    shapes = told(lambda x: [(r.shape, r.dtype) for r in two_of(x.int(), x[:, None].half(), by=2)])
+    assert [((4, 4), torch.float16)] * 2 == shapes
+
+
+def test_a_number_in_a_tensor_is_no_wider_than_what_has_dimensions():
+    assert torch.float16 == told(lambda x: two_of(x.half(), x.double()[0])[0].dtype)
+    assert torch.float64 == told(lambda x: two_of(x.half(), x.double())[0].dtype)
+
+
+def test_a_kernel_from_a_string_says_what_it_does_not_take():
+    with pytest.raises(KeyError, match="of is not declared"):
+        told(lambda x: two_of(x, x, of=2))
+    assert 2 == len(told(lambda x: two_of(*[x] * 8)))
+    with pytest.raises(AssertionError, match="8 inputs at most, not 9"):
+        told(lambda x: two_of(*[x] * 9))
+
+
+def test_code_that_asks_whether_a_tensor_is_fake_hears_what_a_gpu_says():
+    """torch itself still knows its own; so does everyone after the lane."""
+
+    def asked_by(module):
+        ask = "isinstance(x, torch._subclasses.FakeTensor), issubclass(type(x), FAKE)"
+        return lambda x: eval(ask, {"__name__": module, "torch": torch, "x": x, "FAKE": fake()})
+
+    def fake():
+        return torch._subclasses.FakeTensor
+
+    assert (False, False) == told(asked_by("transformers.masking_utils"))
+    assert (True, True) == told(asked_by("torch._meta_registrations"))
+    with FakeMode():
+        x = torch.ones(2)
+    assert isinstance(x, torch._subclasses.FakeTensor)

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from oom_suite.torch_compat.fake_cuda import fake_cuda
 from oom_suite.tracing.fake_mode import LaneFakeMode
 
 DTYPES = (
@@ -65,3 +66,69 @@ def test_what_has_no_floor_division_gets_none(dtype, number):
         x.mul(number)
         with pytest.raises((RuntimeError, TypeError)):
             torch.floor_divide(x, number)
+
+
+GROUPED = {
+    "rows of each group": ((6, 8), (2, 8, 5), True),
+    "columns of each group": ((2, 3, 8), (8, 6), True),
+    "a part of the inner dimension": ((3, 8), (8, 5), True),
+    "one for each": ((2, 3, 8), (2, 8, 5), False),
+}
+
+
+@pytest.mark.parametrize("kind", GROUPED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_a_grouped_product_is_as_torch_makes_it(kind, dtype):
+    """Rows begin at multiples of 16 bytes; torch's own fake kernel knows bfloat16 alone."""
+    left, right, has_offsets = GROUPED[kind]
+    x, y = torch.ones(left, dtype=dtype), torch.ones(right, dtype=dtype).mT.contiguous().mT
+    offs = torch.tensor([4, left[-1] if kind.startswith("a part") else 6], dtype=torch.int32)
+    mode = LaneFakeMode()
+    with mode:
+        fakes = [mode.from_tensor(each) for each in (x, y, offs)]
+        found = torch._grouped_mm(*fakes[:2], offs=fakes[2] if has_offsets else None)
+    expected = torch._grouped_mm(x, y, offs=offs if has_offsets else None)
+    assert made(lambda: expected) == made(lambda: found)
+
+
+def test_a_grouped_product_on_rocm_has_no_gaps(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    with LaneFakeMode():
+        x, y = torch.ones(6, 8), torch.ones(2, 8, 5)
+        assert (5, 1) == torch._grouped_mm(x, y, offs=torch.ones(2, dtype=torch.int32)).stride()
+
+
+def conv_strides(x, weight, *, hip=None):
+    """Strides of a convolution's result and of both gradients, for CUDA or for ROCm."""
+    with fake_cuda(), pytest.MonkeyPatch.context() as patch, LaneFakeMode():
+        patch.setattr(torch.version, "hip", hip)
+        x, weight = x("cuda"), weight("cuda")
+        rest = (None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+        out = torch.ops.aten.convolution.default(x, weight, *rest)
+        gradients = torch.ops.aten.convolution_backward.default(
+            out.new_empty(()).expand(out.shape), x, weight, *rest, [True, True, False]
+        )
+        return [
+            each.is_contiguous(memory_format=torch.channels_last) for each in (out, *gradients[:2])
+        ]
+
+
+def image(device, **layout):
+    return torch.empty(2, 8, 5, 5, device=device, **layout)
+
+
+def kernel(device, **layout):
+    return torch.empty(4, 8, 3, 3, device=device, **layout)
+
+
+LAST = {"memory_format": torch.channels_last}
+
+
+def test_a_convolution_lies_as_cudnn_lays_it_out():
+    assert [False] * 3 == conv_strides(image, kernel)
+    assert [True] * 3 == conv_strides(lambda device: image(device, **LAST), kernel)
+    assert [True, True, False] == conv_strides(image, lambda device: kernel(device, **LAST))
+
+
+def test_on_rocm_it_lies_as_torch_makes_it():
+    assert [False] * 3 == conv_strides(lambda device: image(device, **LAST), kernel, hip="7.0")

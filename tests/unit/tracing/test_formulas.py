@@ -10,6 +10,7 @@ import sympy
 import torch
 from torch.utils._sympy import functions
 
+from fixtures.torch_versions import IS_SINCE_2_13
 from oom_suite.records.symbolic import Formula, Hints
 from oom_suite.tracing.prove import ProveLane
 from oom_suite.tracing.prove.expressions import SymbolPrinter
@@ -141,8 +142,8 @@ PRINTED = {
     functions.IntTrueDiv(A, B): "(a/b)",
     functions.FloatTrueDiv(A, B): "(a/b)",
     functions.PowByNatural(A, B): "(a**b)",
-    functions.LShift(A, B): "a*((2**b))",
-    functions.RShift(A, B): "(a//((2**b)))",
+    functions.LShift(A, B): "a*((2**b))" if IS_SINCE_2_13 else "a*2**b",
+    functions.RShift(A, B): "(a//((2**b)))" if IS_SINCE_2_13 else "(a//(2**b))",
     functions.BitwiseFn_bitwise_or(A, B): "(a | b)",
     functions.BitwiseFn_bitwise_and(A, B): "(a & b)",
     functions.BitwiseFn_bitwise_xor(A, B): "(a ^ b)",

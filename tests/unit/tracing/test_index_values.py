@@ -79,6 +79,11 @@ def written_through_a_view(x):
     return x.tolist()
 
 
+def of_another_shape(x):
+    x.unsqueeze_(0).t_().squeeze_(1)
+    return x.tolist()
+
+
 def scattered(x):
     return torch.zeros(4, dtype=torch.int64, device=x.device).scatter_(0, x.long() - 1, 1).tolist()
 
@@ -96,6 +101,7 @@ def resized_out(x):
         (written_through_a_view, [8, 11, 3, 0]),
         (scattered, [1, 1, 1, 0]),
         (resized_out, [4, 2, 4, 3]),
+        (of_another_shape, [3, 1, 3, 2]),
     ],
 )
 def test_writes_in_place_reach_the_values(shadow, body, expected):
@@ -199,3 +205,22 @@ def test_a_production_scenario_costs_no_memory():
     requested_bytes, grown_bytes = map(int, done.stdout.split())
     assert requested_bytes > 20 * 2**30
     assert grown_bytes < 300 * 2**20
+
+
+RATES = {
+    "linspace": lambda device: torch.linspace(0, 0.5, 3, device=device),
+    "logspace": lambda device: torch.logspace(0, 1, 3, device=device),
+}
+
+
+@pytest.mark.parametrize("make", RATES.values(), ids=RATES)
+def test_rates_that_a_builder_makes_are_known_there(shadow, make):
+    """A model reads the rate of each of its layers while it is built."""
+    seen = []
+    shadow(lambda x: None, lambda device: (seen.append(make(device).tolist()),))
+    assert make("cpu").tolist() == seen[0]
+
+
+def test_zeros_that_a_builder_makes_stand_for_other_values(shadow):
+    with pytest.raises(LaneError, match="reads a value"):
+        shadow(lambda x: None, lambda device: (torch.zeros(3, device=device).tolist(),))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from lane_traces import trace_in
 
+from fixtures.torch_versions import since_2_13
 from oom_suite.doors import workload as find_workload
 from oom_suite.records import Verdict
 from oom_suite.records.symbolic import Hints
@@ -73,7 +74,10 @@ def test_a_copy_inside_is_in_the_trace():
     assert [8192, 8192] == [one.requested_bytes for one in trace.allocations]
 
 
-@pytest.mark.parametrize("name", ["reshape-that-copies", "einsum", "layer-norm", "linear"])
+@pytest.mark.parametrize(
+    "name",
+    ["reshape-that-copies", "einsum", "layer-norm", pytest.param("linear", marks=since_2_13)],
+)
 def test_a_proof_has_the_parts_too(name):
     def build(around):
         def built(sizes, device):

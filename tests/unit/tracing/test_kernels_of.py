@@ -17,6 +17,7 @@ from oom_suite.tracing.shadow import ShadowLane
 
 SORT = operator(torch.ops.aten.sort.default)
 ADD = operator(torch.ops.aten.add.Tensor)
+RANDPERM = operator(torch.ops.aten.randperm.default)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,9 @@ def test_only_calls_on_the_device_have_steps_and_only_where_they_are_wanted(book
     assert writer(book).steps(SORT, (x,), {}, result) is None
     assert writer(book, Kernels(), "cuda").steps(SORT, (x,), {}, result) is None
     assert writer(book, Kernels()).steps(SORT, (), {}, result) is None
+    made = writer(book, Kernels()).steps(RANDPERM, (8,), {}, result[1])
+    assert made is not None
+    assert writer(book, Kernels(), "cuda").steps(RANDPERM, (8,), {}, result[1]) is None
     of_args = writer(book, Kernels()).steps(SORT, (x,), {}, result)
     assert [32, 64, 64] == [step.num_bytes for step in of_args if isinstance(step, Take)]
     assert (False, True) == (writer(book).are_wanted, writer(book, Kernels()).are_wanted)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fixtures.torch_versions import since_2_13
 from oom_suite.errors import LaneError
 from oom_suite.records.symbolic import Hints
 from oom_suite.tracing.prove import ProveLane
@@ -194,6 +195,7 @@ def test_a_launch_is_noted_and_what_it_may_have_written_is_no_longer_known():
     assert ("distinct_values", "distinct_blocks") == (named(True), named(False))
 
 
+@since_2_13
 def test_unseen_scratch_of_what_is_taken_apart_counts_what_it_was_given():
     """Attention's scores in full; a line that runs twice counts once."""
 

@@ -87,18 +87,10 @@ def test_everything_taken_is_given_back_but_the_results():
     assert sorted(name for name in taken if isinstance(name, str)) == sorted(given)
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        (torch.empty(4, dtype=torch.int64), True, True, True),
-        (torch.empty(4, dtype=torch.float32), True, True, False),
-        (torch.empty(4, dtype=torch.bool), True, False, False),
-        (torch.empty(0, dtype=torch.int64), True, True, False),
-    ],
-    ids=["with counts", "of floats", "of bools", "of nothing"],
-)
-def test_what_is_not_known_to_the_byte_is_left_alone(args):
-    assert inside(UNIQUE, args, (args[0],) * 3) is None
+def test_what_is_not_known_to_the_byte_is_left_alone():
+    """More than CUB sorts at once."""
+    many = torch.empty(1 << 28, dtype=torch.int64, device="meta")
+    assert inside(UNIQUE, (many, True, True, False), (many,) * 3) is None
 
 
 def test_an_operator_without_scratch_is_left_alone():
@@ -176,8 +168,14 @@ def test_arguments_that_are_left_out_are_not_asked_for():
     """No inverse, no counts: what a call of ``aten::_unique`` hands on."""
     values = torch.empty(100, dtype=torch.int64)
     two = (values, values)
-    assert inside("aten::_unique", (values,), two) == inside(UNIQUE, (values, True, False), two)
-    assert inside(UNIQUE, (values, True, False), (values,)) is None
+    short, whole = (
+        [(step.name, getattr(step, "num_bytes", None)) for step in steps]
+        for steps in (
+            inside("aten::_unique", (values,), two),
+            inside(UNIQUE, (values, True, False), two),
+        )
+    )
+    assert short == whole
     three = (*two, values)
     without_counts = inside(UNIQUE, (values, True, True, False), three)
     assert without_counts == inside(UNIQUE, (values, True, True), three)
@@ -248,5 +246,5 @@ def test_a_value_more_than_32_tiles_of_a_sum_take_is_256_bytes_more():
         (take, _) = inside("aten::cumsum", (lens, 0, lens), lens)
         return take.num_bytes
 
-    sizes = [scanned(32 * 3072 + more) for more in (-1, 0, 1)]
+    sizes = [scanned(32 * 1920 + more) for more in (-1, 0, 1)]
     assert sizes[0] == sizes[1] == sizes[2] - 256

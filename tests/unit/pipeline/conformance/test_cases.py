@@ -195,3 +195,11 @@ def test_a_type_that_torch_makes_no_inputs_of_has_a_row_with_the_reason(monkeypa
     assert len(databases._MODULE_DTYPES) * 2 == len(cases)
     with pytest.raises(LaneError, match="torch makes no inputs of this type: no such type"):
         cases[0].build({}, torch.device("cpu"))
+
+
+def test_a_process_that_sees_a_gpu_makes_the_same_samples(monkeypatch):
+    """torch makes samples of ``to`` for a GPU's device as well where it sees one."""
+    names = [case.name for case in OPERATORS["to"](Unit("operators", "to", "cuda", ("float32",)))]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    again = [case.name for case in OPERATORS["to"](Unit("operators", "to", "cuda", ("float32",)))]
+    assert names == again

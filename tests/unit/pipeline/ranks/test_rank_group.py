@@ -10,6 +10,11 @@ from oom_suite.pipeline.ranks.group import Group, heads_of_a_rank, own_gpu
 TORCHRUN = {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "2"}
 
 
+@pytest.fixture(autouse=True)
+def _without_a_callers_list(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
 def test_torchruns_variables_give_the_place():
     assert Group(5, 1, 8, 2) == Group.of(TORCHRUN)
 

@@ -19,6 +19,13 @@ OWN_PID = "4242"
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
+@pytest.fixture(autouse=True)
+def _without_a_callers_list(monkeypatch):
+    """The simulated machines have their own."""
+    for name in VISIBLE:
+        monkeypatch.delenv(name, raising=False)
+
+
 def _compile(source, library, defines, extra=()):
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:

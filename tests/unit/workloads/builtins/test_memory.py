@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from fixtures.torch_versions import since_2_13
 from oom_suite.workloads.sparse_mla.builtins import (
     BUILTINS,
     full_dequant_decode,
@@ -140,6 +141,7 @@ def test_capture_safe_paths_read_nothing_on_the_host(name: str) -> None:
         BUILTINS[name](**build(ISSUE, "cpu"))
 
 
+@since_2_13
 def test_block_compaction_has_no_pool_sized_tensor(symbolic_mode: FakeTensorMode) -> None:
     """With the number of distinct blocks unknown, the step runs through on fake tensors."""
     with symbolic_mode:
