@@ -507,6 +507,14 @@ def test_code_that_needs_another_number_is_told_so(shadow):
         shadow(lambda x, chosen: x[x[:, 0] > 0].view(5, 8), drawn)
 
 
+def test_a_place_that_so_many_do_not_reach_is_told_so_too(shadow):
+    """A list that another number would do for; an error of any other kind is the code's own."""
+    with pytest.raises(LaneError, match="may rely on another number"):
+        shadow(lambda x, chosen: [1, 2][x[x[:, 0] > 0].shape[0]], drawn)
+    with pytest.raises(ValueError, match="half a commit"):
+        shadow(lambda x, chosen: (x[x[:, 0] > 0], int("half a commit")), drawn)
+
+
 def test_a_write_of_fewer_values_than_the_mask_has_is_let_be(shadow):
     """As many entries are true as there are values: the code knows more than the mask says."""
     trace = shadow(lambda x, chosen: x.__setitem__(x[:, 0] > 0, x[:5] * 1), drawn)
