@@ -493,3 +493,30 @@ def test_threads_are_numbered_from_1_in_the_order_in_which_they_came(monkeypatch
     monkeypatch.setattr("oom_suite.tracing.threads.STATE", _State())
     first, second = threading.Thread(), threading.Thread()
     assert [1, 2, 1, 2] == [follow(each) for each in (first, second, first, second)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_a_thread_was_refused_is_said_wherever_the_call_then_failed(shadow):
+    """The call's own error, which may be for want of the thread's work, is the cause beside it."""
+
+    def call(x):
+        thread = threading.Thread(target=lambda: x.sum().item())
+        thread.start()
+        thread.join()
+        raise ValueError("no result")
+
+    with pytest.raises(LaneError, match="a value that exists only on a device") as found:
+        shadow(call, lambda device: (torch.empty(16, device=device),))
+    assert isinstance(found.value.__cause__, ValueError)
+
+
+def test_what_a_pool_was_refused_is_the_error_of_who_asks_for_its_result(shadow):
+    """It is the same error, and not the cause of itself."""
+
+    def call(x):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: x.sum().item()).result()
+
+    with pytest.raises(LaneError, match="a value that exists only on a device") as found:
+        shadow(call, lambda device: (torch.empty(16, device=device),))
+    assert found.value.__cause__ is not found.value
