@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 
 _CUDA = "cuda:sm_90"
 _PUTS = frozenset({"aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
+
+
+class _Held(defaultdict[str, list[int]]):
+    """What a kernel holds, by its name in the steps.
+
+    A kernel inside another may use the same name: the innermost is given back first.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is held."""
+        super().__init__(list)
 
 
 def kernels_of(scratch: str) -> Kernels | None:
@@ -124,16 +136,17 @@ class InsideKernels:
             steps: in the kernel's order.
             results: the call's results; those that no step requests are not requests.
         """
-        book, stack, held = self._book, self._stack(), dict[str, int]()
+        book, stack, held = self._book, self._stack(), _Held()
         for step in steps:
             if isinstance(step, Give):
-                book.give_back(held.pop(step.name, NOT_RECORDED))
-                continue
-            if not step.num_bytes:
+                book.give_back(held[step.name].pop())
                 continue
             if isinstance(step.name, str):
-                of_kernel = step.is_bound, family
-                held[step.name] = book.request(step.num_bytes, step.op, stack, *of_kernel)
+                request = step.num_bytes, step.op, stack, step.is_bound, family
+                number = book.request(*request) if step.num_bytes else NOT_RECORDED
+                held[step.name].append(number)
+                continue
+            if not step.num_bytes:
                 continue
             storage = results[step.name].untyped_storage()
             seen_bytes = storage.nbytes()
@@ -156,16 +169,16 @@ class InsideKernels:
             result: the call's, as it returned it.
             expressed: a number of bytes as the book keeps it.
         """
-        book, stack, held = self._book, self._stack(), dict[str, int]()
+        book, stack, held = self._book, self._stack(), _Held()
         made = (result,) if isinstance(result, torch.Tensor) else result
         for step in steps:
             if isinstance(step, Give):
-                book.give_back(held.pop(step.name))
+                book.give_back(held[step.name].pop())
                 continue
             num_bytes = expressed(step.num_bytes)
             number = book.request(num_bytes, step.op, stack) if num_bytes != 0 else NOT_RECORDED
             if isinstance(step.name, str):
-                held[step.name] = number
+                held[step.name].append(number)
             else:
                 storage = made[step.name].untyped_storage()
                 book.keep(storage, number, expressed(storage.nbytes()))

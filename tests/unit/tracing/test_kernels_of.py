@@ -81,6 +81,24 @@ def test_temporaries_are_freed_where_they_are_given_back_and_results_when_they_d
     assert not book.alive()
 
 
+@pytest.mark.parametrize("inner_bytes", [7, 0])
+def test_a_kernel_in_a_kernel_may_use_the_same_name(book, inner_bytes):
+    """The innermost is given back first, also where it is nothing."""
+    steps = (
+        Take("places", 10, "outer"),
+        Take("places", inner_bytes, "inner"),
+        Give("places"),
+        Take("after", 5, "outer"),
+        Give("after"),
+        Give("places"),
+    )
+    inner = [f"+{inner_bytes} inner", f"-{inner_bytes} inner"] if inner_bytes else []
+    expected = ["+10 outer", *inner, "+5 outer", "-5 outer", "-10 outer"]
+    writer(book).write("aten::sort", steps, [])
+    writer(book).write_exact(steps, (), int)
+    assert [*expected, *expected] == written(book)
+
+
 def test_a_result_that_was_there_keeps_its_request(book):
     """What is written in place ends when it ends, and is freed as what it was."""
     result = torch.zeros(16)
