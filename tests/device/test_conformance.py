@@ -19,6 +19,9 @@ _SUITES = {"of torch": ("operators", "modules"), "scaled": ("scaled",)}
 _MIN_EXACT = {"of torch": 0.97, "scaled": 0.90}
 _MAX_REFUSED = 0.02
 _WIDEST = 1.5
+_BY_VALUES = {"cumprod": 2.5}
+"""Bounds of what values decide: for the gradient of a running product torch has three formulas, by
+how many entries are zero, and the bound is that of the one that takes the most."""
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +48,10 @@ def test_almost_every_prediction_is_equal_to_the_byte(found, which):
 
 
 def test_bounds_are_close(found):
-    """None is more than half above what was taken."""
+    """None is more than half above what was taken, but where values choose the formula."""
     wide = [
-        row.key for row in found.rows if row.status is Status.BOUNDED and 1 + row.error > _WIDEST
+        row.key
+        for row in found.rows
+        if row.status is Status.BOUNDED and 1 + row.error > _BY_VALUES.get(row.name, _WIDEST)
     ]
     assert [] == wide

@@ -105,7 +105,7 @@ def through_pytest(pytester):
 
     def verdicts(name):
         bodies = {
-            f"test_{door}": source.format(name=name, axes=AXES, promises=promises_of(name))
+            f"test_by_{door}": source.format(name=name, axes=AXES, promises=promises_of(name))
             for door, source in UNDER_PYTEST.items()
         }
         pytester.makepyfile(**bodies)
@@ -113,7 +113,7 @@ def through_pytest(pytester):
         results = json.loads((pytester.path / "laws.json").read_text())["results"]
         found = {door: [] for door in UNDER_PYTEST}
         for result in results:
-            (door,) = (door for door in found if result["subject"].startswith(f"test_{door}.py"))
+            (door,) = (door for door in found if result["subject"].startswith(f"test_by_{door}.py"))
             found[door].append(result)
         assert dict.fromkeys(found, 1) == {door: len(each) for door, each in found.items()}
         return {door: result for door, (result,) in found.items()}
