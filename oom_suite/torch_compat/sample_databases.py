@@ -31,15 +31,16 @@ NAMES = (Name(f"{_OPERATORS}:op_db"), Name(f"{_MODULES}:module_db"))
 def _without_test_tools() -> Iterator[None]:
     """While active, torch's test code is imported without what only its own tests need.
 
-    It derives its test cases from ``expecttest``, which is rarely installed, and would change the
-    settings of ``hypothesis`` for the whole process.
+    It derives its test cases from ``expecttest``, which is rarely installed, would change the
+    settings of ``hypothesis`` for the whole process, and asks ``numba`` for a GPU: in a forked
+    process, whose GPUs are hidden, that can end in a crash.
     """
     placed: dict[str, types.ModuleType | None] = {}
     if "expecttest" not in sys.modules and importlib.util.find_spec("expecttest") is None:
         tests = types.ModuleType("expecttest")
         vars(tests)["TestCase"] = unittest.TestCase
         placed["expecttest"] = tests
-    placed["hypothesis"] = None
+    placed |= {"hypothesis": None, "numba": None}
     before = {name: sys.modules.get(name) for name in placed}
     sys.modules.update(placed)  # type: ignore[arg-type]  # None is how Python hides a module
     try:
