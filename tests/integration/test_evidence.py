@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gzip
 import json
 import re
 
@@ -57,10 +58,11 @@ def picked(row, kinds=KINDS):
     return {f"{kind}_bytes": row[f"{kind}_bytes"] for kind in kinds}
 
 
-@pytest.mark.parametrize("path", sorted(EVIDENCE.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(EVIDENCE.glob("*.json*")), ids=lambda path: path.stem)
 def test_each_file_names_its_commit_and_the_command_that_makes_it_again(path):
     """Files of before the writer knew its commit say where theirs comes from."""
-    body = json.loads(path.read_text("utf-8"))
+    data = path.read_bytes()
+    body = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
     commit = body.get("commit") or body["environment"]["commit"]
     assert re.fullmatch("[0-9a-f]{40}", commit)
     assert "commit_note" in body or body["environment"]["dirty"] is False

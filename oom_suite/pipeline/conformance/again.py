@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import time
@@ -26,22 +27,30 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import OnProgress
     from oom_suite.records.conformance import ConformanceRow
 
+_GZIP = b"\x1f\x8b"
+
 
 def kept_run(path: Path) -> Conformance:
-    """The run that ``oom-suite conformance --out`` has written.
+    """The run that ``oom-suite conformance --out`` has written; it may be packed by gzip.
 
     Raises:
         UsageError: the file cannot be read, or is none of these.
     """
     try:
-        return Conformance.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"--against {path}: {error.strerror or error}") from None
+        data = path.read_bytes()
+        text = gzip.decompress(data) if data.startswith(_GZIP) else data
+        return Conformance.from_json(json.loads(text))
+    except (OSError, EOFError) as error:
+        raise UsageError(f"--against {path}: {_reason(error)}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"--against {path}: no run of oom-suite conformance ({type(error).__name__}: {error}): "
             "give a file that conformance --out has written"
         ) from None
+
+
+def _reason(error: OSError | EOFError) -> str:
+    return getattr(error, "strerror", None) or f"{error}"
 
 
 def conformance_again(

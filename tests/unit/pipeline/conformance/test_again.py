@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -68,11 +69,19 @@ def test_a_unit_that_it_lacks_is_refused():
         conformance_again(measured(row(512)), options)
 
 
-def test_a_run_comes_back_from_its_file(tmp_path):
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["as it is", "gzip"])
+def test_a_run_comes_back_from_its_file(tmp_path, packed):
     run = replace(measured(row(512)), left_out=("sort",), elapsed_s=1.5)
     file = tmp_path / "run.json"
-    file.write_text(json.dumps(run.to_json()), encoding="utf-8")
+    file.write_bytes(packed(json.dumps(run.to_json()).encode()))
     assert run == kept_run(file)
+
+
+def test_half_of_a_packed_file_is_one_line(tmp_path):
+    file = tmp_path / "run.json.gz"
+    file.write_bytes(gzip.compress(b"{}" * 99)[:-12])
+    with pytest.raises(UsageError, match=r"run\.json\.gz: Compressed file ended before"):
+        kept_run(file)
 
 
 @pytest.mark.parametrize(
