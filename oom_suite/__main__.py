@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from typing import NoReturn
@@ -22,7 +23,13 @@ def main() -> NoReturn:
             raise
         traceback.print_exc()
         sys.exit(_NO_VERDICT)
-    run()
+    try:
+        run()
+    finally:
+        # All is judged and written. A signal that comes while Python ends has nothing to
+        # interrupt: the exit code is the verdict's.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
