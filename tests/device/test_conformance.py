@@ -19,9 +19,6 @@ _SUITES = {"of torch": ("operators", "modules"), "scaled": ("scaled",)}
 _MIN_EXACT = {"of torch": 0.97, "scaled": 0.90}
 _MAX_REFUSED = 0.02
 _WIDEST = 1.5
-_BY_VALUES = {"cumprod": 2.5}
-"""Bounds of what values decide: for the gradient of a running product torch has three formulas, by
-how many entries are zero, and the bound is that of the one that takes the most."""
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +44,22 @@ def test_almost_every_prediction_is_equal_to_the_byte(found, which):
     assert counts[Status.REFUSED] / num_run <= _MAX_REFUSED
 
 
+def too_wide(found):
+    """The names of calls whose bound is more than half above what was taken."""
+    bounded = [row for row in found.rows if row.status is Status.BOUNDED]
+    return {row.name for row in bounded if 1 + row.error > _WIDEST}
+
+
 def test_bounds_are_close(found):
-    """None is more than half above what was taken, but where values choose the formula."""
-    wide = [
-        row.key
-        for row in found.rows
-        if row.status is Status.BOUNDED and 1 + row.error > _BY_VALUES.get(row.name, _WIDEST)
-    ]
-    assert [] == wide
+    """`cumprod` is held to the same figure by the next test."""
+    assert set() == too_wide(found) - {"cumprod"}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="not met: zeros choose among three formulas for the gradient of cumprod, and without "
+    "one the bound is up to 2.43 times what is taken",
+)
+def test_the_bound_of_a_running_product_is_close(found):
+    """It is to fail as soon as it is met, so that this mark goes."""
+    assert "cumprod" not in too_wide(found)
