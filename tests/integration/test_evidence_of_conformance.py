@@ -22,7 +22,8 @@ EVERY = 40
 """Each file's units are taken at this distance, each file's from another one on."""
 
 OTHERS = {"histc", "nn.functional.multi_head_attention_forward", "nn.MultiheadAttention"}
-"""Units whose calls torch 2.13 makes of other operators, or with other samples, than 2.11 did."""
+"""Units that differ from 2.11's in torch 2.13: `histc` has samples up to 10 instead of up to 0, and
+the heads of attention are joined by ``_unsafe_view`` instead of ``view``."""
 
 MENDED = {"embedding, rows made shorter"}
 """Units that were off on the H200, in the run that is kept; they are predicted rightly since."""

@@ -231,8 +231,10 @@ COMPARED = {
 def test_a_comparison_that_a_range_decides_is_known(shadow, program, expected):
     """Numbers below 4 are not 4: the host may ask."""
     seen = []
-    make = lambda device: (torch.randint(0, 4, (5,), device=device),)  # noqa: E731
-    shadow(lambda i: seen.append(program(i)), make)
+    shadow(
+        lambda i: seen.append(program(i)),
+        lambda device: (torch.randint(0, 4, (5,), device=device),),
+    )
     assert [expected] == seen
 
 
