@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _CAPABILITY = (9, 0)
 _HEADS, _KEYS = 64, 64
-_LEAST_HEADS = 32
-"""With fewer, most of the 64 rows that a program multiplies would be empty."""
 _ALIGNMENT_BYTES = 16
 _LOG2_E = math.log2(math.e)
 
@@ -33,7 +31,6 @@ def _applies(
         q.is_cuda
         and torch.version.hip is None
         and torch.cuda.get_device_capability(q.device) == _CAPABILITY
-        and q.shape[1] >= _LEAST_HEADS
         and fp8_dtype == torch.float8_e4m3fn
         and all(_is_aligned(read.pool) for read in reads)
         and os.environ.get("TRITON_INTERPRET") != "1"
