@@ -61,7 +61,7 @@ FORMULAS: dict[str, Formula] = {
 """By an operator's name without its overload; ``add_`` is looked up as ``add``."""
 
 
-PARTIAL = frozenset({*fft.FORMULAS, "aten::mode"})
+PARTIAL = frozenset(fft.FORMULAS)
 """Operators whose steps leave out what a library takes in some calls: their name stays."""
 
 MADE_OF_NOTHING = frozenset({"aten::randperm"})
@@ -89,7 +89,7 @@ SOMETIMES = frozenset(
             "aten::_embedding_bag_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
-        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
+        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex", "aten::mode"),
         *("aten::linalg_solve_triangular", "aten::triangular_solve"),
         *(*lu.FORMULAS, *convolutions.FORMULAS),
     }

@@ -128,6 +128,9 @@ def _replace() -> Any:
     for name, function in REPLACED.items():
         library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")
     library.impl("one_hot", one_hot, "AutogradCPU")
+    for product in (torch.ops.aten.prod.default, torch.ops.aten.prod.dim_int):
+        function = gradients.product(product, lambda: _device is not None)
+        library.impl(product.name().removeprefix("aten::"), function, "AutogradCUDA")
     for name in _WHOLE_ON_GPUS:
         if not has_kernel(name, "CUDA"):
             library.impl(name.removeprefix("aten::"), _only_on_fakes, "CUDA")
