@@ -102,7 +102,7 @@ class _Product(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:  # type: ignore[override]  # torch says Any
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         (grad,), (source, _) = grads, ctx.saved_tensors
         source = source.to(grad.dtype)
         if source.dim() == 0:

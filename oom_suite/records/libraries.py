@@ -1,0 +1,24 @@
+"""Bounds of a kind: of closed libraries, which choose what they take, and of what data decides."""
+
+from __future__ import annotations
+
+CUDNN = "cuDNN's workspace"
+CUFFT = "cuFFT's work area"
+
+LIBRARIES = {
+    CUDNN: (
+        "cuDNN chooses it: bounded by its documented algorithms, not by a limit of cuDNN's; where "
+        "memory is short, torch takes an engine that needs less"
+    ),
+    CUFFT: "cuFFT chooses it: bounded by its documented algorithms",
+}
+"""Requests that a closed library makes, and what bounds them. It may make none at all."""
+
+BY_DATA = {
+    "aten::cumprod": "zeros choose the formula of its gradient",
+    "aten::prod": "zeros choose the formula of its gradient",
+    "aten::mode": "how many entries differ",
+    "aten::nonzero": "how many entries are not zero",
+    "aten::isin": "how many entries differ",
+}
+"""Operators whose bound is what the worst data takes, and what of the data decides."""
