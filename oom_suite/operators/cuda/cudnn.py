@@ -138,7 +138,8 @@ def _partial_results(one: Convolution, what: str, kernels: Kernels) -> int:
     else:
         made, summed = written, one.channels(one.inputs) // one.groups * window
         rows = one.outputs[0] * math.prod(one.outputs[2:])
-    tiles = ceil_div(rows, _LARGEST_TILE[0]) * ceil_div(made // rows, _LARGEST_TILE[1])
+    sides = rows, made // rows
+    tiles = min(math.prod(map(ceil_div, each, _LARGEST_TILE)) for each in (sides, sides[::-1]))
     shortest = _INSTRUCTION_BYTES // one.dtype.itemsize
     slices = min(ceil_div(summed, shortest), kernels.num_multiprocessors * _BLOCKS // tiles)
     split = slices * made * _FLOAT_BYTES if slices > 1 else 0

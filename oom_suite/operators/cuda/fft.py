@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -233,7 +233,8 @@ def _r2c(call: Call) -> Iterable[Step] | None:
 
 def _aligned(source: _Layout, last: int) -> _Layout:
     order = [*(dim for dim in range(len(source.sizes)) if dim != last), last]
-    return _restrided(source, source.sizes, order[:-1], order[-1:], source.entry_bytes)
+    found = _restrided(source, source.sizes, order[:-1], order[-1:], source.entry_bytes)
+    return replace(found, is_complex=source.is_complex)
 
 
 def _are_at_once(dims: Sequence[int]) -> bool:
