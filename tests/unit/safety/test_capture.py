@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from oom_suite.doors import workload as find_workload
 from oom_suite.records import Verdict
-from oom_suite.safety.capture import DISAGREES, Answer, Capture, agreed
+from oom_suite.safety.capture import DISAGREES, Answer, Capture, agreed, by_record_alone
 from oom_suite.safety.steps import Target
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
@@ -32,6 +34,14 @@ def step_that(fault):
         BUILTINS["token_gather"](**step)
 
     return call
+
+
+def started(work):
+    """Run on a thread, and waited for."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return True
 
 
 def item(step):
@@ -151,6 +161,17 @@ def makes_a_tensor_of_a_number():
     return torch.ops.aten.fill_.Scalar not in calls.names
 
 
+def on_a_thread(step):
+    thread = threading.Thread(target=step["swa_lens"].clone)
+    thread.start()
+    thread.join()
+
+
+def in_an_executor(step):
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(torch.zeros, 2, device=step["q"].device).result()
+
+
 NUMBERS = {number_at_index: "host-copy", number_at_element: "host-copy"}
 
 FAULTS = {
@@ -175,6 +196,8 @@ FAULTS = {
     waits: "synchronize",
     event: "synchronize",
     only_for_one_token: "host-sync",
+    on_a_thread: "other-thread",
+    in_an_executor: "other-thread",
 }
 
 
@@ -260,6 +283,19 @@ def table_made_on_the_first_call(step):
     KEPT[key] + 1
 
 
+def host_work_on_a_thread(step):
+    started(lambda: torch.arange(4).clone())
+
+
+def views_on_a_thread(step):
+    started(lambda: step["swa_lens"].view(-1)[:1])
+
+
+def on_a_thread_in_the_warm_up(step):
+    if "thread" not in KEPT:
+        KEPT["thread"] = started(step["swa_lens"].clone)
+
+
 TWINS = (
     *(() if makes_a_tensor_of_a_number() else NUMBERS),
     number_at_mask,
@@ -275,6 +311,9 @@ TWINS = (
     full_and_where,
     seen_by_size,
     table_made_on_the_first_call,
+    host_work_on_a_thread,
+    views_on_a_thread,
+    on_a_thread_in_the_warm_up,
 )
 
 
@@ -360,6 +399,19 @@ def test_the_record_decides_where_a_capture_reports_no_error(record, replay, ver
     """A capture that went through contradicts nobody there; a wrong replay still does."""
     answers = Answer("record", record), Answer("replay", replay)
     assert verdict is agreed(*answers, is_told=False).verdict
+
+
+def test_work_on_another_thread_is_not_captured_for_real():
+    """There the record decides: the thread's code could wait for ever."""
+    told = by_record_alone(Answer("the record", (hit("host-sync"), hit("other-thread"))))
+    assert (Verdict.FAIL, "host-sync text") == (told.verdict, told.reason)
+    assert "not tried" in dict(told.facts)["replay"]
+
+
+@pytest.mark.parametrize("hits", [None, (), (hit("host-sync"),)], ids=["unknown", "none", "other"])
+def test_all_else_is_captured_for_real(hits):
+    """The record alone decides nothing there."""
+    assert by_record_alone(Answer("the record", hits)) is None
 
 
 @pytest.mark.parametrize(
