@@ -104,6 +104,8 @@ class ConformanceRow:
     @property
     def error(self) -> float | None:
         """How far the prediction is above what was measured, as a share of that."""
+        if self.status is Status.EXACT:
+            return 0.0
         return _error(self.most_bytes, self.measured_bytes)
 
     @property

@@ -19,6 +19,5 @@ BY_DATA = {
     "aten::prod": "zeros choose the formula of its gradient",
     "aten::mode": "how many entries differ",
     "aten::nonzero": "how many entries are not zero",
-    "aten::isin": "how many entries differ",
 }
 """Operators whose bound is what the worst data takes, and what of the data decides."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,12 @@ def test_a_row_is_read_as_it_was_written():
 def test_an_error_is_a_share_of_what_was_measured(most, measured, expected):
     row = ConformanceRow("s", "n", "c", Status.NAMED, most, most, measured)
     assert expected == pytest.approx(row.error)
+
+
+def test_what_is_exact_has_no_error_whatever_a_library_might_have_taken():
+    row = ConformanceRow("s", "n", "c", Status.EXACT, 5, 50, 5, libraries=("cuDNN's workspace",))
+    assert row.error == 0.0
+    assert replace(row, status=Status.BOUNDED).error == 9.0
 
 
 def test_a_run_counts_by_suite_and_names_what_is_wrong():
