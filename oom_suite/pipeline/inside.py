@@ -213,7 +213,7 @@ def _spared(trace: Trace) -> Trace:
 def _libraries(trace: Trace) -> tuple[str, ...]:
     """What is known of each library's workspace in a trace."""
     ops = dict.fromkeys(each.op for each in trace.allocations if each.op in LIBRARIES)
-    return tuple(f"{op} ({LIBRARIES[op]})" for op in ops)
+    return tuple(f"{op} {LIBRARIES[op]}" for op in ops)
 
 
 def _predicted(runs: Runs, sizes: Mapping[str, int], settings: Settings) -> Trace | None:

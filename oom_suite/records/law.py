@@ -215,7 +215,7 @@ class KernelTerm:
 
     def __str__(self) -> str:
         """``at most 16*batch*vocab inside aten::sort at sampler.py:12 (sample), cuda:sm_90``."""
-        why = "".join(f"; {one}: {LIBRARIES[one]}" for one in self.libraries)
+        why = "".join(f"; {one} {LIBRARIES[one]}" for one in self.libraries)
         return f"at most {self.at_most} inside {self.place}, {self.target}{why}"
 
     def to_json(self) -> dict[str, Any]:

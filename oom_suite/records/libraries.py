@@ -7,10 +7,10 @@ CUFFT = "cuFFT's work area"
 
 LIBRARIES = {
     CUDNN: (
-        "cuDNN chooses it: bounded by its documented algorithms, not by a limit of cuDNN's; where "
-        "memory is short, torch takes an engine that needs less"
+        "is chosen by cuDNN, which states no limit: it is bounded by what its documented "
+        "algorithms keep; where memory is short, torch takes an engine that needs less"
     ),
-    CUFFT: "cuFFT chooses it: bounded by its documented algorithms",
+    CUFFT: "is chosen by cuFFT, and bounded by what its documented algorithms keep",
 }
 """Requests that a closed library makes, and what bounds them. It may make none at all."""
 

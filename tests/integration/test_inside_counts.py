@@ -87,7 +87,7 @@ def test_a_bound_that_a_librarys_workspace_alone_may_exceed_is_not_broken(more, 
     assert expected is result.verdict
     if expected is not Verdict.PASS:
         assert "peak may exceed its bound" in result.reason
-        assert "cuDNN chooses it: bounded by its documented algorithms" in result.reason
+        assert "is chosen by cuDNN, which states no limit" in result.reason
     broken = judged(convolved, axes=IMAGES, at_most=f"{MADE_BYTES - 1}*n")
     assert Verdict.FAIL is broken.verdict
 
@@ -106,8 +106,9 @@ def test_the_law_says_who_chooses_a_workspace():
     (term,) = judged(convolved, axes=IMAGES, budget="1GiB").inside
     assert ("aten::convolution", 91 * COPIED_BYTES + FILTER_BYTES) == (term.op, term.num_bytes)
     assert str(term).endswith(
-        "cuda:sm_90; cuDNN's workspace: cuDNN chooses it: bounded by its documented algorithms, "
-        "not by a limit of cuDNN's; where memory is short, torch takes an engine that needs less"
+        "cuda:sm_90; cuDNN's workspace is chosen by cuDNN, which states no limit: it is bounded by "
+        "what its documented algorithms keep; where memory is short, torch takes an engine that "
+        "needs less"
     )
 
 
