@@ -22,7 +22,8 @@ from oom_suite.operators.cuda.cudnn import (
     OF_FILTER,
     OF_INPUT,
     Convolution,
-    workspace_bytes,
+    Workspace,
+    workspace,
 )
 from oom_suite.operators.cuda.reductions import summed
 from oom_suite.operators.kernels import num_bytes
@@ -71,10 +72,10 @@ class _Convolution:
             and max(self.x.numel(), self.weight.numel()) <= _MOST_ENTRIES
         )
 
-    def workspace(self, written: torch.Tensor, what: str, kernels: Kernels) -> int | None:
+    def workspace(self, written: torch.Tensor, what: str, kernels: Kernels) -> Workspace | None:
         """What cuDNN takes at most, where a call without its gradients writes so."""
         if self.is_own:
-            return 0
+            return Workspace(0)
         reads, writes = (written, self.x) if self.is_transposed else (self.x, written)
         if self.is_transposed:
             # The filter reads what a transposed convolution writes.
@@ -87,7 +88,7 @@ class _Convolution:
             is_dense=all(each == 1 for each in (*self.stride, *self.dilation)),
             dtype=self.x.dtype,
         )
-        return workspace_bytes(found, what, kernels)
+        return workspace(found, what, kernels)
 
 
 def layout_of(one: torch.Tensor, other: torch.Tensor) -> torch.memory_format:
@@ -102,15 +103,14 @@ def is_whole(call: Call) -> bool:
     """Whether the steps of a call of `WITH_WORKSPACE` are, or bound, all that it takes on CUDA."""
     if not _is_plain(call):
         return False
-    found, written = _of(call.op, call.args), call.args[0]
+    found = _of(call.op, call.args)
+    written, asked = call.args[0], [OF_INPUT, OF_FILTER]
     if call.op == "aten::convolution":
-        return found.workspace(call.result, FORWARD, call.kernels) is not None
-    wanted = zip((OF_INPUT, OF_FILTER), call.args[10], strict=False)
-    return all(
-        found.workspace(written, what, call.kernels) is not None
-        for what, is_made in wanted
-        if is_made
-    )
+        written, asked = call.result, [FORWARD]
+    else:
+        asked = [what for what, is_wanted in zip(asked, call.args[10], strict=False) if is_wanted]
+    spaces = [found.workspace(written, what, call.kernels) for what in asked]
+    return all(space is not None and space.is_whole for space in spaces)
 
 
 def _is_plain(call: Call) -> bool:
@@ -153,9 +153,11 @@ def _forward(call: Call) -> Iterable[Step] | None:
 
 
 def _workspace(call: Call, found: _Convolution, written: torch.Tensor, what: str) -> Iterable[Step]:
-    """A request that is given back at once; nothing where it has a name instead."""
-    most = found.workspace(written, what, call.kernels)
-    return (Take(CUDNN, most, CUDNN, is_bound=True), Give(CUDNN)) if most else ()
+    """A request that is given back at once; nothing where it has a name alone."""
+    taken = found.workspace(written, what, call.kernels)
+    if taken is None or not taken.num_bytes:
+        return ()
+    return Take(CUDNN, taken.num_bytes, CUDNN, is_bound=True), Give(CUDNN)
 
 
 def _backward(call: Call) -> Iterable[Step] | None:

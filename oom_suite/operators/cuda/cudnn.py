@@ -66,7 +66,7 @@ _WINOGRAD_TILES = 4
 """Entries of a transformed operand for each entry of the result, in two dimensions."""
 
 _USEFUL = 6
-"""Times the operands: a transform of filters that would take more than that bounds nothing."""
+"""Times the operands: what transforms may take beyond that is a name, and no bound."""
 
 _WITH_TRANSFORMS = frozenset({torch.float32, torch.float16})
 _KNOWN = frozenset({torch.float32, torch.float16, torch.bfloat16})
@@ -102,18 +102,32 @@ class Convolution:
         return self.groups * ceil_div(sizes[1] // self.groups, multiple) * multiple
 
 
-def workspace_bytes(one: Convolution, what: str, kernels: Kernels) -> int | None:
-    """At most; None where nothing that is documented bounds it usefully."""
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """What cuDNN takes for one convolution.
+
+    Attributes:
+        num_bytes: at most, by a product; and by transforms, where they are `is_whole`.
+        is_whole: whether it is the most of all that is documented. Transforms of many filters for
+            small images would take so much that it says nothing: they stay a name beside it.
+    """
+
+    num_bytes: int
+    is_whole: bool = True
+
+
+def workspace(one: Convolution, what: str, kernels: Kernels) -> Workspace | None:
+    """At most; None for types and devices that nobody has looked at."""
     if one.dtype not in _KNOWN or kernels.arch != "sm_90":
         return None
     copies = _copies(one)
     most = sum(copies) + len(copies) * _PART_BYTES + _partial_results(one, what, kernels)
     if one.dtype not in _WITH_TRANSFORMS or not one.is_dense or one.is_pointwise:
-        return most
+        return Workspace(most)
     transformed = _transformed(one)
     if transformed > _USEFUL * sum(copies):
-        return None
-    return max(most, transformed + sum(copies))
+        return Workspace(most, is_whole=False)
+    return Workspace(max(most, transformed + sum(copies)))
 
 
 def _copies(one: Convolution) -> tuple[int, int, int]:
