@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from oom_suite.torch_compat.dispatch import WITH_GRADIENT, has_kernel
 from oom_suite.tracing.shadow import ShadowLane
 
 N = 1000
@@ -54,6 +55,12 @@ def test_without_a_gradient_nothing_depends_on_zeros():
     assert () == trace_of(lambda x: x.cumprod(-1), requires_grad=False).unseen
     with torch.no_grad():
         assert () == trace_of(lambda x: x.cumprod(-1)).unseen
+
+
+def test_this_torch_has_the_gradient_of_a_product_where_it_is_looked_for():
+    """Without that kernel it would crash."""
+    for name in ("prod", "prod.dim_int"):
+        assert has_kernel(f"aten::{name}", WITH_GRADIENT)
 
 
 @pytest.mark.parametrize("dim", [None, 0, 1])
