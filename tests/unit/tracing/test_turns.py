@@ -10,7 +10,7 @@ import pytest
 
 from oom_suite.records import Event
 from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
-from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Waiting
+from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Turns, Waiting
 
 
 def said(thread, expected, seconds=5.0):
@@ -82,6 +82,24 @@ def test_a_main_thread_that_is_at_work_is_so_in_a_fork_too():
             pass
         os._exit(found[0])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_thread_that_was_interrupted_at_the_gate_waits_there_again():
+    """It has not entered: its next operator waits for its turn as the first did."""
+    asked = []
+
+    def others():
+        asked.append(None)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        return []
+
+    turns = Turns(others, Overlaps())
+    with pytest.raises(KeyboardInterrupt):
+        turns.enter(0)
+    assert 0 == turns.num_threads
+    turns.enter(0)
+    assert 1 == turns.num_threads
 
 
 def record(*sizes):
