@@ -215,7 +215,11 @@ def one_backward_thread() -> Iterator[None]:
     """While active, autograd runs a backward pass on the thread that asks for it.
 
     torch ends the process where Python code runs on the thread that autograd keeps for a device
-    without memory.
+    without memory. Lines are read on the thread that asks. And autograd takes the modes along to
+    its own threads, where they would be entered a second time.
+
+    Source: PyTorch 2.13 ``torch/csrc/autograd/engine.cpp``, ``thread_main``;
+    ``aten/src/ATen/ThreadLocalState.h``.
     """
     with torch.autograd.set_multithreading_enabled(False):
         yield
