@@ -165,6 +165,20 @@ def test_an_out_argument_is_resized_before_its_kernel_takes_anything():
     assert [32_000, 64_000, 64_000, 106_751, 106_751, 64_000] == requested
 
 
+@pytest.mark.parametrize(("value_rows", "first"), [(8, "index_put_"), (1, "nonzero")])
+def test_a_write_under_a_mask_is_taken_apart_unless_its_kernel_is_known(value_rows, first):
+    """A kernel that adds one row for each entry has the mask's positions in its own steps."""
+
+    def build(sizes, device):
+        x = torch.zeros(8, 4, device=device)
+        mask = torch.zeros(8, dtype=torch.bool, device=device)
+        values = torch.zeros(value_rows, 4, device=device)
+        return lambda: x.index_put_((mask,), values, accumulate=True)
+
+    made = ShadowLane(Path("/"), "cuda:sm_90", "cuda:sm_90").run(build, {}).allocations
+    assert f"aten::{first}" == made[0].op
+
+
 def test_results_that_were_there_before_are_known(book):
     old, new = torch.zeros(4), torch.zeros(4)
     writer(book).write("aten::sort", (Take(0, 16, "out"),), [old])

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from oom_suite.records import Event
+from oom_suite.tracing import turns
 from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
 from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Turns, Waiting
+
+PROOF_S = 0.004
+"""How long a thread must not have run, though it could have had the interpreter."""
 
 
 def said(thread, expected, seconds=5.0):
@@ -60,6 +65,29 @@ def test_one_that_sleeps_waits_and_goes_on_by_itself(started):
         assert Waiting().is_waiting(thread)
     finally:
         ASLEEP.discard(thread.ident)
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([("S", 5, 0.0), ("S", 5, PROOF_S)], [False, True]),
+        ([("S", 5, 0.0), ("S", 5, PROOF_S * 0.99)], [False, False]),
+        ([("S", 5, 0.0), ("S", 6, 1.0), ("S", 6, 1.0 + PROOF_S)], [False, False, True]),
+        # While it runs is no part of its wait, whether or not it has ever waited.
+        ([("R", 0, 0.0), ("S", 0, 1.0), ("S", 0, 2.0)], [False, False, True]),
+        ([("R", 5, 0.0), ("S", 5, 1.0), ("S", 5, 2.0)], [False, False, True]),
+        ([("S", 5, 0.0), ("R", 5, 1.0), ("S", 5, 2.0)], [False, False, False]),
+    ],
+    ids=["long enough", "less", "woken", "from its start", "after a wait", "in between"],
+)
+def test_a_thread_waits_when_it_has_not_run_for_long_enough(started, monkeypatch, looks, expected):
+    """By what the system says of it: its state, and how often it gave the processor away."""
+    thread, waiting, found = started(lambda done: done.wait()), Waiting(), []
+    for state, num_switches, now in looks:
+        monkeypatch.setattr(turns, "_status", lambda _, said=(state, num_switches): said)
+        monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda now=now: now))
+        found.append(waiting.is_waiting(thread))
+    assert expected == found
 
 
 def test_one_that_has_ended_waits(started):
