@@ -21,6 +21,7 @@ from oom_suite.errors import LaneError, OomSuiteError
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
 from oom_suite.safety.capture_record import CaptureWatch, waits_noted
+from oom_suite.safety.capture_table import OTHER_THREAD
 from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.fake_isolation import in_fork
 from oom_suite.safety.graph_replay import graph_replays
@@ -109,6 +110,8 @@ class Capture:
                 "replay on the CPU", lambda: self._runs(lambda: on_cpu(target), _TIME_LIMIT_S)
             )
             return _without_gpu(record, replay)
+        if elsewhere := by_record_alone(record):
+            return elsewhere
         replay = _answered("torch.cuda.graph", lambda: on_gpu(target))
         return agreed(record, replay, is_told=reports_capture_errors(torch.version.hip))
 
@@ -203,6 +206,19 @@ def on_gpu(target: Target) -> tuple[Hit, ...]:
     return _distinct(found)
 
 
+def by_record_alone(record: Answer) -> Finding | None:
+    """The verdict where no real capture is tried; None where one is.
+
+    Torch refuses another thread's request for memory during a capture. The thread ends of that
+    error, and code that waits for its result would wait for ever.
+    """
+    hits = record.hits or ()
+    if OTHER_THREAD not in {hit.kind for hit in hits}:
+        return None
+    replay = "torch.cuda.graph: not tried, since work on another thread can leave it hanging"
+    return _judged(hits, (("record", record.text), ("replay", replay)), "")
+
+
 def agreed(record: Answer, replay: Answer, *, is_told: bool = True) -> Finding:
     """The verdict where both methods were tried: they must not contradict each other.
 
@@ -256,4 +272,13 @@ def _distinct(hits: list[Hit]) -> tuple[Hit, ...]:
     return tuple({(hit.kind, hit.text, hit.frame): hit for hit in hits}.values())
 
 
-__all__ = ["NOT_PROVED", "Answer", "Capture", "agreed", "on_cpu", "on_gpu", "recorded"]
+__all__ = [
+    "NOT_PROVED",
+    "Answer",
+    "Capture",
+    "agreed",
+    "by_record_alone",
+    "on_cpu",
+    "on_gpu",
+    "recorded",
+]

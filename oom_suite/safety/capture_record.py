@@ -22,6 +22,7 @@ from oom_suite.torch_compat.dispatch import DispatchMode, storage_key, taken_apa
 from oom_suite.torch_compat.fakes import device_of
 from oom_suite.torch_compat.printing import prints_noted
 from oom_suite.tracing import believed_objects
+from oom_suite.tracing.threads import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from oom_suite.tracing.source_lines import SourceLines
 
 SYNCHRONIZE = "synchronize"
+_ELSEWHERE = (
+    "runs on another thread: a graph holds what the capturing thread launches, so a replay leaves "
+    "it out, and a capture is refused where it asks for memory (cuda/CUDAGraph.cpp)"
+)
 _COPIES = frozenset({"aten::_to_copy", "aten::copy_"})
 _PINS = frozenset({"aten::_pin_memory", "aten::pin_memory"})
 _WAITS = (
@@ -77,6 +82,8 @@ class CaptureWatch(DispatchMode):
     def __enter__(self) -> Self:
         """Watch from now on."""
         self._is_watching = True
+        if (threads := running()) is not None:
+            threads.others = _OtherThread(self)
         super().__enter__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         return self
 
@@ -88,6 +95,8 @@ class CaptureWatch(DispatchMode):
     ) -> None:
         """Stop watching."""
         self._is_watching = False
+        if (threads := running()) is not None:
+            threads.others = contextlib.nullcontext()
         super().__exit__(kind, error, where)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     @property
@@ -131,6 +140,11 @@ class CaptureWatch(DispatchMode):
         stack = self._lines.stack()
         frame = stack[0] if stack else None
         self._hits.setdefault((kind, frame), Hit(kind, text, frame))
+
+    def ran_elsewhere(self, name: str, given: object) -> None:
+        """Note an operator of another thread that works on the device."""
+        if any(device_of(tensor).type == self._device_type for tensor in tensors(given)):
+            self.note(table.OTHER_THREAD, f"{name} {_ELSEWHERE}")
 
     def waited(self, what: str) -> bool:
         """Note a call that waits for the device; True, which is what a finished query says."""
@@ -195,6 +209,29 @@ class CaptureWatch(DispatchMode):
         if masks:
             return table.MASK_PUT
         return table.VALUE_PUT if on_host else None
+
+
+class _OtherThread(DispatchMode):
+    """Entered on other threads while `watch` is entered on its own."""
+
+    def __init__(self, watch: CaptureWatch) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._watch = watch
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the operator, and note where it was."""
+        if func is not DEVICE_QUERY and types and is_foreign(types):
+            return NotImplemented
+        result = func(*args, **(kwargs or {}))
+        if func is not DEVICE_QUERY and not operator(func).returns_alias:
+            self._watch.ran_elsewhere(operator(func).name, (args, kwargs, result))
+        return result
 
 
 @contextlib.contextmanager

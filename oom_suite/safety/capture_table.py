@@ -23,6 +23,7 @@ SHAPE = "data-dependent-shape"
 SYNC = "host-sync"
 COPY = "host-copy"
 GENERATOR = "unregistered-generator"
+OTHER_THREAD = "other-thread"
 
 
 @dataclass(frozen=True, slots=True)

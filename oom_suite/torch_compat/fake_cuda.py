@@ -36,6 +36,7 @@ NAMES = (
     Name("torch._C:_set_cudnn_enabled", positional=1),
     Name("torch.cuda:_lazy_init", positional=0),
     Name("torch.cuda:_is_compiled", positional=0),
+    Name("torch.cuda:_is_in_bad_fork", positional=0),
     Name("torch.cuda:_exchange_device", positional=1),
     Name("torch.cuda:_maybe_exchange_device", positional=1),
     Name("torch._C:_only_lift_cpu_tensors", positional=0),
@@ -99,13 +100,16 @@ _depth = _Depth()
 def fake_cuda() -> Iterator[None]:
     """While active on any thread, fake tensors can be on ``cuda``, with and without a GPU.
 
+    A fork of a process that has asked the driver for anything has no GPU: every call of CUDA's
+    fails there.
+
     Literals of this thread are made as in `literals_made_on_host`.
 
     Raises:
         TorchChangedError: this build of torch cannot be told that it has such a device.
     """
     with _depth.lock:
-        if _depth.count == 0 and not _has_gpu():
+        if _depth.count == 0 and (not _has_gpu() or torch.cuda._is_in_bad_fork()):
             _install(_depth.undo)
         _depth.count += 1
     try:
@@ -143,7 +147,8 @@ def _install(undo: contextlib.ExitStack) -> None:
     with contextlib.ExitStack() as failed:
         registry = (ctypes.c_void_p * (_CUDA + 1)).in_dll(_library("libc10"), _REGISTRY)
         failed.callback(registry.__setitem__, _CUDA, registry[_CUDA])
-        registry[_CUDA] = registry[_CUDA] or ctypes.addressof(_without_devices()[0])
+        if torch.cuda._is_in_bad_fork() or not registry[_CUDA]:
+            registry[_CUDA] = ctypes.addressof(_without_devices()[0])
         torch._C._ensureCUDADeviceGuardSet()
         failed.callback(_answer_as_built())
         # Libraries of a build for GPUs would ask the driver for its version of a GPU.

@@ -93,6 +93,9 @@ def watching() -> bool:
 class Threads:
     """The threads of one run, which all record into one recorder.
 
+    Attributes:
+        others: what is entered after the modes, on every thread but the calling one.
+
     Args:
         modes: to be entered on a thread around each of its operators, the outermost first.
         overlaps: of the recorder.
@@ -105,6 +108,7 @@ class Threads:
         """Nothing runs yet."""
         self._modes = modes
         self._lines = lines
+        self.others: AbstractContextManager[Any] = contextlib.nullcontext()
         self._first = threading.current_thread()
         self._inside = threading.local()
         self._errors: list[BaseException] = []
@@ -120,6 +124,8 @@ class Threads:
             stack.callback(setattr, self._inside, "is_so", False)
             for mode in self._modes:
                 stack.enter_context(mode)
+            if threading.current_thread() is not self._first:
+                stack.enter_context(self.others)
             yield
 
     @contextlib.contextmanager

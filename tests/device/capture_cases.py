@@ -142,12 +142,14 @@ def _both(record, calls, device, root):
     import torch
 
     from oom_suite.records.safety import Hit
-    from oom_suite.safety.capture import Answer, agreed
+    from oom_suite.safety.capture import Answer, agreed, by_record_alone
     from oom_suite.safety.fake_isolation import in_fork
     from oom_suite.safety.graph_replay import captured
     from oom_suite.safety.hip_releases import reports_capture_errors
 
     noted = Answer("the record", in_fork(record, 60.0))
+    if elsewhere := by_record_alone(noted):
+        return elsewhere
     refused = ()
     with torch.no_grad():
         for build in calls:

@@ -102,6 +102,7 @@ _gathers = functools.partial(
         # Indices, rows as they are, and rows widened.
         at_most="8*rows + 128*rows + 256*rows",
     ),
+    breaks=("capture",),
 )
 
 

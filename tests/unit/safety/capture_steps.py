@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,6 +21,14 @@ def step_that(fault):
         BUILTINS["token_gather"](**step)
 
     return call
+
+
+def started(work):
+    """Run on a thread, and waited for."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return True
 
 
 def item(step):
@@ -137,6 +148,17 @@ def makes_a_tensor_of_a_number():
     return torch.ops.aten.fill_.Scalar not in calls.names
 
 
+def on_a_thread(step):
+    thread = threading.Thread(target=step["swa_lens"].clone)
+    thread.start()
+    thread.join()
+
+
+def in_an_executor(step):
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(torch.zeros, 2, device=step["q"].device).result()
+
+
 NUMBERS = {number_at_index: "host-copy", number_at_element: "host-copy"}
 
 
@@ -162,6 +184,8 @@ FAULTS = {
     waits: "synchronize",
     event: "synchronize",
     only_for_one_token: "host-sync",
+    on_a_thread: "other-thread",
+    in_an_executor: "other-thread",
 }
 
 
@@ -234,6 +258,19 @@ def table_made_on_the_first_call(step):
     KEPT[key] + 1
 
 
+def host_work_on_a_thread(step):
+    started(lambda: torch.arange(4).clone())
+
+
+def views_on_a_thread(step):
+    started(lambda: step["swa_lens"].view(-1)[:1])
+
+
+def on_a_thread_in_the_warm_up(step):
+    if "thread" not in KEPT:
+        KEPT["thread"] = started(step["swa_lens"].clone)
+
+
 TWINS = (
     *(() if makes_a_tensor_of_a_number() else NUMBERS),
     number_at_mask,
@@ -249,4 +286,7 @@ TWINS = (
     full_and_where,
     seen_by_size,
     table_made_on_the_first_call,
+    host_work_on_a_thread,
+    views_on_a_thread,
+    on_a_thread_in_the_warm_up,
 )

@@ -11,7 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from oom_suite.doors import workload as find_workload
 from oom_suite.records import Verdict
-from oom_suite.safety.capture import DISAGREES, Answer, Capture, agreed
+from oom_suite.safety.capture import DISAGREES, Answer, Capture, agreed, by_record_alone
 from oom_suite.safety.steps import Target
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS
 
@@ -118,6 +118,19 @@ def test_the_record_decides_where_a_capture_reports_no_error(record, replay, ver
     """A capture that went through contradicts nobody there; a wrong replay still does."""
     answers = Answer("record", record), Answer("replay", replay)
     assert verdict is agreed(*answers, is_told=False).verdict
+
+
+def test_work_on_another_thread_is_not_captured_for_real():
+    """There the record decides: the thread's code could wait for ever."""
+    told = by_record_alone(Answer("the record", (hit("host-sync"), hit("other-thread"))))
+    assert (Verdict.FAIL, "host-sync text") == (told.verdict, told.reason)
+    assert "not tried" in dict(told.facts)["replay"]
+
+
+@pytest.mark.parametrize("hits", [None, (), (hit("host-sync"),)], ids=["unknown", "none", "other"])
+def test_all_else_is_captured_for_real(hits):
+    """The record alone decides nothing there."""
+    assert by_record_alone(Answer("the record", hits)) is None
 
 
 @pytest.mark.parametrize(

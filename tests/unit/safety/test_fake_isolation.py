@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
+from torch._subclasses import fake_tensor
 
 from oom_suite.errors import LaneError, NotApplicableError
 from oom_suite.safety import fake_isolation
+from oom_suite.torch_compat import fake_cuda
+from oom_suite.tracing.shadow import ShadowLane
 
 _left: list[int] = []
 
@@ -53,3 +59,20 @@ def test_an_error_is_one_line_either_way(run, broken, said):
     with pytest.raises(LaneError) as caught:
         run(broken, 60.0)
     assert said == str(caught.value)
+
+
+def test_a_fork_of_a_process_that_uses_a_gpu_asks_no_driver(monkeypatch):
+    """The driver refuses such a fork everything; fake tensors are on the GPU there all the same."""
+    made = []
+
+    def build(sizes, device):
+        return lambda: made.append(torch.zeros(sizes["n"], device=device).device.type)
+
+    def asked(_device):
+        raise AssertionError("the driver was asked")
+
+    monkeypatch.setattr(fake_tensor, "init_gpu_context", asked)
+    monkeypatch.setattr(fake_cuda, "_has_gpu", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    ShadowLane(Path(__file__).parent).run(build, {"n": 2})
+    assert ["cuda"] == made
