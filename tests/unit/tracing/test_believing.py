@@ -104,6 +104,18 @@ def test_each_target_answers_for_itself(asked):
     assert (nvidia, amd) == (told(lambda _: ask(), H200), told(lambda _: ask(), MI325X))
 
 
+@pytest.mark.parametrize("name", GPUS)
+def test_a_gpu_s_place_on_the_bus_is_the_first(name):
+    """One board of its own; nobody's memory depends on more."""
+    expected = {
+        **dict.fromkeys(["is_integrated", "is_multi_gpu_board"], 0),
+        **dict.fromkeys(["pci_bus_id", "pci_device_id", "pci_domain_id"], 0),
+        "uuid": "00000000-0000-0000-0000-000000000000",
+    }
+    found = told(lambda _: torch.cuda.get_device_properties(0), name)
+    assert expected == {each: getattr(found, each) for each in expected}
+
+
 def test_the_generic_target_is_hip_of_no_kind():
     found = told(lambda _: (torch.version.hip is not None, torch.cuda.get_arch_list()), "generic")
     assert (True, []) == found

@@ -180,6 +180,13 @@ def test_symbols_know_only_whether_something_was_freed(since, expected):
     assert expected is overlaps.are_needed
 
 
+@pytest.mark.parametrize("since", [(), (0, 0)])
+def test_a_place_in_other_records_is_refused(since):
+    """One number for each memory, neither fewer nor more."""
+    with pytest.raises(ValueError, match="zip"):
+        UnorderedOverlaps(record(10, -10)).hold(since)
+
+
 def test_each_memory_has_its_own():
     """The host's is held beside the device's."""
     device, host = record(10, -10), record(3, -3)
