@@ -255,6 +255,34 @@ def test_the_modes_are_entered_once_on_a_thread_and_left_again(shadow):
     assert runs[0].elsewhere() is None
 
 
+def started(body):
+    threading.Thread(target=body).start()
+
+
+@pytest.mark.parametrize(
+    "give",
+    [started, lambda body: EARLIER.submit(body), lambda body: _thread.start_new_thread(body, ())],
+    ids=["thread", "pool", "raw"],
+)
+def test_a_thread_that_is_given_work_comes_as_far_as_it_can_at_once(shadow, give):
+    """Up to its first operator: whatever it does before, its giver finds done."""
+    found = []
+
+    def call(x):
+        done = []
+
+        def body():
+            sum(range(1_000_000))
+            done.append("before")
+            _ = x + 1
+
+        give(body)
+        found.append(list(done))
+
+    shadow(call, floats)
+    assert [["before"]] == found
+
+
 def test_threads_are_numbered_from_1_in_the_order_in_which_they_came(monkeypatch):
     monkeypatch.setattr("oom_suite.tracing.threads.STATE", _State())
     first, second = threading.Thread(), threading.Thread()

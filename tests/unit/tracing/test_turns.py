@@ -12,10 +12,12 @@ import pytest
 from oom_suite.records import Event
 from oom_suite.tracing import turns
 from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
-from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Turns, Waiting
+from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Turns, Waiting, _Hold
 
 PROOF_S = 0.004
 """How long a thread must not have run, though it could have had the interpreter."""
+BLIND_S = 0.05
+"""How long it must have asked for nothing, on a system that does not say whether it runs."""
 
 
 def said(thread, expected, seconds=5.0):
@@ -77,14 +79,20 @@ def test_one_that_sleeps_waits_and_goes_on_by_itself(started):
         ([("R", 0, 0.0), ("S", 0, 1.0), ("S", 0, 2.0)], [False, False, True]),
         ([("R", 5, 0.0), ("S", 5, 1.0), ("S", 5, 2.0)], [False, False, True]),
         ([("S", 5, 0.0), ("R", 5, 1.0), ("S", 5, 2.0)], [False, False, False]),
+        ([(None, 0, 0.0), (None, 0, BLIND_S)], [False, True]),
+        ([(None, 0, 0.0), (None, 0, BLIND_S * 0.99)], [False, False]),
     ],
-    ids=["long enough", "less", "woken", "from its start", "after a wait", "in between"],
+    ids=[
+        *("long enough", "less", "woken", "from its start", "after a wait", "in between"),
+        *("blind", "not long enough"),
+    ],
 )
 def test_a_thread_waits_when_it_has_not_run_for_long_enough(started, monkeypatch, looks, expected):
     """By what the system says of it: its state, and how often it gave the processor away."""
     thread, waiting, found = started(lambda done: done.wait()), Waiting(), []
     for state, num_switches, now in looks:
-        monkeypatch.setattr(turns, "_status", lambda _, said=(state, num_switches): said)
+        said = None if state is None else (state, num_switches)
+        monkeypatch.setattr(turns, "_status", lambda _, said=said: said)
         monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda now=now: now))
         found.append(waiting.is_waiting(thread))
     assert expected == found
@@ -128,6 +136,59 @@ def test_a_thread_that_was_interrupted_at_the_gate_waits_there_again():
     assert 0 == turns.num_threads
     turns.enter(0)
     assert 1 == turns.num_threads
+
+
+class Noted(Overlaps):
+    """Holds what it is told to, and notes what is released."""
+
+    def __init__(self, held=()):
+        super().__init__()
+        self.held, self.released = list(held), []
+
+    def hold(self, since):
+        return self.held
+
+    def release(self, held):
+        self.released += held
+
+
+def test_a_thread_that_has_waited_holds_nothing_of_whom_it_waited_for():
+    """And all that it holds where anybody may have woken it; another thread's stays."""
+    overlaps = Noted()
+    turns = Turns(list, overlaps)
+    turns._holds = [_Hold(1, {2, 3}, ["of 1"]), _Hold(2, {1}, ["of 2"])]
+    turns.release(1, 2)
+    assert [] == overlaps.released
+    turns.release(1, 3)
+    assert ["of 1"] == overlaps.released
+    turns._holds.append(_Hold(1, {2, 3}, ["of 1 again"]))
+    turns.release(1)
+    assert ["of 1", "of 1 again"] == overlaps.released
+    assert [2] == [hold.ident for hold in turns._holds]
+
+
+@pytest.mark.parametrize(
+    ("is_at_gate", "is_alive", "released"),
+    [(True, True, []), (True, False, ["held"]), (False, True, ["held"]), (False, False, ["held"])],
+)
+def test_a_thread_holds_while_it_stands_at_the_gate(is_at_gate, is_alive, released):
+    """One that goes on, or has ended, holds nothing any more when the next has its turn."""
+    overlaps = Noted()
+    turns = Turns(lambda: [(SimpleNamespace(ident=7), 1)] * is_alive, overlaps)
+    turns._holds = [_Hold(7, {8}, ["held"])]
+    turns._gate = dict.fromkeys([7] * is_at_gate, 1)
+    turns._went_on(1, (), 0)
+    assert released == overlaps.released
+
+
+@pytest.mark.parametrize(("num_passed", "sources"), [(0, {2, 3}), (1, {3}), (2, None)])
+def test_a_thread_holds_what_those_had_who_passed_while_it_stood_there(num_passed, sources):
+    """The first to pass was number 1; who passed before it came had nothing of then."""
+    turns = Turns(list, Noted(["held"]))
+    turns._last, turns._num_passed = {1: 2, 2: 1, 3: 2}, 2
+    turns._went_on(1, (), num_passed)
+    assert [sources] * (sources is not None) == [hold.sources for hold in turns._holds]
+    assert 3 == turns._last[1]
 
 
 def record(*sizes):
