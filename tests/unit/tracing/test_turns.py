@@ -167,6 +167,15 @@ def test_a_thread_that_has_waited_holds_nothing_of_whom_it_waited_for():
     assert [2] == [hold.ident for hold in turns._holds]
 
 
+def test_a_call_that_is_over_holds_nothing():
+    """Its threads have ended, or wait: the one that made it has waited for all of them."""
+    overlaps = Noted()
+    turns = Turns(list, overlaps)
+    turns._holds = [_Hold(threading.get_ident(), {2}, ["held"])]
+    assert [] == turns.finish(seconds=1)
+    assert (["held"], [], {}) == (overlaps.released, turns._holds, turns._gate)
+
+
 @pytest.mark.parametrize(
     ("is_at_gate", "is_alive", "released"),
     [(True, True, []), (True, False, ["held"]), (False, True, ["held"]), (False, False, ["held"])],
