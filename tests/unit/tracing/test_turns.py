@@ -9,9 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from oom_suite.records import Event
 from oom_suite.tracing import turns
-from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
+from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Turns, Waiting, _Hold
 
 PROOF_S = 0.004
@@ -167,6 +166,104 @@ def test_a_thread_that_has_waited_holds_nothing_of_whom_it_waited_for():
     assert [2] == [hold.ident for hold in turns._holds]
 
 
+def test_an_operator_inside_another_waits_for_no_turn():
+    """The next one does."""
+    turns = Turns(list, Noted())
+    for num_passed in (1, 2):
+        turns.enter(0)
+        turns.enter(0)
+        turns.leave()
+        turns.leave()
+        assert num_passed == turns._num_passed
+
+
+class Known:
+    """Says of a thread what it was told."""
+
+    def __init__(self, *, is_waiting):
+        self.said = is_waiting
+
+    def is_waiting(self, _thread):
+        return self.said
+
+    def forget(self, ident):
+        pass
+
+
+def turns_beside(other, *, is_waiting):
+    turns = Turns(lambda: [(other, 1)], Noted())
+    turns.waiting = Known(is_waiting=is_waiting)
+    return turns
+
+
+@pytest.mark.parametrize(
+    ("at_gate", "spinning", "beside", "is_waiting", "expected"),
+    [
+        ((), (), (), False, False),
+        ((7,), (), (), False, True),
+        ((), (7,), (), False, True),
+        ((), (), (7,), False, True),
+        ((), (), (), True, True),
+    ],
+    ids=["at work", "at the gate", "asking again and again", "settling", "waiting"],
+)
+def test_all_are_quiet_when_none_is_at_work(at_gate, spinning, beside, is_waiting, expected):
+    turns = turns_beside(SimpleNamespace(ident=7), is_waiting=is_waiting)
+    turns._gate, turns._spinning = dict.fromkeys(at_gate, 1), set(spinning)
+    assert expected is turns._are_quiet(1, beside)
+    assert turns._are_quiet(7), "who asks is no other"
+
+
+def timer(*, is_over):
+    made = threading.Timer(60, int)
+    if is_over:
+        made.finished.set()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("thread", "is_at_gate", "is_waiting", "expected"),
+    [
+        (SimpleNamespace(ident=7), False, True, False),
+        (SimpleNamespace(ident=7), False, False, True),
+        (SimpleNamespace(ident=7), True, True, True),
+        (SimpleNamespace(ident=8), True, True, False),
+        (timer(is_over=False), False, True, True),
+        (timer(is_over=True), False, True, False),
+    ],
+    ids=["waits", "works", "at the gate", "another at the gate", "a timer", "a timer that is over"],
+)
+def test_who_goes_on_by_itself_is_waited_for_at_the_end(thread, is_at_gate, is_waiting, expected):
+    turns = turns_beside(thread, is_waiting=is_waiting)
+    turns._gate = dict.fromkeys([7] * is_at_gate, 1)
+    assert [thread] * expected == turns._busy()
+
+
+def test_one_that_sleeps_is_waited_for_at_the_end():
+    turns = turns_beside(SimpleNamespace(ident=-7), is_waiting=True)
+    assert [] == turns._busy()
+    ASLEEP.add(-7)
+    try:
+        assert 1 == len(turns._busy())
+        assert 1 == len(turns.finish(seconds=-1))
+    finally:
+        ASLEEP.discard(-7)
+    assert {} == turns._gate
+
+
+@pytest.mark.parametrize(
+    ("gate", "number", "goes"),
+    [({1: 3}, 3, True), ({1: 3, 2: 2}, 3, True), ({1: 3, 2: 4}, 3, False)],
+    ids=["alone", "before an older one", "after a younger one"],
+)
+def test_of_those_at_the_gate_the_youngest_goes(gate, number, goes):
+    """Who has gone stands there no more."""
+    turns = Turns(list, Noted())
+    turns._gate = dict(gate)
+    assert goes is turns._goes(1, number)
+    assert goes is (1 not in turns._gate)
+
+
 def test_a_call_that_is_over_holds_nothing():
     """Its threads have ended, or wait: the one that made it has waited for all of them."""
     overlaps = Noted()
@@ -198,79 +295,3 @@ def test_a_thread_holds_what_those_had_who_passed_while_it_stood_there(num_passe
     turns._went_on(1, (), num_passed)
     assert [sources] * (sources is not None) == [hold.sources for hold in turns._holds]
     assert 3 == turns._last[1]
-
-
-def record(*sizes):
-    """Requests and events: a positive size is asked for, a negative one of them freed."""
-    requests, events = [], []
-    for size in sizes:
-        if size > 0:
-            events.append(("alloc", len(requests)))
-            requests.append((size, "op", ()))
-        else:
-            events.append(("free", next(n for n, each in enumerate(requests) if each[0] == -size)))
-    return requests, events
-
-
-@pytest.mark.parametrize(
-    ("sizes", "since", "expected"),
-    [
-        ((10, -10), 0, [10]),
-        ((10, -10), 2, []),
-        ((10,), 0, []),
-        # The most was 30, and 11 are there still.
-        ((10, 20, -10, -20, 11), 0, [19]),
-        # Two that were freed, the larger first, up to what is missing.
-        ((10, 20, -10, -20, 5), 0, [20, 5]),
-        # What was there before and is freed meanwhile may be there still.
-        ((10, -10), 1, [10]),
-        ((10, -10, 7), 1, [3]),
-        ((10, -10, 10), 1, []),
-        ((10, -10, 12), 1, []),
-    ],
-)
-def test_the_most_that_was_there_is_held(sizes, since, expected):
-    requests, events = record(*sizes)
-    held = Overlaps((requests, events)).hold((since,))
-    assert expected == [requests[each][0] for _, each in held]
-    assert all(requests[each][3] for _, each in held)
-
-
-def test_what_is_held_is_freed_in_the_end():
-    requests, events = record(10, -10)
-    overlaps = Overlaps((requests, events))
-    overlaps.release(overlaps.hold((0,)))
-    assert [("alloc", 1), ("free", 1)] == events[2:]
-
-
-@pytest.mark.parametrize(("since", "expected"), [(0, True), (2, False)])
-def test_symbols_know_only_whether_something_was_freed(since, expected):
-    overlaps = UnorderedOverlaps(record(10, -10))
-    assert [] == overlaps.hold((since,))
-    assert expected is overlaps.are_needed
-
-
-@pytest.mark.parametrize("since", [(), (0, 0)])
-def test_a_place_in_other_records_is_refused(since):
-    """One number for each memory, neither fewer nor more."""
-    with pytest.raises(ValueError, match="zip"):
-        UnorderedOverlaps(record(10, -10)).hold(since)
-
-
-def test_each_memory_has_its_own():
-    """The host's is held beside the device's."""
-    device, host = record(10, -10), record(3, -3)
-    assert [(0, 1), (1, 1)] == Overlaps(device, host).hold((0, 0))
-    assert [(1, 1)] == Overlaps(record(10), record(3, -3)).hold((0, 0))
-
-
-@pytest.mark.parametrize(
-    ("marks", "expected"), [((), (0, 1)), ((3,), (1, 0)), ((2,), (0, 1)), ((4,), (0, 1))]
-)
-def test_frees_in_a_row_have_one_order(marks, expected):
-    """Between two requests alone, and not across the end of a step."""
-    made = (Event("alloc", 0), Event("alloc", 1))
-    last = (Event("alloc", 2), Event("free", 2))
-    events = (*made, Event("free", 1), Event("free", 0), *last)
-    frees = (Event("free", each) for each in expected)
-    assert (*made, *frees, *last) == in_order(events, marks)
