@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from oom_suite.tracing import turns
+from oom_suite.tracing import turns as turns_module
 from oom_suite.tracing.overlaps import Overlaps
 from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Turns, Waiting, _Hold
 
@@ -91,8 +91,8 @@ def test_a_thread_waits_when_it_has_not_run_for_long_enough(started, monkeypatch
     thread, waiting, found = started(lambda done: done.wait()), Waiting(), []
     for state, num_switches, now in looks:
         said = None if state is None else (state, num_switches)
-        monkeypatch.setattr(turns, "_status", lambda _, said=said: said)
-        monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda now=now: now))
+        monkeypatch.setattr(turns_module, "_status", lambda _, said=said: said)
+        monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=lambda now=now: now))
         found.append(waiting.is_waiting(thread))
     assert expected == found
 
@@ -212,6 +212,16 @@ def test_all_are_quiet_when_none_is_at_work(at_gate, spinning, beside, is_waitin
     turns._gate, turns._spinning = dict.fromkeys(at_gate, 1), set(spinning)
     assert expected is turns._are_quiet(1, beside)
     assert turns._are_quiet(7), "who asks is no other"
+
+
+def test_who_works_for_long_away_from_the_gate_is_waited_for_no_longer(monkeypatch):
+    """It may wait by asking again and again; one that is being started has no number yet."""
+    monkeypatch.setattr(turns_module, "_BUSY_S", -1.0)
+    others = [(SimpleNamespace(ident=each), 1) for each in (7, 8, None)]
+    turns, answers = Turns(lambda: others, Noted()), iter([False, True])
+    turns._gate = {8: 1}
+    turns._until(1, lambda: next(answers))
+    assert {7, 0} == turns._spinning
 
 
 def timer(*, is_over):
