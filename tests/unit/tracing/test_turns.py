@@ -72,14 +72,14 @@ def test_one_that_sleeps_waits_and_goes_on_by_itself(started):
     ("looks", "expected"),
     [
         ([("S", 5, 0.0), ("S", 5, PROOF_S)], [False, True]),
-        ([("S", 5, 0.0), ("S", 5, PROOF_S * 0.99)], [False, False]),
+        ([("S", 5, 1.0), ("S", 5, 1.0 + PROOF_S * 0.99)], [False, False]),
         ([("S", 5, 0.0), ("S", 6, 1.0), ("S", 6, 1.0 + PROOF_S)], [False, False, True]),
         # While it runs is no part of its wait, whether or not it has ever waited.
         ([("R", 0, 0.0), ("S", 0, 1.0), ("S", 0, 2.0)], [False, False, True]),
         ([("R", 5, 0.0), ("S", 5, 1.0), ("S", 5, 2.0)], [False, False, True]),
         ([("S", 5, 0.0), ("R", 5, 1.0), ("S", 5, 2.0)], [False, False, False]),
         ([(None, 0, 0.0), (None, 0, BLIND_S)], [False, True]),
-        ([(None, 0, 0.0), (None, 0, BLIND_S * 0.99)], [False, False]),
+        ([(None, 0, 1.0), (None, 0, 1.0 + BLIND_S * 0.99)], [False, False]),
     ],
     ids=[
         *("long enough", "less", "woken", "from its start", "after a wait", "in between"),
@@ -95,6 +95,24 @@ def test_a_thread_waits_when_it_has_not_run_for_long_enough(started, monkeypatch
         monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=lambda now=now: now))
         found.append(waiting.is_waiting(thread))
     assert expected == found
+
+
+@pytest.mark.parametrize(
+    ("ident", "number"),
+    [(None, 5), (-8, None), (-7, 5)],
+    ids=["no ident", "no number", "starts one"],
+)
+def test_one_that_is_being_started_or_starts_another_is_at_work(monkeypatch, ident, number):
+    """However long: it goes on by itself."""
+    thread, waiting = (
+        SimpleNamespace(is_alive=lambda: True, ident=ident, native_id=number),
+        Waiting(),
+    )
+    monkeypatch.setattr(turns_module, "STARTING", {-7})
+    monkeypatch.setattr(turns_module, "_status", lambda _: ("S", 5))
+    for now in (0.0, 1.0, 2.0):
+        monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=lambda now=now: now))
+        assert not waiting.is_waiting(thread)
 
 
 def test_one_that_has_ended_waits(started):
