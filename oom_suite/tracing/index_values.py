@@ -97,7 +97,6 @@ class IndexValues(DispatchMode):
         self._host = HostReads(self._values, self._ranges, lines)
         self._fake = fake
         self._lines = lines
-        self._is_call = False
 
     def begin(self, choice: str = MOST) -> None:
         """Start with the builder of a call.

@@ -15,6 +15,7 @@ from oom_suite.records.symbolic import Hints
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
 from oom_suite.tracing.made_here import MADE_HERE
+from oom_suite.tracing.shadow import ShadowLane
 
 HERE = Path(__file__).parent
 NO_KERNEL = "has no fake kernel for aten::multi_margin_loss_backward"
@@ -117,6 +118,19 @@ def test_an_error_in_the_codes_own_backward_is_the_codes_own():
         return lambda: Mine.apply(x).sum().backward()
 
     assert "aten::mul.Tensor" == traced("shadow", build).allocations[-1].op
+
+
+def softmax(sizes, device):
+    x = torch.empty(sizes["n"], 8, device=device, requires_grad=True)
+    return lambda: F.softmax(x, 1).sum().backward()
+
+
+def test_a_lane_by_itself_counts_a_backward_pass_once():
+    """What a kernel takes inside as well, with the line that asked for it."""
+    lane = ShadowLane(HERE, "cuda:sm_90", "cuda:sm_90")
+    found = [one for one in lane.run(softmax, {"n": 4}).allocations if "backward" in one.op]
+    assert [128, 128] == [one.requested_bytes for one in found]
+    assert {"<lambda>"} == {one.stack[0].function for one in found}
 
 
 @pytest.mark.parametrize("use_reentrant", [True, False])
