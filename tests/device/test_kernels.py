@@ -84,7 +84,8 @@ def test_a_gather_is_to_the_bit_what_torch_gives(oom_device):
     slots = torch.randperm(2048 * 64, device=oom_device)[:40_000].int()
     slots[::7] = -1
     given, wanted = (
-        torch.full((len(slots), 512), 7.0, dtype=torch.bfloat16, device=oom_device) for _ in range(2)
+        torch.full((len(slots), 512), 7.0, dtype=torch.bfloat16, device=oom_device)
+        for _ in range(2)
     )
     dequantize_and_gather_k_cache_sparse(given, pool, slots, 64)
     _decode_slots(wanted, pool, slots, 64, FP8)
