@@ -45,7 +45,7 @@ def assert_right(step):
     assert (error <= tolerance(step, expected)).all(), f"off by {error.max():.3g}"
 
 
-@pytest.mark.parametrize(("layer", "num_heads"), itertools.product(LAYERS, HEADS))
+@pytest.mark.parametrize(("layer", "num_heads"), list(itertools.product(LAYERS, HEADS)))
 def test_a_decode_step_is_as_exact_as_its_rounding(layer, num_heads, oom_device):
     """At one token, a few and many, with rows of mixed lengths: in 16 parts, in some, in two."""
     for num_tokens in TOKENS:
