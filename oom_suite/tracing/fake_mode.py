@@ -86,9 +86,13 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
                 refused = UnsupportedOperatorException(func)
             if refused is not None and not is_sized(operator(func).family):
                 self.refused = refused
-            if refused is None or refused is error:
-                raise
-            raise refused from error
+            try:
+                if refused is None or refused is error:
+                    raise
+                raise refused from error
+            finally:
+                # An error that its own frame holds would keep all tensors of the frames above.
+                del refused
         if not is_laid_out(name, args) or self.elsewhere() is not None:
             return result
         with self:
