@@ -215,7 +215,7 @@ def _derivation(survey: Survey, workload: Workload, branch: Branch) -> Derivatio
     regimes = _in_order(branch, sizes)
     runs = list(survey.runs)
     values = {axis: compared(runs, axis) for axis in forbidden if axis in sizes}
-    if any(len(each) <= 1 for each in values.values()):
+    if any(len(each) <= MAX_DEGREE for each in values.values()):
         return None
     is_broken = any(regime.polynomial.axes.intersection(forbidden) for regime in regimes)
     if not is_broken:
