@@ -228,7 +228,8 @@ def _derivation(survey: Survey, workload: Workload, branch: Branch) -> Derivatio
         held=held,
         num_runs=survey.num_runs,
     )
-    return Derivation(law=law, regimes=regimes, trace=survey.at({}), compared=values)
+    first = survey.at({})
+    return Derivation(law, regimes, first, compared=values, is_proved=True)
 
 
 def _in_order(branch: Branch, sizes: Mapping[str, int]) -> tuple[Regime, ...]:

@@ -267,3 +267,20 @@ def test_an_axis_that_no_probe_moves_alone_is_fitted():
     (proved, few), (fitted, many) = both_ways(Both(HEALTHY), near)
     assert in_words(fitted, near) == in_words(proved, near)
     assert is_fitted(few, many)
+
+
+FALLING = [{("tokens",): 1024, ("pool", "tokens"): -1, ("pool",): 8}]
+
+
+@pytest.mark.parametrize(
+    ("requests", "rising"),
+    [(GROWING, {"pool", "tokens"}), (HEALTHY, {"tokens"}), (FALLING, set())],
+    ids=["both", "one", "neither, for sure"],
+)
+def test_a_peak_rises_for_ever_where_nothing_is_taken_away_in_a_proved_regime(requests, rising):
+    """A fitted law says nothing of sizes that were not run."""
+    free = replace(WORKLOAD, contract=Contract())
+    events = [(kind, at) for kind, at in BOTH_FREED if at < len(requests)]
+    (proved, _), (fitted, _) = both_ways(Both(requests, events=events), free)
+    assert rising == {axis for axis in AXES if proved.rises_in(axis)}
+    assert set() == {axis for axis in AXES if fitted.rises_in(axis)}

@@ -156,3 +156,16 @@ def test_a_fit_that_has_no_proof_is_judged_the_same(session):
     runs = opened(session, gather)
     derivation, judgement, _ = find_law(runs, settings())
     assert judge(derivation, settings().workload) == judgement
+
+
+def upcast(sizes, device):
+    cache = torch.zeros(sizes.num_blocks, 16, device=device)
+    return lambda: cache.double()
+
+
+def test_no_size_is_looked_for_from_which_on_a_proved_peak_stays(session):
+    """What would pass is named all the same; the search for such a size takes a hundred runs."""
+    runs = opened(session, upcast)
+    result = study(runs, "code", settings()).result
+    assert (Verdict.FAIL, 'linear_in="num_blocks"') == (result.verdict, result.holds)
+    assert len(runs.known_sizes) < 20
