@@ -15,7 +15,7 @@ import signal
 import tempfile
 import threading
 from multiprocessing import spawn
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
@@ -85,27 +85,28 @@ class Child:
         self._end: ChildError | None = None
         self._is_closed = False
         self._is_ready = False
-        handle, name = tempfile.mkstemp(prefix="oom-suite-", suffix=".log")
-        os.close(handle)
-        self._log = Path(name)
+        # Without a name: nothing is left of it, however this process ends. And in connections, for
+        # these are what can be handed to a new process.
+        with tempfile.TemporaryFile(prefix="oom-suite-") as log:
+            self._log, their_log = (Connection(os.dup(log.fileno())) for _ in range(2))
         context = _fresh if needs_gpu else _forked
         self._connection, theirs = context.Pipe()
         self._life = ending.Life()
         self._process: BaseProcess = context.Process(
             name=CHILD_NAME,
             target=serve,
-            args=(theirs, self._life.handed, name, imports, memory_limit_bytes),
+            args=(theirs, self._life.handed, their_log, imports, memory_limit_bytes),
             kwargs={"needs_gpu": needs_gpu},
             daemon=True,
         )
         try:
-            with theirs:
+            with theirs, their_log:
                 _start(self._process, preload)
             self._life.handed_over()
         except (OSError, EOFError) as error:
             self._connection.close()
             self._life.end()
-            self._log.unlink(missing_ok=True)
+            self._log.close()
             msg = f"no process could be started: {type(error).__name__}: {error}"
             raise ChildError(Outcome.CRASHED, msg) from error
         ending.register(self, self._end_now)
@@ -124,7 +125,7 @@ class Child:
         self.close()
 
     def close(self) -> None:
-        """End the child and what it started, whatever they are doing, and remove its log."""
+        """End the child and what it started, whatever they are doing."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -133,7 +134,7 @@ class Child:
         self._kill()
         self._process.join()
         self._process.close()
-        self._log.unlink(missing_ok=True)
+        self._log.close()
 
     def kill(self) -> None:
         """End the process, from any thread; whoever waits for its answer is told that it ended."""
@@ -142,7 +143,6 @@ class Child:
     def _end_now(self) -> None:
         """End the process in a signal handler: what it may have interrupted is not waited for."""
         self._life.end()
-        self._log.unlink(missing_ok=True)
 
     def ask(self, request: Request[Answer]) -> Answer:
         """The request's answer.
@@ -221,12 +221,10 @@ class Child:
         return ChildError(Outcome.CRASHED, f"the process crashed with {name}{self._last_words()}")
 
     def _last_words(self) -> str:
-        try:
-            with self._log.open("rb") as log:
-                log.seek(max(0, self._log.stat().st_size - _LOG_TAIL_BYTES))
-                lines = log.read().decode(errors="replace").split("\n")
-        except OSError:
-            return ""
+        log = self._log.fileno()
+        begin = max(0, os.fstat(log).st_size - _LOG_TAIL_BYTES)
+        # Without seeking: the place in the file is the child's as well, which writes there.
+        lines = os.pread(log, _LOG_TAIL_BYTES, begin).decode(errors="replace").split("\n")
         last = [line.strip() for line in lines if line.strip()]
         return f": {last[-1]}" if last else ""
 

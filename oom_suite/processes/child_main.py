@@ -89,7 +89,7 @@ READY = b"ready"
 def serve(
     connection: Connection,
     life: Connection,
-    log: str,
+    log: Connection,
     imports: tuple[str, ...],
     memory_limit_bytes: int | None,
     *,
@@ -154,14 +154,14 @@ def hide_gpus() -> None:
     os.environ.update(CUDA_VISIBLE_DEVICES="-1", HIP_VISIBLE_DEVICES="-1")
 
 
-def _detach(log: str) -> None:
+def _detach(log: Connection) -> None:
     """Write to the log, and take no part in the terminal's signals."""
     # The leader of a group: what the code under test starts can be ended together with it.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with Path(log).open("ab") as sink:
-        os.dup2(sink.fileno(), _STDOUT)
-        os.dup2(sink.fileno(), _STDERR)
+    with log:
+        os.dup2(log.fileno(), _STDOUT)
+        os.dup2(log.fileno(), _STDERR)
     # Unbuffered by line: last words must be in the log when the process ends without a flush.
     sys.stdout = os.fdopen(_STDOUT, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(_STDERR, "w", buffering=1, closefd=False)

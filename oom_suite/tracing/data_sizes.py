@@ -10,7 +10,7 @@ from oom_suite.errors import LaneError
 from oom_suite.operators.operands import operator, tensors
 from oom_suite.records import DataSize
 from oom_suite.torch_compat.fakes import device_of
-from oom_suite.tracing.lane_spec import EACH, HALF, MOST, NONE, ONE
+from oom_suite.tracing.lane_spec import EACH, HALF, NONE, ONE
 from oom_suite.tracing.positions import argument
 from oom_suite.tracing.real_values import holds_index_data
 
@@ -45,6 +45,14 @@ def keeps_every_entry(family: str, device_type: str) -> bool:
     return family in _KEEP_EVERY_ENTRY.get(device_type, frozenset())
 
 
+def is_sized(family: str) -> bool:
+    """Whether `DataSizes` makes an operator's result, also where torch has no fake kernel for it.
+
+    torch 2.11 has none for ``_unique``, which ``isin`` calls for many entries.
+    """
+    return family in _MAKERS
+
+
 def stored_entries(func: OpOverload, args: Args, kwargs: Keywords) -> tuple[int, int, int]:
     """How many entries the storages of its results have, where more than the results themselves."""
     source, family = args[0], operator(func).family
@@ -73,9 +81,6 @@ class DataSizes:
         self._ranges = ranges
         self._splits = splits
         self._stack = stack
-        self._noted: dict[tuple[str, tuple[Frame, ...]], DataSize] = {}
-        self._choice = MOST
-        self._planned: list[dict[Hashable, int]] = []
         self._given: dict[Whole, dict[Hashable, int]] = {}
 
     def begin(self, choice: str) -> None:
@@ -88,7 +93,7 @@ class DataSizes:
         before, number = self._given.values(), _number_of(choice)
         self._planned = [] if number is None else [_from_part(number, given) for given in before]
         self._choice = choice
-        self._noted = {}
+        self._noted: dict[tuple[str, tuple[Frame, ...]], DataSize] = {}
         self._given = {}
 
     @property

@@ -33,15 +33,14 @@ class HostReads:
     """
 
     def __init__(self, values: RealValues, ranges: IndexRanges, lines: SourceLines) -> None:
-        """Nothing was read yet."""
+        """Reads are counted from `begin` on."""
         self._values = values
         self._ranges = ranges
         self._lines = lines
-        self._pending: tuple[object, LaneError] | None = None
 
     def begin(self) -> None:
-        """Start a call."""
-        self._pending = None
+        """Start a call: nothing was read yet."""
+        self._pending: tuple[object, LaneError] | None = None
 
     def scalar(self, tensor: torch.Tensor) -> Any:
         """The value of a tensor that has one.

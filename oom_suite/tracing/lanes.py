@@ -124,9 +124,6 @@ class RunningLane:
     def _around(self) -> Iterator[None]:
         with _explained(), contextlib.ExitStack() as undo:
             if self._name != "measure":
-                # Torch ends the process where Python code runs on the thread that autograd keeps
-                # for a device without memory; and lines are read on the calling thread.
-                undo.enter_context(torch.autograd.set_multithreading_enabled(False))
                 # There is nothing to compile for: compiled functions run as they are written.
                 undo.enter_context(torch.compiler.set_stance("force_eager"))
             undo.enter_context(compiled_calls_noted(self._note_compiled))

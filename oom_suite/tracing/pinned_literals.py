@@ -31,8 +31,11 @@ def pinning(make: Make) -> Make:
 
 
 def _pinned(
-    make: Make, data: object, *, requires_grad: bool = False, **options: Any
+    make: Make, data: object, *, requires_grad: bool = False, device: Any = None, **options: Any
 ) -> torch.Tensor:
+    if device is not None and torch.device(device).type != "cpu":
+        # In torch's words.
+        raise RuntimeError("Only dense CPU tensors can be pinned")
     with no_dispatch():
         literal = _outside_the_allocator(make(data, **options))
     pinned: torch.Tensor = torch.ops.aten.lift_fresh.default(literal).pin_memory()
@@ -40,13 +43,7 @@ def _pinned(
 
 
 def _outside_the_allocator(literal: torch.Tensor) -> torch.Tensor:
-    """The same numbers in memory of Python's.
-
-    Raises:
-        RuntimeError: as torch's own, of a tensor that is not the host's.
-    """
-    if literal.device.type != "cpu":
-        raise RuntimeError("Only dense CPU tensors can be pinned")
+    """The same numbers in memory of Python's."""
     if not literal.numel():
         return literal
     numbers = bytearray(literal.view(-1).view(torch.uint8).numpy())

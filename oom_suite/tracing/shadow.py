@@ -128,6 +128,7 @@ class ShadowLane:
                 numpy_arrays(self._values.array_of),
                 believing(self._target),
                 attending.kernels_on(self._target, self._kernels),
+                one_backward_thread(),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
                 self._fake.refusing(),

@@ -111,7 +111,14 @@ def _settle() -> None:
 
 
 def _new_thread(function: Callable[..., Any], args: tuple[Any, ...], *rest: Any) -> int:
-    ident = _new(functools.partial(_raw, _here(), function), args, *rest)
+    followed, own = _thread.allocate_lock(), threading.get_ident()
+    followed.acquire()
+    STARTING.add(own)
+    try:
+        ident = _new(functools.partial(_raw, followed, _here(), function), args, *rest)
+        followed.acquire()
+    finally:
+        STARTING.discard(own)
     _settle()
     return ident
 
@@ -119,9 +126,19 @@ def _new_thread(function: Callable[..., Any], args: tuple[Any, ...], *rest: Any)
 _new = _thread.start_new_thread
 
 
-def _raw(given: Stack, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    # Only here the thread has an object that stands for it.
-    follow(threading.current_thread())
+def _raw(
+    followed: _thread.LockType,
+    given: Stack,
+    function: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    try:
+        # Only here the thread has an object that stands for it.
+        follow(threading.current_thread())
+    finally:
+        followed.release()
     return on_thread(functools.partial(function, *args, **kwargs), given, is_whole=True)
 
 
@@ -215,7 +232,11 @@ def one_backward_thread() -> Iterator[None]:
     """While active, autograd runs a backward pass on the thread that asks for it.
 
     torch ends the process where Python code runs on the thread that autograd keeps for a device
-    without memory.
+    without memory. Lines are read on the thread that asks. And autograd takes the modes along to
+    its own threads, where they would be entered a second time.
+
+    Source: PyTorch 2.13 ``torch/csrc/autograd/engine.cpp``, ``thread_main``;
+    ``aten/src/ATen/ThreadLocalState.h``.
     """
     with torch.autograd.set_multithreading_enabled(False):
         yield

@@ -121,6 +121,7 @@ class ProveLane:
                 attending.kernels_on(self._target),
                 symbolic_powers(symbols),
                 whole_sizes_stay_symbolic(self._modules, self._is_under_test),
+                one_backward_thread(),
                 watched(literals_made_on_host, one_backward_thread),
                 threads.recorded(),
                 fake.refusing(),

@@ -7,7 +7,7 @@ import torch
 from oom_suite.operators.inside import inside
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.operands import with_tensors
-from oom_suite.operators.steps import Take
+from oom_suite.operators.steps import Give, Take
 
 H200 = Kernels()
 MI300X = Kernels("rocm", "gfx942", num_multiprocessors=304, warp_size=64)
@@ -22,6 +22,28 @@ def floats(*sizes, dtype=torch.float32):
 
 def places(*sizes):
     return floats(*sizes, dtype=torch.int64)
+
+
+def raw_steps(op, *args, result, kernels=H200, **kwargs):
+    """A call's steps as they are; None where they are not known."""
+    return inside(Call(op, args, kwargs, result, kernels))
+
+
+def beside(op, *args, result, kernels=H200, **kwargs):
+    """The most bytes alive in a call beside its results; None where that is not known."""
+    steps = raw_steps(op, *args, result=result, kernels=kernels, **kwargs)
+    if steps is None:
+        return None
+    live, held, most = 0, {}, 0
+    for step in steps:
+        if isinstance(step, Give):
+            live -= held.pop(step.name)
+        elif isinstance(step.name, str):
+            held[step.name] = step.num_bytes
+            live += step.num_bytes
+            most = max(most, live)
+    assert not held
+    return most
 
 
 def steps(op, *args, result, kernels=H200):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -223,10 +224,14 @@ def test_what_the_code_started_ends_with_it():
         pytest.fail("what the code started is still running")
 
 
-def test_the_log_is_removed():
-    """Closing leaves no file behind."""
-    _, _, child = failure("last_words")
-    assert not child._log.exists()
+@pytest.mark.parametrize("needs_gpu", [False, True], ids=["forked", "fresh"])
+def test_a_child_has_no_file_that_could_be_left(tmp_path, monkeypatch, needs_gpu):
+    """Whoever is killed leaves nothing behind; what a child says last is known all the same."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with act("last_words", needs_gpu=needs_gpu) as child:
+        with pytest.raises(ChildError, match="exit code 3: the last words"):
+            child.ask(None)
+        assert [] == list(tmp_path.glob("oom-suite-*"))
 
 
 SCRIPT = """

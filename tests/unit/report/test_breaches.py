@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from test_report_text import BUG
+from known_results import BUG
 
 from oom_suite.records import Blame, Breach, HostMemory, Law, Polynomial, Verdict
 from oom_suite.report.wording import failure_text

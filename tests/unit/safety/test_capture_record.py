@@ -81,6 +81,17 @@ def test_memory_that_takes_the_place_of_pinned_memory_is_not_pinned():
     assert [table.COPY] == kinds(frees)
 
 
+def test_a_backward_pass_is_part_of_the_capture_that_asks_for_it():
+    """On a GPU autograd's own thread works on the stream of the forward pass."""
+
+    def trains(x, i):
+        with torch.enable_grad():
+            weight = x.clone().requires_grad_()
+            torch.softmax(weight, 0).sum().backward()
+
+    assert [] == kinds(trains)
+
+
 def put_number(x, i, **options):
     """``x[mask] = 1.0`` as dispatch has it: the number lies on the host."""
     aten.index_put_(x, [x > 0], torch.tensor(1.0), **options)

@@ -15,6 +15,7 @@ from oom_suite.records.symbolic import Hints
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
 from oom_suite.tracing.made_here import MADE_HERE
+from oom_suite.tracing.shadow import ShadowLane
 
 HERE = Path(__file__).parent
 NO_KERNEL = "has no fake kernel for aten::multi_margin_loss_backward"
@@ -51,6 +52,19 @@ def test_gradients_without_a_fake_kernel_of_torch_are_as_large_as_the_input(buil
     """They ended the process."""
     found = [one for one in traced("shadow", build).allocations if "backward" in one.op]
     assert [num_bytes] == [one.requested_bytes for one in found]
+
+
+def test_a_factorization_by_reflectors_is_as_large_as_what_it_is_made_of():
+    """A factor for each column, or row where there are fewer; its workspace is named."""
+
+    def build(sizes, device):
+        matrices = torch.ones(2, sizes["n"], 3, device=device)
+        return lambda: torch.geqrf(matrices)
+
+    traces = [traced("shadow", build, num_rows) for num_rows in (2, 4)]
+    found = [[one.requested_bytes for one in trace.allocations] for trace in traces]
+    assert [[2 * 2 * 3 * 4, 2 * 2 * 4], [2 * 4 * 3 * 4, 2 * 3 * 4]] == found
+    assert [["aten::geqrf"]] * 2 == [[one.op for one in trace.unseen] for trace in traces]
 
 
 def test_such_a_gradient_is_proved():
@@ -104,6 +118,19 @@ def test_an_error_in_the_codes_own_backward_is_the_codes_own():
         return lambda: Mine.apply(x).sum().backward()
 
     assert "aten::mul.Tensor" == traced("shadow", build).allocations[-1].op
+
+
+def softmax(sizes, device):
+    x = torch.empty(sizes["n"], 8, device=device, requires_grad=True)
+    return lambda: F.softmax(x, 1).sum().backward()
+
+
+def test_a_lane_by_itself_counts_a_backward_pass_once():
+    """What a kernel takes inside as well, with the line that asked for it."""
+    lane = ShadowLane(HERE, "cuda:sm_90", "cuda:sm_90")
+    found = [one for one in lane.run(softmax, {"n": 4}).allocations if "backward" in one.op]
+    assert [128, 128] == [one.requested_bytes for one in found]
+    assert {"<lambda>"} == {one.stack[0].function for one in found}
 
 
 @pytest.mark.parametrize("use_reentrant", [True, False])

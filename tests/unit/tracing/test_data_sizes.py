@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+import sympy
 import torch
 from data_programs import (
     NUM_EXPERTS,
@@ -17,11 +18,14 @@ from data_programs import (
     ones,
 )
 from lane_traces import trace_in
+from torch._subclasses.fake_tensor import FakeTensorMode, UnsupportedOperatorException
 
 from oom_suite.errors import LaneError
 from oom_suite.laws.closed_form import closed_form
 from oom_suite.records import Trace
 from oom_suite.records.symbolic import Hints
+from oom_suite.tracing.data_sizes import compared
+from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
 from oom_suite.tracing.shadow import ShadowLane
@@ -43,6 +47,31 @@ def test_no_data_takes_more_than_the_worst_case(program):
     for seed in range(8):
         torch.manual_seed(seed)
         assert trace_in("measure", program, drawn).peak().num_bytes <= bound_bytes
+
+
+def test_a_result_that_torch_has_no_fake_kernel_for_is_sized_here(monkeypatch):
+    """As torch 2.11 has none for ``_unique``; an operator that is not sized here stays refused."""
+    dispatch = FakeTensorMode.dispatch
+    missing = {torch.ops.aten._unique.default, torch.ops.aten.cumsum.default}
+
+    def refuse(self, func, *args, **kwargs):
+        if func in missing:
+            raise UnsupportedOperatorException(func)
+        return dispatch(self, func, *args, **kwargs)
+
+    def build(_sizes, device):
+        x = torch.ones(40, 30, dtype=torch.int64, device=device)
+        return lambda: torch.isin(x, x[0])
+
+    def traced(call=build):
+        return ShadowLane(ROOT, "cuda:sm_90", "cuda:sm_90").run(call, {})
+
+    expected = traced()
+    assert "aten::_unique" in {each.op for each in expected.allocations}
+    monkeypatch.setattr(FakeTensorMode, "dispatch", refuse)
+    assert expected.peak().num_bytes == traced().peak().num_bytes
+    with pytest.raises(UnsupportedOperatorException, match="cumsum"):
+        traced(lambda _sizes, device: lambda: torch.ones(3, device=device).cumsum(0))
 
 
 UNIQUES = {
@@ -240,6 +269,41 @@ def test_numbers_that_nothing_bounds_have_no_bound_in_the_law(program):
     assert [()] == [quantity.at_most for quantity in proved.quantities]
     with pytest.raises(LaneError, match="nothing bounds those"):
         RunningLane(LaneSpec("shadow"), ROOT).run(build, {"n": 31})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(torch.float32, torch.float32), (torch.float64, torch.float64), (torch.int64, torch.float64)],
+)
+def test_weighted_bins_are_floats_of_the_weights_width(shadow, dtype, expected):
+    found = []
+    shadow(
+        lambda chosen, weights: found.append(torch.bincount(chosen, weights)),
+        lambda device: (
+            torch.randint(0, 4, (6,), device=device),
+            torch.ones(6, device=device).to(dtype),
+        ),
+    )
+    assert [((4,), expected)] == [(tuple(one.shape), one.dtype) for one in found]
+    assert expected == torch.bincount(torch.arange(6), torch.ones(6).to(dtype)).dtype
+
+
+def test_floats_are_compared_by_no_range():
+    """Only whole numbers have one."""
+    ranges = IndexRanges(sympy.sympify)
+    assert compared("aten::lt", ranges, (torch.ones(4), 0)) is None
+    assert compared("aten::add", ranges, (0, 1)) is None
+    assert compared("aten::lt", ranges, (0, 1)) is True
+
+
+def test_a_value_that_only_one_number_can_be_is_known(shadow):
+    """Of all that may be drawn from 5 to 5."""
+    found = []
+    shadow(
+        lambda x: found.append(int(x[0])),
+        lambda device: (torch.randint(5, 6, (4,), device=device),),
+    )
+    assert [5] == found
 
 
 def test_a_failed_call_leaves_nothing_for_the_next():

@@ -11,6 +11,7 @@ import torch
 from torch.utils._sympy import functions
 
 from fixtures.torch_versions import IS_SINCE_2_13
+from oom_suite.errors import LaneError
 from oom_suite.records.symbolic import Formula, Hints
 from oom_suite.tracing.prove import ProveLane
 from oom_suite.tracing.prove.expressions import SymbolPrinter
@@ -167,6 +168,12 @@ def test_torchs_functions_are_written_as_python_has_them(expression, text):
     """With the axes' own names, in whichever order a sum comes."""
     printed = str(SymbolPrinter(lambda symbol: symbol.name).doprint(expression))
     assert text.replace("1 + a", "x") == printed.replace("1 + a", "x").replace("a + 1", "x")
+
+
+def test_a_function_that_no_formula_has_is_a_refusal():
+    """Not a law that holds anywhere."""
+    with pytest.raises(LaneError, match=r"^the code asks for Sine of its sizes"):
+        SymbolPrinter(str).doprint(sympy.Function("Sine")(sympy.Symbol("n")))
 
 
 X = torch.tensor([[0.5, -2.0, 3.0], [float("-inf"), 1.0, float("inf")], [-1.0, 0.0, 7.0]])

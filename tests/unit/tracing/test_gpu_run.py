@@ -80,6 +80,14 @@ def test_peaks_are_above_what_was_there_before(run):
     assert INPUT_BYTES == done.input_bytes
 
 
+def test_what_others_hold_on_the_device_is_no_input(run):
+    gpu = FakeGpu()
+    gpu.take(4096)
+    _, done, _ = run(two_requests, gpu)
+    assert INPUT_BYTES == done.input_bytes
+    assert 2560 == done.peaks.requested_bytes
+
+
 def test_a_workspace_of_the_warm_up_is_named_and_in_no_peak(run):
     """What a library keeps for the stream is told with its bytes, made before the call."""
     _, done, _ = run(lambda gpu: gpu.keep_workspace(4096))

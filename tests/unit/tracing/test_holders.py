@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from oom_suite.torch_compat.dispatch import storage_key
-from oom_suite.tracing.holders import holders
+from oom_suite.tracing.holders import _holders, _Trail, holders
 
 KEPT, NESTED, TABLE = {}, {}, torch.nn.Module()
 STATE = type("State", (), {})()
@@ -49,6 +49,11 @@ def named(tensor, file=__file__):
     """The holder's name, where only this file is under test."""
     key = storage_key(tensor.untyped_storage())
     return holders({key}, lambda each: each == file, is_old=True).get(key)
+
+
+def frame_with(_tensor):
+    """The frame of a call that is over, which has what the call was given."""
+    return sys._getframe()
 
 
 def in_a_global(tensor):
@@ -131,6 +136,16 @@ def test_a_view_is_held_by_whoever_holds_any_tensor_of_its_memory():
     rows = torch.zeros(3, 4)
     KEPT["first"] = rows[0]
     assert named(rows) == "KEPT"
+
+
+def test_what_was_seen_or_runs_is_looked_at_no_further():
+    """Each object once in a search; a frame borrows what it has."""
+    held, seen = [], set()
+    kept, ended, trail = [held], frame_with(held), _Trail(held)
+    assert [True] == [each is kept for each in _holders(held, seen)]
+    assert [] == list(_holders(held, seen))
+    assert id(kept) in seen
+    del ended, trail
 
 
 def test_what_only_a_running_call_has_nobody_holds():

@@ -101,6 +101,11 @@ RANGES = {
         None,
     ),
     "a running sum": (lambda: numbers(3, 9).cumsum(0), (0, 63)),
+    "a sum with what nobody wrote": (
+        lambda: numbers(3, 9) + torch.empty(7, dtype=torch.int64),
+        None,
+    ),
+    "what nobody wrote and a number": (lambda: torch.empty(4, dtype=torch.int64) + 1, None),
     "a whole sum": (lambda: numbers(3, 9).sum(), (0, 63)),
     "a sum of negatives": (lambda: (numbers(3, 9) - 5).sum(), None),
     "a sum of what nobody wrote": (lambda: torch.empty(4, dtype=torch.int64).sum(), None),

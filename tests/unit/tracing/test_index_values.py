@@ -163,6 +163,17 @@ def test_a_launch_makes_its_arguments_unknown(shadow):
         lane.run(build, {})
 
 
+def test_an_out_argument_that_values_resize_is_refused_with_its_line(shadow):
+    """The tensor is on the device, and its new size on the host alone."""
+
+    def listed(x):
+        torch.nonzero(x, out=torch.empty(0, dtype=torch.int64, device=x.device))
+
+    expected = r"aten::nonzero.out resizes its out= by values at test_index_values.py:\d+ \(listed"
+    with pytest.raises(LaneError, match=expected):
+        shadow(listed, numbers)
+
+
 def test_a_wrong_index_of_index_data_is_told(shadow):
     """An index out of range is an error here as on a device."""
     with pytest.raises(IndexError, match="out of bounds"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from oom_suite.errors import UsageError
+from oom_suite.operators import registered
 from oom_suite.operators.kernels import Kernels
 from oom_suite.operators.operands import operator
 from oom_suite.operators.steps import Give, Take
@@ -163,6 +164,34 @@ def test_an_out_argument_is_resized_before_its_kernel_takes_anything():
     trace = ShadowLane(Path("/"), "cuda").run(build, {})
     requested = [trace.allocations[event.allocation].requested_bytes for event in trace.events]
     assert [32_000, 64_000, 64_000, 106_751, 106_751, 64_000] == requested
+
+
+@pytest.mark.parametrize(("target", "expected"), [("cuda:sm_90", [32, 64]), ("cpu", [32])])
+def test_what_an_author_says_of_an_operator_is_taken_on_a_device(monkeypatch, target, expected):
+    """A bound beside its result; a CPU's kernel is another."""
+    monkeypatch.setitem(registered._SCRATCH, "aten::sin", lambda x: x.numel() * 8)
+
+    def build(sizes, device):
+        x = torch.zeros(8, device=device)
+        return x.sin
+
+    made = ShadowLane(Path("/"), target=target).run(build, {}).allocations
+    assert expected == [each.requested_bytes for each in made]
+    assert [False, True][: len(expected)] == [each.is_bound for each in made]
+
+
+@pytest.mark.parametrize(("value_rows", "first"), [(8, "index_put_"), (1, "nonzero")])
+def test_a_write_under_a_mask_is_taken_apart_unless_its_kernel_is_known(value_rows, first):
+    """A kernel that adds one row for each entry has the mask's positions in its own steps."""
+
+    def build(sizes, device):
+        x = torch.zeros(8, 4, device=device)
+        mask = torch.zeros(8, dtype=torch.bool, device=device)
+        values = torch.zeros(value_rows, 4, device=device)
+        return lambda: x.index_put_((mask,), values, accumulate=True)
+
+    made = ShadowLane(Path("/"), "cuda:sm_90", "cuda:sm_90").run(build, {}).allocations
+    assert f"aten::{first}" == made[0].op
 
 
 def test_results_that_were_there_before_are_known(book):

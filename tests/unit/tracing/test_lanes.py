@@ -97,6 +97,23 @@ def around(name):
     return seen
 
 
+def test_calls_that_are_repeated_are_run_as_one_is():
+    """With no thread of autograd and no compiler; what they leave alive is told."""
+    seen, kept = [], []
+
+    def build(sizes, device):
+        def call():
+            stance = torch._dynamo.eval_frame._stance.stance
+            seen.append((torch._C._is_multithreading_enabled(), stance))
+            kept.append(torch.zeros(sizes["n"], device=device))
+
+        return call
+
+    found = running("shadow").repeat(build, SIZES)
+    assert [(False, "force_eager")] * found.num_calls == seen
+    assert found.num_calls > 1
+
+
 @pytest.mark.parametrize("name", ["shadow", "prove"])
 def test_no_thread_of_autograd_and_no_compiler_is_there_in_a_lane_without_memory(name):
     before, inside, after = around(name)

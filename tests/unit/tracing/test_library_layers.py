@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from oom_suite.tracing import recurrent
 from oom_suite.tracing.batch_norm import layout, takes_cudnn
 from oom_suite.tracing.shadow import ShadowLane
 
@@ -125,6 +126,18 @@ def test_a_recurrent_network_is_one_call_whose_workspace_is_named(kind, target, 
     packed = [CELLS[kind] * (5 * 8 + 8 * 8 + 8 + 8) * 4] if name == "miopen_rnn" else []
     assert [3 * 2 * 8 * 4, 2 * 8 * 4, *cells, *packed] == requests(trace, name)
     assert {name} == named(trace)
+
+
+def test_a_network_with_another_step_is_the_library_s_as_well():
+    trace = traced(lambda: torch.nn.RNN(5, 8, nonlinearity="relu"), 3, 2, 5)
+    assert [3 * 2 * 8 * 4, 2 * 8 * 4] == requests(trace, "_cudnn_rnn")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_library_takes_real_floats_where_there_are_any(dtype):
+    assert recurrent.is_taken(torch.ones(2, dtype=dtype))
+    assert not recurrent.is_taken(torch.ones(0, dtype=dtype))
+    assert not recurrent.is_taken(torch.ones(2, dtype=torch.complex64))
 
 
 @pytest.mark.parametrize("kind", CELLS)

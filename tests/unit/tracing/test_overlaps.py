@@ -107,3 +107,79 @@ def test_frees_that_follow_one_another_are_in_the_order_of_what_they_free(text, 
         return tuple(Event("alloc" if e[0] == "+" else "free", int(e[1:])) for e in one.split())
 
     assert events(ordered) == in_order(events(text), marks)
+
+
+def by_size(*sizes):
+    """Requests and events: a positive size is asked for, a negative one of them freed."""
+    requests, events = [], []
+    for size in sizes:
+        if size > 0:
+            events.append(("alloc", len(requests)))
+            requests.append((size, "op", ()))
+        else:
+            events.append(("free", next(n for n, each in enumerate(requests) if each[0] == -size)))
+    return requests, events
+
+
+@pytest.mark.parametrize(
+    ("sizes", "since", "expected"),
+    [
+        ((10, -10), 0, [10]),
+        ((10, -10), 2, []),
+        ((10,), 0, []),
+        # The most was 30, and 11 are there still.
+        ((10, 20, -10, -20, 11), 0, [19]),
+        # Two that were freed, the larger first, up to what is missing.
+        ((10, 20, -10, -20, 5), 0, [20, 5]),
+        # What was there before and is freed meanwhile may be there still.
+        ((10, -10), 1, [10]),
+        ((10, -10, 7), 1, [3]),
+        ((10, -10, 10), 1, []),
+        ((10, -10, 12), 1, []),
+    ],
+)
+def test_the_most_that_was_there_is_held(sizes, since, expected):
+    requests, events = by_size(*sizes)
+    held = Overlaps((requests, events)).hold((since,))
+    assert expected == [requests[each][0] for _, each in held]
+    assert all(requests[each][3] for _, each in held)
+
+
+def test_what_is_held_is_freed_in_the_end():
+    requests, events = by_size(10, -10)
+    overlaps = Overlaps((requests, events))
+    overlaps.release(overlaps.hold((0,)))
+    assert [("alloc", 1), ("free", 1)] == events[2:]
+
+
+@pytest.mark.parametrize(("since", "expected"), [(0, True), (2, False)])
+def test_symbols_know_only_whether_something_was_freed(since, expected):
+    overlaps = UnorderedOverlaps(by_size(10, -10))
+    assert [] == overlaps.hold((since,))
+    assert expected is overlaps.are_needed
+
+
+@pytest.mark.parametrize("since", [(), (0, 0)])
+def test_a_place_in_other_records_is_refused(since):
+    """One number for each memory, neither fewer nor more."""
+    with pytest.raises(ValueError, match="zip"):
+        UnorderedOverlaps(by_size(10, -10)).hold(since)
+
+
+def test_each_memory_has_its_own():
+    """The host's is held beside the device's."""
+    device, host = by_size(10, -10), by_size(3, -3)
+    assert [(0, 1), (1, 1)] == Overlaps(device, host).hold((0, 0))
+    assert [(1, 1)] == Overlaps(by_size(10), by_size(3, -3)).hold((0, 0))
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"), [((), (0, 1)), ((3,), (1, 0)), ((2,), (0, 1)), ((4,), (0, 1))]
+)
+def test_frees_in_a_row_have_one_order(marks, expected):
+    """Between two requests alone, and not across the end of a step."""
+    made = (Event("alloc", 0), Event("alloc", 1))
+    last = (Event("alloc", 2), Event("free", 2))
+    events = (*made, Event("free", 1), Event("free", 0), *last)
+    frees = (Event("free", each) for each in expected)
+    assert (*made, *frees, *last) == in_order(events, marks)

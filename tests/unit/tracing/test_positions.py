@@ -27,6 +27,7 @@ FOUND = {
     "stable sort along": (1, aten.sort.stable, (X,), {"stable": True, "dim": 0}),
     "max along": (1, aten.max.dim, (X, 0)),
     "max": (None, aten.max.default, (X,)),
+    "sort of a number": (0, aten.sort.default, (X[0, 0],)),
     "argmax": (9, aten.argmax.default, (X,)),
     "argmax along": (4, aten.argmax.default, (X, 1)),
     "argmax of a number": (0, aten.argmax.default, (X[0, 0],)),

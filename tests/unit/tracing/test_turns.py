@@ -1,153 +1,200 @@
-"""Who waits, who is at work, and what is held while others may still have it."""
+"""Whose turn it is, who is waited for, and what is held while others may still have it."""
 
 from __future__ import annotations
 
-import os
 import threading
-import time
+from types import SimpleNamespace
 
 import pytest
 
-from oom_suite.records import Event
-from oom_suite.tracing.overlaps import Overlaps, UnorderedOverlaps, in_order
-from oom_suite.tracing.turns import ASLEEP, ShortSwitches, Waiting
+from oom_suite.tracing import turns as turns_module
+from oom_suite.tracing.overlaps import Overlaps
+from oom_suite.tracing.turns import ASLEEP, Turns, _Hold
 
 
-def said(thread, expected, seconds=5.0):
-    """Whether `Waiting` comes to say that of a thread."""
-    waiting, until = Waiting(), time.monotonic() + seconds
-    with ShortSwitches():
-        while time.monotonic() < until:
-            if waiting.is_waiting(thread) is expected:
-                return True
-            time.sleep(0.0003)
-    return False
+def test_a_thread_that_was_interrupted_at_the_gate_waits_there_again():
+    """It has not entered: its next operator waits for its turn as the first did."""
+    asked = []
+
+    def others():
+        asked.append(None)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        return []
+
+    turns = Turns(others, Overlaps())
+    with pytest.raises(KeyboardInterrupt):
+        turns.enter(0)
+    assert (0, {}) == (turns.num_threads, turns._gate)
+    turns.enter(0)
+    assert 1 == turns.num_threads
 
 
-@pytest.fixture
-def started():
-    """A function that starts a thread, which is told to end when the test is over."""
-    done = threading.Event()
+class Noted(Overlaps):
+    """Holds what it is told to, and notes what is released."""
 
-    def start(body):
-        thread = threading.Thread(target=body, args=(done,), daemon=True)
-        thread.start()
-        return thread
+    def __init__(self, held=()):
+        super().__init__()
+        self.held, self.released = list(held), []
 
-    yield start
-    done.set()
+    def hold(self, since):
+        return self.held
+
+    def release(self, held):
+        self.released += held
 
 
-def spins(done):
-    while not done.is_set():
+def test_a_thread_that_has_waited_holds_nothing_of_whom_it_waited_for():
+    """And all that it holds where anybody may have woken it; another thread's stays."""
+    overlaps = Noted()
+    turns = Turns(list, overlaps)
+    turns._holds = [_Hold(1, {2, 3}, ["of 1"]), _Hold(2, {1}, ["of 2"])]
+    turns.release(1, 2)
+    assert [] == overlaps.released
+    turns.release(1, 3)
+    assert ["of 1"] == overlaps.released
+    turns._holds.append(_Hold(1, {2, 3}, ["of 1 again"]))
+    turns.release(1)
+    assert ["of 1", "of 1 again"] == overlaps.released
+    assert [2] == [hold.ident for hold in turns._holds]
+
+
+def test_an_operator_inside_another_waits_for_no_turn():
+    """The next one does."""
+    turns = Turns(list, Noted())
+    for num_passed in (1, 2):
+        turns.enter(0)
+        turns.enter(0)
+        turns.leave()
+        turns.leave()
+        assert num_passed == turns._num_passed
+
+
+class Known:
+    """Says of a thread what it was told."""
+
+    def __init__(self, *, is_waiting):
+        self.said = is_waiting
+
+    def is_waiting(self, _thread):
+        return self.said
+
+    def forget(self, ident):
         pass
 
 
-def test_a_thread_that_waits_for_another_waits(started):
-    assert said(started(lambda done: done.wait()), expected=True)
-
-
-def test_one_that_waits_for_the_interpreter_alone_is_at_work(started):
-    """It cannot run while this one does, and yet nobody need wake it."""
-    threads = [started(spins), started(spins)]
-    assert not said(threads[0], expected=True, seconds=0.3)
-
-
-def test_one_that_sleeps_waits_and_goes_on_by_itself(started):
-    thread = started(spins)
-    ASLEEP.add(thread.ident)
-    try:
-        assert Waiting().is_waiting(thread)
-    finally:
-        ASLEEP.discard(thread.ident)
-
-
-def test_one_that_has_ended_waits(started):
-    thread = started(lambda done: None)
-    thread.join()
-    assert Waiting().is_waiting(thread)
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_main_thread_that_is_at_work_is_so_in_a_fork_too():
-    """There Python gives it a number that no thread has: nobody would ever see it run."""
-    child = os.fork()
-    if child == 0:
-        found = []
-        asks = threading.Thread(
-            target=lambda: found.append(said(threading.main_thread(), expected=True, seconds=0.1))
-        )
-        asks.start()
-        while not found:
-            pass
-        os._exit(found[0])
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def record(*sizes):
-    """Requests and events: a positive size is asked for, a negative one of them freed."""
-    requests, events = [], []
-    for size in sizes:
-        if size > 0:
-            events.append(("alloc", len(requests)))
-            requests.append((size, "op", ()))
-        else:
-            events.append(("free", next(n for n, each in enumerate(requests) if each[0] == -size)))
-    return requests, events
+def turns_beside(other, *, is_waiting):
+    turns = Turns(lambda: [(other, 1)], Noted())
+    turns.waiting = Known(is_waiting=is_waiting)
+    return turns
 
 
 @pytest.mark.parametrize(
-    ("sizes", "since", "expected"),
+    ("at_gate", "spinning", "beside", "is_waiting", "expected"),
     [
-        ((10, -10), 0, [10]),
-        ((10, -10), 2, []),
-        ((10,), 0, []),
-        # The most was 30, and 11 are there still.
-        ((10, 20, -10, -20, 11), 0, [19]),
-        # Two that were freed, the larger first, up to what is missing.
-        ((10, 20, -10, -20, 5), 0, [20, 5]),
-        # What was there before and is freed meanwhile may be there still.
-        ((10, -10), 1, [10]),
-        ((10, -10, 7), 1, [3]),
-        ((10, -10, 10), 1, []),
-        ((10, -10, 12), 1, []),
+        ((), (), (), False, False),
+        ((7,), (), (), False, True),
+        ((), (7,), (), False, True),
+        ((), (), (7,), False, True),
+        ((), (), (), True, True),
     ],
+    ids=["at work", "at the gate", "asking again and again", "settling", "waiting"],
 )
-def test_the_most_that_was_there_is_held(sizes, since, expected):
-    requests, events = record(*sizes)
-    held = Overlaps((requests, events)).hold((since,))
-    assert expected == [requests[each][0] for _, each in held]
-    assert all(requests[each][3] for _, each in held)
+def test_all_are_quiet_when_none_is_at_work(at_gate, spinning, beside, is_waiting, expected):
+    turns = turns_beside(SimpleNamespace(ident=7), is_waiting=is_waiting)
+    turns._gate, turns._spinning = dict.fromkeys(at_gate, 1), set(spinning)
+    assert expected is turns._are_quiet(1, beside)
+    assert turns._are_quiet(7), "who asks is no other"
 
 
-def test_what_is_held_is_freed_in_the_end():
-    requests, events = record(10, -10)
-    overlaps = Overlaps((requests, events))
-    overlaps.release(overlaps.hold((0,)))
-    assert [("alloc", 1), ("free", 1)] == events[2:]
+def test_who_works_for_long_away_from_the_gate_is_waited_for_no_longer(monkeypatch):
+    """It may wait by asking again and again; one that is being started has no number yet."""
+    monkeypatch.setattr(turns_module, "_BUSY_S", -1.0)
+    others = [(SimpleNamespace(ident=each), 1) for each in (7, 8, None)]
+    turns, answers = Turns(lambda: others, Noted()), iter([False, True])
+    turns._gate = {8: 1}
+    turns._until(1, lambda: next(answers))
+    assert {7, 0} == turns._spinning
 
 
-@pytest.mark.parametrize(("since", "expected"), [(0, True), (2, False)])
-def test_symbols_know_only_whether_something_was_freed(since, expected):
-    overlaps = UnorderedOverlaps(record(10, -10))
-    assert [] == overlaps.hold((since,))
-    assert expected is overlaps.are_needed
-
-
-def test_each_memory_has_its_own():
-    """The host's is held beside the device's."""
-    device, host = record(10, -10), record(3, -3)
-    assert [(0, 1), (1, 1)] == Overlaps(device, host).hold((0, 0))
-    assert [(1, 1)] == Overlaps(record(10), record(3, -3)).hold((0, 0))
+def timer(*, is_over):
+    made = threading.Timer(60, int)
+    if is_over:
+        made.finished.set()
+    return made
 
 
 @pytest.mark.parametrize(
-    ("marks", "expected"), [((), (0, 1)), ((3,), (1, 0)), ((2,), (0, 1)), ((4,), (0, 1))]
+    ("thread", "is_at_gate", "is_waiting", "expected"),
+    [
+        (SimpleNamespace(ident=7), False, True, False),
+        (SimpleNamespace(ident=7), False, False, True),
+        (SimpleNamespace(ident=7), True, True, True),
+        (SimpleNamespace(ident=8), True, True, False),
+        (timer(is_over=False), False, True, True),
+        (timer(is_over=True), False, True, False),
+    ],
+    ids=["waits", "works", "at the gate", "another at the gate", "a timer", "a timer that is over"],
 )
-def test_frees_in_a_row_have_one_order(marks, expected):
-    """Between two requests alone, and not across the end of a step."""
-    made = (Event("alloc", 0), Event("alloc", 1))
-    last = (Event("alloc", 2), Event("free", 2))
-    events = (*made, Event("free", 1), Event("free", 0), *last)
-    frees = (Event("free", each) for each in expected)
-    assert (*made, *frees, *last) == in_order(events, marks)
+def test_who_goes_on_by_itself_is_waited_for_at_the_end(thread, is_at_gate, is_waiting, expected):
+    turns = turns_beside(thread, is_waiting=is_waiting)
+    turns._gate = dict.fromkeys([7] * is_at_gate, 1)
+    assert [thread] * expected == turns._busy()
+
+
+def test_one_that_sleeps_is_waited_for_at_the_end():
+    turns = turns_beside(SimpleNamespace(ident=-7), is_waiting=True)
+    assert [] == turns._busy()
+    ASLEEP.add(-7)
+    try:
+        assert 1 == len(turns._busy())
+        assert 1 == len(turns.finish(seconds=-1))
+    finally:
+        ASLEEP.discard(-7)
+    assert {} == turns._gate
+
+
+@pytest.mark.parametrize(
+    ("gate", "number", "goes"),
+    [({1: 3}, 3, True), ({1: 3, 2: 2}, 3, True), ({1: 3, 2: 4}, 3, False)],
+    ids=["alone", "before an older one", "after a younger one"],
+)
+def test_of_those_at_the_gate_the_youngest_goes(gate, number, goes):
+    """Who has gone stands there no more."""
+    turns = Turns(list, Noted())
+    turns._gate = dict(gate)
+    assert goes is turns._goes(1, number)
+    assert goes is (1 not in turns._gate)
+
+
+def test_a_call_that_is_over_holds_nothing():
+    """Its threads have ended, or wait: the one that made it has waited for all of them."""
+    overlaps = Noted()
+    turns = Turns(list, overlaps)
+    turns._holds = [_Hold(threading.get_ident(), {2}, ["held"])]
+    assert [] == turns.finish(seconds=1)
+    assert (["held"], [], {}) == (overlaps.released, turns._holds, turns._gate)
+
+
+@pytest.mark.parametrize(
+    ("is_at_gate", "is_alive", "released"),
+    [(True, True, []), (True, False, ["held"]), (False, True, ["held"]), (False, False, ["held"])],
+)
+def test_a_thread_holds_while_it_stands_at_the_gate(is_at_gate, is_alive, released):
+    """One that goes on, or has ended, holds nothing any more when the next has its turn."""
+    overlaps = Noted()
+    turns = Turns(lambda: [(SimpleNamespace(ident=7), 1)] * is_alive, overlaps)
+    turns._holds = [_Hold(7, {8}, ["held"])]
+    turns._gate = dict.fromkeys([7] * is_at_gate, 1)
+    turns._went_on(1, (), 0)
+    assert released == overlaps.released
+
+
+@pytest.mark.parametrize(("num_passed", "sources"), [(0, {2, 3}), (1, {3}), (2, None)])
+def test_a_thread_holds_what_those_had_who_passed_while_it_stood_there(num_passed, sources):
+    """The first to pass was number 1; who passed before it came had nothing of then."""
+    turns = Turns(list, Noted(["held"]))
+    turns._last, turns._num_passed = {1: 2, 2: 1, 3: 2}, 2
+    turns._went_on(1, (), num_passed)
+    assert [sources] * (sources is not None) == [hold.sources for hold in turns._holds]
+    assert 3 == turns._last[1]

@@ -30,6 +30,16 @@ def test_a_comparison_is_sure_where_it_is_so_for_all_that_may_be_drawn(name, lim
     assert expected is known().compared(f"aten::{name}", (DRAWN, limit))
 
 
+@pytest.mark.parametrize(
+    ("op", "is_even"),
+    [("rand", True), ("rand_like", True), ("randn", False), ("randint", False), ("ones", False)],
+)
+def test_what_is_drawn_evenly_from_0_to_1_is_known(op, is_even):
+    uniform = Uniform()
+    uniform.follow(f"aten::{op}", DRAWN)
+    assert (False if is_even else None) is uniform.compared("aten::lt", (DRAWN, 0.0))
+
+
 def test_nothing_is_sure_of_other_tensors():
     assert known().compared("aten::lt", (torch.ones(4), 0.0)) is None
     assert known().compared("aten::lt", (DRAWN, DRAWN)) is None

@@ -56,6 +56,19 @@ def test_a_choice_says_who_gets_how_much(choice, shares):
     assert shares == sizes[-NUM_EXPERTS:]
 
 
+@pytest.mark.parametrize(("choice", "expected"), [(NONE, 1), (ONE, 1), (HALF, 6), (MOST, 12)])
+def test_what_has_entries_has_one_distinct_value_at_least(choice, expected):
+    """Nothing has none."""
+    sizes = []
+    run_with(
+        choice,
+        lambda x, chosen: sizes.extend(
+            [torch.unique(x[:, 0]).shape[0], torch.unique(x[:0, 0]).shape[0]]
+        ),
+    )
+    assert [expected, 0] == sizes
+
+
 def test_a_part_that_the_call_before_did_not_ask_for_gets_nothing():
     """Where all goes to another part, which that call had."""
     sizes = []
@@ -187,6 +200,23 @@ def test_a_row_can_be_taken_by_a_number_that_is_not_known(shadow, program):
     shadow(program, lambda device: (drawn(device)[0], torch.randint(0, 3, (4,), device=device)))
     with pytest.raises(LaneError, match="reads a value"):
         shadow(program, lambda device: (drawn(device)[0], drawn(device)[0][0].long()))
+
+
+@pytest.mark.parametrize(("low", "is_taken"), [(0, True), (-1, False)])
+def test_a_row_is_not_taken_by_a_number_that_may_be_padding(shadow, low, is_taken):
+    """-1 would be the last row, which nobody means."""
+
+    def take():
+        shadow(
+            ROWS["a row"],
+            lambda device: (drawn(device)[0], torch.randint(low, 3, (4,), device=device)),
+        )
+
+    if is_taken:
+        take()
+    else:
+        with pytest.raises(LaneError, match="reads a value"):
+            take()
 
 
 def first_taken(x, rows):
