@@ -26,6 +26,10 @@ pytest_plugins = (
 )
 
 
+# Ten thousand tests are no garbage while they are being collected.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Keep the collector from walking, with each test, the thousands that are there.
 
@@ -33,3 +37,4 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()

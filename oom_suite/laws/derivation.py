@@ -72,6 +72,7 @@ class Derivation:
         excesses: regimes that are not provably within the bound.
         unrecorded: what runs did where no lane looks, or should have done, each in a clause.
         unsteady: how a second run at the scenario differed from the first; empty when not.
+        is_proved: whether it is a proof's own law, for all sizes, which every exact run follows.
     """
 
     law: Law
@@ -90,6 +91,7 @@ class Derivation:
     excesses: tuple[Excess, ...] = ()
     unrecorded: tuple[str, ...] = ()
     unsteady: str = ""
+    is_proved: bool = False
 
     @property
     def is_global(self) -> bool:
@@ -100,3 +102,12 @@ class Derivation:
     def is_whole(self) -> bool:
         """Whether it is global and nothing below the peak is without a formula."""
         return self.is_global and not self.uneven
+
+    def rises_in(self, axis: str) -> bool:
+        """Whether the peak is proved to go on growing with an axis, whatever the other sizes."""
+        formulas = (regime.polynomial for regime in self.regimes if self.is_proved)
+        return any(
+            axis in formula.axes
+            and all(number > 0 for names, number in formula.terms.items() if axis in names)
+            for formula in formulas
+        )

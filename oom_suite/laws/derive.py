@@ -11,6 +11,7 @@ from oom_suite.laws.evidence import Survey, allocate_alike, compared, dependence
 from oom_suite.laws.explorer import probes
 from oom_suite.laws.fit import Fit, Regime
 from oom_suite.laws.grid import Grid
+from oom_suite.laws.identified import identified
 from oom_suite.laws.lengths import MAX_FAR, Lengths, length, short_starts
 from oom_suite.records import Law, Polynomial
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.laws.evidence import Dependence
+    from oom_suite.laws.proof import Proof
     from oom_suite.records import Trace, Workload
 
 __all__ = ["Change", "Derivation", "derive"]
@@ -33,8 +35,15 @@ _PRESS = (2, 4)
 """How many times the size that showed a dependence to go on to."""
 
 
+def _not_proved() -> None:
+    """There is no proof."""
+
+
 def derive(
-    run: Callable[[Mapping[str, int]], Trace], workload: Workload, sizes: Mapping[str, int]
+    run: Callable[[Mapping[str, int]], Trace],
+    workload: Workload,
+    sizes: Mapping[str, int],
+    proved: Callable[[], Proof | None] = _not_proved,
 ) -> Derivation:
     """The law of what `run` runs.
 
@@ -47,6 +56,9 @@ def derive(
     few turns of it; it must then say every live sum of the scenario's own run, also with the
     forbidden axes far. One that does not is dropped, and the law is fitted around the scenario.
 
+    Nothing is fitted where there is a proof for all sizes and every exact run that a fitted law
+    would be checked on follows it, as `oom_suite.laws.identified` has it.
+
     Cost: 40 to 60 runs for seven axes where one law holds; more where others are found.
 
     Args:
@@ -54,12 +66,18 @@ def derive(
             at a probe is noted; one at the scenario is raised.
         workload: its axes are varied.
         sizes: the scenario.
+        proved: gives a proof for all sizes; None where there is none. Asked once, after the run
+            at the scenario.
 
     Raises:
         OomSuiteError: the scenario itself cannot be run.
     """
     survey = Survey(run, sizes)
     first = survey.at({})
+    proof = proved()
+    known = None if proof is None else identified(survey, workload, proof)
+    if known is not None:
+        return known
     atlas = _atlas(survey, workload)
     grid = atlas.grid
     atlas.explore()

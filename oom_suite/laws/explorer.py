@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from oom_suite.errors import OomSuiteError
 from oom_suite.laws.branches import Branch, distinct_hints, holds, other_side
@@ -17,7 +17,7 @@ from oom_suite.records.symbolic import Hints
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from oom_suite.laws.grid import Grid
+    from oom_suite.laws.differences import Index
     from oom_suite.records import Axis, Frame, Workload
     from oom_suite.records.symbolic import Guard, SymbolicTrace
 
@@ -28,9 +28,27 @@ _MAX_DRAWS = 12
 _SEED = 41962
 
 
+class Steps(Protocol):
+    """Sizes to start from, and how far one step goes along each axis that is moved."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Where it starts."""
+        ...
+
+    @property
+    def steps(self) -> Mapping[str, int]:
+        """The distance of one step."""
+        ...
+
+    def point(self, index: Index) -> dict[str, int]:
+        """The sizes that so many steps along some axes change."""
+        ...
+
+
 def probes(
     workload: Workload,
-    grid: Grid,
+    grid: Steps,
     is_short: Callable[[Mapping[str, int]], bool] = lambda _: True,
 ) -> Iterator[Sequence[Mapping[str, int]]]:
     """Sizes to check a law at, each with what to take instead where it cannot be run.
@@ -41,7 +59,7 @@ def probes(
 
     Args:
         workload: its axes are moved.
-        grid: where the law was fitted.
+        grid: where the law was fitted, or is to be checked.
         is_short: whether a run at some sizes takes no time to speak of; others are left out.
     """
     sizes, forbidden = grid.sizes, workload.contract.independent_of
@@ -63,7 +81,7 @@ def probes(
     yield from _far(workload, sizes, is_short)
 
 
-def _near(workload: Workload, grid: Grid) -> Iterator[Sequence[Mapping[str, int]]]:
+def _near(workload: Workload, grid: Steps) -> Iterator[Sequence[Mapping[str, int]]]:
     """Every axis some steps away at once."""
     chance = random.Random(_SEED)
     num_left = _NUM_NEAR if grid.steps else 0

@@ -19,6 +19,7 @@ from oom_suite.laws.from_start import judge_from_start
 from oom_suite.laws.judge import judge
 from oom_suite.laws.proof import prove
 from oom_suite.pipeline.advising import ANYTHING, MEASURED, advice_on, with_advice
+from oom_suite.pipeline.awaited import Awaited
 from oom_suite.pipeline.breaking import with_breach
 from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.host_law import with_host
@@ -137,7 +138,12 @@ def _judged_again(
     """The verdict on another contract, from the runs that there are and what it needs besides."""
     workload = replace(settings.workload, contract=contract)
     other = replace(settings, workload=workload, lane="shadow", law_text="", budget=None)
-    derivation = derive(runs.known, workload, settings.sizes)
+    derivation = derive(runs.known, workload, settings.sizes, lambda: proof)
+    flat = (*contract.bounded_in, *(axis for axis, _ in contract.constant_after))
+    rising = next(filter(derivation.rises_in, flat), None)
+    if rising is not None:
+        # To look for a size from which on it does not would take a hundred runs.
+        return inconclusive(name, other, f"peak grows with {rising} at all sizes")
     found = (derivation, judge(derivation, workload), proof)
     result, _ = _by_contract(name, runs, other, found, Measured())
     result = with_kernel_terms(result, runs, other)
@@ -169,8 +175,9 @@ def inconclusive(name: str, settings: Settings, reason: str, *advice: str) -> Re
 def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Proof | None]:
     """The fitted law, what it says of the contract, and the proof.
 
-    The proof runs beside the fit, in a child of its own. Code that keeps state has no proof: its
-    runs are judged from their start.
+    The proof runs in a child of its own. As long as it may turn out to hold for all sizes, the fit
+    waits for it; otherwise they run beside each other. Code that keeps state has no proof: its runs
+    are judged from their start.
 
     Raises:
         OomSuiteError: the scenario itself cannot be run.
@@ -181,15 +188,19 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
         runs.run_afresh()
         return (*judge_from_start(runs.afresh, workload, sizes), None)
     fitted: Future[Derivation] = Future()
+    awaited = Awaited(runs.symbolic, workload)
 
     def proved() -> Proof:
-        return prove(runs.symbolic, fitted.result, workload, sizes)
+        with awaited:
+            return awaited.given(prove(awaited.symbolic, fitted.result, workload, sizes))
 
     with threads(1) as beside:
         # Modes of torch belong to a process: here one lane has to wait for the other.
         proving = None if runs.is_here else beside.submit(proved)
         try:
-            derivation = derive(runs.shadow, workload, sizes)
+            derivation = derive(
+                runs.shadow, workload, sizes, awaited.nothing if proving is None else awaited.proof
+            )
         except BaseException as error:
             fitted.set_exception(error)
             runs.interrupt_proof()

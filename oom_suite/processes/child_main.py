@@ -99,6 +99,8 @@ def serve(
     _detach(log)
     live_by(life.fileno(), with_group=True)
     _leave_server()
+    # A server that could not load all that it should has left it off.
+    gc.enable()
     if not needs_gpu:
         hide_gpus()
     # Children run side by side: threads of their own would wait for each other's cores.

@@ -203,6 +203,7 @@ def _table(words: list[int | None]) -> Any:
     return (ctypes.c_void_p * _TABLE_WORDS)(*words)
 
 
+@functools.cache
 def _library(name: str) -> ctypes.CDLL:
     """A library of torch's, loaded already."""
     for path in sorted((Path(torch.__file__).parent / "lib").glob(f"{name}.*")):

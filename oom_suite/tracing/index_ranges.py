@@ -231,7 +231,7 @@ class IndexRanges:
     def _summed(self, terms: torch.Tensor, each: Range | None) -> Range | None:
         if each in {None, NOTHING} or not is_nonnegative(each.low):
             return None
-        most = sympy.expand(each.high * self._expression(terms.numel()))
+        most = _expanded(each.high * self._expression(terms.numel()))
         return Range(sympy.Integer(0), most)
 
     def _all(self, parts: Any) -> Range | None:
@@ -249,7 +249,7 @@ def _arithmetic(name: str, floors: bool, left: Range, right: Range) -> Range | N
     positive = is_nonnegative(right.low - 1)
     natural = is_nonnegative(left.low)
     if name == "mul" and natural and is_nonnegative(right.low):
-        return Range(sympy.expand(left.low * right.low), sympy.expand(left.high * right.high))
+        return Range(_expanded(left.low * right.low), _expanded(left.high * right.high))
     if name == "remainder" and positive:
         return Range(sympy.Integer(0), right.high - 1)
     if (name == "floor_divide" or (name == "div" and floors)) and positive and natural:
@@ -264,6 +264,8 @@ def floor_quotient(dividend: sympy.Expr, divisor: sympy.Expr) -> sympy.Expr:
         dividend: a polynomial in the sizes.
         divisor: provably at least 1.
     """
+    if dividend.is_Integer and divisor.is_Integer:
+        return dividend // divisor
     whole, rest = [], []
     for term in sympy.expand(dividend).as_ordered_terms():
         if divisor.is_Integer:
@@ -283,6 +285,11 @@ def floor_quotient(dividend: sympy.Expr, divisor: sympy.Expr) -> sympy.Expr:
         return cast("sympy.Expr", quotient)
     # Dividing by at least 1 makes nothing larger.
     return dividend
+
+
+def _expanded(product: sympy.Expr) -> sympy.Expr:
+    """A product as a sum. In the shadow lane it is a number, which sympy would look at for long."""
+    return product if product.is_Integer else sympy.expand(product)
 
 
 def _lesser(one: sympy.Expr, other: sympy.Expr) -> sympy.Expr | None:

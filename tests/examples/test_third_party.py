@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.command import run_here
+from oom_suite import doors
+
 # Its tests share what its fixtures make: one worker runs them all.
 pytestmark = pytest.mark.xdist_group("third-party")
 
@@ -51,14 +54,38 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def check(site, tmp_path):
+def suite_with_it(site, tmp_path, monkeypatch):
+    """A function that runs a command where the package is installed, and gives its JSON.
+
+    In this process, which then forgets the package; its children are forked from one server.
+    """
+
+    def suite(exit_code, *words):
+        done = run_here(*words, "--json", "out.json", folder=tmp_path)
+        assert exit_code == done.returncode, done.stdout + done.stderr
+        return json.loads((tmp_path / "out.json").read_text("utf-8"))
+
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(site))
+    _forget_plugins()
+    yield suite
+    _forget_plugins()
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] == "indexer_memory":
+            del sys.modules[name]
+
+
+def _forget_plugins():
+    doors.plugins.cache_clear()
+    doors._by_name.cache_clear()
+
+
+@pytest.fixture
+def check(suite_with_it):
     """A function that checks a subject where the package is installed, and gives its result."""
 
     def check(exit_code, *words):
-        command = ("-m", "oom_suite", "check", *words, "--json", "out.json")
-        done = run(*command, cwd=tmp_path, path=site)
-        assert exit_code == done.returncode, done.stdout + done.stderr
-        (result,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["results"]
+        (result,) = suite_with_it(exit_code, "check", *words)["results"]
         return result
 
     return check
@@ -98,9 +125,12 @@ def test_vllms_indexer_reads_what_it_needs_where_it_scores_one_token(check):
 
 
 @pytest.mark.oom_registry
-def test_sglangs_indexer_passes(check):
-    """Its law names requests and their pages, and no pool."""
-    result = check(0, "sglang==0.5.23", "--workload", "qsa-decode")
+def test_sglangs_indexer_passes(site, tmp_path):
+    """Its law names requests and their pages, and no pool; in a process that has loaded nothing."""
+    words = ("check", "sglang==0.5.23", "--workload", "qsa-decode", "--json", "out.json")
+    done = run("-m", "oom_suite", *words, cwd=tmp_path, path=site)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    (result,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["results"]
     assert ("PASS", "8192*batch + 53248*batch*pages") == (result["verdict"], law(result))
     assert 868_352 == result["peak_requested_bytes"]
 
@@ -140,38 +170,28 @@ def test_a_release_has_no_code_for_a_workload_of_others(check):
         ("qsa_faults:one_page_after_the_other", "PASS", []),
     ],
 )
-def test_its_faults_are_tried_as_the_suite_s_own_are(site, tmp_path, name, verdict, blamed):
+def test_its_faults_are_tried_as_the_suite_s_own_are(suite_with_it, name, verdict, blamed):
     """The planted one is caught on its line, and the healthy one passes."""
-    command = ("-m", "oom_suite", "selfcheck", "--half", "quick", "--only", name)
-    done = run(*command, "--json", "out.json", cwd=tmp_path, path=site)
-    assert 0 == done.returncode, done.stdout + done.stderr
-    (trial,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["selfcheck"]["seen"]
+    found = suite_with_it(0, "selfcheck", "--half", "quick", "--only", name)
+    (trial,) = found["selfcheck"]["seen"]
     assert (name, verdict, blamed) == (trial["name"], trial["verdict"], trial["named"])
 
 
-def test_its_twin_is_tried_under_the_detectors_that_its_workload_is_fit_for(site, tmp_path):
+def test_its_twin_is_tried_under_the_detectors_that_its_workload_is_fit_for(suite_with_it):
     """A workload without an oracle: what needs one is left out."""
-    name = "qsa_faults:one_page_after_the_other"
-    command = ("-m", "oom_suite", "selfcheck", "--only", name, "--json", "out.json")
-    done = run(*command, cwd=tmp_path, path=site)
-    assert 0 == done.returncode, done.stdout + done.stderr
-    trials = json.loads((tmp_path / "out.json").read_text("utf-8"))["selfcheck"]["seen"]
+    found = suite_with_it(0, "selfcheck", "--only", "qsa_faults:one_page_after_the_other")
+    trials = found["selfcheck"]["seen"]
     expected = ["law", "reads", "writes", "addresses", "capture", "creep"]
     assert expected == [trial["detector"] for trial in trials]
 
 
 @pytest.mark.oom_registry
-def test_safety_detectors_run_on_its_steps_as_far_as_it_says_what_they_need(site, tmp_path):
+def test_safety_detectors_run_on_its_steps_as_far_as_it_says_what_they_need(suite_with_it):
     """It has small steps and says which blocks they name; it has no oracle."""
-    words = ("check", "sglang==0.5.23", "--safety", "--json", "out.json")
-    done = run("-m", "oom_suite", *words, cwd=tmp_path, path=site)
-    assert 3 == done.returncode, done.stdout + done.stderr
-    (report,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["safety"]
+    (report,) = suite_with_it(3, "check", "sglang==0.5.23", "--safety")["safety"]
     verdicts = {one["name"]: one["verdict"] for one in report["findings"]}
-    run_here = ("reads", "writes", "addresses", "capture", "creep")
-    expected = dict.fromkeys(run_here, "PASS") | dict.fromkeys(
-        ("indices", "precision"), "INCONCLUSIVE"
-    )
+    fit = ("reads", "writes", "addresses", "capture", "creep")
+    expected = dict.fromkeys(fit, "PASS") | dict.fromkeys(("indices", "precision"), "INCONCLUSIVE")
     assert expected == verdicts
     reasons = {one["reason"] for one in report["findings"] if one["verdict"] == "INCONCLUSIVE"}
     assert {"not applicable: the workload qsa-decode has no oracle"} == reasons

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+
+from fixtures.command import run_here
+
+# Judged once: one worker has all of these tests.
+pytestmark = pytest.mark.xdist_group("work-on-threads")
 
 SUBJECTS = """
 import threading
@@ -80,15 +83,9 @@ def results(tmp_path_factory):
         for each in SUBJECTS.splitlines()
         if each.startswith("def ")
     ]
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "oom_suite", "check", "--workload", "decode-swa"),
-            *("--json", "found.json", *(f"s.py:{name}" for name in names)),
-        ],
-        cwd=folder,
-        check=False,
-        capture_output=True,
-    )
+    subjects = (f"s.py:{name}" for name in names)
+    words = ("check", "--workload", "decode-swa", "--json", "found.json", *subjects)
+    run_here(*words, folder=folder)
     found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
     return {each["subject"].partition(":")[2]: each for each in found["results"]}
 
