@@ -13,6 +13,7 @@ from math import ceil, log, prod
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Blame, KernelTerm, Polynomial, Verdict
+from oom_suite.records.libraries import LIBRARIES
 from oom_suite.units import KIB
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def kernel_terms(
         bound = _bound(taken, axes, scenario)
         here = next((size for sizes, size in taken if sizes == scenario), 0)
         exact = _is_exact(runs, place)
-        terms.append(KernelTerm(*place, bound, here, target, exact))
+        terms.append(KernelTerm(*place, bound, here, target, exact, _libraries(runs, place)))
     return tuple(sorted(terms, key=lambda term: -term.num_bytes))
 
 
@@ -137,6 +138,20 @@ def _is_exact(runs: Sequence[Run], place: Place) -> bool:
         one.is_bound and one.inside == op and (one.stack[0] if one.stack else None) == frame
         for _, trace in runs
         for one in trace.allocations
+    )
+
+
+def _libraries(runs: Sequence[Run], place: Place) -> tuple[str, ...]:
+    """Workspaces that closed libraries choose at a place."""
+    op, frame = place
+    return tuple(
+        dict.fromkeys(
+            one.op
+            for _, trace in runs
+            for one in trace.allocations
+            if one.op in LIBRARIES and one.inside == op
+            if (one.stack[0] if one.stack else None) == frame
+        )
     )
 
 

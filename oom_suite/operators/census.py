@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oom_suite.operators.compositions import COMPOSITIONS
 from oom_suite.operators.cuda.composed import COMPOSED_ON_GPU
 from oom_suite.operators.families import takes_nothing
-from oom_suite.operators.inside import BOUNDED, PARTIAL, SOMETIMES, formula, needs_cub
+from oom_suite.operators.inside import BOUNDED, NEEDS_CUDA, SOMETIMES, formula, needs_cub
 from oom_suite.operators.operands import operator
 from oom_suite.operators.scratch import LOOKED_AT, unseen_always
 from oom_suite.torch_compat.dispatch import every_operator, is_composed
@@ -47,9 +47,9 @@ def _kind(func: OpOverload, kernels: Kernels) -> str:
     if facts.name in COMPOSED_ON_GPU:
         return EXACT
     if formula(facts.family) is not None:
-        if short in PARTIAL and kernels.backend != "cuda":
+        if short in NEEDS_CUDA and kernels.backend != "cuda":
             return NAMED
-        if short in SOMETIMES or short in PARTIAL:
+        if short in SOMETIMES:
             return PARTLY
         is_bounded = short in BOUNDED or (short in needs_cub() and not kernels.has_cub)
         return AT_MOST if is_bounded else EXACT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oom_suite.operators.cuda import (
     bags,
@@ -61,13 +61,13 @@ FORMULAS: dict[str, Formula] = {
 """By an operator's name without its overload; ``add_`` is looked up as ``add``."""
 
 
-PARTIAL = frozenset({*fft.FORMULAS, "aten::mode"})
-"""Operators whose steps leave out what a library takes in some calls: their name stays."""
+NEEDS_CUDA = frozenset(fft.FORMULAS)
+"""Operators whose steps are those of CUDA's libraries alone."""
 
 MADE_OF_NOTHING = frozenset({"aten::randperm"})
 """Operators without a tensor to look at: their device is their result's."""
 
-BOUNDED = frozenset({"aten::embedding_renorm", "aten::nonzero"})
+BOUNDED = frozenset({"aten::embedding_renorm", "aten::nonzero", *fft.FORMULAS})
 """Operators whose steps have a bound among them at some sizes."""
 
 SOMETIMES = frozenset(
@@ -89,7 +89,7 @@ SOMETIMES = frozenset(
             "aten::_embedding_bag_dense_backward",
         ),
         *("aten::_index_put_impl", "aten::_unsafe_index_put", "aten::index", "aten::_unsafe_index"),
-        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex"),
+        *("aten::_grouped_mm", "aten::cholesky", "aten::linalg_cholesky_ex", "aten::mode"),
         *("aten::linalg_solve_triangular", "aten::triangular_solve"),
         *(*lu.FORMULAS, *convolutions.FORMULAS),
     }
@@ -122,11 +122,9 @@ def inside(call: Call) -> tuple[Step, ...] | None:
     return None if steps is None else tuple(steps)
 
 
-def is_partial(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether a library takes more in a call than its formula has."""
-    if name in convolutions.WITH_WORKSPACE:
-        return not convolutions.is_whole(name, args)
-    return name in PARTIAL
+def is_partial(call: Call) -> bool:
+    """Whether a library may take more in a call than its formula has."""
+    return call.op in convolutions.WITH_WORKSPACE and not convolutions.is_whole(call)
 
 
 def is_exact(steps: Iterable[Step]) -> bool:

@@ -9,6 +9,8 @@ looked at it, and it is flagged for that.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +21,7 @@ from oom_suite.operators.operands import operator
 from oom_suite.operators.registered import registered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from oom_suite.torch_compat.dispatch import OpOverload
 
@@ -177,17 +179,41 @@ _BY_ZEROS = frozenset({"aten::cumprod", "aten::prod"})
 _OTHER_FORMULA = "where entries are zero, torch computes its gradient by another formula"
 
 
+class _Followed(threading.local):
+    """Whether a gradient follows what this thread calls, though none is recorded in it."""
+
+    is_so = False
+
+
+_followed = _Followed()
+
+
+@contextlib.contextmanager
+def gradient_follows() -> Iterator[None]:
+    """While active, a gradient follows this thread's calls: it is that of a caller."""
+    _followed.is_so = True
+    try:
+        yield
+    finally:
+        _followed.is_so = False
+
+
 def has_gradient_by_zeros(name: str, args: tuple[Any, ...]) -> bool:
     """Whether a gradient may follow, and which formula it takes depends on the values."""
-    return name in _BY_ZEROS and torch.is_grad_enabled() and bool(args[0].requires_grad)
+    if name not in _BY_ZEROS:
+        return False
+    return _followed.is_so or (torch.is_grad_enabled() and bool(args[0].requires_grad))
 
 
 def is_seen_as_more(name: str, args: tuple[Any, ...]) -> bool:
     """Whether what is seen in a call's place takes at least as much.
 
-    A running product's gradient is seen by the formula that takes the most.
+    Gradients of products are seen by the formula that takes the most; on a CPU torch's own runs.
     """
-    return name in SEEN_AS_MORE or (name == "aten::cumprod" and args[0].is_floating_point())
+    if name in _BY_ZEROS:
+        on_gpu = name == "aten::cumprod" or args[0].device.type != "cpu"
+        return on_gpu and bool(args[0].is_floating_point())
+    return name in SEEN_AS_MORE
 
 
 SEEN_AS_MORE = frozenset({"aten::_safe_softmax"})

@@ -17,6 +17,7 @@ from oom_suite.pipeline.advising import OPAQUE, TARGET
 from oom_suite.pipeline.proved import weakened
 from oom_suite.pipeline.worst_case import largest
 from oom_suite.records import Breach, BudgetFit, Verdict
+from oom_suite.records.libraries import LIBRARIES
 from oom_suite.targets.target import target
 from oom_suite.units import format_bytes
 
@@ -44,14 +45,18 @@ class Inside:
     Attributes:
         seen_bytes: the allocator's peak as dispatch sees it.
         bounded_bytes: the same with what kernels take inside, at most.
+        spared_bytes: the same without workspaces that libraries choose.
         takers: who takes it, and where.
         unbounded: operators that nothing bounds.
+        libraries: what is known of each library's workspace.
     """
 
     seen_bytes: int
     bounded_bytes: int
+    spared_bytes: int
     takers: tuple[str, ...]
     unbounded: tuple[Unseen, ...]
+    libraries: tuple[str, ...] = ()
 
 
 def scratch_of_law(settings: Settings) -> str:
@@ -115,6 +120,7 @@ def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:
     if limit is None or result.verdict is not Verdict.PASS or not _is_anything_named(runs):
         return result
     named: dict[str, Unseen] = {}
+    may_exceed = ""
     for sizes in runs.known_sizes[:_MAX_SIZES]:
         seen = runs.known(sizes)
         if not seen.unseen:
@@ -124,6 +130,11 @@ def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:
         if predicted is None:
             continue
         peak_bytes, allowed_bytes = predicted.peak().num_bytes, int(limit(sizes))
+        if _spared(predicted).peak().num_bytes <= allowed_bytes < peak_bytes:
+            there = {axis: sizes[axis] for axis in sizes if axis in limit.axes}
+            most = f"{peak_bytes:,} bytes at {listed(there)}, allowed {allowed_bytes:,}"
+            may_exceed = f"peak may exceed its bound: {most}: {join(_libraries(predicted))}"
+            continue
         if peak_bytes > allowed_bytes:
             there = {axis: sizes[axis] for axis in sizes if axis in limit.axes}
             seen_bytes = seen.peak().num_bytes
@@ -134,6 +145,8 @@ def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:
             )
             breach = Breach(sizes, seen=f"{peak_bytes:,} bytes, allowed {allowed_bytes:,}")
             return replace(result, verdict=Verdict.FAIL, reason=reason, breach=breach)
+    if may_exceed:
+        return weakened(result, may_exceed, TARGET)
     if named:
         first = next(iter(named.values()))
         return weakened(result, f"{_place(first)} takes scratch that nothing bounds", TARGET)
@@ -151,6 +164,13 @@ def with_budget(result: Result, runs: Runs, settings: Settings) -> Result:
     if inside is None:
         return replace(result, budget=BudgetFit(budget.name, budget.free_bytes, fits=True))
     more_bytes = max(inside.bounded_bytes - seen_bytes, 0)
+    if inside.spared_bytes <= budget.free_bytes < inside.bounded_bytes:
+        fit = BudgetFit(budget.name, budget.free_bytes, fits=True, inside_bytes=more_bytes)
+        over = (
+            f"with workspaces up to {format_bytes(inside.bounded_bytes)} are asked for, and may "
+            f"not fit {budget.name}: {join(inside.libraries)}"
+        )
+        return weakened(replace(result, budget=fit), over, TARGET)
     if inside.bounded_bytes > budget.free_bytes:
         over = (
             f"{format_bytes(inside.bounded_bytes)} do not fit {budget.name}: "
@@ -177,10 +197,23 @@ def _inside_at_scenario(result: Result, runs: Runs, settings: Settings) -> Insid
     predicted = _predicted(runs, settings.sizes, settings)
     seen_bytes = result.peak_allocated_bytes or 0
     if predicted is None:
-        return Inside(seen_bytes, seen_bytes, (), result.unseen)
+        return Inside(seen_bytes, seen_bytes, seen_bytes, (), result.unseen)
     bounded_bytes = peaks_of(predicted).allocated_bytes
+    spared_bytes = peaks_of(_spared(predicted)).allocated_bytes
     unbounded = _unbounded(predicted)
-    return Inside(seen_bytes, bounded_bytes, _takers(result.unseen, unbounded), unbounded)
+    takers, libraries = _takers(result.unseen, unbounded), _libraries(predicted)
+    return Inside(seen_bytes, bounded_bytes, spared_bytes, takers, unbounded, libraries)
+
+
+def _spared(trace: Trace) -> Trace:
+    """As if no library took a workspace that it may do without."""
+    return trace.without(lambda allocation: allocation.op in LIBRARIES)
+
+
+def _libraries(trace: Trace) -> tuple[str, ...]:
+    """What is known of each library's workspace in a trace."""
+    ops = dict.fromkeys(each.op for each in trace.allocations if each.op in LIBRARIES)
+    return tuple(f"{op} {LIBRARIES[op]}" for op in ops)
 
 
 def _predicted(runs: Runs, sizes: Mapping[str, int], settings: Settings) -> Trace | None:

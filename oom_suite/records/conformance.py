@@ -18,7 +18,7 @@ class Status(Enum):
     """How a prediction fared.
 
     Attributes:
-        EXACT: measured to the byte.
+        EXACT: measured to the byte; a library that took none of its bounded workspace is no error.
         BOUNDED: between the prediction without what kernels take at most, and with it.
         NAMED: off, and the prediction names an operator of the call that may take more.
         REFUSED: not predicted; the reason says why.
@@ -34,7 +34,14 @@ class Status(Enum):
     NOT_RUN = "not run"
 
 
-def compared(least_bytes: int, most_bytes: int, measured_bytes: int, *, is_named: bool) -> Status:
+def compared(
+    least_bytes: int,
+    most_bytes: int,
+    measured_bytes: int,
+    *,
+    is_named: bool,
+    is_library: bool = False,
+) -> Status:
     """How a prediction fared against the device.
 
     Args:
@@ -42,12 +49,16 @@ def compared(least_bytes: int, most_bytes: int, measured_bytes: int, *, is_named
         most_bytes: the predicted peak with it.
         measured_bytes: the peak that the device counted.
         is_named: whether the prediction names something that may take more.
+        is_library: whether all between the two is workspace that a library may do without.
     """
-    if least_bytes == most_bytes == measured_bytes:
+    if least_bytes == measured_bytes and (is_library or least_bytes == most_bytes):
         return Status.EXACT
     if least_bytes <= measured_bytes <= most_bytes:
         return Status.BOUNDED
     return Status.NAMED if is_named else Status.WRONG
+
+
+_LISTS = ("named", "libraries", "by_data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,8 @@ class ConformanceRow:
         measured_bytes: the device's peak of requested bytes above the call's start; None where
             it did not run.
         named: what the prediction names as unseen, an operator each.
+        libraries: workspaces that are bounded, which libraries choose.
+        by_data: operators whose bound is what the worst data takes.
         reason: why it was refused or not run.
         tracked_bytes: what torch's MemTracker says; models alone.
         allocated_bytes: the device's peak of allocated bytes, which that is held against.
@@ -77,6 +90,8 @@ class ConformanceRow:
     most_bytes: int | None = None
     measured_bytes: int | None = None
     named: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    by_data: tuple[str, ...] = ()
     reason: str = ""
     tracked_bytes: int | None = None
     allocated_bytes: int | None = None
@@ -89,6 +104,8 @@ class ConformanceRow:
     @property
     def error(self) -> float | None:
         """How far the prediction is above what was measured, as a share of that."""
+        if self.status is Status.EXACT:
+            return 0.0
         return _error(self.most_bytes, self.measured_bytes)
 
     @property
@@ -99,7 +116,8 @@ class ConformanceRow:
     def to_json(self) -> dict[str, Any]:
         """As JSON values; what is empty is left out."""
         body = {name: getattr(self, name) for name in type(self).__slots__}
-        body |= {"status": self.status.value, "named": list(self.named)}
+        body |= {"status": self.status.value}
+        body |= {name: list(body[name]) for name in _LISTS}
         return {name: value for name, value in body.items() if value not in (None, "", [])}
 
     @classmethod
@@ -109,7 +127,7 @@ class ConformanceRow:
             **{
                 **body,
                 "status": Status(body["status"]),
-                "named": tuple(body.get("named", ())),
+                **{name: tuple(body.get(name, ())) for name in _LISTS},
             }
         )
 
@@ -164,10 +182,20 @@ class Conformance:
         """The suites that ran, in order."""
         return tuple(dict.fromkeys(row.suite for row in self.rows))
 
+    def bounded(self, *, by_data: bool) -> list[ConformanceRow]:
+        """The bounded calls whose bound is what the worst data takes, or the others."""
+        rows = [row for row in self.rows if row.status is Status.BOUNDED]
+        return [row for row in rows if bool(row.by_data) is by_data]
+
+    @property
+    def spared(self) -> list[ConformanceRow]:
+        """The exact calls in which a library took none of the workspace that is bounded."""
+        return [row for row in self.rows if row.status is Status.EXACT and row.libraries]
+
     @property
     def widest(self) -> ConformanceRow | None:
-        """The bounded call whose bound is widest."""
-        bounded = [row for row in self.rows if row.status is Status.BOUNDED]
+        """The bounded call whose bound is widest, where it is not data that decides."""
+        bounded = self.bounded(by_data=False)
         return max(bounded, key=lambda row: row.error or 0.0, default=None)
 
     def to_json(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from fractions import Fraction
 from math import comb, prod
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.records.libraries import LIBRARIES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -195,6 +197,7 @@ class KernelTerm:
         num_bytes: what they take at the scenario, at most.
         target: whose kernels.
         is_exact: whether they really take it; else some of it is a bound itself.
+        libraries: workspaces among it that closed libraries choose.
     """
 
     op: str
@@ -203,6 +206,7 @@ class KernelTerm:
     num_bytes: int
     target: str
     is_exact: bool = False
+    libraries: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -211,7 +215,8 @@ class KernelTerm:
 
     def __str__(self) -> str:
         """``at most 16*batch*vocab inside aten::sort at sampler.py:12 (sample), cuda:sm_90``."""
-        return f"at most {self.at_most} inside {self.place}, {self.target}"
+        why = "".join(f"; {one} {LIBRARIES[one]}" for one in self.libraries)
+        return f"at most {self.at_most} inside {self.place}, {self.target}{why}"
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -222,6 +227,7 @@ class KernelTerm:
             "bytes": self.num_bytes,
             "target": self.target,
             "is_exact": self.is_exact,
+            **({"libraries": list(self.libraries)} if self.libraries else {}),
         }
 
 

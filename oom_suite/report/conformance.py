@@ -51,6 +51,10 @@ def summary(found: Conformance) -> str:
     if num_run:
         parts.append(f"{counts[Status.EXACT] / num_run:.1%} exact")
         parts.append(f"{counts[Status.REFUSED] / num_run:.1%} refused")
+    if by_data := found.bounded(by_data=True):
+        parts.append(f"in {len(by_data):,} of the bounded data decides")
+    if spared := len(found.spared):
+        parts.append(f"in {spared:,} of the exact a library took no workspace")
     widest = found.widest
     if widest is not None and widest.error is not None:
         parts.append(f"widest bound {1 + widest.error:.2f} times what was taken ({widest.key})")

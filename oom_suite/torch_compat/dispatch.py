@@ -77,6 +77,9 @@ COMPOSED = ("CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional
 COMPOSED_IMPLICITLY = "CompositeImplicitAutograd"
 """A kernel that is made of other operators, gradients among them."""
 
+WITH_GRADIENT = "Autograd"
+"""The kernel of an operator that has one for a device, and a gradient of its own beside it."""
+
 
 class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """A dispatch mode that leaves torch's compiler alone, and that several threads may enter.

@@ -14,7 +14,6 @@ from packaging.version import Version
 from oom_suite.operators import attention_steps as attention_steps_of
 from oom_suite.operators import cpu, norm_steps
 from oom_suite.operators.attention import Attention, Device, choice
-from oom_suite.operators.inside import is_partial as is_partial_inside
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.steps import Take
 from oom_suite.torch_compat import library_layers
@@ -43,6 +42,7 @@ _WHOLE = torch.ops.aten.scaled_dot_product_attention.default
 _WHOLE_ONE_HOT = torch.ops.aten.one_hot.default
 _ONE_HOT = "aten::one_hot"
 _FUSED_NORM = "aten::_fused_rms_norm_backward"
+_PRODUCTS = {"prod": torch.ops.aten.prod.default, "prod.dim_int": torch.ops.aten.prod.dim_int}
 _WHOLE_ON_GPUS = ("aten::silu_backward", "aten::mish_backward")
 """One kernel each on a GPU. A build without GPUs has none there, and takes them apart.
 
@@ -90,10 +90,9 @@ def explains(family: str) -> bool:
     return whole or family == "aten::_safe_softmax"
 
 
-def is_partial(family: str, args: tuple[Any, ...]) -> bool:
-    """Whether a library takes more in a call than its formula has."""
-    of_attention = _device is not None and attention_steps_of.is_partial(family)
-    return of_attention or is_partial_inside(family, args)
+def is_partial(family: str) -> bool:
+    """Whether a library takes more in a call of attention than its formula has."""
+    return _device is not None and attention_steps_of.is_partial(family)
 
 
 @contextlib.contextmanager
@@ -128,6 +127,8 @@ def _replace() -> Any:
     for name, function in REPLACED.items():
         library.impl(name.removeprefix("aten::"), function, "AutogradCUDA")
     library.impl("one_hot", one_hot, "AutogradCPU")
+    for name, func in _PRODUCTS.items():
+        library.impl(name, gradients.product(func, lambda: _device is not None), "AutogradCUDA")
     for name in _WHOLE_ON_GPUS:
         if not has_kernel(name, "CUDA"):
             library.impl(name.removeprefix("aten::"), _only_on_fakes, "CUDA")

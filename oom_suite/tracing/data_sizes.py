@@ -45,6 +45,14 @@ def keeps_every_entry(family: str, device_type: str) -> bool:
     return family in _KEEP_EVERY_ENTRY.get(device_type, frozenset())
 
 
+def is_sized(family: str) -> bool:
+    """Whether `DataSizes` makes an operator's result, also where torch has no fake kernel for it.
+
+    torch 2.11 has none for ``_unique``, which ``isin`` calls for many entries.
+    """
+    return family in _MAKERS
+
+
 def stored_entries(func: OpOverload, args: Args, kwargs: Keywords) -> tuple[int, int, int]:
     """How many entries the storages of its results have, where more than the results themselves."""
     source, family = args[0], operator(func).family

@@ -9,6 +9,7 @@ import torch
 
 from oom_suite.operators.operands import operator
 from oom_suite.torch_compat.fakes import FakeMode, UnsupportedOperatorException
+from oom_suite.tracing.data_sizes import is_sized
 from oom_suite.tracing.made_here import function_for, is_laid_out, laid_out
 
 if TYPE_CHECKING:
@@ -80,12 +81,14 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
             result = super().__torch_dispatch__(func, types, args, kwargs)
         except RuntimeError as error:
             # Without a fake kernel torch would run the real one, on a device that has no memory.
+            refused = error if isinstance(error, UnsupportedOperatorException) else None
             if str(error).startswith(_NO_MEMORY_THERE):
-                self.refused = UnsupportedOperatorException(func)
-                raise self.refused from error
-            if isinstance(error, UnsupportedOperatorException):
-                self.refused = error
-            raise
+                refused = UnsupportedOperatorException(func)
+            if refused is not None and not is_sized(operator(func).family):
+                self.refused = refused
+            if refused is None or refused is error:
+                raise
+            raise refused from error
         if not is_laid_out(name, args) or self.elsewhere() is not None:
             return result
         with self:

@@ -1,9 +1,11 @@
-"""The gradient of a running product, which torch computes by one of several formulas.
+"""The gradients of products, which torch computes by one of several formulas.
 
-A running product's formula depends on zeros: the one that takes the most is seen. On fakes torch
-goes through the product entry by entry instead, which takes neither time nor memory as it does.
+Zeros among the entries choose the formula: all are seen, or the one that takes the most. On fakes
+torch goes another way: through a running product entry by entry, which takes neither time nor
+memory as it does, and through a product as if one entry were zero.
 
-Source: PyTorch 2.11 and 2.13 ``aten/src/ATen/native/ReduceOps.cpp``, ``cumprod_backward``.
+Source: PyTorch 2.11 and 2.13 ``aten/src/ATen/native/ReduceOps.cpp``, ``cumprod_backward``;
+``torch/csrc/autograd/FunctionsManual.cpp``, ``prod_backward``, ``prod_safe_zeros_backward``.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, run_kernel
+from oom_suite.operators.scratch import gradient_follows
+from oom_suite.torch_compat.dispatch import COMPOSED_IMPLICITLY, WITH_GRADIENT, run_kernel
 from oom_suite.torch_compat.fakes import FakeTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from oom_suite.torch_compat.dispatch import OpOverload
 
 _WHOLE = torch.ops.aten.cumprod_backward.default
 
@@ -65,3 +69,87 @@ def _at_most(
     del positions
     result.masked_scatter_(before, picked)
     return result
+
+
+def product(func: OpOverload, is_wanted: Callable[[], bool]) -> Callable[..., Any]:
+    """What stands for a product whose gradient may follow, of all entries or of one dimension.
+
+    Args:
+        func: the operator.
+        is_wanted: whether a target was named whose kernels fakes take.
+    """
+
+    def run(source: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        has_gradient = torch.is_grad_enabled() and source.requires_grad
+        if has_gradient and is_wanted() and isinstance(source, FakeTensor):
+            return _Product.apply(source, func, args, kwargs)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return run_kernel(func, WITH_GRADIENT, (source, *args), kwargs)
+
+    return run
+
+
+class _Product(torch.autograd.Function):
+    """A product, and its gradient by every formula that zeros may choose."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, source: torch.Tensor, func: OpOverload, args: tuple[Any, ...], kwargs: Any
+    ) -> torch.Tensor:
+        with gradient_follows():
+            result: torch.Tensor = run_kernel(func, WITH_GRADIENT, (source, *args), kwargs)
+        ctx.save_for_backward(source, result)
+        ctx.places = args
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        (grad,), (source, _) = grads, ctx.saved_tensors
+        source = source.to(grad.dtype)
+        if source.dim() == 0:
+            found = grad.clone()
+        elif ctx.places:
+            found = _of_dimension(grad, source, *ctx.places)
+        else:
+            found = _of_all(grad, source)
+        return found, None, None, None
+
+
+def _of_all(grad: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Where each entry is zero they are listed, and the gradient is zero; with one it is made."""
+    positions = (source == 0).nonzero()
+    torch.zeros_like(source)
+    del positions
+    position = torch.empty(1, source.dim(), dtype=torch.int64, device=source.device)
+    found = _with_zeros(grad, source.contiguous().view(-1), 0).view_as(source)
+    del position
+    return found
+
+
+def _of_dimension(
+    grad: torch.Tensor, source: torch.Tensor, dim: int, keepdim: bool = False
+) -> torch.Tensor:
+    """The formula for zeros, beside what counts them."""
+    grad = grad if keepdim else grad.unsqueeze(dim)
+    is_zero = source == 0
+    counts = is_zero.sum(dim, keepdim=True)
+    counts.sum()
+    found = _with_zeros(grad, source, dim)
+    del is_zero, counts
+    return found
+
+
+def _with_zeros(grad: torch.Tensor, source: torch.Tensor, dim: int) -> torch.Tensor:
+    """What comes before an entry, times what comes after it, as running products."""
+    length = source.shape[dim]
+    if source.numel() == 0:
+        return grad.expand_as(source)
+    if length == 1:
+        return grad
+    shape = [1 if place == dim % source.dim() else size for place, size in enumerate(source.shape)]
+    ones = torch.ones(shape, dtype=grad.dtype, device=grad.device)
+    before = torch.cat([ones, source.narrow(dim, 0, length - 1)], dim)
+    befores = before.cumprod(dim)
+    after = torch.cat([ones, source.narrow(dim, 1, length - 1).flip(dim)], dim)
+    del ones
+    afters = after.cumprod(dim).flip(dim)
+    return grad * (befores * afters)

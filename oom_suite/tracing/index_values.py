@@ -30,12 +30,13 @@ from oom_suite.torch_compat.fakes import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeMode,
+    UnsupportedOperatorException,
     device_of,
     fake_of,
     forget_literal,
     is_real,
 )
-from oom_suite.tracing.data_sizes import DataSizes, compared, stored_entries
+from oom_suite.tracing.data_sizes import DataSizes, compared, is_sized, stored_entries
 from oom_suite.tracing.host_reads import HostReads
 from oom_suite.tracing.index_ranges import IndexRanges
 from oom_suite.tracing.lane_spec import MOST
@@ -52,6 +53,11 @@ if TYPE_CHECKING:
     from oom_suite.torch_compat.dispatch import OpOverload
     from oom_suite.tracing.source_lines import SourceLines
 
+_DECIDED_BY_VALUES = (
+    DynamicOutputShapeException,
+    DataDependentOutputException,
+    UnsupportedOperatorException,
+)
 _READ = "aten::_local_scalar_dense"
 _LIFT = "aten::lift_fresh"
 _FACTORIES_OF_GARBAGE = frozenset(
@@ -150,7 +156,9 @@ class IndexValues(DispatchMode):
         known = not is_drawn and all(map(self._values.are_known, leaves))
         try:
             result = func(*args, **kwargs)
-        except (DynamicOutputShapeException, DataDependentOutputException) as error:
+        except _DECIDED_BY_VALUES as error:
+            if isinstance(error, UnsupportedOperatorException) and not is_sized(facts.family):
+                raise
             if known:
                 return self._shaped_by_values(func, args, kwargs)
             result = self._at_worst(func, args, kwargs, error)

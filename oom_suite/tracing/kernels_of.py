@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.operators.cuda.indexing import sees_masks
-from oom_suite.operators.inside import MADE_OF_NOTHING, inside
+from oom_suite.operators.inside import MADE_OF_NOTHING, inside, is_partial
 from oom_suite.operators.kernels import Call, Kernels
 from oom_suite.operators.operands import tensors
 from oom_suite.operators.steps import Give
 from oom_suite.targets.target import target
 from oom_suite.torch_compat.dispatch import storage_key
 from oom_suite.torch_compat.fakes import device_of
+from oom_suite.tracing import attending
 from oom_suite.tracing.book import NOT_RECORDED
 
 if TYPE_CHECKING:
@@ -116,6 +117,13 @@ class InsideKernels:
         if not self.are_of((result,) if facts.family in MADE_OF_NOTHING else args, kwargs):
             return None
         return inside(Call(facts.family, args, kwargs, result, self._kernels))
+
+    def is_partial(self, family: str, args: tuple[Any, ...], result: Any) -> bool:
+        """Whether a library may take more in a call than what was written down of it."""
+        if attending.is_partial(family):
+            return True
+        kernels = self._kernels
+        return kernels is not None and is_partial(Call(family, args, {}, result, kernels))
 
     def see_masks(self, facts: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether the kernel's own steps have the positions of a mask in them."""

@@ -74,6 +74,15 @@ def _miopen_rnn(*args: Any) -> tuple[Any, ...]:
     return (*found, x.new_empty((0,), dtype=torch.uint8), buffer)
 
 
+def _geqrf(source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reflectors in the place of the matrix, and a factor for each.
+
+    Source: PyTorch 2.13 ``aten/src/ATen/native/BatchLinearAlgebra.cpp``, ``geqrf``.
+    """
+    shape = (*source.shape[:-2], min(source.shape[-2:]))
+    return torch.empty_like(source.mT).mT, source.new_empty(shape)
+
+
 MADE_HERE: dict[str, Callable[..., Any]] = {
     "aten::_cudnn_rnn": _cudnn_rnn,
     "aten::_cudnn_rnn_backward": lambda *args: recurrent.backward(*args[:2], *args[4:6]),
@@ -81,6 +90,7 @@ MADE_HERE: dict[str, Callable[..., Any]] = {
     "aten::_thnn_fused_gru_cell": _gru_cell,
     "aten::_thnn_fused_gru_cell_backward": _gru_cell_backward,
     "aten::fractional_max_pool3d_backward": _like(1),
+    "aten::geqrf": _geqrf,
     "aten::miopen_rnn": _miopen_rnn,
     "aten::miopen_rnn_backward": lambda *args: recurrent.backward(*args[:2], *args[4:6]),
     "aten::multi_margin_loss_backward": _like(1),

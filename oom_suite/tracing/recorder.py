@@ -206,7 +206,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
             taken = registered_bytes(plan.facts.family, args, kwargs)
             self._insides.write_registered(plan.facts, self._expressed(taken))
         if plan.is_noted and self._recording:
-            self._note(func, args, kwargs, is_predicted=is_predicted)
+            self._note(func, args, kwargs, result, is_predicted=is_predicted)
         return result
 
     def _pinned_host(self, book: Book, facts: Operator, args: tuple[Any, ...]) -> Any:
@@ -324,6 +324,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         func: OpOverload,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
+        result: Any,
         *,
         is_predicted: bool,
     ) -> None:
@@ -333,7 +334,7 @@ class Recorder(DispatchMode):  # type: ignore[no-untyped-call]  # untyped by tor
         if reads or (to_host and self._device_type != CPU):
             self._host_reads.update(dict.fromkeys(self._lines.stack()[:1]))
         by_zeros = self._insides.are_wanted and scratch.has_gradient_by_zeros(name, args)
-        if not is_predicted or attending.is_partial(name, args) or by_zeros:
+        if not is_predicted or by_zeros or self._insides.is_partial(name, args, result):
             self._flag(func, args, kwargs)
 
     def _flag(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ def test_a_process_of_its_own_ends_as_it_should(tmp_path, name):
     done = subprocess.run(
         [sys.executable, "-m", "oom_suite", name, *arguments],
         cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "120"},
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,7 @@ from packaging.version import Version
 from oom_suite.pipeline.conformance.again import conformance_again, kept_run
 from oom_suite.pipeline.conformance.cases import SUITES
 from oom_suite.pipeline.conformance.run import Options
-from oom_suite.records.conformance import Status
+from oom_suite.records.conformance import Status, compared
 from oom_suite.report.conformance import wrong_text
 
 pytestmark = pytest.mark.xdist_group("conformance")
@@ -27,6 +27,10 @@ the heads of attention are joined by ``_unsafe_view`` instead of ``view``."""
 
 MENDED = {"embedding, rows made shorter"}
 """Units that were off on the H200, in the run that is kept; they are predicted rightly since."""
+
+
+BOUNDED_SINCE = ("conv2d", "mode", "prod", "rfft")
+"""Units some of whose calls the runs that are kept name, and that have a bound since."""
 
 
 @pytest.fixture(scope="module", params=FILES.values(), ids=FILES)
@@ -56,3 +60,17 @@ def test_a_sample_is_predicted_again_without_a_wrong_one(measured):
     found = conformance_again(measured, Options(suites=SUITES, only=tuple(sorted(chosen))))
     assert [] == [wrong_text(row) for row in found.wrong]
     assert found.counts()[Status.EXACT] >= 0.9 * found.num_compared > 0
+
+
+def test_what_was_named_lies_within_its_bound_since(measured):
+    """A figure above its bound would be wrong, by one byte."""
+    rows = [row for row in measured.rows if row.name in BOUNDED_SINCE]
+    named = {row.key for row in rows if row.suite == "scaled" and row.status is Status.NAMED}
+    found = conformance_again(measured, Options(suites=("scaled",), only=BOUNDED_SINCE))
+    assert [] == [wrong_text(row) for row in found.wrong]
+    assert {Status.BOUNDED} == {row.status for row in found.rows if row.key in named}
+    assert {"mode", "prod"} == {row.name for row in found.bounded(by_data=True)}
+    planted = max(found.bounded(by_data=False), key=lambda row: row.most_bytes)
+    limits = planted.least_bytes, planted.most_bytes
+    assert Status.WRONG is compared(*limits, planted.most_bytes + 1, is_named=False)
+    assert Status.BOUNDED is compared(*limits, planted.most_bytes, is_named=False)

@@ -65,6 +65,53 @@ def test_a_bound_counts_what_is_taken_inside():
     assert Verdict.PASS is judged(sampler, axes=SIZES, at_most="48*batch*vocab + 64KiB").verdict
 
 
+def convolved(sizes, device):
+    images = torch.ones(sizes.n, 16, 32, 32, device=device, dtype=torch.bfloat16)
+    filters = torch.ones(32, 16, 1, 1, device=device, dtype=torch.bfloat16)
+    return lambda: torch.conv2d(images, filters)
+
+
+IMAGES = {"n": 91}
+MADE_BYTES = 32 * 32 * 32 * 2
+COPIED_BYTES = 16 * 32 * 32 * 2 + MADE_BYTES
+"""What is made of an image; and what cuDNN may copy of one, with channels last."""
+FILTER_BYTES = 16 * 32 * 2 + 3 * 256
+"""And of the filters, with room for where each of the three begins."""
+
+
+@pytest.mark.parametrize(("more", "expected"), [(0, Verdict.PASS), (-1, Verdict.INCONCLUSIVE)])
+def test_a_bound_that_a_librarys_workspace_alone_may_exceed_is_not_broken(more, expected):
+    """To the byte; what is made without it breaks a bound as ever."""
+    most = f"{MADE_BYTES + COPIED_BYTES}*n + {FILTER_BYTES + more}"
+    result = judged(convolved, axes=IMAGES, at_most=most)
+    assert expected is result.verdict
+    if expected is not Verdict.PASS:
+        assert "peak may exceed its bound" in result.reason
+        assert "is chosen by cuDNN, which states no limit" in result.reason
+    broken = judged(convolved, axes=IMAGES, at_most=f"{MADE_BYTES - 1}*n")
+    assert Verdict.FAIL is broken.verdict
+
+
+def test_a_budget_that_a_librarys_workspace_alone_may_exceed_is_not_broken():
+    """Where memory is short, torch takes an engine that needs less: it may fit, and may not."""
+    result = judged(convolved, axes=IMAGES, budget="8MiB")
+    assert (Verdict.INCONCLUSIVE, True) == (result.verdict, result.budget.fits)
+    assert "may not fit" in result.reason
+    assert "torch takes an engine that needs less" in result.reason
+    assert Verdict.PASS is judged(convolved, axes=IMAGES, budget="16MiB").verdict
+    assert Verdict.FAIL is judged(convolved, axes=IMAGES, budget="4MiB").verdict
+
+
+def test_the_law_says_who_chooses_a_workspace():
+    (term,) = judged(convolved, axes=IMAGES, budget="1GiB").inside
+    assert ("aten::convolution", 91 * COPIED_BYTES + FILTER_BYTES) == (term.op, term.num_bytes)
+    assert str(term).endswith(
+        "cuda:sm_90; cuDNN's workspace is chosen by cuDNN, which states no limit: it is bounded by "
+        "what its documented algorithms keep; where memory is short, torch takes an engine that "
+        "needs less"
+    )
+
+
 def counted(sizes, device):
     pool = torch.ones(sizes.pool, 640, device=device)
     return lambda: torch.count_nonzero(pool)

@@ -1,8 +1,9 @@
-"""What torch itself requests in a convolution on CUDA; cuDNN's workspace comes on top, by name.
+"""What torch itself requests in a convolution on CUDA; cuDNN's workspace comes on top, at most.
 
 Which plan runs is cuDNN's choice: torch takes the first of those that cuDNN proposes which runs,
-and limits its workspace by nothing but the memory that is free. So there is no bound to state.
-Depthwise convolutions in two dimensions have a kernel of torch's own, which takes none.
+and limits its workspace by nothing but the memory that is free. It is bounded by what is documented
+of cuDNN's algorithms, and is a name where that bounds nothing. Depthwise convolutions in two
+dimensions have a kernel of torch's own, which takes none.
 
 Source: PyTorch 2.11 and 2.13 ``aten/src/ATen/native/Convolution.cpp`` (``use_cudnn_depthwise``,
 ``is_depthwise``, ``_convolution``, ``convolution_backward``), ``ConvUtils.h``
@@ -16,19 +17,28 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.operators.cuda.cudnn import (
+    FORWARD,
+    OF_FILTER,
+    OF_INPUT,
+    Convolution,
+    Workspace,
+    workspace,
+)
 from oom_suite.operators.cuda.reductions import summed
 from oom_suite.operators.kernels import num_bytes
 from oom_suite.operators.operands import tensors
 from oom_suite.operators.steps import Give, Take
+from oom_suite.records.libraries import CUDNN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from oom_suite.operators.kernels import Call
+    from oom_suite.operators.kernels import Call, Kernels
     from oom_suite.operators.steps import Step
 
 WITH_WORKSPACE = frozenset({"aten::convolution", "aten::convolution_backward"})
-"""Operators whose steps leave out what cuDNN takes, but for those that `is_whole`."""
+"""Operators whose steps leave out what cuDNN takes, but for calls that are `is_whole`."""
 
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _NUM_ARGUMENTS = {"aten::convolution": 9, "aten::convolution_backward": 11}
@@ -40,6 +50,7 @@ class _Convolution:
 
     def __init__(self, x: torch.Tensor, weight: torch.Tensor, rest: tuple[Any, ...]) -> None:
         self.x, self.weight = x, weight
+        self.stride, self.dilation = tuple(rest[0]), tuple(rest[2])
         self.is_transposed, self.groups = bool(rest[3]), int(rest[5])
 
     @property
@@ -61,6 +72,24 @@ class _Convolution:
             and max(self.x.numel(), self.weight.numel()) <= _MOST_ENTRIES
         )
 
+    def workspace(self, written: torch.Tensor, what: str, kernels: Kernels) -> Workspace | None:
+        """What cuDNN takes at most, where a call without its gradients writes so."""
+        if self.is_own:
+            return Workspace(0)
+        reads, writes = (written, self.x) if self.is_transposed else (self.x, written)
+        if self.is_transposed:
+            # The filter reads what a transposed convolution writes.
+            what = {FORWARD: OF_INPUT, OF_INPUT: FORWARD}.get(what, what)
+        found = Convolution(
+            inputs=tuple(reads.shape),
+            filters=tuple(self.weight.shape[2:]),
+            outputs=tuple(writes.shape),
+            groups=self.groups,
+            is_dense=all(each == 1 for each in (*self.stride, *self.dilation)),
+            dtype=self.x.dtype,
+        )
+        return workspace(found, what, kernels)
+
 
 def layout_of(one: torch.Tensor, other: torch.Tensor) -> torch.memory_format:
     """Channels last where either of two operands of cuDNN lies so."""
@@ -70,9 +99,18 @@ def layout_of(one: torch.Tensor, other: torch.Tensor) -> torch.memory_format:
     return last if _lies(one, last) or _lies(other, last) else torch.contiguous_format
 
 
-def is_whole(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether the steps of a call of `WITH_WORKSPACE` are all that it takes on CUDA."""
-    return len(args) == _NUM_ARGUMENTS[name] and _of(name, args).is_own
+def is_whole(call: Call) -> bool:
+    """Whether the steps of a call of `WITH_WORKSPACE` are, or bound, all that it takes on CUDA."""
+    if not _is_plain(call):
+        return False
+    found = _of(call.op, call.args)
+    written, asked = call.args[0], [OF_INPUT, OF_FILTER]
+    if call.op == "aten::convolution":
+        written, asked = call.result, [FORWARD]
+    else:
+        asked = [what for what, is_wanted in zip(asked, call.args[10], strict=False) if is_wanted]
+    spaces = [found.workspace(written, what, call.kernels) for what in asked]
+    return all(space is not None and space.is_whole for space in spaces)
 
 
 def _is_plain(call: Call) -> bool:
@@ -110,7 +148,16 @@ def _forward(call: Call) -> Iterable[Step] | None:
     found = _of(call.op, call.args)
     x, end_x = _copy(call, found.x, "input", found.layout)
     weight, end_weight = _copy(call, found.weight, "weight", found.layout)
-    return [*x, *call.results(), *weight, *end_weight, *end_x]
+    space = _workspace(call, found, call.result, FORWARD)
+    return [*x, *call.results(), *weight, *space, *end_weight, *end_x]
+
+
+def _workspace(call: Call, found: _Convolution, written: torch.Tensor, what: str) -> Iterable[Step]:
+    """A request that is given back at once; nothing where it has a name alone."""
+    taken = found.workspace(written, what, call.kernels)
+    if taken is None or not taken.num_bytes:
+        return ()
+    return Take(CUDNN, taken.num_bytes, CUDNN, is_bound=True), Give(CUDNN)
 
 
 def _backward(call: Call) -> Iterable[Step] | None:
@@ -132,7 +179,9 @@ def _backward(call: Call) -> Iterable[Step] | None:
         steps += [*part, takes[place]] if place else [takes[place], *part]
         if not place:
             weight, end_weight = _copy(call, found.weight, "weight", layout)
-            steps += [*weight, *end_weight]
+            steps += [*weight, *_workspace(call, found, gradient, OF_INPUT), *end_weight]
+        else:
+            steps += _workspace(call, found, gradient, OF_FILTER)
         steps += end_part
     steps += [*end, *end_x]
     if wanted[2]:

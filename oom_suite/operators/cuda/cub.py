@@ -7,7 +7,9 @@ take a little more or less; where that decides a peak, the measure lane reports 
 Source: CUB 3.0 (CUDA 13.0) ``cub/device/dispatch``: ``dispatch_radix_sort.cuh``,
 ``dispatch_merge_sort.cuh``, ``dispatch_scan.cuh``, ``dispatch_select_if.cuh``,
 ``dispatch_reduce_by_key.cuh`` and their ``tuning``; ``util_arch.cuh``, ``MemBoundScaling`` and
-``RegBoundScaling``; ``agent/single_pass_scan_operators.cuh``; ``util_temporary_storage.cuh``.
+``RegBoundScaling``; ``agent/single_pass_scan_operators.cuh``; ``util_temporary_storage.cuh``;
+Thrust 3.0 ``thrust/system/cuda/detail``: ``sort.h``, ``reduce.h``, ``reduce_by_key.h``,
+``extrema.h``, ``find.h``, for what it adds to CUB's.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ SCAN = "cub::DeviceScan"
 SELECT = "cub::DeviceSelect"
 RUNS = "cub::DeviceRunLengthEncode"
 REDUCE = "cub::DeviceReduce"
+THRUST = "thrust"
 
 _ALIGNMENT_BYTES = 256
 _TILE_PADDING = 32
@@ -77,6 +80,20 @@ _RUN_STATUS_BYTES = 16
 
 _PORTION = (1 << 28) - 1
 
+_THRUST_ALIGNMENT_BYTES = 128
+_REDUCE_THREADS = 256
+_OVERSUBSCRIPTION = 5
+"""Blocks of a reduction for each that a processor holds at once."""
+
+_PLACED_BYTES = 16
+"""Of a value beside its place, which reductions to a place compare."""
+
+_EXTREMA_TILE = 256 * 5
+"""Values beside their places that one block compares."""
+
+_KEYED_RUNS_TILE = 256 * 9
+"""Values that one block of Thrust's own counts of runs takes."""
+
 
 def sort_bytes(count: int, key_bytes: int, value_bytes: int, num_bits: int = 0) -> int | None:
     """Scratch of a radix sort of so many keys, with values of 0 or 8 bytes; None: not known.
@@ -101,6 +118,46 @@ def sort_bytes(count: int, key_bytes: int, value_bytes: int, num_bits: int = 0) 
         count * value_bytes * has_buffers,
         num_passes * 4,
     )
+
+
+def thrust_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int | None:
+    """What Thrust takes to sort by keys: second buffers of its own, and what CUB takes beside."""
+    tile = _ONESWEEP_TILE.get((key_bytes, value_bytes))
+    if tile is None or count >= _PORTION // tile * tile:
+        return None
+    buffers = (count * each for each in (key_bytes, value_bytes))
+    own = sum(ceil_div(each, _THRUST_ALIGNMENT_BYTES) * _THRUST_ALIGNMENT_BYTES for each in buffers)
+    if count <= _SINGLE_TILE[max(key_bytes, value_bytes)]:
+        return own + 1
+    return own + together(
+        key_bytes * _NUM_DIGITS * _OFFSET_BYTES,
+        ceil_div(count, tile) * _NUM_DIGITS * 4,
+        key_bytes * 4,
+    )
+
+
+def find_bytes(num_resident_blocks: int) -> int:
+    """What Thrust takes to find a value in rows of more than one tile: a place for each block."""
+    return together(num_resident_blocks * _OVERSUBSCRIPTION * _PLACED_BYTES) + _PLACED_BYTES
+
+
+def extrema_bytes(count: int, num_resident_blocks: int) -> int:
+    """What Thrust takes to find the largest of so many values, and its place."""
+    if count <= _EXTREMA_TILE:
+        return together(8, 1)
+    blocks = num_resident_blocks * _OVERSUBSCRIPTION * _PLACED_BYTES
+    return together(8, together(blocks, 8))
+
+
+def counted_runs_bytes(count: int) -> int:
+    """What Thrust takes to count runs of equal keys: a status for each tile."""
+    num_tiles = ceil_div(count, _KEYED_RUNS_TILE) + _TILE_PADDING
+    return together(8, together(num_tiles * _RUN_STATUS_BYTES))
+
+
+def resident_blocks(num_multiprocessors: int, num_threads: int) -> int:
+    """Blocks of a reduction that a device holds at once, by its threads alone."""
+    return num_multiprocessors * (num_threads // _REDUCE_THREADS)
 
 
 def segmented_sort_bytes(count: int, key_bytes: int, value_bytes: int) -> int:

@@ -1,24 +1,29 @@
 """Fourier transforms on CUDA: copies of the input, a result for every few dimensions.
 
-The plan's workspace is not here: cuFFT takes none for most short transforms, and promises for the
-others no more than that it is at most eight times what is transformed. It stays a name.
+The plan's work area is a bound: cuFFT takes none for most short transforms. Its documentation says
+that it is at most eight times what is transformed, as complex numbers, and may be as little as once
+that. Sizes whose prime factors are 2, 3, 5 and 7 have kernels for those (Cooley-Tukey), which read
+one buffer and write another: once is what is between two of them. The others are transformed as a
+convolution of a longer length (Bluestein), which the eightfold is for.
 
 Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/SpectralOps.cpp`` (``_exec_fft``,
 ``_fft_r2c_cufft``, ``_fft_c2r_cufft``, ``_fft_c2c_cufft``), ``cuda/CuFFTPlanCache.h``
-(``as_cufft_embed``, ``CuFFTConfig``); cuFFT's documentation, "Data Layout", for the workspace.
+(``as_cufft_embed``, ``CuFFTConfig``); cuFFT's documentation (CUDA 13), "Introduction" and "Accuracy
+and Performance" for the algorithms, ``cufftPlanMany`` and "Free Memory Requirement" for the area.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from oom_suite.operators.operands import tensors
 from oom_suite.operators.steps import Give, Take
+from oom_suite.records.libraries import CUFFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
 
 _MOST_DIMS = 3
 """Dimensions that cuFFT transforms at once."""
+
+_RADICES = (2, 3, 5, 7)
+_LONGER = 8
+"""How many times what is transformed the work area of other sizes has, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +101,26 @@ def _executed(
     is_cloned = is_cloned or not _can_be_embedded(given, sizes)
     names = [name for name, is_made in (("in rows", copied), ("clone", is_cloned)) if is_made]
     steps: list[Step] = [Take(name, source.num_bytes, op) for name in names]
-    steps += [Give(name) for name in reversed(names)]
     if copied and is_cloned:
         # The clone takes the place of what it was made of.
-        steps = [*steps[:2], Give("in rows"), Give("clone")]
+        steps.append(Give(names.pop(0)))
+    steps += [Take("work area", _work_area(source, sizes), CUFFT, is_bound=True), Give("work area")]
+    steps += [Give(name) for name in names]
     return steps, _restrided(source, shape, batch, dims, entry_bytes)
+
+
+def _work_area(source: _Layout, sizes: Sequence[int]) -> int:
+    """At most, for as many transforms of such sizes."""
+    complex_bytes = source.entry_bytes * (1 if source.is_complex else 2)
+    once = math.prod(sizes) * complex_bytes
+    return once if all(_is_smooth(size) for size in sizes[1:]) else _LONGER * once
+
+
+def _is_smooth(size: int) -> bool:
+    for radix in _RADICES:
+        while size and size % radix == 0:
+            size //= radix
+    return size == 1
 
 
 def _batch_stride(source: _Layout, batch: Sequence[int]) -> int | None:
@@ -209,7 +233,8 @@ def _r2c(call: Call) -> Iterable[Step] | None:
 
 def _aligned(source: _Layout, last: int) -> _Layout:
     order = [*(dim for dim in range(len(source.sizes)) if dim != last), last]
-    return _restrided(source, source.sizes, order[:-1], order[-1:], source.entry_bytes)
+    found = _restrided(source, source.sizes, order[:-1], order[-1:], source.entry_bytes)
+    return replace(found, is_complex=source.is_complex)
 
 
 def _are_at_once(dims: Sequence[int]) -> bool:

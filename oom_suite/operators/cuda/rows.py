@@ -2,7 +2,7 @@
 
 Source: PyTorch 2.13 ``aten/src/ATen/native/cuda/Sorting.cpp`` (``kthvalue_out_cuda``,
 ``median_with_indices_impl``), ``TensorModeKernel.cpp`` (``mode_kernel_impl``),
-``TensorModeKernel.cu`` (``ModeImpl``); CUB 3.0 ``dispatch_merge_sort.cuh``.
+``TensorModeKernel.cu`` (``ModeImpl``, which calls Thrust for a long row).
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.operators.cuda.cub import SORT, merge_sort_bytes
-from oom_suite.operators.cuda.library import sort_storage
+from oom_suite.operators.cuda.cub import (
+    SORT,
+    THRUST,
+    counted_runs_bytes,
+    extrema_bytes,
+    find_bytes,
+    merge_sort_bytes,
+    resident_blocks,
+    thrust_sort_bytes,
+)
 from oom_suite.operators.kernels import num_bytes
 from oom_suite.operators.steps import Give, Take
 
@@ -40,10 +48,7 @@ def _of_rows(call: Call) -> Iterable[Step] | None:
 
 
 def _mode(call: Call) -> Iterable[Step] | None:
-    """Short rows are looked through by a block each; long ones are sorted, one after the other.
-
-    What Thrust takes beside a sort is not known; for rows of some 10,000 entries it is less.
-    """
+    """Short rows are looked through by a block each; long ones are sorted, one after the other."""
     source, dim = call.input, call.dim(1)
     steps: list[Step] = [*call.results()]
     length = source.shape[dim] if source.dim() else 1
@@ -55,22 +60,44 @@ def _mode(call: Call) -> Iterable[Step] | None:
         return steps
     steps.append(Take("rows", num_bytes(source), call.op))
     if is_long:
-        inside = _sorted_row(call, length, source.element_size())
+        inside = _long_row(call, length, source.element_size())
         if inside is None:
             return None
         steps += inside
     return [*steps, Give("rows")]
 
 
-def _sorted_row(call: Call, length: int, width: int) -> list[Step] | None:
-    places = Take("places", length * _INDEX_BYTES, call.op)
-    if not call.kernels.has_cub or call.input.dtype is torch.bool:
+def _long_row(call: Call, length: int, width: int) -> list[Step] | None:
+    """Its entries in order, each once with its count, and where the one with the most stands.
+
+    How many differ is in the data: at most all of them, or as many as their type has.
+    """
+    kernels = call.kernels
+    if not kernels.has_cub:
         return None
-    if call.input.dtype in _HALF:
-        merged = call.temporary(merge_sort_bytes(length, width, _INDEX_BYTES), SORT)
-        return [places, *merged, Give("places")]
-    storage = sort_storage(call.kernels, length, width, _INDEX_BYTES)
-    return None if storage is None else [places, *storage.steps(), Give("places")]
+    num_blocks = resident_blocks(
+        kernels.num_multiprocessors, kernels.max_threads_per_multiprocessor
+    )
+    find = [*call.temporary(find_bytes(num_blocks), THRUST)]
+    if call.input.dtype is torch.bool:
+        # There are two values: they are counted where they are.
+        return find
+    is_merged = call.input.dtype in _HALF
+    taken = merge_sort_bytes if is_merged else thrust_sort_bytes
+    sort_bytes = taken(length, width, _INDEX_BYTES)
+    if sort_bytes is None:
+        return None
+    most = min(length, 256**width)
+    largest = max(counted_runs_bytes(length), extrema_bytes(most, num_blocks))
+    return [
+        Take("places", length * _INDEX_BYTES, call.op),
+        *call.temporary(sort_bytes, SORT),
+        Take("different", most * width, call.op, is_bound=True),
+        Take("counts", most * _INDEX_BYTES, call.op, is_bound=True),
+        *call.temporary(largest, THRUST, is_bound=True),
+        *find,
+        *(Give(name) for name in ("counts", "different", "places")),
+    ]
 
 
 FORMULAS: dict[str, Callable[[Call], Iterable[Step] | None]] = {

@@ -17,6 +17,7 @@ import torch
 from oom_suite.errors import OomSuiteError
 from oom_suite.pipeline.conformance.units import cases_of, units_of
 from oom_suite.processes.protocol import Request
+from oom_suite.records.libraries import BY_DATA, LIBRARIES
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
 from oom_suite.tracing.measure.environment import environment
@@ -158,11 +159,17 @@ def _predicted(trace: Trace) -> dict[str, Any]:
     unbounded = (each.op for each in trace.unseen if not each.is_bounded)
     named = dict.fromkeys((*unbounded, *trace.unrecorded))
     # What is seen in an operator's place is more than that takes: it bounds nothing from below.
-    is_seen_as_more = any(each.is_bounded for each in trace.unseen)
+    seen_as_more = [each.op for each in trace.unseen if each.is_bounded]
+    bounds = [each for each in trace.allocations if each.is_bound]
+    by_data = (*seen_as_more, *(each.inside or each.op for each in bounds))
+    libraries = dict.fromkeys(each.op for each in bounds if each.op in LIBRARIES)
     return {
-        "least_bytes": 0 if is_seen_as_more else sure.peak().num_bytes,
+        "least_bytes": 0 if seen_as_more else sure.peak().num_bytes,
         "most_bytes": trace.peak().num_bytes,
         "named": list(named),
+        "libraries": list(libraries),
+        "is_library": not seen_as_more and all(each.op in LIBRARIES for each in bounds),
+        "by_data": list(dict.fromkeys(op for op in by_data if op in BY_DATA)),
     }
 
 

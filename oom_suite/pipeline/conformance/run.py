@@ -187,10 +187,18 @@ def _joined(said: dict[str, Any], seen: dict[str, Any]) -> ConformanceRow:
     least_bytes, most_bytes, named = said["least_bytes"], said["most_bytes"], tuple(said["named"])
     return ConformanceRow(
         **known,
-        status=compared(least_bytes, most_bytes, seen["measured_bytes"], is_named=bool(named)),
+        status=compared(
+            least_bytes,
+            most_bytes,
+            seen["measured_bytes"],
+            is_named=bool(named),
+            is_library=said.get("is_library", False),
+        ),
         least_bytes=least_bytes,
         most_bytes=most_bytes,
         named=named,
+        libraries=tuple(said.get("libraries", ())),
+        by_data=tuple(said.get("by_data", ())),
     )
 
 

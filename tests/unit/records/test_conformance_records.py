@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,39 @@ def test_a_byte_decides(least, most, measured, is_named, expected):
     assert expected is compared(least, most, measured, is_named=is_named)
 
 
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        (511, Status.WRONG),
+        (512, Status.EXACT),
+        (513, Status.BOUNDED),
+        (700, Status.BOUNDED),
+        (701, Status.WRONG),
+    ],
+)
+def test_a_library_that_took_no_workspace_is_exact_and_one_byte_above_its_bound_wrong(
+    measured, expected
+):
+    assert expected is compared(512, 700, measured, is_named=False, is_library=True)
+    assert (Status.BOUNDED if measured == 512 else expected) is compared(
+        512, 700, measured, is_named=False
+    )
+
+
+def test_bounds_that_data_decides_stand_apart():
+    """The widest bound is that of a library or a kernel; what was spared is counted."""
+    data = ConformanceRow("s", "prod", "c", Status.BOUNDED, 0, 90, 10, by_data=("aten::prod",))
+    spared = ConformanceRow("s", "conv", "c", Status.EXACT, 5, 50, 5, libraries=("cuDNN",))
+    run = Conformance("H200", "cuda:sm_90", (ROW, data, spared))
+    assert ([data], [ROW], ROW, [spared]) == (
+        run.bounded(by_data=True),
+        run.bounded(by_data=False),
+        run.widest,
+        run.spared,
+    )
+    assert [data, spared] == [ConformanceRow.from_json(row.to_json()) for row in (data, spared)]
+
+
 ROW = ConformanceRow("models", "Llama", "float32 sdpa", Status.BOUNDED, 512, 768, 640, ("aten::x",))
 
 
@@ -45,6 +79,12 @@ def test_a_row_is_read_as_it_was_written():
 def test_an_error_is_a_share_of_what_was_measured(most, measured, expected):
     row = ConformanceRow("s", "n", "c", Status.NAMED, most, most, measured)
     assert expected == pytest.approx(row.error)
+
+
+def test_what_is_exact_has_no_error_whatever_a_library_might_have_taken():
+    row = ConformanceRow("s", "n", "c", Status.EXACT, 5, 50, 5, libraries=("cuDNN's workspace",))
+    assert row.error == 0.0
+    assert replace(row, status=Status.BOUNDED).error == 9.0
 
 
 def test_a_run_counts_by_suite_and_names_what_is_wrong():

@@ -97,3 +97,17 @@ def test_models_have_the_errors_of_both():
 
 def test_what_was_left_out_is_said():
     assert "left out for lack of time: 2 units" in shown(row(Status.EXACT), left_out=("a", "b"))
+
+
+def test_what_data_decides_and_what_a_library_spared_is_said():
+    """Where there is none of either, nothing is."""
+    data = row(Status.BOUNDED, 0, 900, 100, name="prod", by_data=("aten::prod",))
+    spared = row(Status.EXACT, most=900, name="conv", libraries=("cuDNN's workspace",))
+    wide = row(Status.BOUNDED, 0, 300, 200)
+    text = summary(Conformance("H200", "cuda:sm_90", (data, spared, wide), torch="2.13"))
+    assert "in 1 of the bounded data decides" in text
+    assert "in 1 of the exact a library took no workspace" in text
+    assert "widest bound 1.50 times what was taken (operators: sort: float32)" in text
+    plain = summary(Conformance("H200", "cuda:sm_90", (row(Status.EXACT),), torch="2.13"))
+    assert "data decides" not in plain
+    assert "library" not in plain

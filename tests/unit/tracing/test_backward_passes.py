@@ -54,6 +54,19 @@ def test_gradients_without_a_fake_kernel_of_torch_are_as_large_as_the_input(buil
     assert [num_bytes] == [one.requested_bytes for one in found]
 
 
+def test_a_factorization_by_reflectors_is_as_large_as_what_it_is_made_of():
+    """A factor for each column, or row where there are fewer; its workspace is named."""
+
+    def build(sizes, device):
+        matrices = torch.ones(2, sizes["n"], 3, device=device)
+        return lambda: torch.geqrf(matrices)
+
+    traces = [traced("shadow", build, num_rows) for num_rows in (2, 4)]
+    found = [[one.requested_bytes for one in trace.allocations] for trace in traces]
+    assert [[2 * 2 * 3 * 4, 2 * 2 * 4], [2 * 4 * 3 * 4, 2 * 3 * 4]] == found
+    assert [["aten::geqrf"]] * 2 == [[one.op for one in trace.unseen] for trace in traces]
+
+
 def test_such_a_gradient_is_proved():
     """Sizes that are symbols take the same way."""
     found = [one for one in traced("prove", margin).allocations if "backward" in one.op]

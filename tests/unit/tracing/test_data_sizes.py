@@ -18,6 +18,7 @@ from data_programs import (
     ones,
 )
 from lane_traces import trace_in
+from torch._subclasses.fake_tensor import FakeTensorMode, UnsupportedOperatorException
 
 from oom_suite.errors import LaneError
 from oom_suite.laws.closed_form import closed_form
@@ -46,6 +47,31 @@ def test_no_data_takes_more_than_the_worst_case(program):
     for seed in range(8):
         torch.manual_seed(seed)
         assert trace_in("measure", program, drawn).peak().num_bytes <= bound_bytes
+
+
+def test_a_result_that_torch_has_no_fake_kernel_for_is_sized_here(monkeypatch):
+    """As torch 2.11 has none for ``_unique``; an operator that is not sized here stays refused."""
+    dispatch = FakeTensorMode.dispatch
+    missing = {torch.ops.aten._unique.default, torch.ops.aten.cumsum.default}
+
+    def refuse(self, func, *args, **kwargs):
+        if func in missing:
+            raise UnsupportedOperatorException(func)
+        return dispatch(self, func, *args, **kwargs)
+
+    def build(_sizes, device):
+        x = torch.ones(40, 30, dtype=torch.int64, device=device)
+        return lambda: torch.isin(x, x[0])
+
+    def traced(call=build):
+        return ShadowLane(ROOT, "cuda:sm_90", "cuda:sm_90").run(call, {})
+
+    expected = traced()
+    assert "aten::_unique" in {each.op for each in expected.allocations}
+    monkeypatch.setattr(FakeTensorMode, "dispatch", refuse)
+    assert expected.peak().num_bytes == traced().peak().num_bytes
+    with pytest.raises(UnsupportedOperatorException, match="cumsum"):
+        traced(lambda _sizes, device: lambda: torch.ones(3, device=device).cumsum(0))
 
 
 UNIQUES = {

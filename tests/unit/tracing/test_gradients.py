@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from oom_suite.torch_compat.dispatch import WITH_GRADIENT, has_kernel
 from oom_suite.tracing.shadow import ShadowLane
 
 N = 1000
@@ -56,10 +57,67 @@ def test_without_a_gradient_nothing_depends_on_zeros():
         assert () == trace_of(lambda x: x.cumprod(-1)).unseen
 
 
-def test_a_products_gradient_is_named():
-    found = trace_of(lambda x: x.prod().backward()).unseen
-    assert ("aten::prod", False) == (found[0].op, found[0].is_bounded)
-    assert () == trace_of(lambda x: x.prod(), requires_grad=False).unseen
+def test_this_torch_has_the_gradient_of_a_product_where_it_is_looked_for():
+    """Without that kernel it would crash."""
+    for name in ("prod", "prod.dim_int"):
+        assert has_kernel(f"aten::{name}", WITH_GRADIENT)
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_a_products_gradient_is_seen_by_the_formula_for_zeros(dim, keepdim):
+    """Running products from both ends, each with what it is made of, their product and that."""
+    args = () if dim is None else (dim, keepdim)
+    trace = trace_of(lambda x: x.prod(*args).sum().backward())
+    assert [("aten::prod", True)] == [(each.op, each.is_bounded) for each in trace.unseen]
+    assert 6 * 4 * 4 * N < trace.peak().num_bytes < 8 * 4 * 4 * N
+
+
+def test_with_one_zero_it_is_what_an_h200_took():
+    """Source: docs/evidence/2026-11-27-h200-conformance.json.gz, ``prod`` of 16,777,216 float32."""
+
+    def build(_sizes, device):
+        x = torch.rand(4, 4_194_304, device=device, requires_grad=True)
+        return lambda: x.prod().sum().backward()
+
+    with torch.autograd.set_multithreading_enabled(False):
+        trace = ShadowLane(Path.cwd(), "cuda:sm_90", "cuda:sm_90").run(build, {})
+    assert 402_653_212 == trace.peak().num_bytes
+
+
+def test_where_every_entry_is_zero_all_are_listed():
+    """Two places of 8 bytes for each entry, and a gradient of 2."""
+    trace = trace_of(lambda x: x.prod().backward(), dtype=torch.bfloat16)
+    assert 4 * N * (2 * 8 + 2) + 2 * 2 == trace.peak().num_bytes
+
+
+def test_a_product_without_a_gradient_takes_what_it_took():
+    found = trace_of(lambda x: x.prod(), requires_grad=False)
+    assert () == found.unseen
+    with torch.no_grad():
+        again = trace_of(lambda x: x.prod())
+    assert (4, ()) == (again.allocations[0].requested_bytes, again.unseen)
+    one = trace_of(lambda x: x[0, 0].prod().backward())
+    assert ["aten::prod"] == [each.op for each in one.unseen]
+
+
+@pytest.mark.parametrize("dim", [None, 1])
+@pytest.mark.parametrize("where", [(), ((0, 0),), ((0, 0), (1, 2))], ids=["none", "one", "two"])
+def test_a_products_gradient_has_the_values_that_torch_gives(dim, where):
+    """On real entries torch runs as ever, whatever was replaced for fakes."""
+    trace_of(lambda x: x.prod().backward())
+    x = torch.rand(3, 4, dtype=torch.float64) + 1
+    for place in where:
+        x[place] = 0.0
+    x.requires_grad_()
+    (x.prod() if dim is None else x.prod(dim)).sum().backward()
+    rows = [x.detach()] if dim is None else x.detach().unbind()
+    expected = [
+        torch.stack([torch.cat([row.flatten()[:i], row.flatten()[i + 1 :]]).prod()
+                     for i in range(row.numel())])
+        for row in rows
+    ]  # fmt: skip
+    assert torch.allclose(torch.cat(expected).view(3, 4), x.grad)
 
 
 @pytest.mark.parametrize("function", [F.silu, F.mish], ids=["silu", "mish"])

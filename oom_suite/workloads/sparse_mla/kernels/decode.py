@@ -1,0 +1,129 @@
+"""Sparse attention of one decode step from the stored caches, in one pass over both.
+
+A program decodes some stored keys, weighs them and drops them, so nothing dense is ever made. Few
+tokens are split over their keys, and a second kernel merges the parts exactly: each part keeps its
+sum and its logarithm in float32. What a step takes is the parts,
+``2052 * num_splits * num_tokens * num_heads`` bytes where a token is split, and nothing where it
+is not: at most `oom_suite.workloads.sparse_mla.kernels.parts.MOST_PROGRAMS` have a part.
+
+Weights are multiplied as two bf16 numbers each, so that a result is as close to the exact one as
+its own rounding to bf16 lets it be.
+
+Source: Milakov and Gimelshein, arXiv 1805.02867, for the running softmax.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from oom_suite.workloads.sparse_mla.builtins.rows import pool_reads
+from oom_suite.workloads.sparse_mla.builtins.streaming import streaming_decode
+from oom_suite.workloads.sparse_mla.kernels import hopper
+from oom_suite.workloads.sparse_mla.kernels.dispatch import (
+    register_fast_path,
+    run_fast,
+    takes_triton,
+)
+from oom_suite.workloads.sparse_mla.kernels.parts import Parts, num_splits, of_read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
+
+_MOST_HEADS, _LEAST_HEADS = 64, 16
+_KEYS = 32
+_LOG2_E = math.log2(math.e)
+
+register_fast_path(hopper.DECODE)
+
+
+def fused_decode(
+    q: torch.Tensor,
+    kv_cache: torch.Tensor | None,
+    swa_k_cache: torch.Tensor,
+    swa_only: bool,
+    topk_indices: torch.Tensor | None,
+    topk_lens: torch.Tensor | None,
+    swa_indices: torch.Tensor,
+    swa_lens: torch.Tensor,
+    attn_sink: torch.Tensor | None,
+    scale: float,
+    head_dim: int,
+    nope_head_dim: int,
+    rope_head_dim: int,
+    output: torch.Tensor,
+    fp8_dtype: torch.dtype = torch.float8_e4m3fn,
+) -> None:
+    """Attend to the stored keys that a step names; nothing of them is kept.
+
+    The arguments are those of `oom_suite.workloads.sparse_mla.builtins`; the pages of a pool may
+    be strided by any number of bytes.
+
+    Raises:
+        UsageError: a layer that is not `swa_only` lacks its pool, indices or lens; or a GPU
+            without Triton.
+    """
+    if not takes_triton(q):
+        streaming_decode(
+            q, kv_cache, swa_k_cache, swa_only, topk_indices, topk_lens, swa_indices, swa_lens,
+            attn_sink, scale, head_dim, nope_head_dim, rope_head_dim, output, fp8_dtype,
+        )  # fmt: skip
+        return
+    reads = pool_reads(
+        swa_k_cache, swa_indices, swa_lens, swa_only, kv_cache, topk_indices, topk_lens
+    )
+    if q.shape[0] == 0:
+        return
+    call: dict[str, Any] = {
+        "q": q,
+        "reads": reads,
+        "attn_sink": attn_sink,
+        "scale": scale,
+        "output": output,
+        "fp8_dtype": fp8_dtype,
+    }
+    if not run_fast("decode", **call):
+        _in_triton(**call)
+
+
+def _in_triton(
+    q: torch.Tensor,
+    reads: Sequence[PoolRead],
+    attn_sink: torch.Tensor | None,
+    scale: float,
+    output: torch.Tensor,
+    fp8_dtype: torch.dtype,
+) -> None:
+    from oom_suite.workloads.sparse_mla.kernels.on_triton.decode import decode_kernel
+
+    num_tokens, num_heads, _ = q.shape
+    heads = min(_MOST_HEADS, max(_LEAST_HEADS, 1 << (num_heads - 1).bit_length()))
+    blocks = -(-num_heads // heads)
+    num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
+    parts = Parts(q, num_splits(num_tokens * blocks, num_tiles), output)
+    decode_kernel[(num_tokens, blocks, parts.splits)](
+        *parts.tensors,
+        q,
+        *of_read(reads[0]),
+        *of_read(reads[-1]),
+        q if attn_sink is None else attn_sink,
+        num_heads,
+        scale * _LOG2_E,
+        q.stride(0),
+        output.stride(0),
+        SWA_BLOCK_SIZE=reads[0].pool.shape[1],
+        EXTRA_BLOCK_SIZE=reads[-1].pool.shape[1],
+        HEADS=heads,
+        KEYS=_KEYS,
+        SPLITS=parts.splits,
+        HAS_EXTRA=len(reads) > 1,
+        HAS_SINK=attn_sink is not None,
+        IS_FNUZ=fp8_dtype == torch.float8_e4m3fnuz,
+        STAGES=1,
+        num_warps=4,
+    )
+    parts.merge(attn_sink)

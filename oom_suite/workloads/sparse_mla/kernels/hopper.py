@@ -1,0 +1,88 @@
+"""The fast path of `decode` on NVIDIA's Hopper, for the shapes that it is written for."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from oom_suite.workloads.sparse_mla.kernels.dispatch import FastPath
+from oom_suite.workloads.sparse_mla.kernels.parts import Parts, num_splits, of_read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
+
+_CAPABILITY = (9, 0)
+_HEADS, _KEYS = 64, 64
+_ALIGNMENT_BYTES = 16
+_LOG2_E = math.log2(math.e)
+
+
+def _applies(
+    q: torch.Tensor, reads: Sequence[PoolRead], fp8_dtype: torch.dtype, **_rest: object
+) -> bool:
+    return (
+        q.is_cuda
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(q.device) == _CAPABILITY
+        and fp8_dtype == torch.float8_e4m3fn
+        and all(_is_aligned(read.pool) for read in reads)
+        and os.environ.get("TRITON_INTERPRET") != "1"
+        and _has_gluon()
+    )
+
+
+def _is_aligned(pool: torch.Tensor) -> bool:
+    return not (pool.stride(0) % _ALIGNMENT_BYTES or pool.storage_offset() % _ALIGNMENT_BYTES)
+
+
+@functools.cache
+def _has_gluon() -> bool:
+    try:
+        return importlib.util.find_spec("triton.experimental.gluon") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _run(
+    q: torch.Tensor,
+    reads: Sequence[PoolRead],
+    attn_sink: torch.Tensor | None,
+    scale: float,
+    output: torch.Tensor,
+    fp8_dtype: torch.dtype,
+) -> None:
+    from oom_suite.workloads.sparse_mla.kernels.on_triton.decode_hopper import decode_kernel
+
+    del fp8_dtype
+    num_tokens, num_heads, _ = q.shape
+    blocks = -(-num_heads // _HEADS)
+    num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
+    parts = Parts(q, num_splits(num_tokens * blocks, num_tiles), output)
+    decode_kernel[(num_tokens, blocks, parts.splits)](
+        *parts.tensors,
+        q,
+        *of_read(reads[0]),
+        *of_read(reads[-1]),
+        q if attn_sink is None else attn_sink,
+        num_heads,
+        scale * _LOG2_E,
+        q.stride(0),
+        output.stride(0),
+        SWA_SIZE=reads[0].pool.shape[1],
+        EXTRA_SIZE=reads[-1].pool.shape[1],
+        SPLITS=parts.splits,
+        HAS_EXTRA=len(reads) > 1,
+        HAS_SINK=attn_sink is not None,
+        num_warps=8,
+    )
+    parts.merge(attn_sink)
+
+
+DECODE = FastPath("decode", _applies, _run)

@@ -1,0 +1,81 @@
+"""The keys of a token in several parts, and the one result that is merged from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
+
+MOST_PROGRAMS = 128
+"""Programs that a split step is spread over: about the cores of the GPUs that serve."""
+
+
+def num_splits(num_programs: int, num_tiles: int) -> int:
+    """Into how many parts the keys of a token are split: a power of two.
+
+    Args:
+        num_programs: programs without a split.
+        num_tiles: what a split takes at least one of.
+    """
+    wanted = min(MOST_PROGRAMS // num_programs, num_tiles)
+    return 1 << (wanted.bit_length() - 1) if wanted > 1 else 1
+
+
+class Parts:
+    """The results of splits, which are merged into the output; the output itself without any.
+
+    Args:
+        q: bfloat16 [num_tokens, num_heads, 512].
+        splits: how many there are.
+        output: as q.
+    """
+
+    def __init__(self, q: torch.Tensor, splits: int, output: torch.Tensor) -> None:
+        """Take what the parts need."""
+        self.splits, self._output = splits, output
+        self._num_heads = q.shape[1]
+        self._values, self._logs = output, output
+        if splits > 1:
+            shape = (q.shape[0], splits, self._num_heads)
+            self._values = q.new_empty((*shape, q.shape[2]), dtype=torch.float32)
+            self._logs = q.new_empty(shape, dtype=torch.float32)
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What a kernel writes: the output, the parts' values and their logarithms."""
+        return self._output, self._values, self._logs
+
+    def merge(self, attn_sink: torch.Tensor | None) -> None:
+        """Write the output from the parts, where there are any."""
+        if self.splits == 1:
+            return
+        from oom_suite.workloads.sparse_mla.kernels.on_triton.decode import merge_kernel
+
+        merge_kernel[(self._output.shape[0] * self._num_heads,)](
+            self._output,
+            self._values,
+            self._logs,
+            self._logs if attn_sink is None else attn_sink,
+            self._num_heads,
+            self._output.stride(0),
+            SPLITS=self.splits,
+            HAS_SINK=attn_sink is not None,
+            num_warps=4,
+        )
+
+
+def of_read(read: PoolRead) -> tuple[Any, ...]:
+    """How a kernel is given a pool and what is read of it.
+
+    Returns:
+        The pool, its indices, its lens, the stride of a row of indices and its width, the bytes of
+        a page, and how many slots there are: what is beyond either is not read.
+    """
+    indices, pool = read.indices, read.pool
+    if indices.stride(1) != 1:
+        indices = indices.contiguous()
+    num_slots = pool.shape[0] * pool.shape[1]
+    return pool, indices, read.lens, indices.stride(0), indices.shape[1], pool.stride(0), num_slots
