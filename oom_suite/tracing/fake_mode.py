@@ -70,15 +70,15 @@ class LaneFakeMode(FakeMode):  # type: ignore[no-untyped-call]  # torch does not
         Raises:
             UnsupportedOperatorException: there is no fake kernel for it.
         """
-        name = operator(func).name
+        name, kwargs = operator(func).name, kwargs or {}
         make = function_for(name, tuple(args))
         if make is not None and self.elsewhere() is None:
             with self:
-                return make(*args, **(kwargs or {}))
+                return make(*args, **kwargs)
         if func in _AS_PRODUCTS and _are_ordinary(args):
             func = _AS_PRODUCTS[func]
         try:
-            result = super().__torch_dispatch__(func, types, args, kwargs or {})
+            result = super().__torch_dispatch__(func, types, args, kwargs)
         except RuntimeError as error:
             # Without a fake kernel torch would run the real one, on a device that has no memory.
             refused = error if isinstance(error, UnsupportedOperatorException) else None

@@ -202,8 +202,7 @@ class IndexRanges:
             case "scalar_tensor":
                 return ranges[0]
             case "clamp":
-                limits = [*args[1:], *(kwargs[key] for key in ("min", "max") if key in kwargs)]
-                low, high = ([self.of(limit) for limit in limits] + [None] * 2)[:2]
+                low, high = (ranges[1:] + [None] * 2)[:2]
                 return _clamped(ranges[0], low, high)
             case "cumsum" | "sum":
                 return self._summed(args[0], ranges[0])

@@ -189,8 +189,7 @@ class Symbols:
 
     def polynomial(self, value: Any) -> Polynomial:
         """A size or its expression as a polynomial; what is not one becomes a quantity in it."""
-        expression = value if isinstance(value, sympy.Basic) else self.expression(value)
-        expanded = sympy.expand(rounded_up(self.env.simplified(cast("sympy.Expr", expression))))
+        expanded = sympy.expand(rounded_up(self.env.simplified(self.expression(value))))
         terms: dict[tuple[str, ...], Fraction] = {}
         for product, coefficient in expanded.as_coefficients_dict().items():
             key: list[str] = []

@@ -37,6 +37,7 @@ SAME_ON_EVERY_GPU = {
         False,
     ),
     "cuda.current_stream": (lambda x: torch.cuda.current_stream().device, CUDA),
+    "cuda.default_stream": (lambda x: torch.cuda.default_stream().device, CUDA),
     "backends.cuda.is_built": (lambda x: torch.backends.cuda.is_built(), True),
     "backends.cudnn.is_available": (lambda x: torch.backends.cudnn.is_available(), True),
     "accelerator.is_available": (lambda x: torch.accelerator.is_available(), True),

@@ -138,3 +138,13 @@ def test_a_cpu_has_one_book_and_another_device_three():
     assert not books.have_live
     books.pinned.request(3, "op", STACK)
     assert books.have_live
+
+
+def test_memory_that_is_neither_the_device_s_nor_the_host_s_has_no_book():
+    """Tensors of sizes alone, say."""
+    books = {name: Books(name) for name in ("cuda", "cpu")}
+    of_sizes, on_host = torch.empty(2, device="meta"), torch.empty(2)
+    assert [None, None] == [each.of(of_sizes, is_pinned=False) for each in books.values()]
+    assert books["cuda"].host is books["cuda"].of(on_host, is_pinned=False)
+    assert books["cuda"].pinned is books["cuda"].of(on_host, is_pinned=True)
+    assert books["cpu"].device is books["cpu"].of(on_host, is_pinned=False)

@@ -40,6 +40,8 @@ def test_what_is_called_nonnegative_is_so_at_every_size(expression, sizes):
         (sympy.Integer(0), True),
         (sympy.Integer(-1), False),
         (A - 1, True),
+        (A / 2, True),
+        (A / 2 - 1, False),
         (A - 2, False),
         (A * B - A, True),
         (A - B, False),

@@ -112,6 +112,8 @@ RANGES = {
     "clamped below and above": (lambda: numbers(3, 9).clamp(5, 7), (5, 7)),
     "clamped where it was already": (lambda: numbers(3, 9).clamp(0, 100), (3, 9)),
     "clamped above": (lambda: numbers(3, 9).clamp(0, 7), (3, 7)),
+    "clamped above alone": (lambda: torch.clamp(numbers(3, 9), max=7), None),
+    "clamped below alone": (lambda: torch.clamp(numbers(3, 9), min=5), None),
     "clamped below by name": (lambda: torch.clamp(numbers(3, 9), min=5, max=100), (5, 9)),
     "clamped from below all": (lambda: numbers(3, 9).clamp(20, 30), (20, 30)),
     "clamped from above all": (lambda: numbers(13, 19).clamp(2, 7), (2, 7)),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+
+from oom_suite.tracing.shadow import ShadowLane
 
 
 def three(device):
@@ -82,6 +86,39 @@ def test_scratch_that_no_size_fixes_is_flagged(record, body):
     assert ("test_operators.py", "<lambda>") == (found[0].stack[0].file, found[0].stack[0].function)
     assert found[0].input_bytes > 0
     assert found[0].reason
+
+
+class Table:
+    """Makes a tensor of a number that is written to it, as torch does for its own."""
+
+    def __init__(self, device):
+        self.device = device
+
+
+_OF_TORCH = compile(
+    "def written(self, index, value):\n    self.made = make(value, device=self.device)\n",
+    torch.__file__,
+    "exec",
+)
+
+
+@pytest.mark.parametrize(("target", "expected"), [("generic", []), ("cpu", [4])])
+def test_a_number_that_is_written_to_an_element_is_kept_on_the_host(monkeypatch, target, expected):
+    """No request of the device's; where the device is the host, it is one."""
+    names = {"make": torch.scalar_tensor}
+    exec(_OF_TORCH, names)
+    monkeypatch.setattr(Table, "__setitem__", names["written"], raising=False)
+
+    def build(sizes, device):
+        table = Table(device)
+
+        def call():
+            table[0] = 5.0
+
+        return call
+
+    made = ShadowLane(Path(__file__).parent, target=target).run(build, {}).allocations
+    assert expected == [each.requested_bytes for each in made]
 
 
 def test_unique_keeps_storage_for_every_entry_as_on_a_gpu(shadow):
