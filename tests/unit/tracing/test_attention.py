@@ -15,6 +15,9 @@ from fixtures.torch_versions import since_2_13
 from oom_suite.operators.attention import Attention, Device, choice
 from oom_suite.operators.attention_steps import best_splits
 from oom_suite.records.symbolic import Hints
+from oom_suite.targets.target import target
+from oom_suite.tracing import attending
+from oom_suite.tracing.kernels_of import kernels_of
 from oom_suite.tracing.lane_spec import LaneSpec
 from oom_suite.tracing.lanes import RunningLane
 
@@ -24,6 +27,26 @@ CALLS = MEASURED["calls"]
 H200 = Device("cuda", (9, 0), 132, MEASURED["cudnn"])
 MI300 = Device("rocm", (9, 4), 304, 0)
 MATH, FLASH, EFFICIENT, CUDNN = range(4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cuda:sm_90", (True, False, True)),
+        ("rocm:gfx942", (False, False, True)),
+        ("cpu", (False,) * 3),
+    ],
+)
+def test_what_a_call_of_attention_takes_is_known_on_cuda_but_for_cudnn(name, expected):
+    """A softmax of masked rows is composed alike on every device."""
+    families = [
+        *(f"aten::_scaled_dot_product_{each}_attention" for each in ("flash", "cudnn")),
+        "aten::_safe_softmax",
+    ]
+    found = target(name)
+    with attending.kernels_on(found, kernels_of(name)):
+        assert expected == tuple(attending.explains(each) for each in families)
+    assert not any(attending.explains(each) for each in families)
 
 
 def inputs(call, device):

@@ -9,6 +9,7 @@ import torch
 from torch.autograd.profiler import profile
 from torch.nn import functional as F
 
+from oom_suite.tracing import eager_forms
 from oom_suite.tracing.eager_forms import eager_form
 from oom_suite.tracing.measure import MeasureLane
 from oom_suite.tracing.shadow import ShadowLane
@@ -216,3 +217,21 @@ def test_outside_of_a_backward_pass_every_operator_is_what_was_called():
     x = torch.ones(2)
     assert aten.add.Tensor is eager_form(aten.add.Tensor, (x, x), int.__eq__)
     assert aten.scatter.src is eager_form(aten.scatter.src, (x, 0, x, x), int.__eq__)
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ((torch.ones(2, 3), torch.ones(3)), True),
+        ((torch.ones(3), torch.ones(2, 3)), False),
+        ((torch.ones(2), 2), False),
+        ((2, torch.ones(2)), False),
+    ],
+    ids=["a mask", "what is larger", "a number", "to a number"],
+)
+def test_of_the_scores_of_attention_a_mask_alone_is_added_in_place(args, expected):
+    token = eager_forms._in_math_attention.set(True)
+    try:
+        assert expected is eager_forms._adds_in_place(args, lambda one, other: one == other)
+    finally:
+        eager_forms._in_math_attention.reset(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 from typing import ClassVar
 
@@ -168,6 +169,21 @@ def test_what_a_backward_pass_needs_is_held_by_the_graph_of_its_result():
     at, inside = storage_key(result.untyped_storage()), -7
     found = holders({at, inside}, lambda file: file == __file__, is_old=True)
     assert {at: "KEPT", inside: "the graph of KEPT"} == found
+
+
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize(("is_old", "expected"), [(True, "KEPT"), (False, None)])
+def test_what_was_there_before_a_fork_is_looked_at_where_that_is_asked_for(is_old, expected):
+    """The collector sees it again from then on."""
+    KEPT["x"] = tensor = torch.zeros(3)
+    key = storage_key(tensor.untyped_storage())
+    gc.collect()
+    gc.freeze()
+    try:
+        found = holders({key}, lambda file: file == __file__, is_old=is_old)
+        assert (expected, is_old) == (found.get(key), gc.get_freeze_count() == 0)
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.usefixtures("empty")

@@ -100,4 +100,6 @@ def test_a_first_call_that_fails_is_an_error_and_a_later_one_is_made_with_new_in
         made = [torch.zeros(16, device=device)]
         return lambda: LAST.append(made.pop() + 1)
 
-    assert MAX_CALLS == ShadowLane(HERE).repeat(build, {}).num_calls
+    found = ShadowLane(HERE).repeat(build, {})
+    assert MAX_CALLS == found.num_calls
+    assert 64 * MAX_CALLS == found.live_bytes[DEVICE][-1]
