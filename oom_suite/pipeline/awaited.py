@@ -68,9 +68,6 @@ class Awaited:
         """The proof, once it is there; None as soon as it is known not to hold for all sizes."""
         return self._found.result()
 
-    def nothing(self) -> None:
-        """No proof, for whoever cannot wait."""
-
     def _give(self, proof: Proof | None) -> None:
         with contextlib.suppress(InvalidStateError):
             self._found.set_result(proof)

@@ -67,6 +67,14 @@ def scratch_of_law(settings: Settings) -> str:
     return CUDA if of_law.backend == "generic" else of_law.name
 
 
+def takes_inside(runs: Runs, settings: Settings) -> bool:
+    """Whether kernels take anything inside at the scenario, whose terms more sizes tell."""
+    if not scratch_of_law(settings):
+        return False
+    here = _predicted(runs, settings.sizes, settings)
+    return here is None or bool(here.inside_bytes())
+
+
 def with_opaque(result: Result, settings: Settings) -> Result:
     """Not green where a custom operator is called: whatever was promised, nobody saw its inside."""
     opaque = next((one for one in result.unseen if one.is_opaque), None)

@@ -23,7 +23,13 @@ from oom_suite.pipeline.awaited import Awaited
 from oom_suite.pipeline.breaking import with_breach
 from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.host_law import with_host
-from oom_suite.pipeline.inside import with_bound, with_budget, with_kernel_terms, with_opaque
+from oom_suite.pipeline.inside import (
+    takes_inside,
+    with_bound,
+    with_budget,
+    with_kernel_terms,
+    with_opaque,
+)
 from oom_suite.pipeline.measuring import Measured, measure, measure_beside
 from oom_suite.pipeline.proved import kept_too, weakened, with_forms, with_lanes, with_proof
 from oom_suite.pipeline.state import leaves_state, with_state
@@ -194,13 +200,14 @@ def find_law(runs: Runs, settings: Settings) -> tuple[Derivation, Judgement, Pro
         with awaited:
             return awaited.given(prove(awaited.symbolic, fitted.result, workload, sizes))
 
+    def sparing() -> Proof | None:
+        return None if runs.is_here or takes_inside(runs, settings) else awaited.proof()
+
     with threads(1) as beside:
         # Modes of torch belong to a process: here one lane has to wait for the other.
         proving = None if runs.is_here else beside.submit(proved)
         try:
-            derivation = derive(
-                runs.shadow, workload, sizes, awaited.nothing if proving is None else awaited.proof
-            )
+            derivation = derive(runs.shadow, workload, sizes, sparing)
         except BaseException as error:
             fitted.set_exception(error)
             runs.interrupt_proof()

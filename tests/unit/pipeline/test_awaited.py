@@ -148,7 +148,6 @@ def test_whatever_ends_a_proof_ends_the_waiting():
         raise ZeroDivisionError
     thread.join(5)
     assert [None] == found
-    assert awaited.nothing() is None
 
 
 def test_a_fit_that_has_no_proof_is_judged_the_same(session):
@@ -169,3 +168,18 @@ def test_no_size_is_looked_for_from_which_on_a_proved_peak_stays(session):
     result = study(runs, "code", settings()).result
     assert (Verdict.FAIL, 'linear_in="num_blocks"') == (result.verdict, result.holds)
     assert len(runs.known_sizes) < 20
+
+
+def averaged(sizes, device):
+    cache = torch.zeros(sizes.num_blocks, 1 << 20, device=device)
+    rows = torch.zeros(sizes.num_tokens, dtype=torch.int64, device=device)
+    return lambda: cache[rows].mean()
+
+
+def test_terms_of_what_kernels_take_are_found_from_a_grid(session):
+    """Kernels' own scratch is in no proof, and its terms are those of the runs without one."""
+    runs, fitted = opened(session, averaged), opened(session, averaged)
+    fitted.symbolic = lambda hints: _refused()
+    found, other = (study(each, "code", settings()).result for each in (runs, fitted))
+    assert other.inside == found.inside != ()
+    assert {*map(str, fitted.known_sizes)} == {*map(str, runs.known_sizes)}
