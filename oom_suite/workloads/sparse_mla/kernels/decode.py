@@ -14,7 +14,6 @@ Source: Milakov and Gimelshein, arXiv 1805.02867, for the running softmax.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +26,7 @@ from oom_suite.workloads.sparse_mla.kernels.dispatch import (
     run_fast,
     takes_triton,
 )
-from oom_suite.workloads.sparse_mla.kernels.parts import Parts, num_splits, of_read
+from oom_suite.workloads.sparse_mla.kernels.parts import Parts, arguments, num_splits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 _MOST_HEADS, _LEAST_HEADS = 64, 16
 _KEYS = 32
-_LOG2_E = math.log2(math.e)
 
 register_fast_path(hopper.DECODE)
 
@@ -106,15 +104,7 @@ def _in_triton(
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
     parts = Parts(q, num_splits(num_tokens * blocks, num_tiles), output)
     decode_kernel[(num_tokens, blocks, parts.splits)](
-        *parts.tensors,
-        q,
-        *of_read(reads[0]),
-        *of_read(reads[-1]),
-        q if attn_sink is None else attn_sink,
-        num_heads,
-        scale * _LOG2_E,
-        q.stride(0),
-        output.stride(0),
+        *arguments(parts, q, reads, attn_sink, scale),
         SWA_BLOCK_SIZE=reads[0].pool.shape[1],
         EXTRA_BLOCK_SIZE=reads[-1].pool.shape[1],
         HEADS=heads,

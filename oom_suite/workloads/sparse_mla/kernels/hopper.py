@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 import os
 from typing import TYPE_CHECKING
 
 import torch
 
 from oom_suite.workloads.sparse_mla.kernels.dispatch import FastPath
-from oom_suite.workloads.sparse_mla.kernels.parts import Parts, num_splits, of_read
+from oom_suite.workloads.sparse_mla.kernels.parts import Parts, arguments, num_splits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 _CAPABILITY = (9, 0)
 _HEADS, _KEYS = 64, 64
 _ALIGNMENT_BYTES = 16
-_LOG2_E = math.log2(math.e)
 
 
 def _applies(
@@ -66,15 +64,7 @@ def _run(
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
     parts = Parts(q, num_splits(num_tokens * blocks, num_tiles), output)
     decode_kernel[(num_tokens, blocks, parts.splits)](
-        *parts.tensors,
-        q,
-        *of_read(reads[0]),
-        *of_read(reads[-1]),
-        q if attn_sink is None else attn_sink,
-        num_heads,
-        scale * _LOG2_E,
-        q.stride(0),
-        output.stride(0),
+        *arguments(parts, q, reads, attn_sink, scale),
         SWA_SIZE=reads[0].pool.shape[1],
         EXTRA_SIZE=reads[-1].pool.shape[1],
         SPLITS=parts.splits,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
+
+_LOG2_E = math.log2(math.e)
 
 MOST_PROGRAMS = 128
 """Programs that a split step is spread over: about the cores of the GPUs that serve."""
@@ -67,7 +72,36 @@ class Parts:
         )
 
 
-def of_read(read: PoolRead) -> tuple[Any, ...]:
+def arguments(
+    parts: Parts,
+    q: torch.Tensor,
+    reads: Sequence[PoolRead],
+    attn_sink: torch.Tensor | None,
+    scale: float,
+) -> tuple[Any, ...]:
+    """What a decode kernel is given, up to what it is compiled for.
+
+    Args:
+        parts: what it writes.
+        q: bfloat16 [num_tokens, num_heads, 512].
+        reads: of the sliding window's pool, and of the compressed one unless there is none.
+        attn_sink: float32 [num_heads], or None.
+        scale: factor of the logits.
+    """
+    return (
+        *parts.tensors,
+        q,
+        *_of_read(reads[0]),
+        *_of_read(reads[-1]),
+        q if attn_sink is None else attn_sink,
+        q.shape[1],
+        scale * _LOG2_E,
+        q.stride(0),
+        parts.tensors[0].stride(0),
+    )
+
+
+def _of_read(read: PoolRead) -> tuple[Any, ...]:
     """How a kernel is given a pool and what is read of it.
 
     Returns:

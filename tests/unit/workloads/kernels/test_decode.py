@@ -1,0 +1,129 @@
+"""What a decode step in one pass takes, which kernel it launches where, and how it is split."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from oom_suite.tracing.shadow import ShadowLane
+from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
+from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
+from oom_suite.workloads.sparse_mla.kernels import hopper
+from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
+from oom_suite.workloads.sparse_mla.kernels.parts import MOST_PROGRAMS, num_splits
+from oom_suite.workloads.sparse_mla.step import build, build_swa_only
+
+PART_BYTES = 4 * 512 + 4
+"""A part of one token and head: its values, and a logarithm."""
+
+
+@pytest.mark.parametrize(
+    ("num_programs", "num_tiles", "splits"),
+    [
+        (1, 20, 16),
+        (1, 1, 1),
+        (1, 3, 2),
+        (16, 20, 8),
+        (64, 20, 2),
+        (65, 20, 1),
+        (MOST_PROGRAMS, 20, 1),
+        (4 * MOST_PROGRAMS, 20, 1),
+    ],
+)
+def test_no_more_programs_than_cores_and_no_split_without_a_tile(num_programs, num_tiles, splits):
+    """The last power of two that both allow."""
+    assert splits == num_splits(num_programs, num_tiles)
+
+
+@pytest.fixture
+def traced(tmp_path, monkeypatch):
+    """`traced(target, make, **sizes)`: one step on fake tensors, recorded."""
+    pytest.importorskip("triton", reason="needs the extra `triton`")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+    def run(target, make, **sizes):
+        def built(at, device):
+            step = make(at, device)
+            return torch.no_grad()(lambda: fused_decode(**step))
+
+        return ShadowLane(tmp_path, target, target).run(built, resize(SMALL.sizes, sizes))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("target", "num_heads", "num_tokens", "splits"),
+    [
+        # 32 keys a tile and 16 heads a program, or 64 of both on Hopper.
+        ("rocm:gfx942", 8, 4, 16),
+        ("rocm:gfx942", 8, 64, 2),
+        ("rocm:gfx942", 128, 64, 1),
+        ("cuda:sm_90", 8, 4, 8),
+        ("cuda:sm_90", 64, 64, 2),
+        ("cuda:sm_90", 64, 65, 1),
+    ],
+)
+def test_a_step_takes_its_parts_and_nothing_else(traced, target, num_heads, num_tokens, splits):
+    """Where it is not split, nothing at all: one kernel writes the output."""
+    sizes = {"num_heads": num_heads, "num_tokens": num_tokens, "num_blocks": 4096}
+    trace = traced(target, build, **sizes)
+    expected = PART_BYTES * splits * num_tokens * num_heads if splits > 1 else 0
+    assert expected == trace.peak().num_bytes
+    kernels = ["decode_kernel", "merge_kernel"] if splits > 1 else ["decode_kernel"]
+    assert kernels == [launch.kernel for launch in trace.launches]
+
+
+@pytest.mark.parametrize("target", ["rocm:gfx942", "cuda:sm_90"])
+def test_a_layer_with_a_sliding_window_alone_is_split_by_its_own_keys(traced, target):
+    """128 keys are four tiles of 32, or two of 64."""
+    splits = {"rocm:gfx942": 4, "cuda:sm_90": 2}[target]
+    trace = traced(target, build_swa_only, num_tokens=4)
+    assert PART_BYTES * splits * 4 * 8 == trace.peak().num_bytes
+
+
+class OnGpu:
+    """What stands for queries on a GPU."""
+
+    is_cuda, device = True, "cuda"
+
+
+def pool_of(stride_bytes, offset_bytes=0):
+    """A cache of four blocks of two tokens, somewhere in memory."""
+    memory = torch.zeros(4 * stride_bytes + offset_bytes, dtype=torch.uint8)
+    pool = memory.as_strided((4, 2, 584), (stride_bytes, 584, 1), offset_bytes)
+    return PoolRead(pool, torch.zeros(1, 4, dtype=torch.int32), torch.ones(1))
+
+
+HOPPER = {
+    "capability": (9, 0),
+    "hip": None,
+    "fp8_dtype": torch.float8_e4m3fn,
+    "read": pool_of(1168),
+    "has_gluon": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("unlike", "applies"),
+    [
+        ({}, True),
+        ({"read": pool_of(1168, 16)}, True),
+        ({"read": pool_of(1176)}, False),
+        ({"read": pool_of(1168, 8)}, False),
+        ({"fp8_dtype": torch.float8_e4m3fnuz}, False),
+        ({"capability": (8, 9)}, False),
+        ({"capability": (10, 0)}, False),
+        ({"hip": "7.0"}, False),
+        ({"has_gluon": False}, False),
+    ],
+    ids=["hopper", "aligned", "page", "start", "fnuz", "ada", "blackwell", "hip", "triton 3.5"],
+)
+def test_the_fast_path_is_taken_for_what_it_is_written_for(monkeypatch, unlike, applies):
+    """Each condition by itself; all else takes the portable kernel."""
+    given = HOPPER | unlike
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: given["capability"])
+    monkeypatch.setattr(torch.version, "hip", given["hip"])
+    monkeypatch.setattr(hopper, "_has_gluon", lambda: given["has_gluon"])
+    call = {"q": OnGpu(), "reads": [given["read"]], "fp8_dtype": given["fp8_dtype"]}
+    assert applies is hopper.DECODE.applies(**call)
