@@ -102,6 +102,14 @@ CALLS = {
         ),
         "+288:0 +576:1 +1152:contiguous_0 -contiguous_0",
     ),
+    "adaptive_max_pool3d with a batch copies its input": (
+        lambda: steps(
+            "adaptive_max_pool3d",
+            *(floats(1, 2, 4, 8, 4)[:, :, :, ::2], [2, 2, 2]),
+            result=(POOLED_VOLUME, places(1, 2, 2, 2, 2)),
+        ),
+        "+64:0 +128:1 +512:contiguous_0 -contiguous_0",
+    ),
     "max_pool3d, spread out": (
         lambda: steps(
             "max_pool3d_with_indices_backward",
@@ -198,6 +206,18 @@ PRODUCTS = {
     "a vector with steps": (
         lambda: steps("mv", MATRIX, floats(8)[::2], result=floats(3)),
         "+12:0",
+    ),
+    "columns with gaps, and a vector": (
+        lambda: steps("mv", floats(4, 8)[:, :3].t(), floats(4), result=floats(3)),
+        "+12:0",
+    ),
+    "rows with gaps, and a vector": (
+        lambda: steps("mv", GAPS, floats(4), result=floats(3)),
+        "+12:0",
+    ),
+    "every second entry, and a vector": (
+        lambda: steps("mv", floats(3, 8)[:, ::2], floats(4), result=floats(3)),
+        "+12:0 +48:operand_0 -operand_0",
     ),
     "a vector spread out": (
         lambda: steps("mv", MATRIX, spread(4), result=floats(3)),
