@@ -152,6 +152,46 @@ def test_a_kernel_copies_what_does_not_lie_as_it_goes_through_it(taken, expected
     assert expected == taken()
 
 
+IN_ROWS = [
+    *("reflection_pad1d", "reflection_pad1d_backward"),
+    *("reflection_pad2d", "reflection_pad2d_backward"),
+    *("avg_pool3d", "avg_pool3d_backward", "_adaptive_avg_pool3d_backward"),
+    *("upsample_nearest1d", "upsample_nearest1d_backward"),
+    *("_upsample_nearest_exact1d", "_upsample_nearest_exact1d_backward"),
+    "upsample_trilinear3d_backward",
+]
+IN_EITHER_ORDER = [
+    *("avg_pool2d", "_adaptive_avg_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices"),
+    *("upsample_nearest2d", "_upsample_nearest_exact2d"),
+]
+VOLUMES_TO_THE_NEAREST = [
+    *("upsample_nearest3d", "upsample_nearest3d_backward"),
+    *("_upsample_nearest_exact3d", "_upsample_nearest_exact3d_backward"),
+]
+
+
+def first_copied(name, last=False):
+    """What a kernel takes whose first argument lies in neither order, or has its channels last."""
+    num_dims = next(int(digit) for digit in name if digit.isdigit())
+    given = floats(2, 8, *[4] * (num_dims - 1), 8)
+    given = given.movedim(1, -1).contiguous().movedim(-1, 1) if last else given[..., ::2]
+    taken = steps(name, given, result=floats(1))
+    num_bytes = given.numel() * 4
+    return taken.replace(f" +{num_bytes}:contiguous_0 -contiguous_0", " copied")
+
+
+@pytest.mark.parametrize("name", [*IN_ROWS, *IN_EITHER_ORDER, *VOLUMES_TO_THE_NEAREST])
+def test_what_lies_in_no_order_is_copied(name):
+    assert "+4:0 copied" == first_copied(name)
+
+
+@pytest.mark.parametrize("name", [*IN_ROWS, *IN_EITHER_ORDER])
+def test_kernels_of_either_order_take_channels_last_as_they_are(name):
+    """Those that go through rows alone copy them."""
+    copied = "+4:0 copied" if name in IN_ROWS else "+4:0"
+    assert copied == first_copied(name, last=True)
+
+
 def spread(*sizes):
     return floats(1).expand(*sizes)
 

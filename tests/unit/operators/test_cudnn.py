@@ -112,6 +112,14 @@ def test_winograds_transform_has_filters_of_three_and_of_five(window, is_transfo
     assert copies + (winograd if is_transformed else fourier) == most(one)
 
 
+def test_a_window_of_one_entry_is_not_transformed_along_its_dimension():
+    """Each of 32 rows has a transform of 32 entries for itself."""
+    one = replace(HUGE, filters=(1, 5), outputs=(1024, 32, 32, 28))
+    transformed = 2 * (1024 * (16 + 32) * 32 + 16 * 32) * 17 * 8
+    copies = 4 * (1024 * 16 * 1024 + 16 * 32 * 5 + 1024 * 32 * 32 * 28)
+    assert copies + transformed == most(one)
+
+
 def test_tiles_of_a_fourier_transform_cover_the_result():
     """One dimension: tiles of 32, 28 of which are the result's; twice the transformed operands."""
     one = replace(LINE, dtype=FLOAT32)
