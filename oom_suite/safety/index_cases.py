@@ -105,7 +105,9 @@ def _one_index(of_pool: Callable[[int], int]) -> Change:
 
     def changed(step: Step, pool: Pool) -> None:
         row, entry = _counting_entry(step, pool)
-        step[pool.indices][row, ..., entry] = of_pool(num_names(pool, step))
+        indices = step[pool.indices]
+        place = (row,) if indices.dim() == 1 else (row, ..., entry)
+        indices[place] = of_pool(num_names(pool, step))
 
     return changed
 

@@ -48,7 +48,7 @@ def pools_of(pools: Collection[Pool], step: Mapping[str, Any]) -> tuple[Pool, ..
 
 def named_slots(pool: Pool, step: Mapping[str, Any]) -> frozenset[int]:
     """The slots of a pool that a step's counting entries name."""
-    rows, block_size = step[pool.indices].flatten(1).long(), step[pool.name].shape[1]
+    rows, block_size = _rows(pool, step).long(), step[pool.name].shape[1]
     if pool.names == "blocks":
         within = torch.arange(block_size, device=rows.device)
         slots = rows[:, :, None] * block_size + within
@@ -60,6 +60,12 @@ def named_slots(pool: Pool, step: Mapping[str, Any]) -> frozenset[int]:
     return frozenset(rows[counted].tolist())
 
 
+def _rows(pool: Pool, step: Mapping[str, Any]) -> torch.Tensor:
+    """The indices as [rows, entries]; a plain list of them is rows of one."""
+    indices: torch.Tensor = step[pool.indices]
+    return indices.unsqueeze(1) if indices.dim() == 1 else indices.flatten(1)
+
+
 def num_names(pool: Pool, step: Mapping[str, Any]) -> int:
     """How many different indices name something of the pool: its slots, or its blocks."""
     num_blocks, block_size = step[pool.name].shape[:2]
@@ -68,7 +74,7 @@ def num_names(pool: Pool, step: Mapping[str, Any]) -> int:
 
 def width(pool: Pool, step: Mapping[str, Any]) -> int:
     """How many slots a row of the pool's indices names at most."""
-    entries = int(step[pool.indices].flatten(1).shape[1])
+    entries = int(_rows(pool, step).shape[1])
     return entries if pool.names == "slots" else entries * int(step[pool.name].shape[1])
 
 

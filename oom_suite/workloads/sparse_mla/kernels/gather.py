@@ -69,6 +69,7 @@ def dequantize_and_gather_k_cache_sparse(
         out,
         k_cache,
         slot_indices,
+        slot_indices.stride(0),
         num_rows,
         k_cache.shape[0] * block_size,
         out.stride(0),
@@ -98,7 +99,7 @@ def dequantize_and_gather_k_cache(
         seq_lens: int32 [num_requests], tokens that a request has in the cache.
         gather_lens: int32 [num_requests], how many of its last ones are wanted; None for all.
         block_table: int32 [num_requests, num_blocks_of_a_request], the cache's block for each
-            block of the request.
+            block of the request; contiguous in its last dimension.
         block_size: tokens of a block.
         offset: the row at which a request's first token goes. No request may want more tokens
             than there are rows from there on.
@@ -123,7 +124,8 @@ def dequantize_and_gather_k_cache(
     num_requests, num_rows = out.shape[0], out.shape[1] - offset
     if num_requests == 0 or num_rows == 0 or run_fast("gather_dense", **call):
         return
-    wanted = seq_lens if gather_lens is None else gather_lens
+    seq_lens = seq_lens.contiguous()
+    wanted = seq_lens if gather_lens is None else gather_lens.contiguous()
     if not takes_triton(out):
         row = torch.arange(num_rows, device=out.device)
         counts = row < wanted.unsqueeze(1)

@@ -40,6 +40,7 @@ def gather_sparse_kernel(
     out,
     pool,
     slot_indices,
+    slot_stride,
     num_rows,
     num_slots,
     row_stride,
@@ -50,7 +51,7 @@ def gather_sparse_kernel(
 ):
     """A row of `out` for each slot."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    slots = tl.load(slot_indices + rows, mask=rows < num_rows, other=-1)
+    slots = tl.load(slot_indices + rows * slot_stride, mask=rows < num_rows, other=-1)
     _store_rows(out, pool, rows, slots, num_slots, row_stride, page_bytes, BLOCK_SIZE, IS_FNUZ)
 
 
