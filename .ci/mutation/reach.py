@@ -53,7 +53,7 @@ def _is_followed(file: Path, rooms: tuple[Path, ...]) -> bool:
 
 @functools.cache
 def _imports(root: Path, file: Path) -> tuple[Path, ...]:
-    """The files of the package, and beside a test, that a file imports anywhere in it."""
+    """The files of the package, of the tests and beside a test that a file imports anywhere."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     names = dict.fromkeys(name for node in _statements(tree) for name in _names(node))
     return tuple(path for name in names for path in _files(root, file, name))
@@ -77,7 +77,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 def _files(root: Path, importer: Path, name: str) -> Iterator[Path]:
     parts = name.split(".")
-    base = root if parts[0] == PACKAGE else importer.parent
+    base = root if parts[0] in (PACKAGE, "tests") else importer.parent
     # An import of a module runs the packages that it lies in first.
     packages = [base.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
     for path in (base.joinpath(*parts).with_suffix(".py"), *packages):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oom_suite.records import Axis, Trace, Workload
 
 LONG = 600
-"""Operators of a run, from which on a law is fitted to shorter ones."""
+"""Operators of a run; where there are more, a law is fitted to shorter ones."""
 
 MAX_FAR = 10_000
 """Operators, at most, of a run at sizes that nobody named, one axis moved."""

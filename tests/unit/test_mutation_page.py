@@ -76,6 +76,20 @@ def test_a_file_that_no_test_leads_to_ends_the_run(tool, tmp_path):
         tool.holders(tmp_path, "allocator")
 
 
+@pytest.mark.parametrize("name", ["shared", "tests.unit.allocator.shared"])
+def test_a_test_leads_to_what_it_imports_through_another_file_of_the_tests(tool, tmp_path, name):
+    """Whether that file is named as one beside it, or from the root on."""
+    for file, text in {
+        "oom_suite/allocator/held.py": "",
+        "tests/unit/allocator/shared.py": "import oom_suite.allocator.held",
+        "tests/unit/allocator/test_held.py": f"from {name} import held",
+    }.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    held = {Path("oom_suite/allocator/held.py"): ["tests/unit/allocator/test_held.py"]}
+    assert held == tool.holders(tmp_path, "allocator")
+
+
 @pytest.fixture
 def mutated(tmp_path, monkeypatch):
     """A file of one function behind a table, in a repository of its own."""

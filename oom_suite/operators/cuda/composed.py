@@ -121,8 +121,8 @@ def _isin_sorted(
     if are_unique:
         order, first, second = None, elements.ravel(), tested.ravel()
     else:
-        first, order = aten._unique.default(elements, sorted=False, return_inverse=True)
-        second = aten._unique.default(tested, sorted=False)[0]
+        first, order = aten._unique.default(elements, return_inverse=True)
+        second = aten._unique.default(tested)[0]
     every = aten.cat.default([first, second])
     del first, second
     values, places = aten.sort.stable(every, stable=True, dim=0, descending=False)

@@ -83,9 +83,33 @@ def _resampled_backward(call: Call) -> Iterable[Step]:
     grad, result = call.input, call.result
     is_same = isinstance(result, torch.Tensor) and grad.shape == result.shape
     order = suggested_format(grad)
-    if grad.dim() > 1 and grad.shape[1] < _FEW_CHANNELS and "bilinear" in call.op:
+    if grad.dim() > 1 and grad.shape[1] < _FEW_CHANNELS:
         order = torch.contiguous_format
     return _with_copies(call, order, *(() if is_same else (0,)))
+
+
+def _in_rows(call: Call) -> Iterator[Step]:
+    """The first argument is made contiguous, and so is a result that is not, to be copied then."""
+    given, result = call.input, call.result
+    yield from call.results()
+    is_made = isinstance(result, torch.Tensor) and not result.is_contiguous()
+    if is_made:
+        yield Take("in rows", num_bytes(result), call.op)
+    if not given.is_contiguous():
+        yield Take("contiguous 0", num_bytes(given), call.op)
+        yield Give("contiguous 0")
+    if is_made:
+        yield Give("in rows")
+
+
+def _nearest_2d(call: Call) -> Iterable[Step]:
+    """Copied into place to the same size; with few channels the kernel goes by rows alone."""
+    given, result = call.input, call.result
+    if isinstance(result, torch.Tensor) and given.shape == result.shape:
+        return call.results()
+    if given.dim() > 1 and given.shape[1] < _FEW_CHANNELS:
+        return _in_rows(call)
+    return _with_copies(call, suggested_format(given), 0)
 
 
 FORMULAS: dict[str, Formula] = {
@@ -114,14 +138,14 @@ FORMULAS: dict[str, Formula] = {
     "aten::upsample_nearest1d_backward": _rows(0),
     "aten::_upsample_nearest_exact1d": _rows(0),
     "aten::_upsample_nearest_exact1d_backward": _rows(0),
-    "aten::upsample_nearest2d": _as(0, 0),
-    "aten::upsample_nearest2d_backward": _resampled_backward,
-    "aten::_upsample_nearest_exact2d": _as(0, 0),
-    "aten::_upsample_nearest_exact2d_backward": _resampled_backward,
-    "aten::upsample_nearest3d": _as(0, 0),
-    "aten::upsample_nearest3d_backward": _as(0, 0),
-    "aten::_upsample_nearest_exact3d": _as(0, 0),
-    "aten::_upsample_nearest_exact3d_backward": _as(0, 0),
+    "aten::upsample_nearest2d": _nearest_2d,
+    "aten::upsample_nearest2d_backward": _nearest_2d,
+    "aten::_upsample_nearest_exact2d": _nearest_2d,
+    "aten::_upsample_nearest_exact2d_backward": _nearest_2d,
+    "aten::upsample_nearest3d": _in_rows,
+    "aten::upsample_nearest3d_backward": _in_rows,
+    "aten::_upsample_nearest_exact3d": _in_rows,
+    "aten::_upsample_nearest_exact3d_backward": _in_rows,
     "aten::upsample_bilinear2d_backward": _resampled_backward,
     "aten::upsample_trilinear3d_backward": _rows(0),
 }

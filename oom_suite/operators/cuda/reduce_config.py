@@ -137,7 +137,7 @@ def _block(dim0: int, dim1: int, output_vector: int, kernels: Kernels) -> tuple[
 
 
 def _last_power(number: int) -> int:
-    return 1 << (number.bit_length() - 1) if number > 0 else 1
+    return 1 << (number.bit_length() - 1)
 
 
 def _output_vector(source: torch.Tensor, inner: list[_Dim], outer: list[_Dim]) -> int:

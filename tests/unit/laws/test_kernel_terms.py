@@ -6,8 +6,10 @@ import pytest
 
 from oom_suite.laws.kernel_terms import growth, kernel_terms
 from oom_suite.records import Allocation, Contract, Event, Frame, Trace, Unseen, Verdict
+from oom_suite.records.libraries import LIBRARIES
 
 LINE = Frame("sampler.py", 12, "sample")
+CALLER = Frame("engine.py", 34, "step")
 TARGET = "cuda:sm_90"
 
 
@@ -66,6 +68,28 @@ def test_a_term_bounds_every_run(expected, formula):
     assert expected == str(found.at_most)
     assert all(formula(**sizes) <= found.at_most(sizes) for sizes, _ in runs)
     assert formula(**GRID[0]) == found.num_bytes
+
+
+@pytest.mark.parametrize(
+    ("few_bytes", "expected"), [(64 * 1024, "256*a + 65536"), (64 * 1024 + 1, "8449*a")]
+)
+def test_a_constant_of_64_kib_is_small_beside_what_grows(few_bytes, expected):
+    """What eight take needs it; a byte more, and the bound is the one that is less at four."""
+    taken = {4: 100, 8: few_bytes + 8 * 256, 512: 512 * 256}
+    assert [expected] == terms(runs_of(lambda a, b: taken[a], line("a", 4, 8, 512, b=16)))
+
+
+@pytest.mark.parametrize(("stack", "expected"), [((LINE, CALLER), True), ((CALLER, LINE), False)])
+def test_a_term_names_the_libraries_of_the_line_that_calls(stack, expected):
+    """Who called that line does not matter."""
+    (name, *_) = sorted(LIBRARIES)
+    asked = Allocation(512, "aten::convolution", (LINE,), inside="aten::convolution")
+    space = Allocation(4096, name, stack, is_bound=True, inside="aten::convolution")
+    sizes = {"a": 4, "b": 16}
+    events = (Event("alloc", 0), Event("alloc", 1))
+    one = (sizes, Trace("shadow", sizes, (asked, space), events))
+    (found,) = (each for each in kernel_terms([one], "ab", sizes, TARGET) if each.where == LINE)
+    assert ((name,) if expected else ()) == found.libraries
 
 
 def test_a_term_says_whose_it_is():

@@ -165,6 +165,14 @@ def test_only_long_runs_are_shortened(tokens, starts):
     assert starts == found[:1]
 
 
+@pytest.mark.parametrize(("tokens", "starts"), [(LONG, []), (LONG + 1, [4])])
+def test_a_run_is_long_from_one_request_more_on(tokens, starts):
+    """One request a turn."""
+    code = Code(lambda heap, s: [heap.passing("line", 8) for _ in range(s.tokens)])
+    survey = survey_of(code, {**HOME, "tokens": tokens})
+    assert starts == [start["tokens"] for start, _ in short_starts(survey, LOOP)][:1]
+
+
 def test_a_long_run_that_no_axis_shortens_is_left_as_it_is():
     code = Code(lambda heap, s: [heap.passing("line", 8) for _ in range(2000)])
     assert [] == list(short_starts(survey_of(code, HOME), LOOP))

@@ -11,6 +11,7 @@ from oom_suite.operators.steps import Take
 
 H200 = Device("cuda", (9, 0), 132, 91_900)
 FLASH, EFFICIENT = "aten::_flash_attention_forward", "aten::_efficient_attention_forward"
+EFFICIENT_BACKWARD = "aten::_scaled_dot_product_efficient_attention_backward"
 
 
 def made(*sizes, dtype=torch.bfloat16):
@@ -72,6 +73,22 @@ def test_rows_of_several_lengths_and_scores_that_are_kept_are_not_known():
 def test_memory_efficient_attention_has_its_seed_on_the_host(expected, given):
     """Where values are wide and halves, their sums are floats of their own."""
     assert expected == efficient(*given)
+
+
+@pytest.mark.parametrize(
+    ("with_bias", "wanted", "expected"),
+    [(True, True, "5632:3 "), (True, False, ""), (False, True, "")],
+)
+def test_the_gradient_of_a_bias_is_made_where_there_is_one_and_it_is_wanted(
+    with_bias, wanted, expected
+):
+    """After those of query, key and value, before the sums of rows."""
+    query, key, bias = made(4, 11, 4, 8), made(4, 16, 4, 8), made(4, 4, 11, 16)
+    query, key = query.transpose(1, 2), key.transpose(1, 2)
+    masks = (bias if with_bias else None, query, made(4, 4, 32, dtype=torch.float32), None, None)
+    args = (query, query, key, key, *masks, 0.0, [True, True, True, wanted])
+    found = taken(EFFICIENT_BACKWARD, args, (query, key, key, bias if with_bias else None))
+    assert found.startswith(f"2816:0 4096:1 4096:2 {expected}704:delta ")
 
 
 def test_calls_that_are_not_known_are_named():

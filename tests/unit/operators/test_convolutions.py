@@ -80,6 +80,13 @@ def test_a_gradient_that_lies_otherwise_than_the_input_is_copied_once():
     assert "+432:gradient +800:0 +864:1 -gradient" == backward(last(OUT))
 
 
+def test_filters_in_rows_are_copied_for_an_input_with_channels_last():
+    """For the gradient of the input alone, which is made from them."""
+    assert "+800:0 +864:weight -weight +864:1" == backward(last(OUT), x=last(X))
+    assert "+864:0" == backward(last(OUT), x=last(X), wanted=(False, True, False))
+    assert "+800:0 +864:1" == backward(last(OUT), x=last(X), weight=last(WEIGHT))
+
+
 def test_the_gradient_of_a_bias_comes_last():
     found = backward(OUT, wanted=(False, False, True))
     assert found.startswith("+24:0")

@@ -102,6 +102,14 @@ CALLS = {
         ),
         "+288:0 +576:1 +1152:contiguous_0 -contiguous_0",
     ),
+    "adaptive_max_pool3d with a batch copies its input": (
+        lambda: steps(
+            "adaptive_max_pool3d",
+            *(floats(1, 2, 4, 8, 4)[:, :, :, ::2], [2, 2, 2]),
+            result=(POOLED_VOLUME, places(1, 2, 2, 2, 2)),
+        ),
+        "+64:0 +128:1 +512:contiguous_0 -contiguous_0",
+    ),
     "max_pool3d, spread out": (
         lambda: steps(
             "max_pool3d_with_indices_backward",
@@ -132,6 +140,30 @@ CALLS = {
         ),
         "+864:0 +216:contiguous_0 -contiguous_0",
     ),
+    "nearest of 3 channels goes by rows": (
+        lambda: steps(
+            "upsample_nearest2d",
+            *(POOLED_LAST[:, :3].contiguous(memory_format=torch.channels_last), [6, 6]),
+            result=floats(2, 3, 6, 6).contiguous(memory_format=torch.channels_last),
+        ),
+        "+864:0 +864:in_rows +216:contiguous_0 -contiguous_0 -in_rows",
+    ),
+    "nearest of 3 channels in rows takes nothing": (
+        lambda: steps("upsample_nearest2d", floats(2, 3, 3, 3), [6, 6], result=floats(2, 3, 6, 6)),
+        "+864:0",
+    ),
+    "nearest of 4 channels takes channels last as they are": (
+        lambda: steps(
+            "upsample_nearest2d",
+            *(POOLED_LAST[:, :4].contiguous(memory_format=torch.channels_last), [6, 6]),
+            result=floats(2, 4, 6, 6).contiguous(memory_format=torch.channels_last),
+        ),
+        "+1152:0",
+    ),
+    "nearest to the same size, forward": (
+        lambda: steps("upsample_nearest2d", SPREAD, [3, 3], result=new(POOLED)),
+        "+576:0",
+    ),
     "nearest to the same size copies into place": (
         lambda: steps("upsample_nearest2d_backward", SPREAD, [3, 3], [], result=new(POOLED)),
         "+576:0",
@@ -142,6 +174,44 @@ CALLS = {
 @pytest.mark.parametrize(("taken", "expected"), CALLS.values(), ids=CALLS)
 def test_a_kernel_copies_what_does_not_lie_as_it_goes_through_it(taken, expected):
     assert expected == taken()
+
+
+IN_ROWS = [
+    *("reflection_pad1d", "reflection_pad1d_backward"),
+    *("reflection_pad2d", "reflection_pad2d_backward"),
+    *("avg_pool3d", "avg_pool3d_backward", "_adaptive_avg_pool3d_backward"),
+    *("upsample_nearest1d", "upsample_nearest1d_backward"),
+    *("_upsample_nearest_exact1d", "_upsample_nearest_exact1d_backward"),
+    *("upsample_nearest3d", "upsample_nearest3d_backward"),
+    *("_upsample_nearest_exact3d", "_upsample_nearest_exact3d_backward"),
+    "upsample_trilinear3d_backward",
+]
+IN_EITHER_ORDER = [
+    *("avg_pool2d", "_adaptive_avg_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices"),
+    *("upsample_nearest2d", "_upsample_nearest_exact2d"),
+]
+
+
+def first_copied(name, last=False):
+    """What a kernel takes whose first argument lies in neither order, or has its channels last."""
+    num_dims = next(int(digit) for digit in name if digit.isdigit())
+    given = floats(2, 8, *[4] * (num_dims - 1), 8)
+    given = given.movedim(1, -1).contiguous().movedim(-1, 1) if last else given[..., ::2]
+    taken = steps(name, given, result=floats(1))
+    num_bytes = given.numel() * 4
+    return taken.replace(f" +{num_bytes}:contiguous_0 -contiguous_0", " copied")
+
+
+@pytest.mark.parametrize("name", [*IN_ROWS, *IN_EITHER_ORDER])
+def test_what_lies_in_no_order_is_copied(name):
+    assert "+4:0 copied" == first_copied(name)
+
+
+@pytest.mark.parametrize("name", [*IN_ROWS, *IN_EITHER_ORDER])
+def test_kernels_of_either_order_take_channels_last_as_they_are(name):
+    """Those that go through rows alone copy them."""
+    copied = "+4:0 copied" if name in IN_ROWS else "+4:0"
+    assert copied == first_copied(name, last=True)
 
 
 def spread(*sizes):
@@ -198,6 +268,18 @@ PRODUCTS = {
     "a vector with steps": (
         lambda: steps("mv", MATRIX, floats(8)[::2], result=floats(3)),
         "+12:0",
+    ),
+    "columns with gaps, and a vector": (
+        lambda: steps("mv", floats(4, 8)[:, :3].t(), floats(4), result=floats(3)),
+        "+12:0",
+    ),
+    "rows with gaps, and a vector": (
+        lambda: steps("mv", GAPS, floats(4), result=floats(3)),
+        "+12:0",
+    ),
+    "every second entry, and a vector": (
+        lambda: steps("mv", floats(3, 8)[:, ::2], floats(4), result=floats(3)),
+        "+12:0 +48:operand_0 -operand_0",
     ),
     "a vector spread out": (
         lambda: steps("mv", MATRIX, spread(4), result=floats(3)),

@@ -97,6 +97,29 @@ def test_float32_may_be_transformed_where_nothing_is_strided():
     assert (False, True, True) == (is_whole(half), is_whole(strided), is_whole(bfloat16))
 
 
+@pytest.mark.parametrize(
+    ("window", "is_transformed"), [(3, True), (4, False), (5, True), (6, False)]
+)
+def test_winograds_transform_has_filters_of_three_and_of_five(window, is_transformed):
+    """Of others Fourier's alone, which takes less where the result fits its tiles of 32."""
+    size = 33 - window
+    one = replace(HUGE, filters=(window, window), outputs=(1024, 32, size, size))
+    made = (2 * -(-size // 2)) ** 2
+    winograd = 4 * (1024 * (16 + 32) * made * 4 + 16 * 32 * (window + 3) ** 2)
+    fourier = 2 * (1024 * (16 + 32) + 16 * 32) * 32 * 17 * 8
+    copies = 4 * (1024 * 16 * 1024 + 16 * 32 * window**2 + 1024 * 32 * size**2)
+    assert winograd > fourier
+    assert copies + (winograd if is_transformed else fourier) == most(one)
+
+
+def test_a_window_of_one_entry_is_not_transformed_along_its_dimension():
+    """Each of 32 rows has a transform of 32 entries for itself."""
+    one = replace(HUGE, filters=(1, 5), outputs=(1024, 32, 32, 28))
+    transformed = 2 * (1024 * (16 + 32) * 32 + 16 * 32) * 17 * 8
+    copies = 4 * (1024 * 16 * 1024 + 16 * 32 * 5 + 1024 * 32 * 32 * 28)
+    assert copies + transformed == most(one)
+
+
 def test_tiles_of_a_fourier_transform_cover_the_result():
     """One dimension: tiles of 32, 28 of which are the result's; twice the transformed operands."""
     one = replace(LINE, dtype=FLOAT32)

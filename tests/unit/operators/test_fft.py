@@ -51,6 +51,12 @@ IN_ORDER = {
         ),
         "+96:0 +96:clone ~96:area -area -clone",
     ),
+    "so are several that are one number": (
+        lambda: steps(
+            "_fft_c2c", numbers(1, 1).expand(3, 1), [1], 0, True, result=numbers(3, 1)
+        ),
+        "+24:0 +24:clone ~24:area -area -clone",
+    ),
     "real numbers are read in pairs": (
         lambda: steps("_fft_r2c", floats(9)[1:], [0], 0, True, result=numbers(5)),
         "+40:0 +32:aligned ~64:area -area -aligned",

@@ -188,6 +188,7 @@ def test_the_gradient_of_few_lookups_takes_nothing():
         (lambda: half_scan_bytes(16_777_216), 36_095),
         (lambda: merge_sort_bytes(4352, 2, 8), together(8704, 34_816, 8)),
         (lambda: merge_sort_bytes(4353, 2, 8), together(8706, 34_824, 12)),
+        (lambda: merge_sort_bytes(4352 * 64, 2, 8), together(557_056, 2_228_224, 65 * 4)),
         (lambda: select_bytes(5632, 2), tiles_bytes(1, 1)),
         (lambda: select_bytes(5632 * 64 + 1, 1), tiles_bytes(65, 1)),
     ],

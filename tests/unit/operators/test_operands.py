@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from oom_suite.operators import operands
 from oom_suite.operators.operands import (
     has_tensors,
+    is_composed_of,
     is_foreign,
     operator,
     tensors,
@@ -89,6 +91,24 @@ def test_only_subclasses_of_others_are_foreign():
     assert not is_foreign([torch.Tensor, torch.nn.Parameter, type(fake)])
     assert is_foreign([torch.Tensor, Subclass])
     assert (True, False) == (is_real(X), is_real(fake))
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says it is on a GPU, where there is none."""
+
+    device = torch.device("cuda")
+
+
+def test_an_operator_with_a_kernel_for_gpus_is_one_there_and_composed_on_a_cpu(monkeypatch):
+    """A fake tensor has no kernel wherever it is; without such a kernel all are composed."""
+    func, fake = aten._fused_rms_norm.default, FakeTensorMode().from_tensor(X)
+    on_gpu = X.as_subclass(OnGpu)
+    fake.fake_device = torch.device("cuda")
+    monkeypatch.setattr(operands, "_has_gpu_kernel", lambda func: True)
+    assert [False, True, True] == [is_composed_of(func, [one]) for one in (on_gpu, X, fake)]
+    assert not is_composed_of(aten.add.Tensor, [X])
+    monkeypatch.setattr(operands, "_has_gpu_kernel", lambda func: False)
+    assert is_composed_of(func, [on_gpu])
 
 
 def test_a_fake_tensor_is_on_the_device_that_it_stands_for():

@@ -227,6 +227,19 @@ def test_the_reduction_is_read_wherever_it_stands(name, reduction, is_flagged):
     assert (is_flagged, by_name) == (by_position is not None, by_position)
 
 
+@pytest.mark.parametrize("name", ["aten::cumprod", "aten::prod"])
+def test_a_products_gradient_depends_on_values_where_one_may_follow(name):
+    """Where one is recorded, or a caller's follows; of a sum never."""
+    plain, leaf = (torch.ones(2),), (torch.ones(2, requires_grad=True),)
+    assert (False, True) == tuple(scratch.has_gradient_by_zeros(name, x) for x in (plain, leaf))
+    with torch.no_grad():
+        assert not scratch.has_gradient_by_zeros(name, leaf)
+        with scratch.gradient_follows():
+            assert scratch.has_gradient_by_zeros(name, plain)
+            assert not scratch.has_gradient_by_zeros("aten::sum", leaf)
+        assert not scratch.has_gradient_by_zeros(name, plain)
+
+
 PUTS = {
     "aten::index_put": aten.index_put.default,
     "aten::index_put_": aten.index_put_.default,
