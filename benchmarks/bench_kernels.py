@@ -29,7 +29,10 @@ from oom_suite.workloads.sparse_mla.step import SCALE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="times a GPU's kernels")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="times kernels by a GPU's own events, and torch sees no GPU here",
+)
 
 ROW_BYTES = 584 + 1024
 """Read and written for a row of a gather."""
@@ -137,7 +140,11 @@ def test_gathers_against_copy_bandwidth() -> None:
             }
         )
     write("bench-gather", rows)
-    assert rows[2]["gb_per_s"] > 0
+    faster = {row["percent_of_32768"]: row["times_faster"] for row in rows[3:]}
+    # What is referenced decides the time; all of it costs no more than by block table, but for
+    # what two runs differ.
+    assert faster[3] >= 1.75
+    assert faster[100] >= 0.95
 
 
 def decode_step(num_tokens: int, num_heads: int, layer: str, seed: int) -> dict[str, Any]:
@@ -213,4 +220,6 @@ def test_decode_beside_vllm() -> None:
                         torch.cuda.synchronize()
                 rows.append(row)
     write("bench-decode", rows)
-    assert rows
+    pairs = [(row["fused us"], row.get(f"{PEER} us")) for row in rows]
+    # A fix that is slower than what it is to replace is merged by nobody.
+    assert all(ours < other for ours, other in pairs if isinstance(other, float))

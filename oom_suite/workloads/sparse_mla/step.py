@@ -272,6 +272,29 @@ def _spread(sizes: Mapping[str, int], pool: str, device: torch.device | str) -> 
     )
 
 
+def poisoned_pool(
+    shape: tuple[int, int],
+    blocks: torch.Tensor,
+    fp8_dtype: torch.dtype,
+    generator: torch.Generator,
+    padded: bool,
+) -> torch.Tensor:
+    """A pool with random keys in these blocks, on their device, and `POISON` everywhere else.
+
+    Args:
+        shape: how many blocks there are, and tokens of a block.
+        blocks: int64 [num_written], those that get keys.
+        fp8_dtype: the fp8 that the pool holds.
+        generator: of the keys, on the CPU.
+        padded: whether pages are padded as vLLM lays them out.
+    """
+    pool = paged_pool(*shape, FP8_DS_MLA_V4, blocks.device, padded=padded)
+    pool.as_strided((pool.untyped_storage().nbytes(),), (1,)).fill_(POISON)
+    keys = torch.randn((len(blocks), shape[1], HEAD_DIM), generator=generator)
+    write_blocks(pool, blocks, keys.to(blocks.device), FP8_DS_MLA_V4, fp8_dtype)
+    return pool
+
+
 def _random_pool(
     options: StepOptions,
     topk: int,
@@ -292,11 +315,10 @@ def _random_pool(
         seed=seed,
         device=device,
     )
-    pool = paged_pool(options.num_blocks, block_size, FP8_DS_MLA_V4, device, padded=options.padded)
-    pool.as_strided((pool.untyped_storage().nbytes(),), (1,)).fill_(POISON)
     blocks = referenced_blocks(found.slots, found.lens, block_size)
-    keys = torch.randn((len(blocks), block_size, HEAD_DIM), generator=generator).to(device)
-    write_blocks(pool, blocks, keys, FP8_DS_MLA_V4, options.fp8_dtype)
+    pool = poisoned_pool(
+        (options.num_blocks, block_size), blocks, options.fp8_dtype, generator, options.padded
+    )
     return pool, found
 
 

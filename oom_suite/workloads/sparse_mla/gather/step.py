@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.workloads.sparse_mla.caches import dequantize, paged_pool, write_blocks
+from oom_suite.workloads.sparse_mla.caches import dequantize, paged_pool
 from oom_suite.workloads.sparse_mla.caches.pools import block_view
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
-from oom_suite.workloads.sparse_mla.step import HEAD_DIM, POISON
+from oom_suite.workloads.sparse_mla.step import HEAD_DIM, poisoned_pool
 from oom_suite.workloads.sparse_mla.variants import LayoutBytes
 from oom_suite.workloads.variants import IndexVariant, Replay, Variant, Variants
 
@@ -72,15 +72,14 @@ def small(options: GatherOptions, device: torch.device | str = "cpu") -> dict[st
 
     Every other byte of the cache is poison.
     """
-    pool = paged_pool(
-        options.num_blocks, options.block_size, FP8_DS_MLA_V4, device, padded=options.padded
-    )
-    pool.as_strided((pool.untyped_storage().nbytes(),), (1,)).fill_(POISON)
     named = sorted({slot // options.block_size for slot in options.slots if slot >= 0})
-    generator = torch.Generator(device="cpu").manual_seed(options.seed)
-    keys = torch.randn(len(named), options.block_size, HEAD_DIM, generator=generator)
-    blocks = torch.tensor(named, dtype=torch.int64, device=device)
-    write_blocks(pool, blocks, keys.to(device), FP8_DS_MLA_V4, options.fp8_dtype)
+    pool = poisoned_pool(
+        (options.num_blocks, options.block_size),
+        torch.tensor(named, dtype=torch.int64, device=device),
+        options.fp8_dtype,
+        torch.Generator(device="cpu").manual_seed(options.seed),
+        options.padded,
+    )
     shape = (len(options.slots), HEAD_DIM)
     return {
         "out": torch.full(shape, UNTOUCHED, dtype=torch.bfloat16, device=device),

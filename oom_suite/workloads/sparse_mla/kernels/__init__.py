@@ -1,4 +1,4 @@
-"""Kernels for DeepSeek-V4's paged caches that take no memory beyond what they are given.
+"""Kernels for DeepSeek-V4's paged caches: nothing dense is made, and nothing follows the pool.
 
 `gather`   tokens of a cache decoded into rows of bf16: the operations of vLLM #42504 and #42236
 `decode`   sparse attention of one decode step from the stored caches, in one pass

@@ -113,7 +113,6 @@ def _in_triton(
         HAS_EXTRA=len(reads) > 1,
         HAS_SINK=attn_sink is not None,
         IS_FNUZ=fp8_dtype == torch.float8_e4m3fnuz,
-        STAGES=1,
         num_warps=4,
     )
     parts.merge(attn_sink)

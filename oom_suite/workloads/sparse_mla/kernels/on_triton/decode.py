@@ -40,10 +40,9 @@ def _attend(
     BLOCK_SIZE: tl.constexpr,
     KEYS: tl.constexpr,
     IS_FNUZ: tl.constexpr,
-    STAGES: tl.constexpr,
 ):
     """The running softmax after some tiles of one pool."""
-    for tile in tl.range(first_tile, end_tile, num_stages=STAGES):
+    for tile in tl.range(first_tile, end_tile, num_stages=1):
         entry = tile * KEYS + tl.arange(0, KEYS)
         slots = tl.load(row + entry, mask=entry < count, other=-1)
         counts = (slots >= 0) & (slots < num_slots)
@@ -114,7 +113,6 @@ def decode_kernel(
     HAS_EXTRA: tl.constexpr,
     HAS_SINK: tl.constexpr,
     IS_FNUZ: tl.constexpr,
-    STAGES: tl.constexpr,
 ):
     """One split of one token and some heads: grid [num_tokens, num_heads / HEADS, SPLITS]."""
     token = tl.program_id(0).to(tl.int64)
@@ -165,7 +163,6 @@ def decode_kernel(
         SWA_BLOCK_SIZE,
         KEYS,
         IS_FNUZ,
-        STAGES,
     )
     if HAS_EXTRA:
         a0, a1, a2, a3, largest, summed = _attend(
@@ -190,7 +187,6 @@ def decode_kernel(
             EXTRA_BLOCK_SIZE,
             KEYS,
             IS_FNUZ,
-            STAGES,
         )
     finite = tl.where(largest == float("-inf"), 0.0, largest)
     if SPLITS == 1:
