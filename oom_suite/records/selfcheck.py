@@ -15,6 +15,10 @@ LIMIT_GROUP = "limit"
 """The group of steps that grow ever less, by which the detection limit is found."""
 
 
+NEEDS_TRITON = "Triton is not installed: pip install 'oom-suite[triton]'"
+"""Why faults in kernels are not tried on a CPU, and what helps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One subject under one detector.
@@ -65,6 +69,7 @@ class SelfCheck:
         is_bounded: whether a smaller growth was tried and missed.
         elapsed_ms: of the whole.
         half: ``quick`` or ``long`` where that alone was tried; empty for the whole.
+        num_left_out: faults and twins that were not tried, for want of Triton.
     """
 
     device: str
@@ -73,6 +78,7 @@ class SelfCheck:
     is_bounded: bool
     elapsed_ms: int
     half: str = ""
+    num_left_out: int = 0
 
     @property
     def mutants(self) -> tuple[Trial, ...]:
@@ -116,5 +122,6 @@ class SelfCheck:
             "blocks_a_byte": self.blocks_per_byte,
             "limit_is_bounded": self.is_bounded,
             "elapsed_ms": self.elapsed_ms,
+            "num_left_out": self.num_left_out,
             "seen": [{**asdict(one), "is_right": one.is_right} for one in self.trials],
         }

@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from oom_suite.records.selfcheck import REQUIRED_BLOCKS_PER_BYTE
+from oom_suite.records.selfcheck import NEEDS_TRITON, REQUIRED_BLOCKS_PER_BYTE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,9 @@ def render_selfcheck(found: SelfCheck, console: Console) -> None:
         _print(console, f"false alarms: {num_alarms} of {num_twins} healthy twins")
     if found.blocks_per_byte is not None:
         _print(console, limit_text(found.blocks_per_byte, is_bounded=found.is_bounded))
+    if found.num_left_out:
+        text = f"not tried: {found.num_left_out} faults and twins of Triton's kernels"
+        _print(console, f"{text}, as {NEEDS_TRITON}")
     caught = len(found.mutants) - len(found.survivors)
     verdict = "PASS" if found.is_good else "FAIL"
     score = f"{caught} of {len(found.mutants)} mutants caught, " if found.mutants else ""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oom_suite import doors
-from oom_suite.records.selfcheck import LIMIT_GROUP, REQUIRED_BLOCKS_PER_BYTE, SelfCheck
+from oom_suite.errors import UsageError
+from oom_suite.records.selfcheck import (
+    LIMIT_GROUP,
+    NEEDS_TRITON,
+    REQUIRED_BLOCKS_PER_BYTE,
+    SelfCheck,
+)
 from oom_suite.selfcheck.faults.declare import each_once
 from oom_suite.selfcheck.faults.limit import growth_of
 from oom_suite.selfcheck.faults.record import LAW
@@ -59,17 +66,20 @@ def selfcheck(options: Options, on_trial: OnTrial = lambda _: None) -> SelfCheck
         on_trial: is given each trial, on the thread that made it.
 
     Raises:
-        UsageError: there is no such group or name, or two subjects have one name.
+        UsageError: there is no such group or name, two subjects have one name, or all that is
+            asked for needs Triton, which is not there.
     """
     began = time.monotonic()
-    subjects = each_once(doors.faults())
-    wanted = tasks(
-        subjects,
+    every = tasks(
+        each_once(doors.faults()),
         options.device,
         only=options.only,
         half=options.half,
         weakened=options.weakened,
     )
+    wanted = [task for task in every if not _needs_triton(task)]
+    if every and not wanted:
+        raise UsageError(f"{options.only} is about Triton's kernels, and {NEEDS_TRITON}")
     limit = None
     if options.only in {None, LIMIT_GROUP}:
         limit = _LimitSearch(on_trial, options.weakened, is_bounded=options.half is not Half.QUICK)
@@ -84,7 +94,14 @@ def selfcheck(options: Options, on_trial: OnTrial = lambda _: None) -> SelfCheck
         is_bounded=limit is not None and limit.is_bounded,
         elapsed_ms=round(1000 * (time.monotonic() - began)),
         half="" if options.half is None else options.half.value,
+        num_left_out=len(every) - len(wanted),
     )
+
+
+def _needs_triton(task: Task) -> bool:
+    """Whether it needs Triton's interpreter, and this machine has none."""
+    needs_it = task.subject.launches_kernels and task.device == "cpu"
+    return needs_it and importlib.util.find_spec("triton") is None
 
 
 def _in_order(wanted: Sequence[Task], trials: Sequence[Trial]) -> tuple[Trial, ...]:

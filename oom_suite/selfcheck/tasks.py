@@ -38,15 +38,19 @@ class Task(Request[tuple[Trial, ...]]):
         device: where real tensors lie.
         weakened: ``"module:function"`` that makes detectors worse before the first task, to see
             that the self-check fails then; empty for none.
+        interprets: whether Triton interprets the subject's kernels, in a process for that.
     """
 
     subject: Subject
     detectors: tuple[str, ...]
     device: str
     weakened: str = ""
+    interprets: bool = False
 
     def prepare(self, kept: Kept) -> None:
-        """Make detectors worse, where that is asked for; once a process."""
+        """Once a process: choose Triton's interpreter and make detectors worse, where asked for."""
+        if self.interprets:
+            kept.get("interprets", _interpret)
         kept.get(("weakened", self.weakened), self._weaken)
 
     def _weaken(self) -> bool:
@@ -71,6 +75,15 @@ class Task(Request[tuple[Trial, ...]]):
     def without(self, *detectors: str) -> Task:
         """The same without these detectors."""
         return replace(self, detectors=tuple(one for one in self.detectors if one not in detectors))
+
+
+def _interpret() -> bool:
+    import torch
+
+    from oom_suite.safety.triton_interpreter import interpret_triton
+
+    torch.set_num_threads(1)
+    return interpret_triton()
 
 
 def groups(subjects: Sequence[Subject]) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from oom_suite.pipeline.safety_checks.check import IN_SHADOW
 from oom_suite.pipeline.safety_checks.client import replace_spoiled
 from oom_suite.pipeline.session import Limits, Session
 from oom_suite.processes.child import ChildError
@@ -47,7 +48,7 @@ class Share:
 
 
 class Children:
-    """A thread's child processes: one for most tasks, others for subjects that keep state.
+    """A thread's child processes: one for most tasks, others for kernels and for what keeps state.
 
     Args:
         session: starts them.
@@ -59,6 +60,8 @@ class Children:
         self._session = session
         self.needs_gpu = needs_gpu
         self.shared = self.another()
+        # Interpreting is chosen before Triton is imported, and the server has imported it.
+        self.interpreting = session.child(imports=(_CHILD,), needs_gpu=True)
 
     def another(self) -> Respawning:
         """A child that is started with its first request."""
@@ -106,7 +109,15 @@ def try_all(shares: Sequence[Share], on_trial: OnTrial) -> list[Trial]:
 
 
 def try_task(task: Task, children: Children) -> tuple[Trial, ...]:
-    """The task's trials; those of a subject that keeps state in a child of its own."""
+    """The task's trials, in a child of its own where the subject keeps state.
+
+    Kernels are interpreted for what is run for real on a CPU. With fake tensors nothing is run.
+    """
+    if task.subject.launches_kernels and task.device == "cpu":
+        fake, real = task.only(LAW, *IN_SHADOW), task.without(LAW, *IN_SHADOW)
+        found = trials_of(fake, children.shared) if fake.detectors else ()
+        interpreted = replace(real, interprets=True)
+        return (*found, *(trials_of(interpreted, children.interpreting) if real.detectors else ()))
     ask = trials_on_gpu if children.needs_gpu else trials_of
     if not task.subject.is_stateful:
         return ask(task, children.shared)

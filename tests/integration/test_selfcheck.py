@@ -5,6 +5,7 @@ The long half, every twin under the other detectors, is for ``tox -e nightly``.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from oom_suite.selfcheck.run import Options, selfcheck
 from oom_suite.selfcheck.tasks import Half, groups
 
 SUBJECTS = each_once(doors.faults())
+HAS_TRITON = importlib.util.find_spec("triton") is not None
 GROUPS = [name for name in groups(SUBJECTS) if name != LIMIT_GROUP]
 
 
@@ -37,6 +39,7 @@ def test_every_fault_is_caught_and_named_rightly_and_nothing_is_said_of_a_twin(g
         subject.name
         for subject in SUBJECTS
         if group == (TWINS_GROUP if subject.is_twin else subject.group)
+        if HAS_TRITON or not subject.launches_kernels
     }
 
 
@@ -95,6 +98,22 @@ def test_the_command_prints_the_score_and_writes_json(suite, tmp_path):
     assert (0, True) == (done.returncode, "100%" in done.stdout)
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
     assert json.loads(path.read_text(encoding="utf-8"))["selfcheck"]["is_good"]
+
+
+def test_what_needs_triton_is_counted_and_not_tried_without_it(suite, monkeypatch):
+    """The rest of the group is; asked for alone, it is refused with what to install."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "triton" else find(name)
+    )
+    some = [one for one in SUBJECTS if (one.group, one.detector) == ("kernels", "writes")]
+    monkeypatch.setattr(doors, "faults", lambda: some)
+    done = suite("selfcheck", "--only", "kernels")
+    assert 0 == done.returncode, done.stdout
+    assert "not tried: 2 faults and twins of Triton's kernels, as Triton is not" in done.stdout
+    alone = suite("selfcheck", "--only", "kernels:heads_of_the_tile_stored")
+    assert 2 == alone.returncode
+    assert "Triton is not installed: pip install 'oom-suite[triton]'" in alone.stderr
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ _FILES = (
     "capture",
     "creep",
     "precision",
+    "kernels",
+    "kernel_twins",
 )
 
 

@@ -46,6 +46,7 @@ def mutant(
     along: tuple[str, ...] | None = None,
     promised: Promised | None = None,
     is_stateful: bool = False,
+    launches_kernels: bool = False,
 ) -> Callable[[Declared], Declared]:
     """A decorator that declares a function to have one planted fault.
 
@@ -60,6 +61,7 @@ def mutant(
         along: as of `Subject`.
         promised: as of `Subject`.
         is_stateful: as of `Subject`.
+        launches_kernels: as of `Subject`.
     """
 
     def declare(function: Declared) -> Declared:
@@ -70,6 +72,7 @@ def mutant(
             detector=detector,
             along=along,
             is_stateful=is_stateful,
+            launches_kernels=launches_kernels,
             expected=expected or own,
             places=places or (own if detector in _NAME_A_FUNCTION else ()),
         )
@@ -88,6 +91,7 @@ def twin(
     breaks: tuple[str, ...] = (),
     promised: Promised | None = None,
     is_stateful: bool = False,
+    launches_kernels: bool = False,
 ) -> Callable[[Declared], Declared]:
     """A decorator that declares a function to be unusual and right; arguments as of `mutant`."""
 
@@ -97,6 +101,7 @@ def twin(
             detector=detector,
             along=along,
             is_stateful=is_stateful,
+            launches_kernels=launches_kernels,
             breaks=breaks,
         )
         setattr(function, _MARK, record)

@@ -57,6 +57,8 @@ class Subject:
         promised: for a builder of its own, what it promises.
         is_stateful: whether it keeps something between calls, so that it needs a process of its
             own.
+        launches_kernels: whether what it is about is in a Triton kernel: without a GPU, detectors
+            that run it for real have Triton interpret it, in a process for that.
     """
 
     is_twin: ClassVar[bool] = False
@@ -70,6 +72,7 @@ class Subject:
     along: tuple[str, ...] | None = None
     promised: Promised | None = None
     is_stateful: bool = False
+    launches_kernels: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a detector that there is not, or that cannot be tried on it."""

@@ -278,6 +278,7 @@ def poisoned_pool(
     fp8_dtype: torch.dtype,
     generator: torch.Generator,
     padded: bool,
+    sizes: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
     """A pool with random keys in these blocks, on their device, and `POISON` everywhere else.
 
@@ -287,10 +288,11 @@ def poisoned_pool(
         fp8_dtype: the fp8 that the pool holds.
         generator: of the keys, on the CPU.
         padded: whether pages are padded as vLLM lays them out.
+        sizes: what keys are multiplied by, float [512] or one for all.
     """
     pool = paged_pool(*shape, FP8_DS_MLA_V4, blocks.device, padded=padded)
     pool.as_strided((pool.untyped_storage().nbytes(),), (1,)).fill_(POISON)
-    keys = torch.randn((len(blocks), shape[1], HEAD_DIM), generator=generator)
+    keys = torch.randn((len(blocks), shape[1], HEAD_DIM), generator=generator) * sizes
     write_blocks(pool, blocks, keys.to(blocks.device), FP8_DS_MLA_V4, fp8_dtype)
     return pool
 

@@ -122,6 +122,24 @@ class LayoutBytes(PoolBytes):
         return FP8_DS_MLA_V4.padded_block_bytes(pool.shape[1])
 
 
+def fp8_of(arch: str) -> torch.dtype:
+    """The fp8 of a cache that this architecture serves: MI300 has its own."""
+    return torch.float8_e4m3fnuz if arch == "gfx942" else torch.float8_e4m3fn
+
+
+def fp8_forms(call: Callable[..., Any], arch: str) -> Iterator[tuple[Callable[..., Any], str]]:
+    """The call with each fp8 that it can be told to read, where it takes ``fp8_dtype``."""
+    try:
+        takes = "fp8_dtype" in inspect.signature(call).parameters
+    except (TypeError, ValueError):
+        takes = False
+    if not takes:
+        yield call, arch
+        return
+    for one in ("generic", "gfx942"):
+        yield functools.partial(call, fp8_dtype=fp8_of(one)), one
+
+
 class DecodeVariants(Variants):
     """The steps of `decode`, and of `decode-swa`, which has the sliding window's pool alone."""
 
@@ -144,16 +162,8 @@ class DecodeVariants(Variants):
     def forms(
         self, call: Callable[..., Any], arch: str
     ) -> Iterator[tuple[Callable[..., Any], str]]:
-        """With each fp8 that it can be told to read, where it takes ``fp8_dtype``."""
-        try:
-            takes = "fp8_dtype" in inspect.signature(call).parameters
-        except (TypeError, ValueError):
-            takes = False
-        if not takes:
-            yield call, arch
-            return
-        for one in ("generic", "gfx942"):
-            yield functools.partial(call, fp8_dtype=_fp8(one)), one
+        """With each fp8."""
+        return fp8_forms(call, arch)
 
     def for_indices(self, workload: Workload, device: torch.device, arch: str) -> Variant:
         """A step in which every entry counts."""
@@ -261,17 +271,13 @@ _spread_once = functools.cache(spread_indices)
 VARIANTS = DecodeVariants()
 
 
-def _fp8(arch: str) -> torch.dtype:
-    return torch.float8_e4m3fnuz if arch == "gfx942" else torch.float8_e4m3fn
-
-
 def _single(workload: Workload, seed: int) -> StepOptions:
     """A step of one kind of layer: that with all the pools of the workload."""
     return replace(SMALL, layer_kind="c4a" if len(workload.pools) > 1 else "swa_only", seed=seed)
 
 
 def _variant(options: StepOptions, device: torch.device, arch: str) -> Variant:
-    chosen = replace(options, fp8_dtype=_fp8(arch))
+    chosen = replace(options, fp8_dtype=fp8_of(arch))
     fp8 = str(chosen.fp8_dtype).removeprefix("torch.")
     return Variant(
         f"{chosen.layer_kind}/{chosen.pattern}/{fp8}",
@@ -288,7 +294,7 @@ def _filled(
         _single(workload, seed),
         lens=lens,
         num_tokens=batch,
-        fp8_dtype=_fp8(arch),
+        fp8_dtype=fp8_of(arch),
         **(_ON_CPU if device.type == "cpu" else _SERVED),
     )
     step = random_step(options, device)

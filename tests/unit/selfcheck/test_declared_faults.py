@@ -141,7 +141,8 @@ def test_a_workload_that_is_not_decode_is_never_exchanged():
 def test_both_layers_are_tried(group):
     """No group that is searched for long is tried on one layer alone."""
     subjects = [task.subject for task in tasks(SUBJECTS, "cpu", only=group)]
-    assert {"decode", "decode-swa"} == {one.workload for one in subjects if not one.promised}
+    steps = [one.workload for one in subjects if one.workload.startswith("decode")]
+    assert {"decode", "decode-swa"} == set(steps)
 
 
 @pytest.mark.parametrize(

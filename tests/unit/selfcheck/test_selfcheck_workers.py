@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from oom_suite.pipeline.safety_checks.requests import IsGpuHealthy
@@ -9,10 +11,10 @@ from oom_suite.processes.askers import Respawning
 from oom_suite.processes.child import ChildError, Outcome
 from oom_suite.records.safety import PROPERTIES
 from oom_suite.selfcheck.faults.catalog import SUBJECTS
-from oom_suite.selfcheck.faults.record import Mutant
+from oom_suite.selfcheck.faults.record import LAW, Mutant, Twin
 from oom_suite.selfcheck.run import Options, shares
 from oom_suite.selfcheck.tasks import Task, tasks
-from oom_suite.selfcheck.workers import trials_on_gpu
+from oom_suite.selfcheck.workers import trials_on_gpu, try_task
 
 
 class Simulated:
@@ -103,6 +105,29 @@ def test_a_refused_capture_ends_its_child(child, started):
     """The allocator may stand in the middle of it."""
     trials_on_gpu(task("plain", "capture"), child)
     assert started[0].is_closed
+
+
+class Noting:
+    """A child that notes what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, request):
+        self.asked.append((request.detectors, request.interprets))
+        return tuple(request.subject.trial(name, "PASS", (), "", 0) for name in request.detectors)
+
+
+def test_what_runs_a_kernel_for_real_on_a_cpu_has_it_interpreted():
+    """In a child for that; with fake tensors no kernel runs, and the usual child does."""
+    subject = Twin(
+        spelling="somewhere:kernel", group="k", about="", detector="reads", launches_kernels=True
+    )
+    children = SimpleNamespace(shared=Noting(), interpreting=Noting(), needs_gpu=False)
+    found = try_task(Task(subject, (LAW, "reads", "capture", "precision"), "cpu"), children)
+    assert [LAW, "capture", "reads", "precision"] == [one.detector for one in found]
+    assert [((LAW, "capture"), False)] == children.shared.asked
+    assert [(("reads", "precision"), True)] == children.interpreting.asked
 
 
 def shared(**options):

@@ -12,13 +12,19 @@ from oom_suite.workloads.sparse_mla.caches import dequantize, paged_pool
 from oom_suite.workloads.sparse_mla.caches.pools import block_view
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.workloads.sparse_mla.step import HEAD_DIM, poisoned_pool
-from oom_suite.workloads.sparse_mla.variants import LayoutBytes
+from oom_suite.workloads.sparse_mla.variants import LayoutBytes, fp8_forms, fp8_of
 from oom_suite.workloads.variants import IndexVariant, Replay, Variant, Variants
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oom_suite.records import Workload
+
+_SIZES = 2.0 ** (torch.arange(HEAD_DIM) // 64 - 3)
+"""What keys are multiplied by: each 64 values have a scale that their neighbours have not."""
+
+_FEW_SLOTS = 16
+"""The fewest of a creep run on a CPU."""
 
 UNTOUCHED = 7.0
 """What a row holds before; that of padding keeps it."""
@@ -79,6 +85,7 @@ def small(options: GatherOptions, device: torch.device | str = "cpu") -> dict[st
         options.fp8_dtype,
         torch.Generator(device="cpu").manual_seed(options.seed),
         options.padded,
+        _SIZES,
     )
     shape = (len(options.slots), HEAD_DIM)
     return {
@@ -127,6 +134,18 @@ class GatherVariants(Variants):
             _variant("padded pages", padded, device, arch),
         ]
 
+    def forms(
+        self, call: Callable[..., Any], arch: str
+    ) -> Iterator[tuple[Callable[..., Any], str]]:
+        """With each fp8."""
+        return fp8_forms(call, arch)
+
+    def cycle(self, workload: Workload, *, is_small: bool) -> Sequence[Mapping[str, int]]:
+        """Slots that fall and rise; on a CPU, where every row is computed, a few of them."""
+        sizes = super().cycle(workload, is_small=is_small)
+        fewer = -min(each["num_slots"] for each in sizes) + _FEW_SLOTS if is_small else 0
+        return [{**each, "num_slots": each["num_slots"] + fewer} for each in sizes]
+
     def index_variants(
         self, workload: Workload, device: torch.device, arch: str
     ) -> Sequence[IndexVariant]:
@@ -144,15 +163,15 @@ class GatherVariants(Variants):
         ]
 
     def far(self, workload: Workload, device: torch.device, arch: str) -> Variant:
-        """All of eight blocks of 64."""
+        """The first token and the last of each of eight blocks of 64."""
         del workload
-        options = GatherOptions(slots=tuple(range(512)), block_size=64)
-        return _variant("all slots", options, device, arch)
+        ends = tuple(64 * block + offset for block in range(8) for offset in (0, 63))
+        return _variant("ends of blocks", GatherOptions(slots=ends, block_size=64), device, arch)
 
     def replays(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Replay]:
         """Other slots of a cache with contents everywhere."""
         del workload
-        every = GatherOptions(slots=tuple(range(64)), fp8_dtype=_fp8(arch))
+        every = GatherOptions(slots=tuple(range(64)), fp8_dtype=fp8_of(arch))
         first, other = replace(every, seed=1), replace(every, seed=2, slots=every.slots[::-1])
         return [
             Replay(functools.partial(small, first, device), functools.partial(small, other, device))
@@ -162,10 +181,6 @@ class GatherVariants(Variants):
 VARIANTS = GatherVariants()
 
 
-def _fp8(arch: str) -> torch.dtype:
-    return torch.float8_e4m3fnuz if arch == "gfx942" else torch.float8_e4m3fn
-
-
 def _variant(name: str, options: GatherOptions, device: torch.device, arch: str) -> Variant:
-    chosen = replace(options, fp8_dtype=_fp8(arch))
+    chosen = replace(options, fp8_dtype=fp8_of(arch))
     return Variant(name, functools.partial(small, chosen, device), {"fp8_dtype": chosen.fp8_dtype})
