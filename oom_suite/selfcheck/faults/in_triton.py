@@ -43,14 +43,6 @@ def page_in_sixteens(slots, page_bytes, BLOCK_SIZE: tl.constexpr):
 
 
 @triton.jit
-def page_as_dense(slots, page_bytes, BLOCK_SIZE: tl.constexpr):
-    """`places` of pages that have no padding between them."""
-    block = slots // BLOCK_SIZE
-    page = block.to(tl.int64) * (BLOCK_SIZE * (TOKEN_BYTES + SCALES_BYTES))
-    return _within(page, slots, BLOCK_SIZE)
-
-
-@triton.jit
 def _with_scales(
     pool, data, scales, counts, FIRST: tl.constexpr, GROUPS: tl.constexpr, IS_FNUZ: tl.constexpr,
     NUM_SCALES: tl.constexpr,

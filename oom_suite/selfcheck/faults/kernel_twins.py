@@ -9,7 +9,7 @@ import torch
 
 from oom_suite.selfcheck.faults.declare import twin
 from oom_suite.selfcheck.faults.kernel_pieces import DECODE, GATHER, planted
-from oom_suite.selfcheck.faults.kernels import decode_last_row, rows_of
+from oom_suite.selfcheck.faults.kernels import decode_one_head, rows_of
 from oom_suite.selfcheck.faults.record import LAW, ONE_POOL
 from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
 from oom_suite.workloads.sparse_mla.kernels.gather import dequantize_and_gather_k_cache_sparse
@@ -91,8 +91,8 @@ def gather_multiplies_in_bf16(**step: Any) -> None:
 
 @_decode_kernel("reads")
 def decode_masks_the_eighth_scale(**step: Any) -> None:
-    """Attends to the last row's keys with eight bytes of scales, the last one masked."""
-    decode_last_row(step, nope_tile="seven_scales_of_eight")
+    """Attends to keys with eight bytes of scales, the last one masked."""
+    decode_one_head(step, nope_tile="seven_scales_of_eight")
 
 
 @_decode_kernel("writes", workload=ONE_POOL)
@@ -104,8 +104,8 @@ def rows_without_keys_apart(**step: Any) -> None:
 
 @_decode_kernel("addresses", workload=ONE_POOL)
 def decode_pages_in_sixteens(**step: Any) -> None:
-    """Attends to the last row's keys in pages counted in 16 bytes: 32 bits reach to 32 GiB."""
-    decode_last_row(step, places="page_in_sixteens")
+    """Attends to keys in pages that are counted in 16 bytes: 32 bits reach to 32 GiB."""
+    decode_one_head(step, places="page_in_sixteens")
 
 
 @_decode_kernel("precision")

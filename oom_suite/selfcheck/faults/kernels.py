@@ -39,13 +39,16 @@ def _every_slot(pool: torch.Tensor) -> torch.Tensor:
     return torch.arange(pool.shape[0] * pool.shape[1], dtype=torch.int32, device=pool.device)
 
 
-def decode_last_row(step: dict[str, Any], **pieces: str) -> None:
-    """A step whose last row is the kernel's with these pieces; the interpreter is slow."""
-    if not step["q"].shape[0]:
-        return
-    streaming_decode(**some_tokens(step, slice(None, -1)))
+def decode_one_head(step: dict[str, Any], **pieces: str) -> None:
+    """A step whose last row has its first head from the kernel with these pieces.
+
+    All else is torch's: the interpreter is slow.
+    """
+    streaming_decode(**step)
+    last, sink = some_tokens(step, slice(-1, None)), step["attn_sink"]
+    one = {"q": last["q"][:, :1], "output": last["output"][:, :1]}
     with planted(step["q"], DECODE, **pieces):
-        fused_decode(**some_tokens(step, slice(-1, None)))
+        fused_decode(**{**last, **one, "attn_sink": None if sink is None else sink[:1]})
 
 
 @_gather(LAW, "rows_of")
@@ -113,13 +116,6 @@ def gather_pages_in_int32(**step: Any) -> None:
         dequantize_and_gather_k_cache_sparse(**step)
 
 
-@_gather_kernel("addresses", "wrong-address")
-def gather_pages_as_dense(**step: Any) -> None:
-    """Gathers from pages as if there were no padding between them."""
-    with planted(step["out"], GATHER, places="page_as_dense"):
-        dequantize_and_gather_k_cache_sparse(**step)
-
-
 @_gather("capture", "host-sync", "capture-refused")
 def padding_counted_on_the_host(**step: Any) -> None:
     """Asks on the host whether any slot is padding."""
@@ -159,8 +155,8 @@ def whole_pool_decoded_beside(**step: Any) -> None:
 
 @_decode_kernel("reads", "reads-pad-byte")
 def decode_reads_eight_scales(**step: Any) -> None:
-    """Attends to the last row's keys with a token's eight bytes of scales; seven are scales."""
-    decode_last_row(step, nope_tile="eight_scales")
+    """Attends to keys with a token's eight bytes of scales, of which seven are scales."""
+    decode_one_head(step, nope_tile="eight_scales")
 
 
 @_decode_kernel("writes", "writes-outside", workload=ONE_POOL)
@@ -187,8 +183,8 @@ def rows_taken_as_contiguous(**step: Any) -> None:
 
 @_decode_kernel("addresses", "wrong-address", workload=ONE_POOL)
 def decode_pages_in_int32(**step: Any) -> None:
-    """Attends to the last row's keys in pages whose first byte is 32 bits: wrong from 2 GiB on."""
-    decode_last_row(step, places="page_in_int32")
+    """Attends to keys in pages whose first byte is 32 bits wide: wrong from 2 GiB on."""
+    decode_one_head(step, places="page_in_int32")
 
 
 @mutant("capture", "host-sync", "capture-refused")
