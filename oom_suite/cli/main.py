@@ -14,6 +14,7 @@ import typer
 
 from oom_suite import doors
 from oom_suite.cli import (
+    bench,
     bisect,
     compare,
     conformance,
@@ -200,6 +201,7 @@ def check_command(
     raise typer.Exit(locked.worst(exit_code(results), locked.exit_code(differences)))
 
 
+bench.register(app)
 bisect.register(app)
 conformance.register(app)
 doctor.register(app)

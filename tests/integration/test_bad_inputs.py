@@ -14,6 +14,16 @@ LONG = "9" * 23
 CHOOSE = "choose cpu, cuda or cuda:N"
 
 BAD = {
+    "bench": [
+        ("--json folder", "--json: cannot write 'folder': it is a folder"),
+        ("--compare none.json", "--compare none.json: No such file or directory"),
+        ("--compare old.json", "--compare old.json is no file of `oom-suite bench --json`"),
+        ("--only gahter", "unknown part 'gahter': choose from decode, gather; did you mean"),
+        ("--only gather --peer vllm==0.33.0", "has a decode step alone: leave out --only gather"),
+        ("--only gather --subject fused", "--subject fused is timed by none of gather"),
+        ("--subject s.py:f", "--subject s.py:f: say with --only which of gather, decode it is for"),
+        ("--peer vlm==0.33.0", "vlm==0.33.0"),
+    ],
     "bisect": [
         ("", "give --bad vllm==VERSION, or for commits --repo PATH and --good REV"),
         ("--bad vllm@.", "--bad 'vllm@.' is not a release"),

@@ -25,6 +25,7 @@ SMALL = ("s.py:decode", "--scenario", "small", "--workload", "decode-swa")
 REPLAY = ("issue-41962", "s.py:decode", "--device=cpu", "--set=num_blocks=64")
 
 COMMANDS = {
+    "bench": (("--only", "gahter"), 2, "oom-suite: unknown part 'gahter'"),
     "bisect": (("--bad", "vllm@."), 2, "oom-suite: --bad 'vllm@.' is not a release"),
     "check": (SMALL, 0, "subject "),
     "compare": (("a.json", "b.json"), 2, "oom-suite: "),

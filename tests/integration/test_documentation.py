@@ -23,6 +23,7 @@ TOX = {"pip install tox && tox -e check": "oom-suite check"}
 NOT_RUN = {
     "pip install tox && tox": "it is this very test run",
     "tox -e rocm": "needs an AMD GPU",
+    "oom-suite bench": "needs a GPU; run on a simulated one in test_bench_command.py",
     "docker run": "needs an AMD GPU and a container engine",
     "pytest tests/gate tests/device -n auto": "needs GPUs",
     "torchrun --standalone --nproc-per-node 8": "needs eight GPUs",

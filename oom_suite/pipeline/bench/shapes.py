@@ -1,0 +1,72 @@
+"""The shapes that kernels are timed at, and what is timed there by default. No torch.
+
+Source: vLLM #42504's tables A (scattered rows) and B (a part of 32,768 rows beside all of them by
+block table); FlashMLA's own cases of DeepSeek-V4 (64 heads, 128 + 512 keys).
+"""
+
+from __future__ import annotations
+
+from oom_suite.records.bench import Shape
+
+GATHER, DECODE = "gather", "decode"
+PARTS = (GATHER, DECODE)
+
+_KERNELS = "oom_suite.workloads.sparse_mla.kernels"
+SPARSE, DENSE, FUSED, FLASH_MLA = "sparse", "dense", "fused", "flash_mla"
+SPELLINGS = {
+    SPARSE: f"{_KERNELS}.gather:dequantize_and_gather_k_cache_sparse",
+    FUSED: f"{_KERNELS}.decode:fused_decode",
+}
+"""What a short name stands for; that of a built-in is its own."""
+
+SUBJECTS = {
+    GATHER: (SPARSE, DENSE),
+    DECODE: (FUSED, "block_compaction", "token_gather", "streaming", FLASH_MLA),
+}
+"""What is timed of each part where nothing else is asked for, the kernels of the suite first."""
+PEERS = ("vllm==0.33.0", "vllm==0.22.0")
+"""Whose decode steps are timed beside."""
+
+WORKLOADS = {GATHER: "gather", DECODE: "decode"}
+"""What a subject of a part is loaded for."""
+
+_ALL_ROWS = 32_768
+_TABLE_A, _TABLE_B = (
+    "gather of scattered rows (#42504, table A)",
+    f"gather of a part of {_ALL_ROWS:,} rows (#42504, table B)",
+)
+_GRID, _FLASH_MLA = "decode", "decode, FlashMLA's cases"
+
+
+def shapes(parts: tuple[str, ...]) -> list[Shape]:
+    """The shapes of these parts, in order."""
+    made = {GATHER: _gathers, DECODE: _decodes}
+    return [shape for part in PARTS if part in parts for shape in made[part]()]
+
+
+def is_timed_at(subject: str, shape: Shape) -> bool:
+    """Whether the subject has anything to do there: all rows by block table are in table B."""
+    return subject != DENSE or shape.table == _TABLE_B
+
+
+def _gathers() -> list[Shape]:
+    scattered = [Shape(GATHER, _TABLE_A, {"rows": rows}) for rows in (16_384, 32_000, 262_144)]
+    part = [
+        Shape(GATHER, _TABLE_B, {"rows": _ALL_ROWS * percent // 100, "percent": percent})
+        for percent in (100, 25, 12, 3)
+    ]
+    return [*scattered, *part]
+
+
+def _decodes() -> list[Shape]:
+    grid = [
+        Shape(DECODE, _GRID, {"heads": heads, "tokens": tokens}, layer)
+        for layer in ("swa_only", "c4a", "c128a")
+        for heads in (8, 64, 128)
+        for tokens in (1, 8, 64, 512)
+    ]
+    own = [
+        Shape(DECODE, _FLASH_MLA, {"heads": 64, "tokens": batch}, "c4a")
+        for batch in (2, 32, 64, 128, 256)
+    ]
+    return [*grid, *own]

@@ -1,0 +1,189 @@
+"""How a call is timed, on a simulated device; inputs and their sizes, on a CPU."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from oom_suite.pipeline.bench.clock import (
+    LEAST_INPUTS,
+    MOST_INPUTS,
+    REPLAYS,
+    RefusedError,
+    num_inputs,
+    scratch_bytes,
+    time_us,
+)
+from oom_suite.pipeline.bench.inputs import Inputs, moved_bytes
+from oom_suite.pipeline.bench.shapes import DENSE, SPARSE
+from oom_suite.pipeline.bench.timing import FlashMla, Load
+from oom_suite.processes.protocol import Kept
+from oom_suite.records.bench import Shape
+from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
+from oom_suite.workloads.sparse_mla.kernels.gather import (
+    dequantize_and_gather_k_cache,
+    dequantize_and_gather_k_cache_sparse,
+)
+
+L2_BYTES = 50 << 20
+
+
+class Simulated:
+    """A device whose runs take the times that it is given, one after the other."""
+
+    def __init__(self, times=(), is_capturing=True):
+        self.times, self.is_capturing = list(times), is_capturing
+        self.captured = []
+
+    def capture(self, calls):
+        if not self.is_capturing:
+            raise RefusedError("operation not permitted")
+        self.captured.append(len(calls))
+        return lambda: None
+
+    def elapsed_us(self, call):
+        call()
+        return self.times.pop(0)
+
+    def peak_bytes(self, call):
+        call()
+        return 4096
+
+
+def test_the_median_of_seven_replays_is_shared_by_the_calls():
+    """The warm-up and the first replay do not count."""
+    device = Simulated([900.0, 800.0, 40.0, 44.0, 36.0, 4000.0, 41.0, 39.0, 42.0])
+    assert 41.0 / 4 == time_us([lambda: None] * 4, device)
+    assert ([4], []) == (device.captured, device.times)
+
+
+def test_without_a_graph_the_calls_themselves_are_timed():
+    """Each of them in each run: before, first, and seven times."""
+    num_calls = []
+    device = Simulated([10.0] * (2 + REPLAYS))
+    assert 5.0 == time_us([lambda: num_calls.append(1)] * 2, device, uses_graph=False)
+    assert 2 * (2 + REPLAYS) == len(num_calls)
+    assert [] == device.captured
+
+
+def test_what_is_slow_is_replayed_less_often():
+    """More than 200 ms for all inputs once: three times, not seven."""
+    device = Simulated([1.0, 200_001.0, 3.0, 1.0, 2.0])
+    assert 2.0 == time_us([lambda: None], device)
+    at_most = Simulated([1.0, 200_000.0, *range(1, 8)])
+    assert 4.0 == time_us([lambda: None], at_most)
+
+
+def test_a_capture_that_is_refused_is_an_error_of_its_own():
+    """Its process must not be used again."""
+    with pytest.raises(RefusedError, match="operation not permitted"):
+        time_us([lambda: None], Simulated([1.0], is_capturing=False))
+
+
+def test_scratch_is_what_the_device_counts():
+    """Of one call."""
+    assert 4096 == scratch_bytes(lambda: None, Simulated())
+
+
+@pytest.mark.parametrize(
+    ("bytes_of_a_call", "wanted"),
+    [(1, MOST_INPUTS), (1 << 20, 100), (25 << 20, 4), (1 << 30, LEAST_INPUTS), (0, MOST_INPUTS)],
+)
+def test_inputs_touch_twice_the_last_cache(bytes_of_a_call, wanted):
+    """As far as 512 of them do, and four at least."""
+    assert wanted == num_inputs(bytes_of_a_call, L2_BYTES)
+
+
+def test_a_row_is_read_and_written_once():
+    """584 bytes stored and 1,024 decoded; a step reads its keys and queries, and writes as many."""
+    assert 1608 * 32_000 == moved_bytes(Shape("gather", "", {"rows": 32_000}))
+    sizes = {"heads": 64, "tokens": 2}
+    step = 2 * 2 * 64 * 1024
+    assert 2 * 128 * 584 + step == moved_bytes(Shape("decode", "", sizes, "swa_only"))
+    assert 2 * 640 * 584 + step == moved_bytes(Shape("decode", "", sizes, "c128a"))
+
+
+@pytest.fixture
+def inputs(monkeypatch):
+    """Small pools on a CPU."""
+    module = "oom_suite.pipeline.bench.inputs"
+    monkeypatch.setattr(f"{module}._GATHER_BLOCKS", 8)
+    monkeypatch.setattr(f"{module}._DECODE_BLOCKS", 8)
+    monkeypatch.setattr(f"{module}._ALL_ROWS", 128)
+    return Inputs(1, "cpu")
+
+
+@pytest.mark.parametrize("layer", ["swa_only", "c4a", "c128a"])
+def test_the_steps_are_what_a_kernel_takes(inputs, layer):
+    """Each gives numbers, over one pool and with indices of its own."""
+    steps = inputs.of(Shape("decode", "", {"heads": 8, "tokens": 2}, layer), "fused")
+    assert LEAST_INPUTS == len(steps)
+    assert 1 == len({step["swa_k_cache"].data_ptr() for step in steps})
+    assert not torch.equal(steps[0]["swa_indices"], steps[1]["swa_indices"])
+    for step in steps[:1]:
+        step["output"].fill_(torch.nan)
+        fused_decode(**step)
+        assert step["output"].isfinite().all()
+
+
+def test_the_gathers_are_what_the_kernels_take(inputs):
+    """Some rows by slot, and all of them by block table, whatever part the shape wants."""
+    shape = Shape("gather", "", {"rows": 32, "percent": 25})
+    for step in inputs.of(shape, SPARSE):
+        dequantize_and_gather_k_cache_sparse(**step)
+        assert (32, 512) == step["out"].shape
+    for step in inputs.of(shape, DENSE):
+        dequantize_and_gather_k_cache(**step)
+        assert (1, 128, 512) == step["out"].shape
+
+
+def test_inputs_of_one_shape_serve_all_its_subjects(inputs):
+    """They are made once, and go before the next ones come."""
+    shape = Shape("decode", "", {"heads": 8, "tokens": 2}, "c4a")
+    first = inputs.of(shape, "fused")
+    assert first is inputs.of(shape, "streaming")
+    assert first is not inputs.of(Shape("decode", "", {"heads": 8, "tokens": 1}, "c4a"), "fused")
+
+
+@pytest.mark.parametrize(
+    ("subject", "part"),
+    [("fused", "decode"), ("sparse", "gather"), ("dense", "gather"), ("streaming", "decode")],
+)
+def test_the_usual_subjects_can_be_loaded(subject, part):
+    """By their short names."""
+    assert "" == Load(subject, part).answer(Kept())
+
+
+def test_a_package_that_is_missing_is_said_in_one_line():
+    """FlashMLA is on few machines."""
+    assert "ModuleNotFoundError: No module named 'flash_mla'" == Load("flash_mla", "decode").answer(
+        Kept()
+    )
+
+
+def test_flash_mla_is_given_a_step_as_it_takes_one(inputs, monkeypatch):
+    """Caches and queries with a dimension of one head or query, and one plan for each input."""
+    calls = []
+
+    class Package:
+        """The two functions of it that are called."""
+
+        def get_mla_metadata(self):
+            return object(), None
+
+        def flash_mla_with_kvcache(self, q, k_cache, *rest, **named):
+            calls.append((q.shape, k_cache.shape, rest[3], named["extra_k_cache"].shape))
+            return torch.ones_like(q), None
+
+    monkeypatch.setitem(sys.modules, "flash_mla", Package())
+    call = FlashMla()
+    steps = inputs.of(Shape("decode", "", {"heads": 8, "tokens": 2}, "c4a"), "flash_mla")[:2]
+    for step in (*steps, *steps):
+        call(**step)
+        assert (step["output"] == 1).all()
+    assert (2, 1, 8, 512) == calls[0][0]
+    assert (64, 1, 584) == calls[0][1][1:]
+    assert (64, 1, 584) == calls[0][3][1:]
+    assert 2 == len({id(one[2]) for one in calls})
