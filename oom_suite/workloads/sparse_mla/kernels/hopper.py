@@ -55,6 +55,7 @@ def _run(
     scale: float,
     output: torch.Tensor,
     fp8_dtype: torch.dtype,
+    parts: torch.Tensor | None,
 ) -> None:
     from oom_suite.workloads.sparse_mla.kernels.on_triton.decode_hopper import decode_kernel
 
@@ -62,17 +63,19 @@ def _run(
     num_tokens, num_heads, _ = q.shape
     blocks = -(-num_heads // _HEADS)
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
-    parts = Parts(q, num_splits(num_tokens * blocks, num_tiles), output)
-    decode_kernel[(num_tokens, blocks, parts.splits)](
-        *arguments(parts, q, reads, attn_sink, scale),
+    # A program is fast enough to do without parts; they are for who keeps memory for them.
+    splits = 1 if parts is None else num_splits(num_tokens * blocks, num_tiles)
+    made = Parts(q, splits, output, parts)
+    decode_kernel[(num_tokens, blocks, made.splits)](
+        *arguments(made, q, reads, attn_sink, scale),
         SWA_SIZE=reads[0].pool.shape[1],
         EXTRA_SIZE=reads[-1].pool.shape[1],
-        SPLITS=parts.splits,
+        SPLITS=made.splits,
         HAS_EXTRA=len(reads) > 1,
         HAS_SINK=attn_sink is not None,
         num_warps=8,
     )
-    parts.merge(attn_sink)
+    made.merge(attn_sink)
 
 
 DECODE = FastPath("decode", _applies, _run)
