@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from oom_suite.errors import LaneError, OomSuiteError, UsageError, unknown
 from oom_suite.pipeline.bench.shapes import (
     DECODE,
+    DENSE,
     FLASH_MLA,
-    GATHER,
+    FUSED_PARTS,
     PARTS,
     PEERS,
     SPELLINGS,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 TIME_LIMIT_S = 300.0
 """Seconds that one subject may take at one shape, kernels compiled and all."""
+_MADE_HERE = frozenset({DENSE, FLASH_MLA, FUSED_PARTS})
+"""Subjects that no spelling stands for."""
 _HERE = "here"
 """The child of all that needs no tree of a release."""
 
@@ -227,7 +230,7 @@ class Benchmark:
 
 
 def _root_of(subject: str) -> Path | None:
-    return None if subject in (*SUBJECTS[GATHER], FLASH_MLA) else obtain(parse(_spelled(subject)))
+    return None if subject in _MADE_HERE else obtain(parse(_spelled(subject)))
 
 
 def _spelled(subject: str) -> str:

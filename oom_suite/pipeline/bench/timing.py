@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.pipeline.bench.shapes import DENSE, FLASH_MLA, SPELLINGS, WORKLOADS
+from oom_suite.pipeline.bench.shapes import DENSE, FLASH_MLA, FUSED_PARTS, SPELLINGS, WORKLOADS
 from oom_suite.processes.protocol import Kept, Request
 from oom_suite.records.bench import EVENTS, GRAPH, UNTIMED, BenchDevice, Shape, Timing
 
@@ -72,6 +72,8 @@ class Load(Request[str]):
             return dequantize_and_gather_k_cache
         if self.subject == FLASH_MLA:
             return FlashMla()
+        if self.subject == FUSED_PARTS:
+            return _fused_with_parts()
         from oom_suite.doors import workload
         from oom_suite.subjects import load, parse
 
@@ -122,6 +124,7 @@ class Time(Request[Timing]):
         return Timing(name, how, took, taken_bytes, len(calls), moved)
 
 
+_HEADS_OF_A_PROGRAM = 64
 REFUSED = "not captured: "
 """How the note of a capture that was refused begins."""
 
@@ -169,6 +172,19 @@ class FlashMla:
             extra_topk_length=step["topk_lens"],
         )
         output.copy_(result.squeeze(1))
+
+
+def _fused_with_parts() -> Call:
+    """`fused_decode` with room for the parts of every step, 16 MiB and 32 KiB."""
+    import torch
+
+    from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
+    from oom_suite.workloads.sparse_mla.kernels.parts import FLOATS_OF_A_PART, MOST_PROGRAMS
+
+    num_floats = FLOATS_OF_A_PART * MOST_PROGRAMS * _HEADS_OF_A_PROGRAM
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parts = torch.empty(num_floats, dtype=torch.float32, device=device)
+    return functools.partial(fused_decode, parts=parts)
 
 
 def _first_line(error: BaseException) -> str:

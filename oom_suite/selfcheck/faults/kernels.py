@@ -216,5 +216,9 @@ def sink_missing_in_the_merge(**step: Any) -> None:
         streaming_decode(**step)
         return
     merge = Parts.merge
-    with mock.patch.object(Parts, "merge", lambda parts, _: merge(parts, None)):
+    # Of a step that is given no room for parts, the portable kernel alone makes some.
+    with (
+        planted(step["q"], DECODE),
+        mock.patch.object(Parts, "merge", lambda parts, _: merge(parts, None)),
+    ):
         fused_decode(**step)

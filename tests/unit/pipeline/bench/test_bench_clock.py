@@ -18,9 +18,9 @@ from oom_suite.pipeline.bench.clock import (
 )
 from oom_suite.pipeline.bench.inputs import Inputs, moved_bytes
 from oom_suite.pipeline.bench.shapes import DENSE, SPARSE
-from oom_suite.pipeline.bench.timing import FlashMla, Load
+from oom_suite.pipeline.bench.timing import REFUSED, FlashMla, Load, Time
 from oom_suite.processes.protocol import Kept
-from oom_suite.records.bench import Shape
+from oom_suite.records.bench import Shape, Timing
 from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
 from oom_suite.workloads.sparse_mla.kernels.gather import (
     dequantize_and_gather_k_cache,
@@ -147,9 +147,51 @@ def test_inputs_of_one_shape_serve_all_its_subjects(inputs):
     assert first is not inputs.of(Shape("decode", "", {"heads": 8, "tokens": 1}, "c4a"), "fused")
 
 
+@pytest.fixture
+def asked(inputs, monkeypatch):
+    """`asked(gpu, call)`: a request for the time of a call, answered here on inputs of a CPU."""
+
+    def time_on(gpu, call=lambda **step: None, **options):
+        monkeypatch.setattr(Load, "loaded", lambda *_: call)
+        monkeypatch.setattr("oom_suite.pipeline.bench.clock.Gpu", lambda: gpu)
+        kept = Kept()
+        kept.get("inputs", lambda: inputs)
+        shape = Shape("decode", "", {"heads": 8, "tokens": 1}, "c4a")
+        return Time(Load("ours", "decode"), shape, 1, **options).answer(kept)
+
+    return time_on
+
+
+@pytest.mark.parametrize(("uses_graph", "how"), [(True, "graph"), (False, "events")])
+def test_a_time_comes_with_memory_and_with_how_it_was_taken(asked, uses_graph, how):
+    """What it moves, too, for the share of a copy's bandwidth."""
+    gpu = Simulated([80.0] * (2 + REPLAYS))
+    found = asked(gpu, uses_graph=uses_graph)
+    moved = 640 * 584 + 2 * 8 * 1024
+    assert Timing("ours", how, 80.0 / LEAST_INPUTS, 4096, LEAST_INPUTS, moved) == found
+
+
+def test_a_capture_that_is_refused_is_no_time_and_says_so(asked):
+    """Who asks may ask again without a graph."""
+    found = asked(Simulated([1.0], is_capturing=False))
+    assert Timing("ours", "untimed", note=f"{REFUSED}operation not permitted") == found
+
+
+def test_a_call_that_fails_is_no_time_and_says_why(asked):
+    """In one line."""
+    found = asked(Simulated(), lambda **step: step["nothing"])
+    assert Timing("ours", "untimed", note="KeyError: 'nothing'") == found
+
+
 @pytest.mark.parametrize(
     ("subject", "part"),
-    [("fused", "decode"), ("sparse", "gather"), ("dense", "gather"), ("streaming", "decode")],
+    [
+        ("fused", "decode"),
+        ("fused_parts", "decode"),
+        ("sparse", "gather"),
+        ("dense", "gather"),
+        ("streaming", "decode"),
+    ],
 )
 def test_the_usual_subjects_can_be_loaded(subject, part):
     """By their short names."""

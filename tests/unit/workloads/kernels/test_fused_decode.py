@@ -102,7 +102,9 @@ def test_a_step_that_is_given_its_parts_takes_nothing(traced, target, num_parts,
 def test_parts_of_another_kind_are_refused_in_a_line(parts):
     """What was given, and what it must be."""
     step = build(SMALL.sizes, "cpu")
-    with pytest.raises(UsageError, match=r"it must be torch\.float32 on cpu and contiguous, or None"):
+    with pytest.raises(
+        UsageError, match=r"it must be torch\.float32 on cpu and contiguous, or None"
+    ):
         fused_decode(**step, parts=parts)
 
 
