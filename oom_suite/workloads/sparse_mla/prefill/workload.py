@@ -121,8 +121,8 @@ PREFILL_GATHER = Workload(
         "dense_staging": Builtin(
             "oom_suite.workloads.sparse_mla.builtins.dense_staging:dense_staging",
             known_bug="makes rows of whole prefixes, as vLLM 0.33.0's prefill does",
+            by_default=False,
         ),
-        "union_staging": Builtin("oom_suite.workloads.sparse_mla.kernels.prefill:union_staging"),
     },
     pools=(
         Pool("k_cache", "block_table", "compressed_lens", names="blocks"),

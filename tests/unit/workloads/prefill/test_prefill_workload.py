@@ -102,7 +102,8 @@ def test_whole_prefixes_find_the_same_rows(name):
 
 def test_whole_prefixes_fail_by_the_prefix_and_the_union_passes(suite):
     """The line that takes them is blamed, with a KiB an entry of four tokens."""
-    done = suite("check", "union_staging", "dense_staging", "--workload", "prefill-gather")
+    union = "oom_suite.workloads.sparse_mla.kernels.prefill:union_staging"
+    done = suite("check", union, "dense_staging")
     assert 0 == done.returncode, done.stdout
     assert "peak grows with prefix_len (256 bytes per token)" in done.stdout
     assert "builtins/dense_staging.py" in done.stdout
