@@ -4,14 +4,16 @@
 
 The queries of a chunk name 3 to 100 % of the entries of a prefix. Beside `union_staging` are the
 built-in `dense_staging` and, where its files can be had, what vLLM's own Triton kernels do in the
-order of its prefill. (Where CuTe DSL is installed, vLLM takes another kernel for its gathers.)
+order of its prefill: of the release, or of a tree that OOM_SUITE_VLLM_TREE names. (Where CuTe DSL is installed, vLLM takes another kernel for its gathers.)
 Calls are captured and timed as in `bench_kernels`. Without a GPU there is nothing to time.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,7 +109,8 @@ def vllm_staging() -> Callable[..., None] | None:
     )
     try:
         files = VLLM.needed_files() | {_OPERATIONS, *_HELPERS}
-        root = fetch(Project("vllm", "vLLM"), VERSION, files)
+        tree = os.environ.get("OOM_SUITE_VLLM_TREE")
+        root = Path(tree) if tree else fetch(Project("vllm", "vLLM"), VERSION, files)
         loaded = family.open(root, _OPERATIONS, "sm_90")
     except Exception as error:
         print(f"without vLLM {VERSION}: {error}")
