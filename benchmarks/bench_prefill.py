@@ -4,8 +4,9 @@
 
 The queries of a chunk name 3 to 100 % of the entries of a prefix. Beside `union_staging` are the
 built-in `dense_staging` and, where its files can be had, what vLLM's own Triton kernels do in the
-order of its prefill: of the release, or of a tree that OOM_SUITE_VLLM_TREE names. (Where CuTe DSL is installed, vLLM takes another kernel for its gathers.)
-Calls are captured and timed as in `bench_kernels`. Without a GPU there is nothing to time.
+order of its prefill: those of the release, or of a tree that OOM_SUITE_VLLM_TREE names. (Where
+CuTe DSL is installed, vLLM takes another kernel for its gathers.) Calls are captured and timed as
+in `bench_kernels`. Without a GPU there is nothing to time.
 """
 
 from __future__ import annotations
