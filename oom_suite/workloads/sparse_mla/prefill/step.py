@@ -11,7 +11,6 @@ import torch
 from oom_suite.workloads.sparse_mla.caches import dequantize, paged_pool
 from oom_suite.workloads.sparse_mla.caches.pools import block_view
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
-from oom_suite.workloads.sparse_mla.kernels.chunk import WIDTH_UNIT
 from oom_suite.workloads.sparse_mla.prefill.workload import RATIO
 from oom_suite.workloads.sparse_mla.step import HEAD_DIM, poisoned_pool
 
@@ -83,14 +82,15 @@ def attend_to_nothing(
 def fetch(
     kv: torch.Tensor, indices: torch.Tensor, lens: torch.Tensor, output: torch.Tensor
 ) -> None:
-    """Write the rows that an attention would read, zeros where none counts.
+    """Write the rows that an attention would read first, zeros where none counts.
 
     Args:
         kv: bfloat16 [num_rows, 512].
         indices: int32 [num_queries, width], rows of `kv`.
         lens: int32 [num_queries], how many of a row of indices count.
-        output: bfloat16 [num_queries, width, 512], written.
+        output: bfloat16 [num_queries, num_columns, 512], written; no more columns than `indices`.
     """
+    indices = indices[:, : output.shape[1]]
     column = torch.arange(indices.shape[1], device=indices.device)
     counts = (column < lens.unsqueeze(1)).logical_and_(indices >= 0)
     rows = kv[(indices * counts).to(torch.int64)]
@@ -159,7 +159,8 @@ def small(options: ChunkOptions, device: torch.device | str = "cpu") -> dict[str
     swa_k_cache, swa_table = cache(options.seq_lens)
     times = -(-total * options.topk // len(options.named))
     named = ints((options.named * times)[: total * options.topk]).view(total, options.topk)
-    width = -(-(options.topk + options.window) // WIDTH_UNIT) * WIDTH_UNIT
+    # A column more than can count: a len that is one too large is seen.
+    shape = (total, options.topk + options.window + 1, HEAD_DIM)
     step = {
         "k_cache": k_cache,
         "swa_k_cache": swa_k_cache,
@@ -176,7 +177,7 @@ def small(options: ChunkOptions, device: torch.device | str = "cpu") -> dict[str
         "max_gather_len": max(gathered, default=0),
         "max_union": 0,
         "attend": fetch,
-        "output": torch.full((total, width, HEAD_DIM), torch.nan, dtype=torch.bfloat16).to(device),
+        "output": torch.full(shape, torch.nan, dtype=torch.bfloat16, device=device),
     }
     step["max_union"] = max(0, len(distinct(step)) + options.spare_rows)
     return step
@@ -194,7 +195,7 @@ def distinct(step: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 
 def oracle(step: Mapping[str, Any]) -> torch.Tensor:
-    """What `fetch` must find, float64 [num_queries, width, 512] on the CPU, a query at a time.
+    """What `fetch` must find, a query at a time: float64, as ``output``, on the CPU.
 
     Distinct entries beyond ``max_union`` are padding, the last requests' and entries' first.
     """
