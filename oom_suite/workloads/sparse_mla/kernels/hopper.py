@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CAPABILITY = (9, 0)
 _HEADS, _KEYS = 64, 64
 _ALIGNMENT_BYTES = 16
+_TILES_OF_A_MERGE = 2
 
 
 def _applies(
@@ -63,8 +64,10 @@ def _run(
     num_tokens, num_heads, _ = q.shape
     blocks = -(-num_heads // _HEADS)
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
-    # A program is fast enough to do without parts; they are for who keeps memory for them.
-    splits = 1 if parts is None else num_splits(num_tokens * blocks, num_tiles)
+    # A program is fast enough to do without parts: they are for who keeps memory for them, and
+    # for more tiles than a merge takes the time of.
+    may_split = parts is not None and num_tiles > _TILES_OF_A_MERGE
+    splits = num_splits(num_tokens * blocks, num_tiles) if may_split else 1
     made = Parts(q, splits, output, parts)
     decode_kernel[(num_tokens, blocks, made.splits)](
         *arguments(made, q, reads, attn_sink, scale),
