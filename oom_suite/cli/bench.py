@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         *,
         only: Annotated[
             list[str] | None,
-            typer.Option("--only", metavar="PART", help="gather or decode; repeatable"),
+            typer.Option("--only", metavar="PART", help="gather, decode or prefill; repeatable"),
         ] = None,
         subject: Annotated[
             list[str] | None,
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
                 "--subject",
                 metavar="SUBJECT",
                 help="what is timed, and not the usual ones: sparse, dense, fused, fused_parts, "
-                "flash_mla, a built-in, FILE.py:FUNCTION or module:function; repeatable",
+                "flash_mla, union, a built-in, FILE.py:FUNCTION or module:function; repeatable",
             ),
         ] = None,
         peer: Annotated[
@@ -41,8 +41,8 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--peer",
                 metavar="SUBJECT",
-                help="whose decode step is timed beside; by default vllm==0.33.0 and vllm==0.22.0; "
-                "repeatable",
+                help="whose decode step and prefill are timed beside; by default vllm==0.33.0, and "
+                "vllm==0.22.0 for decode; repeatable",
             ),
         ] = None,
         compare: Annotated[

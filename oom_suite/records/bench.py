@@ -17,7 +17,7 @@ class Shape:
     """What is called: sizes of a part of the benchmark.
 
     Attributes:
-        part: ``"gather"`` or ``"decode"``.
+        part: ``"gather"``, ``"decode"`` or ``"prefill"``.
         table: which of the part's tables it stands in.
         sizes: by name, in the plural; ``percent`` is a share.
         layer: of a decode step, ``"swa_only"``, ``"c4a"`` or ``"c128a"``; empty otherwise.
@@ -103,7 +103,7 @@ class Bench:
     Attributes:
         device: None before it was asked.
         rows: shape by shape.
-        absent: subjects that were not timed at all, each with why.
+        absent: subjects that were not timed at all, ``SUBJECT for PART``, each with why.
     """
 
     device: BenchDevice | None = None

@@ -18,10 +18,16 @@ BAD = {
         ("--json folder", "--json: cannot write 'folder': it is a folder"),
         ("--compare none.json", "--compare none.json: No such file or directory"),
         ("--compare old.json", "--compare old.json is no file of `oom-suite bench --json`"),
-        ("--only gahter", "unknown part 'gahter': choose from decode, gather; did you mean"),
-        ("--only gather --peer vllm==0.33.0", "has a decode step alone: leave out --only gather"),
+        (
+            "--only gahter",
+            "unknown part 'gahter': choose from decode, gather, prefill; did you mean",
+        ),
+        ("--only gather --peer vllm==0.33.0", "peers are timed for decode and prefill, and"),
         ("--only gather --subject fused", "--subject fused is timed by none of gather"),
-        ("--subject s.py:f", "--subject s.py:f: say with --only which of gather, decode it is for"),
+        (
+            "--subject s.py:f",
+            "--subject s.py:f: say with --only which of gather, decode, prefill it",
+        ),
         ("--peer vlm==0.33.0", "vlm==0.33.0"),
     ],
     "bisect": [

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.pipeline.bench.clock import num_inputs
-from oom_suite.pipeline.bench.shapes import DENSE, GATHER
+from oom_suite.pipeline.bench.prefill import chunk, sizes_of
+from oom_suite.pipeline.bench.shapes import DECODE, DENSE, GATHER, PREFILL, PREFILL_POOL_BLOCKS
 from oom_suite.workloads.sparse_mla.caches import paged_pool
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.workloads.sparse_mla.step import HEAD_DIM, SCALE
@@ -20,6 +21,8 @@ BLOCK_SIZE = 64
 _GATHER_BLOCKS, _DECODE_BLOCKS = 16_384, 4096
 _SWA_TOPK, _EXTRA_TOPK = 128, 512
 _C128A_BLOCK_SIZE = 2
+_MOST_CHUNKS = 16
+"""A chunk has indices and an output of some MiB of its own."""
 _ROW_BYTES = 2 * HEAD_DIM
 _ALL_ROWS = 32_768
 
@@ -38,11 +41,24 @@ def moved_bytes(shape: Shape) -> int:
     """What a call of this shape reads and writes at least: stored tokens, queries, results."""
     if shape.part == GATHER:
         return shape.sizes["rows"] * (FP8_DS_MLA_V4.token_bytes + _ROW_BYTES)
+    if shape.part == PREFILL:
+        return _union_rows(shape) * (FP8_DS_MLA_V4.token_bytes + _ROW_BYTES)
     num_tokens, num_keys = shape.sizes["tokens"], _SWA_TOPK
     if shape.layer != "swa_only":
         num_keys += _EXTRA_TOPK
     stored = num_tokens * num_keys * FP8_DS_MLA_V4.token_bytes
     return stored + 2 * num_tokens * shape.sizes["heads"] * _ROW_BYTES
+
+
+def _union_rows(shape: Shape) -> int:
+    sizes = _prefill_sizes(shape)
+    return sizes["num_requests"] * sizes["union_rows"]
+
+
+def _prefill_sizes(shape: Shape) -> dict[str, int]:
+    """The sizes of the workload `prefill-gather`."""
+    case = tuple(shape.sizes[name] for name in ("entries", "requests", "queries"))
+    return sizes_of((case[0], case[1], case[2]), shape.sizes["percent"])
 
 
 class Inputs:
@@ -71,10 +87,8 @@ class Inputs:
         if self._of != wanted:
             # The old ones go before the new ones come: two of the largest might not fit.
             self._of, self._made = wanted, []
-            make = (
-                self._steps if shape.part != GATHER else self._prefixes if is_dense else self._rows
-            )
-            self._made = make(shape)
+            of_part = {GATHER: self._rows, DECODE: self._steps, PREFILL: self._chunks}
+            self._made = self._prefixes(shape) if is_dense else of_part[shape.part](shape)
         return self._made
 
     def _rows(self, shape: Shape) -> list[dict[str, Any]]:
@@ -145,6 +159,12 @@ class Inputs:
             "rope_head_dim": FP8_DS_MLA_V4.rope_head_dim,
             "output": torch.empty_like(q),
         }
+
+    def _chunks(self, shape: Shape) -> list[dict[str, Any]]:
+        first, second = (filled_pool(PREFILL_POOL_BLOCKS, device=self._device) for _ in range(2))
+        count = min(_MOST_CHUNKS, num_inputs(moved_bytes(shape), self._l2_bytes))
+        sizes = _prefill_sizes(shape)
+        return [chunk(sizes, (first, second), seed) for seed in range(count)]
 
     def _empty(self, num_rows: int) -> torch.Tensor:
         return torch.empty(num_rows, HEAD_DIM, dtype=torch.bfloat16, device=self._device)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from oom_suite.errors import LaneError, OomSuiteError, UsageError, unknown
 from oom_suite.pipeline.bench.shapes import (
-    DECODE,
     DENSE,
     FLASH_MLA,
     FUSED_PARTS,
@@ -67,7 +66,7 @@ class Options:
         Args:
             only: the parts; all where none is given.
             subjects: what is timed, and not the usual ones of the part.
-            peers: whose decode steps are timed beside, and not the usual ones'.
+            peers: whose decode steps and prefills are timed beside, and not the usual ones'.
 
         Raises:
             UsageError: there is no such part, a subject that could be of several parts, one that
@@ -88,13 +87,13 @@ class Options:
                 )
         for peer in peers:
             parse(peer)
-        if peers and DECODE not in parts:
-            raise UsageError(
-                f"--peer {peers[0]} has a decode step alone: leave out --only {parts[0]}"
-            )
-        if DECODE in parts:
-            beside = tuple(peers) if peers else () if subjects else PEERS
-            wanted[DECODE] = tuple(dict.fromkeys((*wanted[DECODE], *beside)))
+        with_peers = [part for part in PEERS if wanted.get(part)]
+        if peers and not with_peers:
+            msg = f"--peer {peers[0]}: peers are timed for {' and '.join(PEERS)}"
+            raise UsageError(f"{msg}, and nothing of these is asked for")
+        for part in with_peers:
+            beside = tuple(peers) if peers else () if subjects else PEERS[part]
+            wanted[part] = tuple(dict.fromkeys((*wanted[part], *beside)))
         return cls(parts, {part: each for part, each in wanted.items() if each})
 
 
@@ -199,7 +198,7 @@ class Benchmark:
                 except OomSuiteError as error:
                     why = str(error)
                 if why:
-                    absent[subject] = why
+                    absent[f"{subject} for {part}"] = why
                 else:
                     found.setdefault(part, []).append(load)
         return found, absent

@@ -8,29 +8,42 @@ from __future__ import annotations
 
 from oom_suite.records.bench import Shape
 
-GATHER, DECODE = "gather", "decode"
-PARTS = (GATHER, DECODE)
+GATHER, DECODE, PREFILL = "gather", "decode", "prefill"
+PARTS = (GATHER, DECODE, PREFILL)
 
 _KERNELS = "oom_suite.workloads.sparse_mla.kernels"
 SPARSE, DENSE, FUSED, FLASH_MLA = "sparse", "dense", "fused", "flash_mla"
 FUSED_PARTS = "fused_parts"
 """`fused` with room for its parts that is made once."""
+UNION = "union"
 SPELLINGS = {
     SPARSE: f"{_KERNELS}.gather:dequantize_and_gather_k_cache_sparse",
     FUSED: f"{_KERNELS}.decode:fused_decode",
+    UNION: f"{_KERNELS}.prefill:union_staging",
 }
 """What a short name stands for; that of a built-in is its own."""
 
 SUBJECTS = {
     GATHER: (SPARSE, DENSE),
     DECODE: (FUSED, FUSED_PARTS, "block_compaction", "token_gather", "streaming", FLASH_MLA),
+    PREFILL: (UNION, "dense_staging"),
 }
 """What is timed of each part where nothing else is asked for, the kernels of the suite first."""
-PEERS = ("vllm==0.33.0", "vllm==0.22.0")
-"""Whose decode steps are timed beside."""
+PEERS = {DECODE: ("vllm==0.33.0", "vllm==0.22.0"), PREFILL: ("vllm==0.33.0",)}
+"""Whose decode steps and prefills are timed beside."""
 
-WORKLOADS = {GATHER: "gather", DECODE: "decode"}
+WORKLOADS = {GATHER: "gather", DECODE: "decode", PREFILL: "prefill-gather"}
 """What a subject of a part is loaded for."""
+
+PREFILL_POOL_BLOCKS = 16_384
+PREFILL_PERCENTS = (3, 12, 25, 50, 100)
+PREFILL_CASES = (
+    # Entries of the prefix, requests, queries of each.
+    (32_768, 1, 2048),
+    (32_768, 1, 256),
+    (32_768, 4, 512),
+    (262_144, 1, 2048),
+)
 
 _ALL_ROWS = 32_768
 _TABLE_A, _TABLE_B = (
@@ -38,11 +51,12 @@ _TABLE_A, _TABLE_B = (
     f"gather of a part of {_ALL_ROWS:,} rows (#42504, table B)",
 )
 _GRID, _FLASH_MLA = "decode", "decode, FlashMLA's cases"
+_CHUNKS = "prefill: rows for a part of the entries of a prefix"
 
 
 def shapes(parts: tuple[str, ...]) -> list[Shape]:
     """The shapes of these parts, in order."""
-    made = {GATHER: _gathers, DECODE: _decodes}
+    made = {GATHER: _gathers, DECODE: _decodes, PREFILL: _prefills}
     return [shape for part in PARTS if part in parts for shape in made[part]()]
 
 
@@ -72,3 +86,15 @@ def _decodes() -> list[Shape]:
         for batch in (2, 32, 64, 128, 256)
     ]
     return [*grid, *own]
+
+
+def _prefills() -> list[Shape]:
+    return [
+        Shape(
+            PREFILL,
+            _CHUNKS,
+            {"entries": entries, "requests": requests, "queries": queries, "percent": percent},
+        )
+        for entries, requests, queries in PREFILL_CASES
+        for percent in PREFILL_PERCENTS
+    ]

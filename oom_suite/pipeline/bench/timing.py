@@ -7,7 +7,15 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.pipeline.bench.shapes import DENSE, FLASH_MLA, FUSED_PARTS, SPELLINGS, WORKLOADS
+from oom_suite.errors import UsageError
+from oom_suite.pipeline.bench.shapes import (
+    DENSE,
+    FLASH_MLA,
+    FUSED_PARTS,
+    PREFILL,
+    SPELLINGS,
+    WORKLOADS,
+)
 from oom_suite.processes.protocol import Kept, Request
 from oom_suite.records.bench import EVENTS, GRAPH, UNTIMED, BenchDevice, Shape, Timing
 
@@ -74,6 +82,8 @@ class Load(Request[str]):
             return FlashMla()
         if self.subject == FUSED_PARTS:
             return _fused_with_parts()
+        if self.part == PREFILL and self.subject.startswith("vllm"):
+            return _vllm_prefill(self.subject)
         from oom_suite.doors import workload
         from oom_suite.subjects import load, parse
 
@@ -172,6 +182,14 @@ class FlashMla:
             extra_topk_length=step["topk_lens"],
         )
         output.copy_(result.squeeze(1))
+
+
+def _vllm_prefill(subject: str) -> Call:
+    from oom_suite.pipeline.bench.prefill import PEER, vllm_staging
+
+    if subject != PEER:
+        raise UsageError(f"of vLLM's prefills that of {PEER} alone can be called")
+    return vllm_staging()
 
 
 def _fused_with_parts() -> Call:

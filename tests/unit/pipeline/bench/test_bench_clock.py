@@ -21,11 +21,14 @@ from oom_suite.pipeline.bench.shapes import DENSE, SPARSE
 from oom_suite.pipeline.bench.timing import REFUSED, FlashMla, Load, Time
 from oom_suite.processes.protocol import Kept
 from oom_suite.records.bench import Shape, Timing
+from oom_suite.workloads.sparse_mla.builtins.dense_staging import dense_staging
 from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
 from oom_suite.workloads.sparse_mla.kernels.gather import (
     dequantize_and_gather_k_cache,
     dequantize_and_gather_k_cache_sparse,
 )
+from oom_suite.workloads.sparse_mla.kernels.prefill import union_staging
+from oom_suite.workloads.sparse_mla.prefill.step import fetch
 
 L2_BYTES = 50 << 20
 
@@ -137,6 +140,41 @@ def test_the_gathers_are_what_the_kernels_take(inputs):
     for step in inputs.of(shape, DENSE):
         dequantize_and_gather_k_cache(**step)
         assert (1, 128, 512) == step["out"].shape
+
+
+def test_the_chunks_are_what_a_prefill_takes(inputs, monkeypatch):
+    """Of the rows of the union a part of the prefix's entries, over two caches."""
+    monkeypatch.setattr("oom_suite.pipeline.bench.inputs.PREFILL_POOL_BLOCKS", 8)
+    sizes = {"entries": 256, "requests": 2, "queries": 4, "percent": 25}
+    shape = Shape("prefill", "", sizes)
+    assert 1608 * 2 * 64 == moved_bytes(shape)
+    first, second, *_ = inputs.of(shape, "union")
+    assert first["k_cache"].data_ptr() == second["k_cache"].data_ptr()
+    assert not torch.equal(first["topk_indices"], second["topk_indices"])
+    rows = []
+    for staging in (union_staging, dense_staging):
+        seen = staging_rows(staging, first)
+        rows.append(seen)
+    assert torch.equal(*rows)
+
+
+def staging_rows(staging, step):
+    """The rows that the queries of a chunk find."""
+    found = []
+
+    def attend(kv, indices, lens, output):
+        del output
+        found.append(kv.new_empty((len(lens), indices.shape[1], 512)))
+        fetch(kv, indices, lens, found[0])
+
+    staging(**{**step, "attend": attend})
+    return found[0]
+
+
+def test_of_vllm_s_prefills_one_can_be_called():
+    """Another release is refused in a line."""
+    why = "UsageError: of vLLM's prefills that of vllm==0.33.0 alone can be called"
+    assert why == Load("vllm==0.22.0", "prefill").answer(Kept())
 
 
 def test_inputs_of_one_shape_serve_all_its_subjects(inputs):

@@ -41,7 +41,7 @@ def test_a_release_has_a_process_of_its_own_and_all_else_shares_one():
         {one.subject.subject for one in child.asked if isinstance(one, Time)}
         for child in gpu.started
     ]
-    assert [set(SUBJECTS["decode"]), {PEERS[0]}, {PEERS[1]}] == kinds
+    assert [set(SUBJECTS["decode"]), *({peer} for peer in PEERS["decode"])] == kinds
 
 
 def test_what_cannot_be_captured_is_timed_by_events_from_then_on():
@@ -71,9 +71,10 @@ def test_a_process_that_dies_leaves_its_row_untimed_and_the_others_are():
 
 def test_a_package_that_is_not_there_is_named_and_not_timed():
     """And never asked for a time."""
-    gpu = SimulatedGpu(missing={"flash_mla": "ModuleNotFoundError: No module named 'flash_mla'"})
+    missing = {"flash_mla": "ModuleNotFoundError: No module named 'flash_mla'"}
+    gpu = SimulatedGpu(missing=missing)
     found = benchmark(gpu, only=["decode"])
-    assert {"flash_mla": "ModuleNotFoundError: No module named 'flash_mla'"} == found.absent
+    assert {"flash_mla for decode": missing["flash_mla"]} == found.absent
     assert "flash_mla" not in {one.subject.subject for one in gpu.timed()}
 
 
@@ -86,7 +87,7 @@ def test_a_release_that_cannot_be_had_is_named(monkeypatch):
 
     monkeypatch.setattr(run, "obtain", obtain)
     found = benchmark(SimulatedGpu(), only=["decode"])
-    assert dict.fromkeys(PEERS, "no network") == found.absent
+    assert {f"{peer} for decode": "no network" for peer in PEERS["decode"]} == found.absent
 
 
 def test_all_rows_by_block_table_are_beside_a_part_of_them_alone():
@@ -117,8 +118,10 @@ def test_without_a_gpu_nothing_is_begun():
 
 def test_peers_are_the_usual_ones_only_beside_the_usual_subjects():
     """Who names what is to be timed gets that, and the peers that are named."""
-    assert (*SUBJECTS["decode"], *PEERS) == Options.of().subjects["decode"]
+    assert (*SUBJECTS["decode"], *PEERS["decode"]) == Options.of().subjects["decode"]
     assert {"decode": ("fused",)} == Options.of(subjects=["fused"]).subjects
+    beside = Options.of(subjects=["union"], peers=["vllm==0.33.0"]).subjects
+    assert {"prefill": ("union", "vllm==0.33.0")} == beside
     named = Options.of(only=["decode"], subjects=["m:f"], peers=["vllm==0.25.0"]).subjects
     assert {"decode": ("m:f", "vllm==0.25.0")} == named
     assert PARTS == tuple(Options.of().subjects)
@@ -128,9 +131,12 @@ def test_peers_are_the_usual_ones_only_beside_the_usual_subjects():
     ("options", "words"),
     [
         ({"only": ["gahter"]}, "unknown part 'gahter': .* did you mean 'gather'"),
-        ({"subjects": ["m:f"]}, "--subject m:f: say with --only which of gather, decode it is for"),
+        (
+            {"subjects": ["m:f"]},
+            "--subject m:f: say with --only which of gather, decode, prefill it is",
+        ),
         ({"only": ["gather"], "subjects": ["fused"]}, "--subject fused is timed by none of gather"),
-        ({"only": ["gather"], "peers": ["vllm==0.33.0"]}, "--peer vllm==0.33.0 has a decode step"),
+        ({"only": ["gather"], "peers": ["vllm==0.33.0"]}, "peers are timed for decode and prefill"),
         ({"peers": ["vlm==1"]}, "vlm==1"),
     ],
     ids=["part", "ambiguous", "elsewhere", "peer", "spelling"],
