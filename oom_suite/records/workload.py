@@ -85,6 +85,7 @@ class Entry:
             variants have: ``function(version, arch)`` says why, and is empty where they fit.
         elsewhere: files that it is in where `file` does not exist, in other releases.
         beside: further files of a release that are loaded as they are, and not stubs.
+        stubs: other packages that are replaced by stubs: their absence is to change nothing.
     """
 
     file: str
@@ -95,6 +96,7 @@ class Entry:
     unfit: str = ""
     elsewhere: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    stubs: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -230,9 +230,8 @@ class PackageFamily(SubjectFamily):
             raise self._not_applicable(
                 self.version(at, spec.package), found, f"{next(iter(places))} does not exist"
             )
-        loaded = self.open(
-            at, file, arch, package=spec.package, stubs=spec.stubs, beside=found.beside
-        )
+        stubs = (*spec.stubs, *found.stubs)
+        loaded = self.open(at, file, arch, package=spec.package, stubs=stubs, beside=found.beside)
         call = self._call(loaded, found, workload)
         undo = contextlib.ExitStack()
         undo.callback(loaded.close)
