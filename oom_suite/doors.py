@@ -35,6 +35,7 @@ OWN = (
     "oom_suite.workloads.prefill.workload",
     "oom_suite.subjects.families.builtin",
     "oom_suite.subjects.families.vllm",
+    "oom_suite.subjects.families.sglang",
     "oom_suite.subjects.families.code",
     "oom_suite.selfcheck.faults",
     "oom_suite.sanitizers",
