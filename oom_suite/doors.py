@@ -33,6 +33,8 @@ OWN = (
     "oom_suite.workloads.sparse_mla.gather.workload",
     "oom_suite.workloads.indexer.workload",
     "oom_suite.workloads.prefill.workload",
+    "oom_suite.workloads.flex_maps.workload",
+    "oom_suite.workloads.sampling.workload",
     "oom_suite.subjects.families.builtin",
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.sglang",

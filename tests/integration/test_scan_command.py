@@ -12,40 +12,36 @@ from oom_suite.records.scan import Found, ScanRow
 from oom_suite.report.html import write_scan_page
 
 SUBJECT = """
-import torch
+def gather(out, k_cache, slot_indices, block_size):
+    out.zero_()
 
 
-def decode(q, swa_k_cache, output, **step):
-    torch.empty_like(q)
-    output.zero_()
-
-
-def converts(q, swa_k_cache, output, **step):
-    swa_k_cache.float()
-    output.zero_()
+def converts(out, k_cache, slot_indices, block_size):
+    k_cache.float()
+    out.zero_()
 """
-SWA = ("--workload", "decode-swa")
+GATHER = ("--workload", "gather")
 
 
 @pytest.fixture
 def subjects(tmp_path):
     (tmp_path / "s.py").write_text(SUBJECT, encoding="utf-8")
-    return "s.py:decode", "s.py:converts"
+    return "s.py:gather", "s.py:converts"
 
 
 def test_a_fault_and_its_healthy_twin_are_told_apart(suite, subjects, tmp_path):
     """In the table, in the exit code and in JSON, which the page can be made of again."""
-    done = suite("scan", *subjects, *SWA, "--json", "a.json", "--html", "a.html", "--jobs", "1")
+    done = suite("scan", *subjects, *GATHER, "--json", "a.json", "--html", "a.html", "--jobs", "1")
     assert 1 == done.returncode, done.stderr
     assert done.stdout.endswith("\n1 broken, 1 kept\n")
-    assert "  again   oom-suite check s.py:converts --workload decode-swa" in done.stdout
-    assert "2 of 2: s.py:converts | decode-swa | issue-41962" in done.stderr
+    assert "  again   oom-suite check s.py:converts --workload gather" in done.stdout
+    assert "2 of 2: s.py:converts | gather | prefill" in done.stderr
     body = json.loads((tmp_path / "a.json").read_text("utf-8"))
     rows = [ScanRow.from_json(values) for values in body["scan"]["rows"]]
     assert [(Found.PASS, True), (Found.FAIL, True)] == [
         (row.found, row.elapsed_s > 0) for row in rows
     ]
-    assert "149504*swa_num_blocks" == rows[1].law
+    assert "149504*num_blocks" == rows[1].law
     assert (True, 2) == (body["is_complete"], body["scan"]["num_units"])
     write_scan_page(rows, body["scan"]["subjects"], tmp_path / "b.html")
     pages = [Path(tmp_path, name).read_text("utf-8") for name in ("a.html", "b.html")]
@@ -60,11 +56,11 @@ def test_an_interruption_loses_nothing_that_was_found(suite, subjects, tmp_path,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scan, "run_units", interrupted)
-    done = suite("scan", *subjects, *SWA, "--json", "a.json")
+    done = suite("scan", *subjects, *GATHER, "--json", "a.json")
     assert (130, "") == (done.returncode, done.stdout)
     body = json.loads((tmp_path / "a.json").read_text("utf-8"))
     assert (False, 2) == (body["is_complete"], body["scan"]["num_units"])
-    assert ["s.py:decode"] == [row["subject"] for row in body["scan"]["rows"]]
+    assert ["s.py:gather"] == [row["subject"] for row in body["scan"]["rows"]]
 
 
 def test_what_changed_since_a_release_is_said(suite, tmp_path, monkeypatch):
@@ -75,8 +71,8 @@ def test_what_changed_since_a_release_is_said(suite, tmp_path, monkeypatch):
             on_row(ScanRow(unit, Found.FAIL if "0.21" in unit.subject else Found.PASS, "so"))
 
     monkeypatch.setattr(scan, "run_units", found)
-    words = ("vllm==0.22.0", "--since", "vllm==0.21.0", *SWA, "--json", "a.json")
-    done = suite("scan", *words)
+    words = ("vllm==0.22.0", "--since", "vllm==0.21.0", "--workload", "decode-swa")
+    done = suite("scan", *words, "--json", "a.json")
     assert 0 == done.returncode
     assert "  vllm==0.21.0 to vllm==0.22.0: decode-swa, issue-41962, " in done.stdout
     assert "now keeps its promise\n" in done.stdout
@@ -89,5 +85,5 @@ def test_quiet_is_one_line(suite, subjects, monkeypatch):
         on_row(ScanRow(units[0], Found.INCONCLUSIVE, "too slow"))
 
     monkeypatch.setattr(scan, "run_units", found)
-    done = suite("scan", subjects[0], *SWA, "--quiet")
+    done = suite("scan", subjects[0], *GATHER, "--quiet")
     assert (3, "1 not judged\n", "") == (done.returncode, done.stdout, done.stderr)
