@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from examples import indexer_cures
+from examples import cures
 
 from fixtures.command import run_here
 
@@ -15,13 +15,18 @@ PAGE = Path(__file__).parents[2] / "docs/scan.md"
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("paged_logits", "indexer-logits"), ("prefill_logits", "indexer-prefill")]
+    ("name", "known", "release"),
+    [
+        ("paged_logits", "indexer-logits", "vllm==0.33.0"),
+        ("prefill_logits", "indexer-prefill", "vllm==0.33.0"),
+        ("sliding_caches", "sliding-cache", "transformers==5.24.0"),
+    ],
 )
-def test_the_cures_pass_the_gate_that_vllm_fails(tmp_path, name, known):
-    subject = f"{indexer_cures.__file__}:{name}"
+def test_a_cure_passes_the_gate_that_its_release_fails(tmp_path, name, known, release):
+    subject = f"{cures.__file__}:{name}"
     done = run_here("check", subject, "--workload", known, folder=tmp_path)
     assert 0 == done.returncode, done.stdout
-    failed = run_here("check", "vllm==0.33.0", "--workload", known, folder=tmp_path)
+    failed = run_here("check", release, "--workload", known, folder=tmp_path)
     assert 1 == failed.returncode, failed.stdout
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from examples import indexer_cures
+from examples import cures
 
 from oom_suite.doors import workload
 from oom_suite.subjects import load, parse
@@ -40,7 +40,7 @@ def test_the_logits_of_a_decode_step_are_those_of_vllm(next_n):
     cache = beside if next_n > 1 else apart.view(beside.shape)
     with released("indexer-logits") as vllm:
         expected = vllm.call(**given, kv_cache=cache.unsqueeze(2))
-    found = indexer_cures.paged_logits(**given, kv_cache=beside.unsqueeze(2))
+    found = cures.paged_logits(**given, kv_cache=beside.unsqueeze(2))
     torch.testing.assert_close(expected, found, rtol=1e-4, atol=1e-3)
 
 
@@ -56,5 +56,19 @@ def test_the_logits_of_a_chunk_are_those_of_vllm():
     }
     with released("indexer-prefill") as vllm:
         expected = vllm.call(**given)
-    found = indexer_cures.prefill_logits(**given)
+    found = cures.prefill_logits(**given)
     torch.testing.assert_close(expected, found, rtol=2e-2, atol=0.5)
+
+
+def test_the_window_is_that_of_transformers_whose_layers_keep_the_whole_prompt():
+    """64 bytes a token of two heads: the layer's keys are 7 tokens of a tensor of 40."""
+    torch.manual_seed(0)
+    states = {"key_states": torch.randn(1, 2, 40, 8), "value_states": torch.randn(1, 2, 40, 8)}
+    numbers = {"num_layers": 2, "window": 8, "max_len": 64}
+    with load(parse("transformers==5.24.0"), workload("sliding-cache")) as transformers:
+        theirs = transformers.call(**states, **numbers)[1]
+    ours = cures.sliding_caches(**states, **numbers)[1]
+    assert torch.equal(theirs.keys, ours.keys)
+    assert torch.equal(theirs.values, ours.values)
+    found = [one.keys.untyped_storage().nbytes() for one in (theirs, ours)]
+    assert [40 * 64, 7 * 64] == found

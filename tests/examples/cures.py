@@ -1,6 +1,6 @@
-"""Two changes that cure what was found in vLLM's indexer, shown in docs/findings.
+"""Changes that cure what was found in released code, shown in docs/findings.
 
-`oom-suite check tests/examples/indexer_cures.py:paged_logits --workload indexer-logits` passes.
+`oom-suite check tests/examples/cures.py:paged_logits --workload indexer-logits` passes.
 """
 
 from __future__ import annotations
@@ -54,3 +54,18 @@ def prefill_logits(q, kv, weights, cu_seqlen_ks, cu_seqlen_ke):
     positions = torch.arange(keys.shape[0], device=q.device)
     logits.masked_fill_(positions < cu_seqlen_ks[:, None], -torch.inf)
     return logits.masked_fill_(positions >= cu_seqlen_ke[:, None], -torch.inf)
+
+
+class Window:
+    """The last keys and values of a layer, and nothing that they were cut from."""
+
+    def __init__(self, keys, values):
+        self.keys, self.values = keys.clone(), values.clone()
+
+
+def sliding_caches(key_states, value_states, num_layers, window, max_len):
+    """What transformers' sliding layers keep of a prompt, each a copy of the window alone."""
+    return [
+        Window(key_states[:, :, 1 - window :], value_states[:, :, 1 - window :])
+        for _ in range(num_layers)
+    ]
