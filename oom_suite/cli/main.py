@@ -17,6 +17,7 @@ from oom_suite.cli import (
     bisect,
     compare,
     conformance,
+    covers,
     doctor,
     law,
     lock,
@@ -202,6 +203,7 @@ def check_command(
 
 bisect.register(app)
 conformance.register(app)
+covers.register(app)
 doctor.register(app)
 law.register(app)
 lock.register(app)

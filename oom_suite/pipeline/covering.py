@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from oom_suite.records import Coverage, CoveredBy, Polynomial, Result, Workload
     from oom_suite.records.covering import Box
 
-MAX_EXPLORED = 32
+MAX_EXPLORED = 256
 """Symbolic runs, at most, that are made for parts of a box that no law speaks of."""
 
 _NARROWER = (

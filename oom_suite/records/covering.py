@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from oom_suite.records.law import Polynomial
+    from oom_suite.records.symbolic import Formula
 
 Box = tuple[tuple[str, int, int], ...]
 """Axes, each with its least and its largest size; both can be reached."""
@@ -90,3 +91,44 @@ class Coverage:
             "gap": self.gap,
             "gap_sizes": dict(self.gap_sizes),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a server runs after its profile run, and what that run does in its place.
+
+    Formulas are in the server's flags and the model's sizes, by the names that
+    `oom_suite.pipeline.serving.Server` gives them.
+
+    Attributes:
+        name: what it is called, such as ``"decode-c4a"``.
+        workload: the workload that runs it.
+        box: axes of the workload, each with the least and the largest size that can come.
+        num_bytes: what the profile run takes in its place, and gives back or leaves for it.
+        runs: what the profile run does there, in one clause.
+        where: the file and line that do it, from the release's root.
+    """
+
+    name: str
+    workload: str
+    box: tuple[tuple[str, Formula, Formula], ...]
+    num_bytes: Formula
+    runs: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The profile run of one release, as its source has it.
+
+    Attributes:
+        release: the release.
+        backend: whose path it is: ``"cuda"`` or ``"rocm"``.
+        where: the line that runs the model without attention's metadata.
+        steps: what can come later.
+    """
+
+    release: str
+    backend: str
+    where: str
+    steps: tuple[Step, ...]

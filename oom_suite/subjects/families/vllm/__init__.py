@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oom_suite.hookspecs import hookimpl
 from oom_suite.subjects.families.package import PackageFamily
+from oom_suite.subjects.families.vllm.profiles import PROFILES
 
 _SUPPLIED = f"{__name__}.supplied"
 
@@ -20,6 +21,7 @@ VLLM = PackageFamily(
         "vllm.compilation.breakable_cudagraph": f"{_SUPPLIED}:breakable_cudagraph",
     },
     absent=("aiter",),
+    profiles=PROFILES,
     has_arch=True,
 )
 
