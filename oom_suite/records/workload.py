@@ -74,7 +74,8 @@ class Entry:
 
     Attributes:
         file: from the root of its source tree.
-        functions: names that the function has or had, the one to prefer first.
+        functions: names that the function has or had, the one to prefer first; that of a method
+            is written ``Class.method``.
         what: what the code is, for the message that there is none.
         first_release: the first release that has it; empty where that is not known.
         adapt: ``"module:function"`` where the code is called in another way than the convention:
@@ -82,6 +83,9 @@ class Entry:
             being the function and ``name`` what messages call it.
         unfit: ``"module:function"`` where some releases read other contents than the workload's
             variants have: ``function(version, arch)`` says why, and is empty where they fit.
+        elsewhere: files that it is in where `file` does not exist, in other releases.
+        beside: further files of a release that are loaded as they are, and not stubs.
+        stubs: other packages that are replaced by stubs: their absence is to change nothing.
     """
 
     file: str
@@ -90,6 +94,14 @@ class Entry:
     first_release: str = ""
     adapt: str = ""
     unfit: str = ""
+    elsewhere: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    stubs: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where it may be, the place to prefer first."""
+        return (self.file, *self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,9 @@ class Workload:
         tolerance: ``"module:function"``; ``function(step, expected, **arguments)`` gives how far
             from that a correct result may be. Empty for none.
         is_assumed: whether code is taken to be for it whose parameters cannot be read.
+        is_scanned_alone: whether `scan` alone looks at it unasked; `check` where it is named.
+        scanned: the scenarios that `scan` looks at; empty for the default one.
+        by_design: axes of capacities that the bound allows for, each with the reason.
     """
 
     name: str
@@ -180,6 +195,9 @@ class Workload:
     oracle: str = ""
     tolerance: str = ""
     is_assumed: bool = False
+    is_scanned_alone: bool = False
+    scanned: tuple[str, ...] = ()
+    by_design: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def is_valid(self, sizes: Mapping[str, int]) -> bool:
         """Whether these very sizes can be built."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "builtin_names",
+    "every_workload_for",
     "family_of",
     "load",
     "obtain",
@@ -116,6 +117,16 @@ def load(
 
 
 def workloads_for(spec: SubjectSpec) -> tuple[Workload, ...]:
+    """The registered workloads that the subject is judged for where none is named.
+
+    Those that it can take, as far as that is known unloaded; what `scan` alone looks at unasked
+    is left out where there is something else.
+    """
+    able = every_workload_for(spec)
+    return tuple(workload for workload in able if not workload.is_scanned_alone) or able
+
+
+def every_workload_for(spec: SubjectSpec) -> tuple[Workload, ...]:
     """The registered workloads that the subject can take, as far as that is known unloaded."""
     return family_of(spec).workloads(spec, doors.workloads().values())
 

@@ -235,6 +235,7 @@ class LoadedModule(Isolated):
 
     Attributes:
         root: the tree's root.
+        file: the file, from the root.
         version: the tree's version.
     """
 
@@ -254,6 +255,7 @@ class LoadedModule(Isolated):
         """
         super().__init__(modules, log)
         self.root = root
+        self.file = file
         self.version = version
         self._module: ModuleType | None = self._import(file)
 

@@ -92,15 +92,14 @@ class Stub:
         return self._more(f"{self._name}()")
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
-        """A base class that cannot be instantiated."""
+        """A base class, whose instances are stubs."""
         del bases
         self._more(self._name)
-        log, name = self._log, self._name
 
-        def refuse(_class: type, *_args: object, **_kwargs: object) -> NoReturn:
-            log.refuse(name)
+        def instance(_class: type, *_args: object, **_kwargs: object) -> Stub:
+            return self._more(f"{self._name}()")
 
-        return (type(name.rpartition(".")[2], (), {"__new__": refuse}),)
+        return (type(self._name.rpartition(".")[2], (), {"__new__": instance}),)
 
     def __instancecheck__(self, instance: object) -> bool:
         """False while the module is executed: no real object is one of a stub."""

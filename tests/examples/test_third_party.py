@@ -99,18 +99,18 @@ def law(result):
 def test_it_is_known_where_it_is_installed_and_nowhere_else(site, tmp_path):
     """The suite lists its names after its own; without the package they are unknown."""
     words = ("-c", "from oom_suite import doors; print(*doors.workloads(), *doors.families())")
-    own = "decode decode-swa gather built-in vllm file module"
-    theirs = "decode decode-swa gather indexer-logits qsa-decode flash-mla "
-    theirs += "built-in vllm file module sglang sglang+flashmla"
-    assert own == run(*words, cwd=tmp_path).stdout.strip()
-    assert theirs == run(*words, cwd=tmp_path, path=site).stdout.strip()
+    own = [*doors.workloads(), *doors.families()]
+    theirs = [*doors.workloads(), "indexer-scores", "qsa-decode", "flash-mla", *doors.families()]
+    theirs += ["sglang", "sglang+flashmla"]
+    assert own == run(*words, cwd=tmp_path).stdout.split()
+    assert theirs == run(*words, cwd=tmp_path, path=site).stdout.split()
 
 
 @pytest.mark.oom_registry
 @pytest.mark.parametrize("version", ["0.21.0", "0.33.0"])
 def test_vllms_indexer_copies_the_pool_where_it_scores_two_tokens(check, version):
     """65,792 bytes a block of 64 tokens: the values, their scales and the product, in float32."""
-    result = check(1, f"vllm=={version}", "--workload", "indexer-logits")
+    result = check(1, f"vllm=={version}", "--workload", "indexer-scores")
     assert ("FAIL", "65792*num_blocks + 1024*batch*num_heads") == (result["verdict"], law(result))
     assert "fp8_paged_mqa_logits_torch" == result["blame"][0]["function"]
 
@@ -118,7 +118,7 @@ def test_vllms_indexer_copies_the_pool_where_it_scores_two_tokens(check, version
 @pytest.mark.oom_registry
 def test_vllms_indexer_reads_what_it_needs_where_it_scores_one_token(check):
     """No pool is in the law of the other branch."""
-    words = ("vllm==0.33.0", "--workload", "indexer-logits", "--scenario", "plain")
+    words = ("vllm==0.33.0", "--workload", "indexer-scores", "--scenario", "plain")
     result = check(0, *words)
     expected = "512*num_heads + 1164*max_model_len + 4*batch*max_model_len"
     assert ("PASS", expected) == (result["verdict"], law(result))

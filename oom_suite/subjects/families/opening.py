@@ -23,6 +23,7 @@ def modules_of(
     given: Given,
     package: str | None = None,
     stubs: tuple[str, ...] = (),
+    beside: tuple[str, ...] = (),
 ) -> Modules:
     """What one file of a tree finds when it imports.
 
@@ -34,9 +35,11 @@ def modules_of(
         package: the package that a fork is laid out as; its modules are answered for beside those
             of the family's own package.
         stubs: other packages to replace by stubs.
+        beside: files that are loaded as they are, beside the family's pure ones.
     """
     tops = tuple(dict.fromkeys((family.package, package or family.package)))
-    pure = (in_layout(name, family.package, top) for top in tops for name in family.pure_files)
+    names = (*family.pure_files, *beside)
+    pure = (in_layout(name, family.package, top) for top in tops for name in names)
     supplied = {name: called(maker, given) for name, maker in family.supplies.items()}
     return Modules(
         packages=(*tops, *stubs),

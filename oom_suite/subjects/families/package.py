@@ -28,6 +28,7 @@ from oom_suite.subjects.stubs import Stub, StubLog, stub_used
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+    from types import ModuleType
 
     from packaging.version import Version
 
@@ -187,7 +188,7 @@ class PackageFamily(SubjectFamily):
         """All that is kept of a release, from the tree's root; a release may lack some of it."""
         entries = map(self.entry, doors.workloads().values())
         metadata = (WHEEL_METADATA, WHEEL_RECORD) if self.archive == "wheel" else (SDIST_METADATA,)
-        files = {found.file for found in entries if found is not None}
+        files = {name for one in entries if one is not None for name in (*one.files, *one.beside)}
         return frozenset(files.union(self.pure_files, metadata, (self.version_file,)) - {""})
 
     def source_folders(self, spec: SubjectSpec) -> tuple[Path, ...]:
@@ -225,12 +226,15 @@ class PackageFamily(SubjectFamily):
             msg = f"no code of {self.title} is known for the workload {workload.name}, only {known}"
             raise NotApplicableError(msg)
         at = self._root(spec, root)
-        file = in_layout(found.file, self.package, spec.package or self.package)
-        if not (at / file).is_file():
+        layout = spec.package or self.package
+        places = {in_layout(name, self.package, layout): name for name in found.files}
+        file = next((name for place, name in places.items() if (at / place).is_file()), None)
+        if file is None:
             raise self._not_applicable(
-                self.version(at, spec.package), found, f"{file} does not exist"
+                self.version(at, spec.package), found, f"{next(iter(places))} does not exist"
             )
-        loaded = self.open(at, found.file, arch, package=spec.package, stubs=spec.stubs)
+        stubs = (*spec.stubs, *found.stubs)
+        loaded = self.open(at, file, arch, package=spec.package, stubs=stubs, beside=found.beside)
         call = self._call(loaded, found, workload)
         undo = contextlib.ExitStack()
         undo.callback(loaded.close)
@@ -244,6 +248,7 @@ class PackageFamily(SubjectFamily):
         *,
         package: str | None = None,
         stubs: tuple[str, ...] = (),
+        beside: tuple[str, ...] = (),
     ) -> LoadedModule:
         """One file of a tree, loaded.
 
@@ -253,6 +258,7 @@ class PackageFamily(SubjectFamily):
             arch: the GPU that the code sees.
             package: the package that a fork is laid out as.
             stubs: other packages to replace by stubs.
+            beside: files that it finds as they are, beside the family's pure ones.
 
         Raises:
             SubjectError: it cannot be loaded.
@@ -261,7 +267,7 @@ class PackageFamily(SubjectFamily):
         """
         log = StubLog(f"{self.title} {self.version(root, package)}")
         moved = in_layout(file, self.package, package or self.package)
-        modules = modules_of(self, root, moved, Given(arch, log), package, stubs)
+        modules = modules_of(self, root, moved, Given(arch, log), package, stubs, beside)
         return LoadedModule(root, moved, self.version(root, package), modules, log)
 
     def version(self, root: Path, package: str | None = None) -> str:
@@ -276,12 +282,12 @@ class PackageFamily(SubjectFamily):
 
     def _call(self, loaded: LoadedModule, found: Entry, workload: Workload) -> Callable[..., Any]:
         version = loaded.version
-        name = next((name for name in found.functions if hasattr(loaded.module, name)), None)
-        if name is None:
+        known = ((name, _named(loaded.module, name)) for name in found.functions)
+        name, function = next(((n, one) for n, one in known if one is not None), ("", None))
+        if function is None:
             raise self._not_applicable(
-                version, found, f"{found.file} does not define {' or '.join(found.functions)}"
+                version, found, f"{loaded.file} does not define {' or '.join(found.functions)}"
             )
-        function: Any = getattr(loaded.module, name)
         if isinstance(function, Stub):
             raise stub_used(repr(function).removeprefix("<stub ").removesuffix(">"))
         title = f"{name} of {self.title} {version}"
@@ -301,3 +307,13 @@ class PackageFamily(SubjectFamily):
     def _not_applicable(self, version: str, found: Entry, what: str) -> NotApplicableError:
         first = f"; first release with one is {found.first_release}" if found.first_release else ""
         return NotApplicableError(f"{self.title} {version} has no {found.what}: {what}{first}")
+
+
+def _named(module: ModuleType, dotted: str) -> Any:
+    """What a module calls by this name, a class's method too; None where there is none."""
+    found: Any = module
+    for name in dotted.split("."):
+        found = getattr(found, name, None)
+        if isinstance(found, Stub):
+            break
+    return found

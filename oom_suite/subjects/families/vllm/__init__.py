@@ -19,6 +19,8 @@ VLLM = PackageFamily(
         "vllm.logger": f"{_SUPPLIED}:logger",
         "vllm.triton_utils": f"{_SUPPLIED}:triton_utils",
         "vllm.compilation.breakable_cudagraph": f"{_SUPPLIED}:breakable_cudagraph",
+        "vllm._aiter_ops": f"{_SUPPLIED}:aiter_ops",
+        "vllm.v1.worker.workspace": f"{__name__}.workspaces:workspace",
     },
     absent=("aiter",),
     profiles=PROFILES,

@@ -55,6 +55,25 @@ def breakable_cudagraph(given: Given) -> dict[str, Any]:
     return {"eager_break_during_capture": _itself}
 
 
+def aiter_ops(given: Given) -> dict[str, Any]:
+    """AITER's switches, all off: it is not installed, so no release would take it."""
+    del given
+    return {"rocm_aiter_ops": NoAiter()}
+
+
+class NoAiter:
+    """What vLLM asks before it takes a kernel of AITER.
+
+    Source: vLLM 0.21.0 `vllm/_aiter_ops.py:1260`; every switch is false without the package.
+    """
+
+    def __getattr__(self, attribute: str) -> Any:
+        """A switch; anything else is missing, as the package is."""
+        if attribute.startswith("is_") and attribute.endswith("enabled"):
+            return lambda: False
+        raise AttributeError(attribute)
+
+
 class OnceLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger with vLLM's ``*_once`` methods, which here log every time."""
 

@@ -31,7 +31,7 @@ def _indexer_sizes(num_blocks, next_n):
 
 
 INDEXER_LOGITS = Workload(
-    name="indexer-logits",
+    name="indexer-scores",
     axes=(_POOL, _BATCH, _HEADS, Axis("max_model_len", step=64, far=(64, 2048), unit="token")),
     builder="indexer_memory.indexer_logits:build",
     contract=_PROMISE,
