@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ from oom_suite.laws.closed_form import closed_form
 from oom_suite.laws.covering import Piece, covering, piece_of
 from oom_suite.laws.explorer import LONGEST
 from oom_suite.laws.plain_words import plain
-from oom_suite.laws.proof import CLOSED_FORM
-from oom_suite.laws.words import listed
+from oom_suite.laws.proof import CLOSED_FORM, DisagreementError
+from oom_suite.laws.words import join, listed
 from oom_suite.pipeline.advising import DISAGREEMENT, TARGET
 from oom_suite.pipeline.breaking import regimes_of
 from oom_suite.pipeline.inside import unbounded_at
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.proof import Proof
     from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
-    from oom_suite.records import Coverage, CoveredBy, Polynomial, Result, Workload
+    from oom_suite.records import Coverage, CoveredBy, Polynomial, Result
     from oom_suite.records.covering import Box
 
 MAX_EXPLORED = 256
@@ -65,7 +66,9 @@ def with_coverage(
         box = whole_box(promise.box, settings.sizes)
         settle = settings.workload.settle
         coverage = covering(pieces, box, allowed_bytes, settle, explored.explore)
-        coverage = _with_runs(coverage, runs, settings.workload)
+        coverage = _with_runs(coverage, runs, settings)
+    except DisagreementError as error:
+        return weakened(result, str(error), DISAGREEMENT)
     except OomSuiteError as error:
         return weakened(result, f"not shown to be covered by {promise.what}: {error}")
     result = replace(result, coverage=coverage)
@@ -158,30 +161,54 @@ class _Explored:
         return piece_of(Branch(law, regimes, trace), self.inside)
 
 
-def _with_runs(coverage: Coverage, runs: Runs, workload: Workload) -> Coverage:
-    """The coverage, held against an exact run at its largest peak, or at sizes in its gap.
+def _with_runs(coverage: Coverage, runs: Runs, settings: Settings) -> Coverage:
+    """The coverage, held against an exact run at its largest peak; else with the largest run.
 
     Raises:
-        OomSuiteError: law and run differ by a byte, or nothing can be run there.
+        DisagreementError: law and run differ by a byte.
+        OomSuiteError: nothing can be run at the largest peak.
     """
     if coverage.sizes and (coverage.is_kept or coverage.is_broken):
-        exact_bytes = runs.known(coverage.sizes).peak().num_bytes
-        if exact_bytes != coverage.most_bytes:
-            where = listed(coverage.sizes)
-            raise OomSuiteError(
-                f"at {where} the law says {coverage.most_bytes:,} bytes, and an exact run "
-                f"{exact_bytes:,}: {DISAGREEMENT}"
-            )
+        return _with_run(coverage, runs.known(coverage.sizes).peak().num_bytes)
+    ranges = {axis: (least, most) for axis, least, most in coverage.box}
+    for sizes in runs.known_sizes:
+        if all(low <= sizes[axis] <= high for axis, (low, high) in ranges.items()):
+            coverage = _at_least(coverage, sizes, runs)
+    upper = settings.workload.settle({axis: most for axis, (_, most) in ranges.items()})
+    if coverage.is_broken or upper is None:
         return coverage
-    upper = {axis: most for axis, _, most in coverage.box}
-    tried = [
-        dict(sizes) for s in (upper, coverage.gap_sizes) if s and (sizes := workload.settle(s))
-    ]
-    for sizes in tried:
-        exact_bytes = runs.known(sizes).peak().num_bytes
-        if exact_bytes > max(coverage.allowed_bytes, coverage.most_bytes or 0):
-            coverage = replace(coverage, most_bytes=exact_bytes, sizes=sizes, formula=None)
+    with contextlib.suppress(OomSuiteError):
+        # What cannot be run there stays undecided.
+        coverage = _at_least(coverage, upper, runs)
     return coverage
+
+
+def _at_least(coverage: Coverage, sizes: Mapping[str, int], runs: Runs) -> Coverage:
+    """The coverage with an exact run in the box, where that took more than is known."""
+    exact_bytes = runs.known(sizes).peak().num_bytes
+    if exact_bytes <= (coverage.most_bytes or 0):
+        return coverage
+    return replace(coverage, most_bytes=exact_bytes, sizes=dict(sizes), formula=None, decided={})
+
+
+def _with_run(coverage: Coverage, exact_bytes: int) -> Coverage:
+    """The coverage with the exact run's bytes at its largest peak.
+
+    Raises:
+        DisagreementError: they are others than the law's.
+    """
+    law_bytes = coverage.most_bytes or 0
+    if exact_bytes > law_bytes or (exact_bytes < law_bytes and not coverage.decided):
+        raise DisagreementError(
+            f"the lanes disagree at {listed(coverage.sizes)}: the law says {law_bytes:,} bytes, "
+            f"an exact run {exact_bytes:,}"
+        )
+    if exact_bytes == law_bytes:
+        return coverage
+    named = join(sorted(coverage.decided))
+    gap = f"data decides {named}: at most {law_bytes:,} bytes, {exact_bytes:,} seen"
+    gap = "" if coverage.is_kept else gap
+    return replace(coverage, most_bytes=exact_bytes, is_most=False, gap=gap)
 
 
 def _gap(coverage: Coverage) -> str:
@@ -208,13 +235,31 @@ def _broken(
     )
     if result.verdict is Verdict.FAIL:
         return replace(result, reason=f"{result.reason}; {reason}")
-    formula = coverage.formula
-    if formula is None:
-        breach, blame = Breach(coverage.sizes, seen=reason), result.blame
+    sizes = {**coverage.sizes, **coverage.decided}
+    regime = _regime(coverage, sizes, regimes)
+    if regime is None:
+        breach, blame = Breach(sizes, seen=reason), result.blame
     else:
-        breach = Breach(coverage.sizes, formula, largest_terms(formula, coverage.sizes))
-        regime = regime_of(formula, regimes)
-        blame = () if regime is None else blame_excess(regime, coverage.sizes)
+        formula = regime.polynomial
+        coverage = replace(coverage, formula=formula)
+        breach = Breach(sizes, formula, largest_terms(formula, sizes))
+        blame = blame_excess(regime, sizes)
     return replace(
-        result, verdict=Verdict.FAIL, reason=reason, breach=breach, blame=blame, advice=()
+        result,
+        verdict=Verdict.FAIL,
+        reason=reason,
+        breach=breach,
+        blame=blame,
+        advice=(),
+        coverage=coverage,
     )
+
+
+def _regime(
+    coverage: Coverage, sizes: Mapping[str, int], regimes: Iterable[Regime]
+) -> Regime | None:
+    """The regime whose peak it is: that of the law, else one that gives an exact run's bytes."""
+    if coverage.formula is not None:
+        return regime_of(coverage.formula, regimes)
+    known = (each for each in regimes if each.polynomial.axes <= sizes.keys())
+    return next((each for each in known if each.polynomial(sizes) == coverage.most_bytes), None)

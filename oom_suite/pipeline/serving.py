@@ -30,9 +30,6 @@ Source: vLLM 0.21.0 `model_executor/layers/deepseek_v4_attention.py:1129`; the p
 `config.json` of both models, `index_n_heads`.
 """
 
-SCENARIO = "the largest {}"
-"""What the upper corner of a step's box is called in results."""
-
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -189,17 +186,19 @@ def _settings(
     what = "the profile run" if measured is None else "the measured profile run"
     promise = CoveredBy(box, num_bytes, what=what)
     return Settings(
-        scenario=SCENARIO.format(step.name),
-        sizes=_largest(workload, box),
+        scenario=step.name,
+        sizes=_sizes(workload, box),
         workload=replace(workload, contract=Contract(covered_by=promise), host=False),
         target=target,
         time_limit_s=time_limit_s,
     )
 
 
-def _largest(workload: Workload, box: Box) -> dict[str, int]:
-    """The sizes of the upper corner, as they can be built; what is in no box is the scenario's."""
-    sizes = {**workload.scenario().sizes, **{axis: most for axis, _, most in box}}
+def _sizes(workload: Workload, box: Box) -> dict[str, int]:
+    """The workload's own sizes, moved into the box: where its law is looked for first."""
+    usual = workload.scenario().sizes
+    inside = {axis: min(max(usual[axis], least), most) for axis, least, most in box}
+    sizes = {**usual, **inside}
     settled = workload.settle(sizes)
     if settled is None:
         raise UsageError(f"no inputs of {workload.name} can be built at these flags: {sizes}")

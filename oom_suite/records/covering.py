@@ -48,6 +48,7 @@ class Coverage:
         is_most: whether no larger peak is in the box: `most_bytes` is its exact maximum.
         at_most_bytes: what no peak in the box is above; None where nothing bounds it.
         formula: the polynomial that is the peak at `sizes`; None where none is known to be.
+        decided: names in `formula` that are no axes, each with its largest value at `sizes`.
         gap: what is not decided, in a clause; empty where all is.
         gap_sizes: sizes in the part that is not decided; empty where all is.
     """
@@ -59,6 +60,7 @@ class Coverage:
     is_most: bool = False
     at_most_bytes: int | None = None
     formula: Polynomial | None = field(default=None, hash=False)
+    decided: Mapping[str, int] = field(default_factory=dict, hash=False)
     gap: str = ""
     gap_sizes: Mapping[str, int] = field(default_factory=dict, hash=False)
 
@@ -88,6 +90,7 @@ class Coverage:
             "at_most_bytes": self.at_most_bytes,
             "over_bytes": self.over_bytes,
             "formula": None if self.formula is None else str(self.formula),
+            "decided": dict(self.decided),
             "gap": self.gap,
             "gap_sizes": dict(self.gap_sizes),
         }

@@ -76,6 +76,8 @@ def step_lines(found: StepResult, slack: Slack | None) -> Iterator[str]:
     yield f"  profile  {step.runs} ({step.where})"
     if coverage is not None and coverage.formula is not None:
         yield f"  law      {coverage.formula}"
+        for name, most in coverage.decided.items():
+            yield f"           {name} is decided by data, {most:,} at most"
     for blame in result.blame[:_MAX_BLAMED]:
         amount = f"{format_bytes(blame.bytes)}, growing with {blame.axis}"
         yield f"  blame    {blame.file}:{blame.line} ({blame.function}): {amount}"

@@ -21,15 +21,16 @@ class Known:
     """What is known of a peak at some sizes.
 
     Attributes:
-        least_bytes: it is this at least.
-        most_bytes: it is this at most; more than `least_bytes` where data decides, or where
-            kernels take something inside.
-        formula: the polynomial that gives it.
+        seen_bytes: the law's bytes, with all of what data may decide.
+        most_bytes: those with what kernels take inside, at most.
+        formula: the polynomial that gives the first.
+        decided: names in it that are no axes, each with its largest value.
     """
 
-    least_bytes: int
+    seen_bytes: int
     most_bytes: int
     formula: Polynomial
+    decided: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,36 +84,33 @@ class Piece:
         guards = (g.names for g in self.guards if holds_over(g, ranges) is None)
         return frozenset(held).union(*guards)
 
-    def over(self, ranges: Ranges) -> tuple[int, int] | None:
-        """What the peak is nowhere below and nowhere above in a box where it holds.
+    def over(self, ranges: Ranges) -> int | None:
+        """What the peak is nowhere above in a box where it holds; None where nothing bounds it."""
+        known = self._known(ranges)
+        try:
+            seen = max(bounds(regime, known)[1] for regime in self.regimes)
+            return seen + sum(max(0, bounds(term, known)[1]) for term in self.inside)
+        except KeyError:
+            return None
 
-        None where something in it is bounded by nothing that is known.
-        """
+    def at(self, sizes: Mapping[str, int]) -> Known | None:
+        """The peak at sizes where it holds; None where nothing bounds it there."""
+        here = {axis: (size, size) for axis, size in sizes.items()}
+        most, known = self.over(here), self._known(here)
+        if most is None:
+            return None
+        formula = max(self.regimes, key=lambda regime: bounds(regime, known)[1])
+        decided = {name: known[name][1] for name in formula.axes - sizes.keys()}
+        return Known(bounds(formula, known)[1], most, formula, decided)
+
+    def _known(self, ranges: Ranges) -> Ranges:
+        """The ranges, with those of the quantities that something bounds."""
         known = dict(ranges)
         for quantity in self.quantities:
             found = _range_of(quantity, known)
             if found is not None:
                 known[quantity.name] = found
-        try:
-            every = [bounds(regime, known) for regime in self.regimes]
-            inside_bytes = sum(max(0, bounds(term, known)[1]) for term in self.inside)
-        except KeyError:
-            return None
-        return max(low for low, _ in every), max(high for _, high in every) + inside_bytes
-
-    def at(self, sizes: Mapping[str, int]) -> Known | None:
-        """The peak at sizes where it holds; None where nothing bounds it there."""
-        here = {axis: (size, size) for axis, size in sizes.items()}
-        found = self.over(here)
-        if found is None:
-            return None
-        known = dict(here)
-        for quantity in self.quantities:
-            found_range = _range_of(quantity, known)
-            known[quantity.name] = (0, 0) if found_range is None else found_range
-        most = {name: high for name, (_, high) in known.items()}
-        formula = max(self.regimes, key=lambda regime: regime(most))
-        return Known(*found, formula)
+        return known
 
 
 def piece_of(branch: Branch, inside: tuple[Polynomial, ...] = ()) -> Piece:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from oom_suite.laws.covering.intervals import Ranges
-    from oom_suite.laws.covering.pieces import Piece
-    from oom_suite.records import Polynomial
+    from oom_suite.laws.covering.pieces import Known, Piece
     from oom_suite.records.covering import Box
 
     Sizes = Mapping[str, int]
@@ -75,7 +74,7 @@ class Search:
         pieces: the law, as far as it is known; what `explore` finds is added.
         settle: as of `covering`.
         explore: likewise.
-        best: the largest peak that is certain, its sizes and its formula; None where there is none.
+        best: the largest peak of the law and its sizes; None where there is none.
         done_bytes: what no peak is above in the parts that are done with; None where none is.
         left: the parts that are left, the one with the highest bound first.
         gaps: parts of which no law speaks, each with why.
@@ -84,7 +83,7 @@ class Search:
     pieces: list[Piece]
     settle: Settle
     explore: Explore
-    best: tuple[int, Sizes, Polynomial] | None = None
+    best: tuple[Known, Sizes] | None = None
     done_bytes: int | None = None
     left: list[tuple[float, int, Ranges]] = field(default_factory=list)
     gaps: list[tuple[Ranges, str]] = field(default_factory=list)
@@ -95,13 +94,13 @@ class Search:
         """Look at parts of a box until nothing left can exceed what was found."""
         self._push(box)
         for _ in range(max_parts):
-            if not self.left or (self.best is not None and -self.left[0][0] <= self.best[0]):
+            if not self.left or -self.left[0][0] <= self._best_bytes:
                 return
             self._look(heapq.heappop(self.left)[2])
 
     def coverage(self, allowed_bytes: int, box: Box) -> Coverage:
         """What was found, beside what is allowed."""
-        best_bytes, sizes, formula = self.best or (None, {}, None)
+        best, sizes = self.best or (None, {})
         # Nothing but what is left can be above what was found and what is done with.
         highest = max(self.done_bytes or 0, *(-bound for bound, _, _ in self.left[:1]), 0)
         at_most = None if self.gaps or highest == inf else int(highest)
@@ -109,14 +108,19 @@ class Search:
         return Coverage(
             allowed_bytes=allowed_bytes,
             box=box,
-            most_bytes=best_bytes,
+            most_bytes=None if best is None else best.seen_bytes,
             sizes=dict(sizes),
-            is_most=best_bytes is not None and best_bytes == at_most,
+            is_most=best is not None and best.seen_bytes == at_most,
             at_most_bytes=at_most,
-            formula=formula,
+            formula=None if best is None else best.formula,
+            decided={} if best is None else best.decided,
             gap=gap,
             gap_sizes=dict(gap_sizes),
         )
+
+    @property
+    def _best_bytes(self) -> float:
+        return -inf if self.best is None else self.best[0].seen_bytes
 
     def _gap(self, allowed_bytes: int) -> tuple[str, Sizes]:
         """What keeps the promise from being decided, and sizes there."""
@@ -128,7 +132,7 @@ class Search:
             reach = "no law is known" if bound == -inf else f"at most {int(-bound):,} bytes"
             parts = f"{len(self.left):,} {'part' if len(self.left) == 1 else 'parts'} of the box"
             return f"{reach}, and {parts} were not looked at", _upper(part)
-        if (self.done_bytes or 0) > max(allowed_bytes, self.best[0] if self.best else 0):
+        if (self.done_bytes or 0) > max(allowed_bytes, self._best_bytes):
             return f"at most {self.done_bytes:,} bytes, which is a bound and may not be reached", {}
         return "", {}
 
@@ -145,7 +149,7 @@ class Search:
         """What no peak in a part is above; without an end where not one law speaks of all of it."""
         piece = self._over(part)
         found = None if piece is None else piece.over(part)
-        return inf if found is None else found[1]
+        return inf if found is None else found
 
     def _look(self, part: Ranges) -> None:
         """Take the peak at the upper corner, and halve the part where that does not settle it."""
@@ -192,19 +196,19 @@ class Search:
         if bound is None:
             self.gaps.append((part, "nothing that is known bounds what data decides"))
             return
-        halves = () if reached == bound[1] else _halves(part, piece.axes)
+        halves = () if reached == bound else _halves(part, piece.axes)
         if not halves:
-            self.done_bytes = max(self.done_bytes or 0, bound[1])
+            self.done_bytes = max(self.done_bytes or 0, bound)
         for half in halves:
             self._push(half)
 
     def _take(self, piece: Piece, sizes: Sizes) -> int | None:
-        """What the peak is at most at sizes that can be built; the largest certain one is kept."""
+        """What the peak is at most at sizes that can be built; the largest one seen is kept."""
         known = piece.at(sizes) if self.settle(sizes) == sizes else None
         if known is None:
             return None
-        if self.best is None or known.least_bytes > self.best[0]:
-            self.best = known.least_bytes, sizes, known.formula
+        if self.best is None or known.seen_bytes > self._best_bytes:
+            self.best = known, sizes
         return known.most_bytes
 
 

@@ -53,6 +53,13 @@ Source: vLLM 0.27.0 `models/deepseek_v4/nvidia/flashmla.py:87`.
 _DUMMY_LOGITS = "512*1048576"
 """`VLLM_SPARSE_INDEXER_MAX_LOGITS_MB`, by default: what all logits of a chunk may take."""
 
+_PAIRS = "134217728"
+"""Pairs of a token and a key that a chunk of a prefill has at most: a float32 of logits each.
+
+Source: vLLM 0.21.0 `v1/attention/backends/mla/indexer.py`, `split_indexer_prefill_chunks`; 0.33.0
+:1359.
+"""
+
 _SKIPPED = "attention returns before it"
 _DECODED = "min(max_num_batched_tokens, max_num_seqs*next_n)"
 _WIDE = "(((max_model_len + 127)//128 + 127)//128*128)"
@@ -71,6 +78,8 @@ class _Run:
         scratch: bytes that the indexer asks for and gives back.
         workspace: bytes of the largest part asked of the shared buffer.
         num_heads: query heads that attention gets.
+        has_kernel: whether a decode step's logits are a kernel's, which makes them in the
+            workspace; else torch's, beside it.
     """
 
     release: str
@@ -80,6 +89,7 @@ class _Run:
     scratch: str
     workspace: str
     num_heads: str = "num_heads"
+    has_kernel: bool = False
 
 
 def _box(**axes: str | tuple[str, str]) -> tuple[tuple[str, Formula, Formula], ...]:
@@ -90,7 +100,7 @@ def _box(**axes: str | tuple[str, str]) -> tuple[tuple[str, Formula, Formula], .
 
 
 def _rocm(run: _Run) -> Profile:
-    """The steps of ROCm where AITER is not installed."""
+    """The steps of ROCm where AITER is not installed, or not enabled."""
     layer = _ROCM_LAYER if run.release != "0.21.0" else _FIRST_LAYER
     at_layer, at_indexer = f"{layer}:{run.layer}", f"{_ROCM_INDEXER}:{run.indexer}"
     scratch = (
@@ -140,11 +150,23 @@ def _rocm(run: _Run) -> Profile:
             batch=("2", "max(2, max_num_seqs)"),
             next_n="next_n",
             num_heads="index_heads",
-            context_len=f"max(64, {_KEYS}//64*64)",
+            context_len=("64", f"max(64, {_KEYS}//64*64)"),
             max_model_len=f"max(64, {_KEYS}//64*64)",
         ),
-        Formula(f"{run.scratch} + {run.workspace}"),
-        f"no logits are made: the workspace is kept, and {scratch}",
+        Formula(f"{run.scratch} + {run.workspace}" if run.has_kernel else run.scratch),
+        f"no logits are made; {scratch}",
+        at_indexer,
+    )
+    chunk = Step(
+        "indexer-prefill",
+        "indexer-prefill",
+        _box(
+            num_tokens="max_num_batched_tokens",
+            context_len=("64", f"max(64, min({_KEYS}, {_PAIRS}//max_num_batched_tokens)//64*64)"),
+            num_heads="index_heads",
+        ),
+        Formula(run.scratch),
+        f"no logits are made; {scratch}",
         at_indexer,
     )
     gathers = _gathering("prefill-workspace-rocm", run, at_layer)
@@ -153,6 +175,7 @@ def _rocm(run: _Run) -> Profile:
         replace(decode, name="decode-c128a", box=wide),
         replace(decode, name="decode-swa", workload="decode-swa", box=narrow),
         indexer,
+        chunk,
         attention,
         gathers,
     )
@@ -207,9 +230,9 @@ _ROCM = (
     _Run("0.28.0", 6619, 723, 584, _DUMMY_LOGITS, _EVERY),
     _Run("0.29.0", 6575, 849, 753, _DUMMY_LOGITS, _EVERY),
     _Run("0.30.0", 6525, 1027, 1023, _DUMMY_LOGITS, _DECODES),
-    _Run("0.31.0", 6470, 1205, 1190, _DUMMY_LOGITS, _DECODES),
-    _Run("0.32.0", 6194, 1137, 1234, _DUMMY_LOGITS, _NEW_DECODES),
-    _Run("0.33.0", 6133, 1186, 1413, _DUMMY_LOGITS, _NEW_DECODES),
+    _Run("0.31.0", 6470, 1205, 1190, _DUMMY_LOGITS, _DECODES, has_kernel=True),
+    _Run("0.32.0", 6194, 1137, 1234, _DUMMY_LOGITS, _NEW_DECODES, has_kernel=True),
+    _Run("0.33.0", 6133, 1186, 1413, _DUMMY_LOGITS, _NEW_DECODES, has_kernel=True),
 )
 """Source: each release's `rocm_aiter_sparse_attn_indexer` (and ``_fake`` in 0.21.0) and
 `forward_mqa`, at the lines given."""

@@ -148,11 +148,11 @@ def test_a_law_of_one_size_is_not_taken_for_others() -> None:
 
 @pytest.mark.parametrize(("allowed", "kept"), [(640, True), (639, False)])
 def test_what_data_decides_is_taken_at_its_worst(allowed: int, kept: bool) -> None:
-    """Within the bound of what data may decide it is covered; below that it is not decided."""
+    """All of what data may decide counts: a row's bytes less, and it is not covered."""
     law = Polynomial.of({("chosen",): 64})
     piece = Piece((law,), quantities=(Quantity("chosen", "rows", at_most=(Formula("tokens"),)),))
     found = covering([piece], (("tokens", 1, 10),), allowed)
-    assert (found.is_kept, found.is_broken, bool(found.gap)) == (kept, False, not kept)
+    assert (found.is_kept, found.is_broken, found.most_bytes) == (kept, not kept, 640)
 
 
 def test_a_size_that_follows_from_the_axes_is_no_bound_but_a_value() -> None:
