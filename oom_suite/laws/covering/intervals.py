@@ -76,7 +76,7 @@ def _evaluated(formula: Formula, ranges: Ranges) -> Any:
             value = formula({name: low for name, (low, _) in named.items()})
             return value if isinstance(value, bool) else (value, value)
         return _Walk(named).visit(_parsed(formula.text))
-    except (_UnknownError, ArithmeticError, KeyError, TypeError, ValueError):
+    except (_UnknownError, ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
