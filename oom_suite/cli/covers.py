@@ -36,21 +36,33 @@ _DEFAULT_MODEL = "deepseek-v4-flash"
 _DEFAULT_UTILIZATION = 0.92
 """vLLM's own, from 0.21.0 to 0.33.0: `vllm/config/cache.py`, `gpu_memory_utilization`."""
 
+_MOST = 1 << 24
+"""The largest number of tokens, requests or blocks: far above any server's."""
+
 ModelName = Annotated[str, typer.Option("--model", help=f"{' or '.join(_SERVED)}")]
-ContextTokens = Annotated[int, typer.Option("--max-model-len", min=1, help="as the server has it")]
-StepTokens = Annotated[
-    int, typer.Option("--max-num-batched-tokens", min=1, help="as the server has it")
+ContextTokens = Annotated[
+    int, typer.Option("--max-model-len", min=256, max=_MOST, help="as the server has it")
 ]
-Requests = Annotated[int, typer.Option("--max-num-seqs", min=1, help="as the server has it")]
+StepTokens = Annotated[
+    int, typer.Option("--max-num-batched-tokens", min=64, max=_MOST, help="as the server has it")
+]
+Requests = Annotated[
+    int, typer.Option("--max-num-seqs", min=1, max=_MOST, help="as the server has it")
+]
 Guessed = Annotated[
     int,
-    typer.Option("--num-speculative-tokens", min=0, help="tokens that are guessed for a request"),
+    typer.Option(
+        "--num-speculative-tokens", min=0, max=_MOST, help="tokens that are guessed for a request"
+    ),
 ]
 Ranks = Annotated[
-    int, typer.Option("--tensor-parallel-size", "-tp", min=1, help="as the server has it")
+    int, typer.Option("--tensor-parallel-size", "-tp", min=1, max=_MOST, help="as the server has")
 ]
 Blocks = Annotated[
-    int, typer.Option("--num-gpu-blocks", min=1, help="blocks of every pool, as the server logs it")
+    int,
+    typer.Option(
+        "--num-gpu-blocks", min=1, max=_MOST, help="blocks of every pool, as the server logs them"
+    ),
 ]
 Figures = Annotated[
     list[str] | None,

@@ -64,7 +64,7 @@ def test_a_step_equal_to_its_profile_run_is_covered():
     ("axis", "over"), [("tokens", 4 * 1024), ("context", 4 * 256)], ids=["token", "key"]
 )
 def test_one_row_more_than_the_profile_run_is_not_covered(axis, over):
-    """The planted fault: one token or one key more, over by the bytes of that row, with its line."""
+    """The planted fault: one token or one key more, over by that row's bytes, with its line."""
     wider = {**BOX, axis: (1, PROFILE[axis] + 1)}
     result = studied(scores, axes=AXES, covered_by=PROFILE, box=wider)
     assert (result.verdict, result.coverage.over_bytes) == (FAIL, over)

@@ -14,7 +14,14 @@ from oom_suite.records.symbolic import Formula
 
 ATOMS = ("a", "b", "3", "7")
 BINARY = ("({} + {})", "({} - {})", "{}*{}", "({})//({} + 1)", "({}) % 5 + {}", "max({}, {})")
-UNARY = ("float({})*0.54", "ceil({}/3)", "floor({}/2.0)", "-{}", "next_power_of_2(floor({}))", "abs({})")
+UNARY = (
+    "float({})*0.54",
+    "ceil({}/3)",
+    "floor({}/2.0)",
+    "-{}",
+    "next_power_of_2(floor({}))",
+    "abs({})",
+)
 numbers = st.recursive(
     st.sampled_from(ATOMS),
     lambda inner: st.one_of(
