@@ -25,6 +25,7 @@ from oom_suite.cli import (
     probe,
     ranks,
     replay,
+    scan,
     selfcheck,
 )
 from oom_suite.cli.effects import Command
@@ -212,6 +213,7 @@ probe.register(app)
 compare.register(app)
 ranks.register(app)
 replay.register(app)
+scan.register(app)
 selfcheck.register(app)
 
 

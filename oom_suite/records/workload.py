@@ -175,6 +175,8 @@ class Workload:
         is_scanned_alone: whether `scan` alone looks at it unasked; `check` where it is named.
         scanned: the scenarios that `scan` looks at; empty for the default one.
         by_design: axes of capacities that the bound allows for, each with the reason.
+        made_for: the kind of device that the code is made for, ``"cuda"`` or ``"rocm"``; empty for
+            either.
     """
 
     name: str
@@ -198,6 +200,7 @@ class Workload:
     is_scanned_alone: bool = False
     scanned: tuple[str, ...] = ()
     by_design: Mapping[str, str] = field(default_factory=dict, hash=False)
+    made_for: Literal["", "cuda", "rocm"] = ""
 
     def is_valid(self, sizes: Mapping[str, int]) -> bool:
         """Whether these very sizes can be built."""

@@ -52,7 +52,7 @@ def host_text(host: HostMemory) -> str:
     return f"{host.kind} {exact_bytes_text(host.peak_requested_bytes)}: {host.law.here}"
 
 
-def law_lines(polynomial: Polynomial, width: int) -> tuple[str, ...]:
+def law_lines(polynomial: Polynomial | str, width: int) -> tuple[str, ...]:
     """The law's text broken before `` + ``, so that no term is split.
 
     Args:

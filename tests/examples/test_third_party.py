@@ -101,7 +101,7 @@ def test_it_is_known_where_it_is_installed_and_nowhere_else(site, tmp_path):
     words = ("-c", "from oom_suite import doors; print(*doors.workloads(), *doors.families())")
     own = [*doors.workloads(), *doors.families()]
     theirs = [*doors.workloads(), "indexer-scores", "qsa-decode", "flash-mla", *doors.families()]
-    theirs += ["sglang", "sglang+flashmla"]
+    theirs += ["sglang-wheel", "sglang-wheel+flashmla"]
     assert own == run(*words, cwd=tmp_path).stdout.split()
     assert theirs == run(*words, cwd=tmp_path, path=site).stdout.split()
 
@@ -127,7 +127,7 @@ def test_vllms_indexer_reads_what_it_needs_where_it_scores_one_token(check):
 @pytest.mark.oom_registry
 def test_sglangs_indexer_passes(site, tmp_path):
     """Its law names requests and their pages, and no pool; in a process that has loaded nothing."""
-    words = ("check", "sglang==0.5.23", "--workload", "qsa-decode", "--json", "out.json")
+    words = ("check", "sglang-wheel==0.5.23", "--workload", "qsa-decode", "--json", "out.json")
     done = run("-m", "oom_suite", *words, cwd=tmp_path, path=site)
     assert 0 == done.returncode, done.stdout + done.stderr
     (result,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["results"]
@@ -138,7 +138,7 @@ def test_sglangs_indexer_passes(site, tmp_path):
 @pytest.mark.oom_registry
 def test_what_the_wheel_lacks_is_named(check):
     """Nobody who installed the wheel could run this, and so it is not judged."""
-    result = check(3, "sglang==0.5.23", "--workload", "flash-mla")
+    result = check(3, "sglang-wheel==0.5.23", "--workload", "flash-mla")
     assert "INCONCLUSIVE" == result["verdict"]
     assert "imports `sglang.srt.flashmla_tests`, which it does not hold" in result["reason"]
 
@@ -146,7 +146,7 @@ def test_what_the_wheel_lacks_is_named(check):
 @pytest.mark.oom_registry
 def test_with_a_stand_in_the_whole_cache_is_seen(check):
     """82,048 bytes a block; the report says whose lines they are."""
-    result = check(1, "sglang+flashmla==0.5.23", "--workload", "flash-mla")
+    result = check(1, "sglang-wheel+flashmla==0.5.23", "--workload", "flash-mla")
     assert ("FAIL", "82048*num_blocks") == (result["verdict"], law(result))
     assert result["blame"][0]["file"].endswith(STAND_IN)
     assert result["notes"][0].startswith("sglang.srt.flashmla_tests is not in sglang's wheel")
@@ -155,7 +155,7 @@ def test_with_a_stand_in_the_whole_cache_is_seen(check):
 @pytest.mark.oom_registry
 def test_a_release_has_no_code_for_a_workload_of_others(check):
     """sglang is not asked for vLLM's step: which workloads it takes is said instead."""
-    result = check(3, "sglang==0.5.23", "--workload", "decode")
+    result = check(3, "sglang-wheel==0.5.23", "--workload", "decode")
     expected = (
         "not applicable: no code of sglang is known for the workload decode, only qsa-decode, "
         "flash-mla"
@@ -188,7 +188,7 @@ def test_its_twin_is_tried_under_the_detectors_that_its_workload_is_fit_for(suit
 @pytest.mark.oom_registry
 def test_safety_detectors_run_on_its_steps_as_far_as_it_says_what_they_need(suite_with_it):
     """It has small steps and says which blocks they name; it has no oracle."""
-    (report,) = suite_with_it(3, "check", "sglang==0.5.23", "--safety")["safety"]
+    (report,) = suite_with_it(3, "check", "sglang-wheel==0.5.23", "--safety")["safety"]
     verdicts = {one["name"]: one["verdict"] for one in report["findings"]}
     fit = ("reads", "writes", "addresses", "capture", "creep")
     expected = dict.fromkeys(fit, "PASS") | dict.fromkeys(("indices", "precision"), "INCONCLUSIVE")

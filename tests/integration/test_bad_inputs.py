@@ -134,6 +134,16 @@ BAD = {
         ("full_dequant --workload decod", "unknown workload 'decod'"),
         ("full_dequant --json folder", "--json: cannot write 'folder'"),
     ],
+    "scan": [
+        ("streaming --every", "--every means nothing without --since"),
+        ("vllm==0.33.0 --since vllm@.", "--since vllm@. is no release: with --since give two"),
+        ("vllm==0.21.0 --since vllm==0.33.0", "is no earlier release than vllm==0.21.0: exchange"),
+        ("vllm==0.33.0 sglang==0.5.23 --since vllm==0.21.0", "--since compares with one subject"),
+        ("streaming --workload indexer-logits", "streaming has code for decode, decode-swa, not"),
+        ("streaming --workload decod", "unknown workload 'decod'"),
+        ("streaming --jobs 0", "--jobs '0': "),
+        ("streaming --json folder", "--json: cannot write 'folder'"),
+    ],
     "selfcheck": [
         ("--device cuda:1", "choose cpu or cuda"),
         ("--half third", "unknown half 'third': choose from long, quick"),

@@ -37,6 +37,7 @@ COMMANDS = {
     "probe": (SMALL, 0, "PASS s.py:decode: independent of swa_num_blocks"),
     "ranks": (("s.py:decode",), 2, "oom-suite: ranks are started by torchrun"),
     "replay": (REPLAY, 0, "Replay of issue-41962 on cpu"),
+    "scan": (("s.py:decode", "--every"), 2, "oom-suite: --every means nothing without --since"),
     "sanitize": (("s.py:decode", "--tool", "memchek"), 2, "oom-suite: unknown tool 'memchek'"),
     "selfcheck": (("--only", "precision"), 0, "group "),
 }

@@ -54,6 +54,8 @@ COMMANDS = {
     "ranks": ("--model", BAD),
     "replay": ("issue-41962", RAISES, "--device=cpu", "--set=num_blocks=64"),
     "sanitize": (RAISES,),
+    "scan": (GROWS, RAISES, "--workload", "decode-swa", "--jobs", "1"),
+    "scan workload": (GROWS, "--workload", BAD),
     "selfcheck": ("--only", BAD),
     BAD: (),
 }

@@ -81,3 +81,18 @@ def test_only_0_21_0_grows_with_the_pool():
     }
     assert grown["0.21.0"] > 448 * 65536
     assert (0, 0) == (grown["0.22.0"], grown["0.33.0"])
+
+
+def test_sglangs_step_in_torch_converts_both_caches():
+    """Each block of 64 tokens twice 65,536 bytes at least, as in vLLM 0.21.0."""
+    with load(parse("sglang==0.5.23"), DECODE) as subject:
+        peaks = []
+        for num_blocks in (64, 128):
+            sizes = SIZES | {"swa_num_blocks": num_blocks, "extra_num_blocks": num_blocks}
+
+            def build(sizes, device):
+                step = decode.build(sizes, device)
+                return lambda: subject.call(**step)
+
+            peaks.append(ShadowLane(subject.root).run(build, sizes).peak().num_bytes)
+    assert peaks[1] - peaks[0] >= 64 * 2 * 65_536

@@ -92,9 +92,11 @@ def fails(monkeypatch, capsys):
 
 
 def test_the_suites_own_come_in_by_the_same_door():
-    """Without any other package there are two workloads, four families, two reporters."""
+    """Without any other package there are its workloads, six families, two reporters."""
     assert ["decode", "decode-swa", "gather", "indexer-logits"] == list(doors.workloads())[:4]
-    assert ["built-in", "vllm", "file", "module"] == list(doors.families())
+    assert ["built-in", "vllm", "sglang", "transformers", "file", "module"] == list(
+        doors.families()
+    )
     assert ["json", "html"] == list(doors.reporters())
 
 

@@ -145,6 +145,7 @@ INDEXER_LOGITS_ROCM = replace(
             adapt=f"{_ADAPT}:dispatched",
         )
     },
+    made_for="rocm",
 )
 """The same, as ROCm takes it where AITER is not installed: in torch, or by a Triton kernel."""
 

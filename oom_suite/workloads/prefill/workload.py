@@ -233,9 +233,9 @@ PREFILL_WORKSPACE = Workload(
             stubs=("transformers",),
         )
     },
-    leaves_inputs_untouched=False,
     is_scanned_alone=True,
     by_design=_BY_DESIGN,
+    made_for="cuda",
 )
 """The workspace of a step's prefills on NVIDIA: keys gathered as bf16 rows, and indices."""
 
@@ -254,6 +254,7 @@ PREFILL_WORKSPACE_ROCM = replace(
             what="prefill of DeepSeek-V4 for ROCm",
         )
     },
+    made_for="rocm",
 )
 """The same on ROCm."""
 

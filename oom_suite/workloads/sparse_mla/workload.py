@@ -109,6 +109,18 @@ VLLM_ENTRY = Entry(
 Source: vLLM 0.21.0 `vllm/v1/attention/ops/rocm_aiter_mla_sparse.py:1086`; 0.22.0 :1684.
 """
 
+SGLANG_ENTRY = Entry(
+    file="sglang/srt/layers/attention/hip_flash_mla.py",
+    functions=("flash_mla_with_kvcache_torch",),
+    what="sparse attention for HIP in torch alone",
+    adapt="oom_suite.subjects.families.sglang.decode:flash_mla",
+    beside=("sglang/kernels/ops/attention/dsv4/kv_layout.py",),
+)
+"""sglang's decode path for HIP where its backend is "torch".
+
+Source: sglang 0.5.23 `sglang/srt/layers/attention/hip_flash_mla.py:246`.
+"""
+
 _SWA = Pool("swa_k_cache", "swa_indices", "swa_lens")
 _EXTRA = Pool("kv_cache", "topk_indices", "topk_lens")
 
@@ -132,7 +144,7 @@ DECODE = Workload(
     scenarios=SCENARIOS,
     default_scenario=ISSUE_41962.name,
     together=TOGETHER,
-    entries={"vllm": VLLM_ENTRY},
+    entries={"vllm": VLLM_ENTRY, "sglang": SGLANG_ENTRY},
     builtins=BUILTINS,
     pools=(_SWA, _EXTRA),
     variants="oom_suite.workloads.sparse_mla.variants:VARIANTS",
@@ -149,7 +161,7 @@ DECODE_SWA = replace(
     axes=(_SWA_POOL, *_STEP_AXES, _REFERENCED),
     builder="oom_suite.workloads.sparse_mla.step:build_swa_only",
     contract=Contract(independent_of=("swa_num_blocks",), at_most=DECODE_BOUND),
-    entries={"vllm": replace(VLLM_ENTRY, unfit="")},
+    entries={"vllm": replace(VLLM_ENTRY, unfit=""), "sglang": SGLANG_ENTRY},
     pools=(_SWA,),
 )
 """One decode step of a layer with a sliding-window cache alone."""

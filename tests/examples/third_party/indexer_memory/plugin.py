@@ -76,7 +76,7 @@ QSA_DECODE = Workload(
             "two requests of 512 tokens",
         )
     },
-    entries={"sglang": _QSA, "sglang+flashmla": _QSA},
+    entries={"sglang-wheel": _QSA, "sglang-wheel+flashmla": _QSA},
     pools=(Pool("k_cache", "page_table", "context_lens", names="blocks"),),
     variants="indexer_memory.qsa_decode:VARIANTS",
 )
@@ -120,7 +120,7 @@ FLASH_MLA = Workload(
             "four requests, 128 slots of each",
         )
     },
-    entries={"sglang": _FLASH_MLA, "sglang+flashmla": _FLASH_MLA},
+    entries={"sglang-wheel": _FLASH_MLA, "sglang-wheel+flashmla": _FLASH_MLA},
 )
 """One sparse decode step of DeepSeek-V4 over a paged fp8 cache.
 
@@ -150,9 +150,9 @@ _STAND_IN = {
     for module in ("quant", "lib", "ref")
 }
 
-SGLANG = _sglang("sglang", supplies=_FP8)
+SGLANG = _sglang("sglang-wheel", supplies=_FP8)
 SGLANG_WITH_FLASHMLA = _sglang(
-    "sglang+flashmla",
+    "sglang-wheel+flashmla",
     supplies=_FP8 | _STAND_IN,
     note="sglang.srt.flashmla_tests is not in sglang's wheel; indexer_memory's stand-in ran, and "
     "what its lines allocate is not sglang's choice, but for the whole cache that it is given",

@@ -1,0 +1,1 @@
+"""A scan of releases: units are made, each is run by itself, and gives a row of the table."""

@@ -1,0 +1,1 @@
+"""The maps between logical and physical blocks that flex attention over a paged cache needs."""

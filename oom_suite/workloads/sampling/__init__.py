@@ -1,0 +1,1 @@
+"""What stands between logits and tokens: top-k and top-p, penalties, log-probabilities."""

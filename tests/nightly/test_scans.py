@@ -1,0 +1,53 @@
+"""What docs/findings and docs/scan.md say of releases: minutes of runs, and so not on a push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from examples import cures
+
+from fixtures.command import run_here
+
+pytestmark = pytest.mark.oom_registry
+
+PAGE = Path(__file__).parents[2] / "docs/scan.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "release"),
+    [
+        ("paged_logits", "indexer-logits", "vllm==0.33.0"),
+        ("prefill_logits", "indexer-prefill", "vllm==0.33.0"),
+        ("sliding_caches", "sliding-cache", "transformers==5.24.0"),
+    ],
+)
+def test_a_cure_passes_the_gate_that_its_release_fails(tmp_path, name, known, release):
+    subject = f"{cures.__file__}:{name}"
+    done = run_here("check", subject, "--workload", known, folder=tmp_path)
+    assert 0 == done.returncode, done.stdout
+    failed = run_here("check", release, "--workload", known, folder=tmp_path)
+    assert 1 == failed.returncode, failed.stdout
+
+
+@pytest.mark.parametrize(
+    ("workload", "target", "last_bad", "first_good"),
+    [
+        ("prefill-workspace", "cuda:sm_90", "0.23.0", "0.24.0"),
+        ("prefill-workspace-rocm", "rocm:gfx942", "0.31.0", "0.32.0"),
+        ("indexer-logits-rocm", "rocm:gfx942", "0.30.0", "0.31.0"),
+        ("sparse-prefill", "rocm:gfx942", "0.21.0", "0.22.0"),
+    ],
+)
+def test_each_cure_is_found_at_its_release(tmp_path, workload, target, last_bad, first_good):
+    words = ("--workload", workload, "--target", target)
+    done = run_here("bisect", "--bad", "vllm==0.21.0", *words, folder=tmp_path)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert f"first good: vllm=={first_good} (last bad: vllm=={last_bad})" in done.stdout
+
+
+def test_the_page_shows_what_a_scan_prints(tmp_path):
+    """Of two releases, as docs/scan.md has it."""
+    command, _, shown = PAGE.read_text("utf-8").split("```console\n$ ")[1].partition("\n")
+    done = run_here(*command.split()[1:], folder=tmp_path)
+    assert shown.partition("```")[0] == done.stdout
