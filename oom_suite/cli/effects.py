@@ -60,6 +60,13 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "without --locked, which compares with that lockfile: add it, or leave --file out",
         ),
     ),
+    "covers": (
+        Rule(
+            ("--gpu-memory-utilization",),
+            lambda given: given["memory"] is not None,
+            "without --memory, of which it is a part: add it, or leave {flag} out",
+        ),
+    ),
     "measure": (
         Rule(
             ("--scenario", "--set", "--workload"),

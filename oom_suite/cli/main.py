@@ -18,6 +18,7 @@ from oom_suite.cli import (
     bisect,
     compare,
     conformance,
+    covers,
     doctor,
     law,
     lock,
@@ -205,6 +206,7 @@ def check_command(
 bench.register(app)
 bisect.register(app)
 conformance.register(app)
+covers.register(app)
 doctor.register(app)
 law.register(app)
 lock.register(app)

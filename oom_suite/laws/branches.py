@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from oom_suite.records.symbolic import Guard, SymbolicTrace
 
 _MAX_DOUBLINGS = 12
+_MAX_TRIED = 512
+"""Numbers looked at for a prime: two of them below 2^32 are never as far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,26 @@ def distinct_hints(workload: Workload, sizes: Mapping[str, int]) -> dict[str, in
         hints[axis.name] = axis.step * prime
     settled = workload.settle(hints)
     return dict(settled) if settled is not None else hints
+
+
+def distinct_within(part: Mapping[str, tuple[int, int]], workload: Workload) -> dict[str, int]:
+    """Sizes near the upper corner of a part of a box, where it can be no two of them equal.
+
+    Each that can be chosen is its axis's step times a prime of its own, as of `distinct_hints`.
+    """
+    used: set[int] = set()
+    sizes = {axis: high for axis, (_, high) in part.items()}
+    for axis in workload.axes:
+        low, high = part[axis.name]
+        start = high // axis.step
+        primes = (n for n in range(start, max(2, start - _MAX_TRIED), -1) if _is_prime(n))
+        free = (n for n in primes if n not in used and n * axis.step >= low)
+        prime = next(free, None) if low < high else None
+        if prime is not None:
+            used.add(prime)
+            sizes[axis.name] = prime * axis.step
+    settled = workload.settle(sizes)
+    return dict(settled) if settled is not None else sizes
 
 
 def other_side(guard: Guard, workload: Workload, start: Mapping[str, int]) -> dict[str, int] | None:
@@ -120,6 +142,10 @@ def _built(workload: Workload, wish: Mapping[str, int]) -> Iterator[dict[str, in
 
 def _prime(start: int, used: set[int]) -> int:
     number = start
-    while number in used or any(number % d == 0 for d in range(2, int(number**0.5) + 1)):
+    while number in used or not _is_prime(number):
         number += 1
     return number
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % divisor for divisor in range(2, int(number**0.5) + 1))

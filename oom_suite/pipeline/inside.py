@@ -161,6 +161,13 @@ def with_bound(result: Result, runs: Runs, settings: Settings) -> Result:
     return result
 
 
+def unbounded_at(sizes: Mapping[str, int], runs: Runs, settings: Settings) -> str:
+    """An operator whose scratch nothing bounds at these sizes; empty where there is none."""
+    predicted = _predicted(runs, sizes, settings) if scratch_of_law(settings) else None
+    found = _unbounded(predicted or runs.known(sizes))
+    return _place(found[0]) if found else ""
+
+
 def with_budget(result: Result, runs: Runs, settings: Settings) -> Result:
     """Whether the scenario fits the budget with what kernels take inside."""
     budget, seen_bytes = settings.budget, result.peak_allocated_bytes

@@ -21,6 +21,7 @@ from oom_suite.laws.proof import prove
 from oom_suite.pipeline.advising import ANYTHING, MEASURED, advice_on, with_advice
 from oom_suite.pipeline.awaited import Awaited
 from oom_suite.pipeline.breaking import with_breach
+from oom_suite.pipeline.covering import with_coverage
 from oom_suite.pipeline.flatness import Evidence, with_flat
 from oom_suite.pipeline.host_law import with_host
 from oom_suite.pipeline.inside import (
@@ -108,6 +109,7 @@ def _weighed(
     result = with_kernel_terms(result, runs, settings)
     result = with_opaque(with_bound(result, runs, settings), settings)
     result = with_budget(result, runs, settings)
+    result = with_coverage(result, runs, settings, derivation, proof)
     result = with_breach(result, derivation, proof, settings.law_text)
     if settings.suggest and proof is not None:
         again = partial(_judged_again, name, runs, settings, proof)

@@ -29,6 +29,9 @@ def with_suggestion(result: Result, contract: Contract, again: Again) -> Result:
     """
     if result.verdict is not Verdict.FAIL or result.leaks or result.holds or contract.is_empty:
         return result
+    if contract.covered_by is not None:
+        # What a profile run took is a fact, and not to be chosen.
+        return result
     for weaker in _weaker(result, contract):
         try:
             judged = again(weaker)

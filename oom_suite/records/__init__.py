@@ -2,6 +2,7 @@
 
 from oom_suite.records.blame import Blame, Breach
 from oom_suite.records.bound import Bound
+from oom_suite.records.covering import Coverage, CoveredBy
 from oom_suite.records.frame import Frame
 from oom_suite.records.law import Contract, KernelTerm, Law, Polynomial
 from oom_suite.records.measured_row import MeasuredRow
@@ -31,6 +32,8 @@ __all__ = [
     "BudgetFit",
     "Contract",
     "Convention",
+    "Coverage",
+    "CoveredBy",
     "DataSize",
     "Environment",
     "Event",

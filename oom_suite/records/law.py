@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from oom_suite.records.bound import Bound
+    from oom_suite.records.covering import CoveredBy
     from oom_suite.records.frame import Frame
 
 Monomial = tuple[str, ...]
@@ -242,6 +243,8 @@ class Contract:
             term holds a power of one of them, or a product of two.
         bounded_in: axes that the peak stops to grow with at some size, whichever that is.
         constant_after: axes, each with the size from which on the peak is the same.
+        covered_by: what a profile run took, and the sizes that can come later; None for no such
+            promise.
     """
 
     independent_of: tuple[str, ...] = ()
@@ -249,6 +252,7 @@ class Contract:
     linear_in: tuple[str, ...] = ()
     bounded_in: tuple[str, ...] = ()
     constant_after: tuple[tuple[str, int], ...] = ()
+    covered_by: CoveredBy | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from oom_suite.records.blame import Blame, Breach
+    from oom_suite.records.covering import Coverage
     from oom_suite.records.kept import Kept
     from oom_suite.records.law import KernelTerm, Law
     from oom_suite.records.measurement import Measurement, Reconciliation
@@ -108,6 +109,8 @@ class Result:
         target: the device that the verdict is for; ``generic`` for one of no particular kind.
         leaks: what each further call leaves more, a sentence for each memory.
         breach: the part of the law that breaks a promise; None where none is broken.
+        coverage: the peak over a box of sizes beside what a profile run took; None where that was
+            not promised.
         flat_from: axes that the peak was promised to stop to grow with, each with the size from
             which on it does.
         holds: the arguments of a promise that is kept where this one is broken, judged like this
@@ -148,6 +151,7 @@ class Result:
     holds_because: str = ""
     inside: tuple[KernelTerm, ...] = ()
     details: tuple[str, ...] = ()
+    coverage: Coverage | None = None
     flat_from: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
@@ -195,6 +199,7 @@ class Result:
             "notes": list(self.notes),
             "details": list(self.details),
             "flat_from": dict(self.flat_from),
+            **({} if self.coverage is None else {"coverage": self.coverage.to_json()}),
             "measurement": None if self.measurement is None else self.measurement.to_json(),
             "reconciliation": None
             if self.reconciliation is None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from oom_suite.records import SubjectSpec, Workload
+    from oom_suite.records.covering import Profile
 
     OnBytes = Callable[[int, int], None]
 
@@ -92,6 +93,11 @@ class SubjectFamily(Protocol):
     def obeys_arch(self) -> bool:
         """Whether its code sees which GPU it runs on, and so takes that GPU's fp8."""
         return False
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """What the profile runs of its releases do in the place of later steps."""
+        return ()
 
     def parse(self, text: str) -> SubjectSpec | None:
         """The subject that this spelling names; None where it is none of the family's.

@@ -30,6 +30,7 @@ COMMANDS = {
     "check": (SMALL, 0, "subject "),
     "compare": (("a.json", "b.json"), 2, "oom-suite: "),
     "conformance": (("--scaled", "--only", "cumprod"), 0, "suite"),
+    "covers": (("s.py:decode",), 2, "oom-suite: subject 's.py:decode' is no release whose"),
     "doctor": ((), 0, "lanes"),
     "law": (SMALL, 0, "s.py:decode: workload decode-swa, the law around scenario small"),
     "lock": (SMALL, 0, "added    s.py:decode: workload decode-swa"),

@@ -13,6 +13,7 @@ from oom_suite.laws.contracts.contract import (
     independent_of,
     linear_in,
 )
+from oom_suite.laws.contracts.covered import covered_by, read_box
 from oom_suite.laws.contracts.expressions import parse_bound, parse_polynomial
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "constant",
     "constant_after",
     "contract",
+    "covered_by",
     "decide",
     "decide_constant",
     "decide_linear_in",
@@ -29,4 +31,5 @@ __all__ = [
     "linear_in",
     "parse_bound",
     "parse_polynomial",
+    "read_box",
 ]

@@ -12,7 +12,7 @@ from oom_suite.records import Contract, Polynomial, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from oom_suite.records import Law
+    from oom_suite.records import CoveredBy, Law
 
 
 def contract(
@@ -24,6 +24,7 @@ def contract(
     constant: bool = False,
     bounded_in: str | Iterable[str] = (),
     constant_after: Mapping[str, int] | None = None,
+    covered_by: CoveredBy | None = None,
 ) -> Contract:
     """The contract that these promises make together.
 
@@ -35,6 +36,8 @@ def contract(
         constant: whether the peak must not depend on any axis.
         bounded_in: one axis or several that the peak must stop to grow with, at some size.
         constant_after: axes, each with the size from which on the peak must stay as it is.
+        covered_by: what a profile run took, and the sizes that can come later, as
+            `oom_suite.laws.contracts.covered_by` reads it.
 
     Raises:
         UsageError: an axis that is none, or a bound that cannot be read.
@@ -46,6 +49,7 @@ def contract(
         linear_in=_named(linear_in, axes, "linear_in"),
         bounded_in=_named(bounded_in, axes, "bounded_in"),
         constant_after=_starts(constant_after or {}, axes),
+        covered_by=covered_by,
     )
 
 

@@ -53,6 +53,8 @@ def memory_law(
     constant: bool = False,
     bounded_in: str | Iterable[str] = (),
     constant_after: Mapping[str, int] | None = None,
+    covered_by: str | int | Mapping[str, int] | None = None,
+    box: Mapping[str, int | tuple[int, int]] | None = None,
     steps: Mapping[str, int] | None = None,
     far: Mapping[str, Sequence[int]] | None = None,
     lower: Mapping[str, int] | None = None,
@@ -78,6 +80,10 @@ def memory_law(
         bounded_in: one axis or several that the peak must stop to grow with: from some size on it
             stays as it is, and reports say from which.
         constant_after: the same from sizes that are named: ``{"num_tokens": 1024}``.
+        covered_by: what a profile run took, ``"512MiB"``, or the sizes that it ran this code at:
+            the peak must be nowhere in `box` above it.
+        box: the sizes that can come after the profile run: ``{"num_tokens": (1, 8192)}``; other
+            axes stay at their production sizes.
         steps: distance between neighbouring sizes of an axis, where code needs multiples.
         far: sizes of an axis, well away from its default, that the law is checked at.
         lower: smallest size of an axis that has a meaning; 1 where not given.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError, unknown
 from oom_suite.laws.contracts import contract
+from oom_suite.laws.contracts import covered_by as read_covered_by
 from oom_suite.pipeline.law_tests.sizes import RESERVED
 from oom_suite.pipeline.settings import Settings
 from oom_suite.records import Axis, Workload
@@ -91,6 +92,8 @@ def promise(
     constant: bool = False,
     bounded_in: str | Iterable[str] = (),
     constant_after: Mapping[str, int] | None = None,
+    covered_by: str | int | Mapping[str, int] | None = None,
+    box: Mapping[str, int | tuple[int, int]] | None = None,
     steps: Mapping[str, int] | None = None,
     far: Mapping[str, Sequence[int]] | None = None,
     lower: Mapping[str, int] | None = None,
@@ -117,11 +120,12 @@ def promise(
         constant=constant,
         bounded_in=bounded_in,
         constant_after=constant_after,
+        covered_by=read_covered_by(covered_by, box, tuple(defaults)),
     )
     if named.is_empty and not (budget or law):
         raise UsageError(
             "nothing is promised: give independent_of, at_most, linear_in, constant, bounded_in, "
-            "constant_after, law or budget"
+            "constant_after, covered_by, law or budget"
         )
     largest = {**defaults, **checked_sizes("production", production or {}, defaults)}
     chosen = varied_axes(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from oom_suite.records import Workload
+    from oom_suite.records.covering import Profile
     from oom_suite.records.workload import Entry
     from oom_suite.subjects.family import OnBytes
 
@@ -60,6 +61,7 @@ class PackageFamily(SubjectFamily):
         entries: where it has its code for workloads that do not say so themselves.
         has_arch: whether it sees which GPU it runs on.
         note: what a reader of its results has to know; empty for nothing.
+        profiles: what the profile runs of its releases do in the place of later steps.
     """
 
     name: str
@@ -75,6 +77,7 @@ class PackageFamily(SubjectFamily):
     entries: Mapping[str, Entry] = field(default_factory=dict, hash=False)
     has_arch: bool = False
     note: str = ""
+    profiles: tuple[Profile, ...] = field(default=(), hash=False)
 
     takes_stubs: ClassVar[bool] = True
     takes_package: ClassVar[bool] = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oom_suite.hookspecs import hookimpl
 from oom_suite.subjects.families.package import PackageFamily
+from oom_suite.subjects.families.vllm.profiles import PROFILES
 
 _SUPPLIED = f"{__name__}.supplied"
 
@@ -26,6 +27,7 @@ VLLM = PackageFamily(
         "vllm.v1.worker.workspace": f"{__name__}.workspaces:workspace",
     },
     absent=("aiter",),
+    profiles=PROFILES,
     has_arch=True,
 )
 
