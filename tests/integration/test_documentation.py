@@ -28,6 +28,7 @@ NOT_RUN = {
     "torchrun --standalone --nproc-per-node 8": "needs eight GPUs",
     "git bisect": "run on a made-up repository in test_bisect.py",
     "oom-suite bisect decode.py:decode --repo": "run on sixty commits in test_bisect.py",
+    "oom-suite history my_decode.py": "run on two commits in test_history_command.py",
     "oom-suite check gathers.py:gather": "run in test_documented_plugin.py, with that package",
 }
 """Documented commands that cannot be run here, by how they begin, each with why."""
