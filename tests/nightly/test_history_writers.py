@@ -5,11 +5,17 @@ A push tries fewer of them, in SQLite alone (tests/unit/history/test_store.py).
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import psycopg
 import pytest
 
 from fixtures.results import many_files
 from fixtures.writers import assert_all_there_once, record_at_once, writer
+from oom_suite.history.schema import VERSION
+from oom_suite.history.store import Store, store_url
 
+VERSION_1 = Path(__file__).parents[1] / "unit/history/version_1.sql"
 NUM_FILES, NUM_RESULTS = 80, 125
 NUM_WRITERS = 8
 
@@ -35,3 +41,19 @@ def test_nothing_is_lost_or_doubled(store, tmp_path):
     assert "" == again.communicate()[1]
     assert_all_there_once(store, files)
     assert NUM_FILES * NUM_RESULTS == 10_000
+
+
+def test_an_older_schema_in_postgresql_becomes_this_one(postgresql_url):
+    """With all that was in it; a push tries SQLite's."""
+    name = "older"
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    older = postgresql_url.replace("/postgres", f"/{name}")
+    with psycopg.connect(older) as connection:
+        connection.execute(VERSION_1.read_text("utf-8"))
+    with Store(store_url(older)) as store:
+        found = {each.subject: each for each in store.results()}
+        assert 3 == len(found)
+        assert '{"formulas":["8*num_blocks + 4096"],"inside":[]}' == found["vllm==0.21.0"].law
+    with psycopg.connect(older) as connection:
+        assert (VERSION,) == connection.execute("SELECT version FROM oom_schema").fetchone()
