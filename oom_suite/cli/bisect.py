@@ -1,8 +1,9 @@
-"""`oom-suite bisect`: the release, or with ``--repo`` the commit, at which a verdict changes."""
+"""`oom-suite bisect`: the release, or the commit, at which a verdict changes."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,19 +13,62 @@ from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import first_workload, shadow_settings
 from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
-from oom_suite.pipeline.bisect import bisect_releases
+from oom_suite.pipeline.commits.kept import Kept, folder_in, folder_of_releases
 from oom_suite.pipeline.commits.repository import Repository
 from oom_suite.pipeline.commits.search import search_commits
-from oom_suite.records import Result
-from oom_suite.records.commits import Step
+from oom_suite.pipeline.releases import ends_in, is_release, search_releases
+from oom_suite.records.commits import CommitSearch, Step
 from oom_suite.report.commits import render_search, step_line
-from oom_suite.report.files import results_body
 from oom_suite.report.output import Output
-from oom_suite.report.screen import screen
-from oom_suite.report.terminal import render_bisection
+from oom_suite.report.screen import say, screen
+from oom_suite.subjects import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from oom_suite.pipeline.settings import OnProgress
+
+    OnStep = Callable[[Step], None]
 
 EXIT_OPEN = 3
 """The change is in one of several commits or releases, some of which could not be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Where a search begins and ends, and how it goes.
+
+    Attributes:
+        good: the good end; None for the newest release.
+        bad: the bad end; None where it was not given.
+        walks: whether all in between are judged.
+        is_fresh: whether what was found before is left unread.
+    """
+
+    good: str | None
+    bad: str | None
+    walks: bool
+    is_fresh: bool
+
+    def kept(self, folder: Path) -> Kept:
+        """What was found before, in this folder."""
+        return Kept(folder, reads=not self.is_fresh)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One search of a command.
+
+    Attributes:
+        key: what its JSON is called.
+        name: what is judged in it.
+        search: given what the stage before it found, if there was one.
+    """
+
+    key: str
+    name: str
+    search: Callable[[CommitSearch | None, OnProgress, OnStep], CommitSearch]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +82,10 @@ def register(app: typer.Typer) -> None:
         repo: Annotated[
             str | None,
             typer.Option(
-                "--repo", metavar="PATH", help="search the commits of this git repository"
+                "--repo",
+                metavar="PATH",
+                help="search the commits of this git repository; with releases as ends, the "
+                "release first, and then its commits",
             ),
         ] = None,
         bad: Annotated[
@@ -54,6 +101,12 @@ def register(app: typer.Typer) -> None:
                 help="one that passes, older or newer; the newest release where not given",
             ),
         ] = None,
+        walk: Annotated[
+            bool, typer.Option("--walk", help="judge every release between the two ends")
+        ] = False,
+        fresh: Annotated[
+            bool, typer.Option("--fresh", help="judge all anew, whatever was found before")
+        ] = False,
         json: Json = None,
     ) -> None:
         """Find the release or the commit between a good and a bad one at which the verdict changes.
@@ -61,56 +114,108 @@ def register(app: typer.Typer) -> None:
         Both ends are judged first. Exits 0 when it is found, 2 on bad usage and where an end is
         not as claimed, 3 when it may be in one that could not be judged.
         """
-        if repo is not None:
-            raise typer.Exit(_search(asked, repo, good, bad or "HEAD", json))
-        if bad is None:
-            raise UsageError("give --bad vllm==VERSION, or for commits --repo PATH and --good REV")
-        _refuse_for_releases(asked)
-        name = first_workload(asked.workload, [bad])
-        settings = shadow_settings(
-            asked.scenario, asked.sizes, name, asked.target, asked.budget, asked.time_limit
-        )
-        tried: list[Result] = []
-        with Output(json, lambda: results_body(list(tried))) as output:
+        ends = _Ends(good, bad, walk, fresh)
+        if repo is None or is_release(bad):
+            stages = _of_releases(asked, ends, repo)
+        elif walk:
+            raise UsageError("--walk is for releases: give two as --good and --bad")
+        else:
+            stages = [_of_commits(asked, ends, repo)]
+        raise typer.Exit(_run(stages, json))
+
+
+def _run(stages: list[_Stage], json: Json) -> int:
+    """Search in one stage after the other, and print what each ended with; the exit code."""
+    known: dict[str, Any] = {}
+    found: CommitSearch | None = None
+    with Output(json, lambda: known) as output:
+        for stage in stages:
+            steps: list[Step] = []
+
+            def on_step(step: Step, stage: _Stage = stage, steps: list[Step] = steps) -> None:
+                steps.append(step)
+                known[stage.key] = {"steps": [each.to_json() for each in list(steps)]}
+                output.keep()
+                progress.done(stage.name, step_line(step))
+
             with Progress() as progress:
-
-                def on_result(result: Result) -> None:
-                    tried.append(result)
-                    output.keep()
-                    progress.finish(result)
-
-                found = bisect_releases(good, bad, settings, progress.update, on_result)
-            tried[:] = found.tried
-            render_bisection(found, screen())
-            output.finish()
-        raise typer.Exit(EXIT_OPEN if found.unjudged else 0)
+                found = stage.search(found, progress.update, on_step)
+            known[stage.key] = found.to_json()
+            if stage is not stages[0]:
+                say("")
+            render_search(found, screen())
+        output.finish()
+    return EXIT_OPEN if found is not None and found.unjudged else 0
 
 
-def _search(asked: Asked, repo: str, good: str | None, bad: str, json: Json) -> int:
-    """Search the commits of a repository; the exit code."""
+def _of_releases(asked: Asked, ends: _Ends, repo: str | None) -> list[_Stage]:
+    """The search of releases, and with a repository that of the commits between the two found."""
+    bad = ends.bad
+    if bad is None:
+        raise UsageError("give --bad vllm==VERSION, or for commits --repo PATH and --good REV")
+    _refuse_for_releases(asked)
+    workload = first_workload(asked.workload, [bad])
+    asked = replace(asked, workload=workload)
+    # What cannot be read is refused here, and not found at every release.
+    shadow_settings(
+        asked.scenario, asked.sizes, workload, asked.target, asked.budget, asked.time_limit
+    )
+    repository = None if repo is None else Repository.at(repo)
+
+    def releases(
+        found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep
+    ) -> CommitSearch:
+        del found
+        return search_releases(
+            ends.good,
+            bad,
+            lambda name: replace(asked, subject=name).predicate(),
+            ends.kept(folder_of_releases()),
+            on_progress,
+            on_step,
+            walks=ends.walks,
+        )
+
+    stages = [_Stage("bisection", bad, releases)]
+    if repository is not None:
+        tree = f"{parse(bad).family}@."
+
+        def commits(
+            found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep
+        ) -> CommitSearch:
+            assert found is not None
+            good, bad = ends_in(repository, found)
+            return search_commits(
+                repository,
+                good,
+                bad,
+                replace(asked, subject=tree).predicate(),
+                on_progress,
+                on_step,
+                ends.kept(folder_in(repository)),
+            )
+
+        stages.append(_Stage("commits", tree, commits))
+    return stages
+
+
+def _of_commits(asked: Asked, ends: _Ends, repo: str) -> _Stage:
+    """The search of a repository's commits."""
+    good = ends.good
     if good is None:
         raise UsageError("--repo needs a good commit: add --good REV")
     predicate = asked.predicate()
     repository = Repository.at(repo)
-    steps: list[Step] = []
-    known: dict[str, Any] = {}
 
-    def body() -> dict[str, Any]:
-        return {"bisection": known or {"steps": [step.to_json() for step in list(steps)]}}
+    def commits(
+        found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep
+    ) -> CommitSearch:
+        del found
+        kept = ends.kept(folder_in(repository))
+        bad = ends.bad or "HEAD"
+        return search_commits(repository, good, bad, predicate, on_progress, on_step, kept)
 
-    with Output(json, body) as output:
-        with Progress() as progress:
-
-            def on_step(step: Step) -> None:
-                steps.append(step)
-                output.keep()
-                progress.done(asked.subject or str(asked.test), step_line(step))
-
-            found = search_commits(repository, good, bad, predicate, progress.update, on_step)
-        known |= found.to_json()
-        render_search(found, screen())
-        output.finish()
-    return EXIT_OPEN if found.unjudged else 0
+    return _Stage("bisection", asked.subject or str(asked.test), commits)
 
 
 def _refuse_for_releases(asked: Asked) -> None:
@@ -118,8 +223,6 @@ def _refuse_for_releases(asked: Asked) -> None:
     given = {
         "SUBJECT": asked.subject,
         "--test": asked.test,
-        "--axis": asked.axis,
-        "--at-most": asked.at_most,
         "--locked": asked.locked,
         "--file": asked.file != DEFAULT_FILE,
         "--stub": asked.stub,

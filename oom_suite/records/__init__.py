@@ -15,7 +15,7 @@ from oom_suite.records.measurement import (
     Tenant,
     Workspace,
 )
-from oom_suite.records.result import Bisection, BudgetFit, HostMemory, Result, Verdict
+from oom_suite.records.result import BudgetFit, HostMemory, Result, Verdict
 from oom_suite.records.subject import SubjectSpec
 from oom_suite.records.trace import Allocation, DataSize, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Convention, Scenario, Workload
@@ -24,7 +24,6 @@ __all__ = [
     "Allocation",
     "AllocatorPeaks",
     "Axis",
-    "Bisection",
     "Blame",
     "Bound",
     "Breach",

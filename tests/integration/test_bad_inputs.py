@@ -91,6 +91,11 @@ BAD = {
         ("--json /nonexistent/x", "there is no folder '/nonexistent'"),
         ("cuda", "unexpected extra argument"),
     ],
+    "history": [
+        ("--since soon", "--since 'soon' is no date: write it like 2026-11-28"),
+        ("--store nosuch://h/d", "the store nosuch://h/d cannot be used: give a file, sqlite:///"),
+        ("--store none.db", "nothing is recorded in "),
+    ],
     "law": [
         ("", "Missing argument 'SUBJECT'; see oom-suite law --help"),
         ("full_dequant streaming", "unexpected extra argument"),
@@ -120,6 +125,11 @@ BAD = {
         ("--json folder", "--json: cannot write 'folder'"),
         ("--device npu", f"--device 'npu': {CHOOSE}"),
         ("--heads-total 0", "--heads-total '0': "),
+    ],
+    "record": [
+        ("none.json", "cannot read results from 'none.json': No such file or directory"),
+        ("none*.json", "no file is like 'none*.json': give files that --json wrote"),
+        ("folder", "cannot read results from 'folder': Is a directory"),
     ],
     "replay": [
         ("--device cpu --by limit", "--by means nothing with --device cpu"),

@@ -115,7 +115,10 @@ class LawPredicate:
         known = {each.workload: each for each in reference.findings} if reference else {}
         return Judged(
             tuple(
-                self._finding(study, settings, known.get(settings.workload.name))
+                replace(
+                    self._finding(study, settings, known.get(settings.workload.name)),
+                    judged_as=judged_as(settings, f"growth in {self.axis}" if self.axis else ""),
+                )
                 for study, (_, settings) in zip(studies, asked, strict=True)
             )
         )
@@ -206,8 +209,31 @@ class LawPredicate:
                     locked = read(self.lockfile)[difference.key].law
                     axes = self._axes(settings.workload)
                     difference = in_axes(difference, axes, locked, result.law)
-                findings.append(_by(_finding_of(result, {}), difference))
+                found = _by(_finding_of(result, {}), difference)
+                as_asked = judged_as(settings, f"growth since {self.lockfile}")
+                findings.append(replace(found, judged_as=as_asked))
         return Judged(tuple(findings), problem)
+
+
+def judged_as(settings: Settings, bad: str = "") -> str:
+    """The exact configuration of a judgement, as one line.
+
+    Args:
+        settings: how code is judged.
+        bad: what is looked for; what the contract does not allow where it is empty.
+    """
+    promised, workload = settings.workload.contract, settings.workload
+    promises = [
+        f"dependence on {' and '.join(promised.independent_of)}" if promised.independent_of else "",
+        f"more than {promised.at_most}" if promised.at_most is not None else "",
+        f"more than linear growth in {', '.join(promised.linear_in)}" if promised.linear_in else "",
+        f"growth without end in {', '.join(promised.bounded_in)}" if promised.bounded_in else "",
+        *(f"growth in {axis} after {size}" for axis, size in promised.constant_after),
+        f"a peak above {settings.budget.name}" if settings.budget else "",
+    ]
+    sizes = ", ".join(f"{axis}={size}" for axis, size in settings.sizes.items())
+    bad = bad or " or ".join(each for each in promises if each) or "nothing"
+    return f"{workload.name} for {settings.target}, {settings.scenario}: {sizes}; bad is {bad}"
 
 
 def entries_of(study: Study, settings: Settings) -> dict[str, Entry]:
