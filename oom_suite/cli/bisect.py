@@ -10,12 +10,19 @@ import typer
 from oom_suite.cli.options import Json
 from oom_suite.cli.predicates import Asked, asks
 from oom_suite.cli.progress import Progress
-from oom_suite.cli.settings import first_workload, shadow_settings
+from oom_suite.cli.settings import first_workload
 from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline.commits.kept import Kept, folder_in, folder_of_releases
 from oom_suite.pipeline.commits.repository import Repository
 from oom_suite.pipeline.commits.search import search_commits
+from oom_suite.pipeline.environments import PipEnvironments
+from oom_suite.pipeline.pairs import (
+    CombinationJudge,
+    is_subject,
+    read_combination,
+    search_pairs,
+)
 from oom_suite.pipeline.releases import ends_in, is_release, search_releases
 from oom_suite.records.commits import CommitSearch, Step
 from oom_suite.report.commits import render_search, step_line
@@ -91,7 +98,9 @@ def register(app: typer.Typer) -> None:
         bad: Annotated[
             str | None,
             typer.Option(
-                "--bad", help="a release that fails, vllm==VERSION; with --repo a commit, or HEAD"
+                "--bad",
+                help="a release that fails, vllm==VERSION; versions that do, vllm==VERSION,"
+                "torch==VERSION; with --repo a commit, or HEAD",
             ),
         ] = None,
         good: Annotated[
@@ -115,7 +124,9 @@ def register(app: typer.Typer) -> None:
         not as claimed, 3 when it may be in one that could not be judged.
         """
         ends = _Ends(good, bad, walk, fresh)
-        if repo is None or is_release(bad):
+        if repo is None and "==" in (bad or "") and not is_release(bad):
+            stages = [_of_pairs(asked, ends)]
+        elif repo is None or is_release(bad):
             stages = _of_releases(asked, ends, repo)
         elif walk:
             raise UsageError("--walk is for releases: give two as --good and --bad")
@@ -156,10 +167,7 @@ def _of_releases(asked: Asked, ends: _Ends, repo: str | None) -> list[_Stage]:
     _refuse_for_releases(asked)
     workload = first_workload(asked.workload, [bad])
     asked = replace(asked, workload=workload)
-    # What cannot be read is refused here, and not found at every release.
-    shadow_settings(
-        asked.scenario, asked.sizes, workload, asked.target, asked.budget, asked.time_limit
-    )
+    asked.checked()
     repository = None if repo is None else Repository.at(repo)
 
     def releases(
@@ -216,6 +224,40 @@ def _of_commits(asked: Asked, ends: _Ends, repo: str) -> _Stage:
         return search_commits(repository, good, bad, predicate, on_progress, on_step, kept)
 
     return _Stage("bisection", asked.subject or str(asked.test), commits)
+
+
+def _of_pairs(asked: Asked, ends: _Ends) -> _Stage:
+    """The search of versions of the subject's package, torch and Triton together."""
+    if ends.good is None or ends.bad is None:
+        raise UsageError("versions of several parts need both ends: add --good torch==VERSION")
+    if ends.walks:
+        raise UsageError("--walk is for the releases of one package: leave it out")
+    good = read_combination(ends.good, "--good")
+    bad = read_combination(ends.bad, "--bad")
+    subjects = [part for part in bad if is_subject(part)]
+    if len(subjects) + (asked.subject is not None) + (asked.test is not None) != 1:
+        msg = "give what is judged once: a SUBJECT, or the release of a package in both ends"
+        raise UsageError(f"{msg}, as --bad vllm==0.33.0,torch==2.13.0")
+    if subjects and asked.workload is None:
+        asked = replace(
+            asked, workload=first_workload(None, [f"{subjects[0]}=={bad[subjects[0]]}"])
+        )
+    asked.checked()
+    named = asked.subject or (subjects or [""])[0]
+
+    def pairs(found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
+        del found
+        judge = CombinationJudge(
+            subject=asked.subject or "",
+            words=asked.words(),
+            environments=PipEnvironments(),
+            kept=ends.kept(folder_of_releases()),
+            on_progress=on_progress,
+            on_step=on_step,
+        )
+        return search_pairs(good, bad, judge)
+
+    return _Stage("bisection", named, pairs)
 
 
 def _refuse_for_releases(asked: Asked) -> None:

@@ -19,6 +19,12 @@ BAD = {
         ("--bad vllm@.", "--bad 'vllm@.' is not a release"),
         ("--bad vllm==0.21.0 --set num_tokens=1 --set num_tokens=2", "gives num_tokens twice"),
         ("--bad vllm==0.21.0 --json folder", "--json: cannot write 'folder': it is a folder"),
+        ("--bad torch==2.13.0", "versions of several parts need both ends: add --good torch=="),
+        ("--bad torch==2.13.0 --good torch==2.12.1", "give what is judged once: a SUBJECT, or the"),
+        ("full_dequant --bad torch==2 --good torch=2", "--good 'torch=2': 'torch=2' is not NAME=="),
+        ("full_dequant --bad torch==2 --good torch==2", "--good and --bad are the same, torch==2"),
+        ("--bad vllm==0.21.0 --axis num_blocks --at-most 3GiB", "are different questions: ask one"),
+        ("full_dequant --repo . --good HEAD --walk", "--walk is for releases: give two as"),
         ("--bad vllm==0.21.0 --budget 12", "'12' has no unit: write 12GiB or 12MiB, or 12B"),
     ],
     "check": [

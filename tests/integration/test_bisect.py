@@ -194,7 +194,7 @@ def test_first_good_release_is_found_in_either_order(suite):
     ("words", "bad"),
     [
         (("--axis", "num_blocks"), "growth in num_blocks"),
-        (("--at-most", BOUND), "more than 1048576*num_tokens*num_heads + "),
+        (("--at-most", BOUND), "more than 1MiB*num_tokens*num_heads + "),
     ],
     ids=["axis", "threshold"],
 )

@@ -117,11 +117,18 @@ class LawPredicate:
             tuple(
                 replace(
                     self._finding(study, settings, known.get(settings.workload.name)),
-                    judged_as=judged_as(settings, f"growth in {self.axis}" if self.axis else ""),
+                    judged_as=judged_as(settings, self._bad),
                 )
                 for study, (_, settings) in zip(studies, asked, strict=True)
             )
         )
+
+    @property
+    def _bad(self) -> str:
+        """What is looked for, in words; empty for what the contract does not allow."""
+        if self.axis:
+            return f"growth in {self.axis}"
+        return f"more than {self.at_most}" if self.at_most else ""
 
     def as_baseline(self, judged: Judged) -> Judged:
         """As `Predicate.as_baseline`: what has the asked axis there already is good."""
@@ -225,7 +232,7 @@ def judged_as(settings: Settings, bad: str = "") -> str:
     promised, workload = settings.workload.contract, settings.workload
     promises = [
         f"dependence on {' and '.join(promised.independent_of)}" if promised.independent_of else "",
-        f"more than {promised.at_most}" if promised.at_most is not None else "",
+        "more than its bound" if promised.at_most is not None else "",
         f"more than linear growth in {', '.join(promised.linear_in)}" if promised.linear_in else "",
         f"growth without end in {', '.join(promised.bounded_in)}" if promised.bounded_in else "",
         *(f"growth in {axis} after {size}" for axis, size in promised.constant_after),
