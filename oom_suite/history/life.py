@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _TERM = re.compile(r" (?=[+-] )")
 _COEFFICIENT = re.compile(r"([\d./]+(?:e[+-]?\d+)?)(?:\*|$)(.*)")
+_NOISE = 1.1
+"""Times that differ by less, up or down, are no step."""
 _PLACES = ("python", "torch", "triton", "driver", "device", "oom_suite")
 
 
@@ -57,11 +59,14 @@ class Step:
 
     @property
     def direction(self) -> str:
-        """``grew``, ``shrank``, or ``changed`` where the peak at the scenario is the same."""
+        """``grew`` or ``shrank``; with the same peak ``slower``, ``faster`` or ``changed``."""
         was, now = self.before.num_bytes, self.after.num_bytes
-        if was is None or now is None or was == now:
+        if was is not None and now is not None and was != now:
+            return "grew" if now > was else "shrank"
+        slower = _slower(self.before, self.after)
+        if 1 / _NOISE <= slower <= _NOISE:
             return "changed"
-        return "grew" if now > was else "shrank"
+        return "slower" if slower > 1 else "faster"
 
     @property
     def loud(self) -> Recorded:
@@ -122,7 +127,7 @@ def _steps(results: Sequence[Recorded]) -> Iterator[Step]:
     last: Recorded | None = None
     last_at: dict[tuple[str, ...], Recorded] = {}
     for result in results:
-        if not result.law and result.num_bytes is None:
+        if not result.law and result.num_bytes is None and result.elapsed_us is None:
             continue
         before = last_at.get(result.place, last)
         if before is not None and _differ(before, result):
@@ -133,12 +138,21 @@ def _steps(results: Sequence[Recorded]) -> Iterator[Step]:
 def _differ(before: Recorded, after: Recorded) -> bool:
     if before.num_bytes != after.num_bytes and None not in (before.num_bytes, after.num_bytes):
         return True
+    if not 1 / _NOISE <= _slower(before, after) <= _NOISE:
+        return True
     if not before.law or not after.law:
         return False
     was, now = json.loads(before.law), json.loads(after.law)
     return bool(
         set(was["formulas"]) != set(now["formulas"]) or sorted(was["inside"]) != now["inside"]
     )
+
+
+def _slower(before: Recorded, after: Recorded) -> float:
+    """How many times as long the newer one took; 1 where that is not known."""
+    if not before.elapsed_us or not after.elapsed_us:
+        return 1.0
+    return after.elapsed_us / before.elapsed_us
 
 
 def _step(before: Recorded, after: Recorded) -> Step:
@@ -183,8 +197,8 @@ def lines_of(body: Mapping[str, Any], terms: Sequence[TermChange]) -> tuple[str,
     """The lines behind a step, as the JSON of one of its results names them.
 
     Args:
-        body: of a check, which blames lines where a promise is broken, or of a law, which has
-            them for each term.
+        body: of a check or a scan, which blame lines where a promise is broken, or of a law,
+            which has them for each term.
         terms: those that changed.
     """
     changed = {each for change in terms for each in (change.was, change.now)}
@@ -194,6 +208,8 @@ def lines_of(body: Mapping[str, Any], terms: Sequence[TermChange]) -> tuple[str,
             f"{each['bytes_per_unit']:,.10g} bytes per {each['axis']}"
             for each in body["blame"]
         )
+    if body.get("where"):
+        return (str(body["where"]),)
     return tuple(
         f"{line['where']} {term['text']}"
         for term in body.get("terms", ())

@@ -21,6 +21,9 @@ from oom_suite.subjects import parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+_OUTCOMES = ("verdict", "outcome", "found", "how")
+"""What a result's own outcome is called in its JSON: of check, measure, scan, bench."""
+_BYTES = {"scan": "peak_bytes", "bench": "scratch_bytes"}
 _MOST_BYTES = (1 << 63) - 1
 """The largest whole number that a column takes; beyond, the result's own JSON has it."""
 
@@ -94,6 +97,9 @@ def _holds_none(path: str, why: str) -> UsageError:
 def _results(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], dict[str, Any]]]:
     """Each result of a file: its kind, its JSON, and what else is known of where it was made."""
     dated = {"made_at": body["date"]} if "date" in body else {}
+    if "device" in body and "rows" in body:
+        yield from _timings(body)
+        return
     if "measured_on" in body:
         for row in body["rows"]:
             # What was measured in several environments is in several files.
@@ -102,11 +108,26 @@ def _results(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], 
     for name, values in body.items():
         if name == "law" and values:
             yield "law", values, dated
+        elif name == "scan" and values:
+            yield from (("scan", each, dated) for each in values["rows"])
         elif isinstance(values, list) and name not in {"locked", "rows"}:
             for each in values:
                 kind = {"results": "check"}.get(name, name)
                 measured = (each.get("measurement") or {}).get("environment") or {}
                 yield kind, each, dated | measured
+
+
+def _timings(
+    body: Mapping[str, Any],
+) -> Iterator[tuple[str, Mapping[str, Any], dict[str, Any]]]:
+    """Each time that `bench` took, a result of its own, with the shape that it was taken at."""
+    device = body["device"] or {}
+    made = {"device": device.get("name"), "torch": device.get("torch")} if device else {}
+    for row in body["rows"]:
+        shape = row["shape"]
+        name = " ".join(each for each in (shape["table"], shape["layer"]) if each)
+        known = {"workload": shape["part"], "scenario": name, "sizes": shape["sizes"]}
+        yield from (("bench", {**timing, **known}, dict(made)) for timing in row["timings"])
 
 
 def _recorded(
@@ -139,9 +160,10 @@ def _recorded(
         target=text(body, "target") or _target_of(made),
         scenario=text(body, "scenario"),
         sizes=sizes,
-        verdict=text(body, "verdict") or text(body, "outcome"),
-        law=law_of(kind, body),
+        verdict=next((text(body, name) for name in _OUTCOMES if body.get(name)), ""),
+        law=law_of(body),
         num_bytes=_num_bytes(kind, body),
+        elapsed_us=body.get("elapsed_us"),
         code_commit=printable(code[0]),
         is_dirty=code[1],
         committed_at=_in_utc(tree.get("committed_at")),
@@ -186,7 +208,7 @@ def _num_bytes(kind: str, body: Mapping[str, Any]) -> int | None:
     elif kind == "measure":
         found = (body.get("measured") or {}).get("requested_bytes")
     else:
-        found = body.get("peak_requested_bytes")
+        found = body.get(_BYTES.get(kind, "peak_requested_bytes"))
     return found if isinstance(found, int) and found <= _MOST_BYTES else None
 
 

@@ -30,6 +30,7 @@ class Recorded:
         law: the law's formulas, the scenario's own first, and what kernels take inside, as JSON;
             empty where none is known.
         num_bytes: the peak of requested bytes at the scenario; None where none is known.
+        elapsed_us: microseconds that a call took on the device; None where that was not asked.
         code_commit: the commit of the code under test; empty for a release, or where unknown.
         is_dirty: whether the files differed from it.
         committed_at: when that commit was made, in UTC; empty where unknown.
@@ -58,6 +59,7 @@ class Recorded:
     verdict: str
     law: str
     num_bytes: int | None
+    elapsed_us: float | None
     code_commit: str
     is_dirty: bool
     committed_at: str
@@ -82,16 +84,19 @@ def canonical(values: Any) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
-def law_of(kind: str, body: Mapping[str, Any]) -> str:
+def law_of(body: Mapping[str, Any]) -> str:
     """The law of a result's own JSON, in the form that two results are compared in.
 
     Args:
-        kind: as of `Recorded`.
-        body: as ``check --json`` and ``law --json`` have it.
+        body: as ``check``, ``law`` and ``scan`` have it in their JSON.
     """
     law = body.get("law")
-    if not law:
+    # A scan's row has the law as text, and its formulas beside.
+    regimes = (law if isinstance(law, dict) else body).get("regimes")
+    if not law or not regimes:
         return ""
-    formulas = [each if kind == "law" else each["text"] for each in law["regimes"]]
-    inside = sorted(f"at most {each['at_most']} inside {each['op']}" for each in body["inside"])
+    formulas = [each["text"] if isinstance(each, dict) else each for each in regimes]
+    inside = sorted(
+        f"at most {each['at_most']} inside {each['op']}" for each in body.get("inside", ())
+    )
     return canonical({"formulas": formulas, "inside": inside})

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 VERSION = 2
-"""The layout that this suite writes. Version 1 had no column `law`: it was in `body` alone."""
+"""The layout that this suite writes. Version 1 had neither `law` nor `elapsed_us`."""
 _LOCK = 0x6F6F6D
 """The number by which writers of PostgreSQL agree on who makes or changes the tables."""
 
 _METADATA = sa.MetaData()
 _TYPES: Mapping[str, Any] = {
     "num_bytes": sa.BigInteger,
+    "elapsed_us": sa.Float,
     "is_dirty": sa.Boolean,
 }
+_OPEN = frozenset({"num_bytes", "elapsed_us"})
 _INDEXED = frozenset({"line", "subject"})
 RESULTS = sa.Table(
     "oom_results",
@@ -35,7 +37,7 @@ RESULTS = sa.Table(
             _TYPES.get(name, sa.Text),
             primary_key=name == "key",
             index=name in _INDEXED,
-            nullable=name == "num_bytes",
+            nullable=name in _OPEN,
         )
         for name in Recorded.__slots__
     ),
@@ -84,13 +86,14 @@ def prepare(connection: Connection, shown: str) -> None:
 
 
 def _to_2(connection: Connection) -> None:
-    """Give each result the law that its JSON has a column of its own."""
+    """Give each result the law that its JSON has, and times, in columns of their own."""
+    connection.execute(sa.text("ALTER TABLE oom_results ADD COLUMN elapsed_us FLOAT"))
     connection.execute(sa.text("ALTER TABLE oom_results ADD COLUMN law TEXT NOT NULL DEFAULT ''"))
-    known = sa.select(RESULTS.c.key, RESULTS.c.kind, RESULTS.c.body)
+    known = sa.select(RESULTS.c.key, RESULTS.c.body)
     laws = [
         {"of": row.key, "found": law}
         for row in connection.execute(known)
-        if (law := law_of(row.kind, json.loads(row.body)))
+        if (law := law_of(json.loads(row.body)))
     ]
     if laws:
         change = sa.text("UPDATE oom_results SET law = :found WHERE key = :of")

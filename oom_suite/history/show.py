@@ -82,7 +82,7 @@ def step_lines(step: Step) -> Iterator[str]:
     """What changed, from what to what, and where."""
     was, now = step.before, step.after
     what = f"{_peak(was)} -> {_peak(now)}"
-    if was.num_bytes == now.num_bytes:
+    if step.direction == "changed" and was.num_bytes == now.num_bytes:
         what = "another law with the same peak"
     yield f"{step.direction}: {what}, {_name(was)} -> {_name(now)}"
     for change in step.terms:
@@ -113,7 +113,8 @@ def _name(result: Recorded) -> str:
 
 
 def _peak(result: Recorded) -> str:
-    return "unknown" if result.num_bytes is None else format_bytes(result.num_bytes)
+    peak = "unknown" if result.num_bytes is None else format_bytes(result.num_bytes)
+    return peak if result.elapsed_us is None else f"{peak} {result.elapsed_us:,.1f} us"
 
 
 def _formula(result: Recorded) -> str:
@@ -139,7 +140,17 @@ def life_json(life: Life) -> dict[str, Any]:
 def _result_json(result: Recorded) -> dict[str, Any]:
     names = (
         *("key", "kind", "subject", "release", "code_commit", "is_dirty", "committed_at"),
-        *("made_at", "verdict", "num_bytes", "python", "torch", "triton", "driver", "device"),
+        *(
+            "made_at",
+            "verdict",
+            "num_bytes",
+            "elapsed_us",
+            "python",
+            "torch",
+            "triton",
+            "driver",
+            "device",
+        ),
         "oom_suite",
     )
     law = json.loads(result.law) if result.law else None

@@ -154,6 +154,23 @@ def test_what_was_not_judged_is_no_step_and_hides_none(recorded):
 
 
 @pytest.mark.parametrize(
+    ("was", "now", "expected"),
+    [
+        (100.0, 110.0, []),
+        (100.0, 110.1, ["slower: 800 B 100.0 us -> 800 B 110.1 us"]),
+        (110.0, 100.0, []),
+        (110.1, 100.0, ["faster: 800 B 110.1 us -> 800 B 100.0 us"]),
+        (100.0, None, []),
+    ],
+)
+def test_a_time_is_a_step_where_it_differs_by_more_than_a_tenth(recorded, was, now, expected):
+    """Less is noise."""
+    given = [checked(elapsed_us=was), checked(elapsed_us=now)]
+    (life,) = lives([recorded(each, hour=n) for n, each in enumerate(given, 1)])
+    assert expected == [next(step_lines(step)).partition(",")[0] for step in life.steps]
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"workload": "gather"},
@@ -178,6 +195,7 @@ def test_lines_are_those_that_are_blamed_or_hold_the_terms_that_changed():
         {"text": "4*b", "lines": [{"where": "d.py:2 (f)"}]},
     ]
     assert ("d.py:1 (f) 8*a",) == lines_of({"terms": terms}, [TermChange("", "8*a")])
+    assert ("d.py:3 (f)",) == lines_of({"where": "d.py:3 (f)"}, ())
     assert () == lines_of({}, [TermChange("", "8*a")])
 
 

@@ -88,7 +88,41 @@ def test_a_measured_check_names_its_device(tmp_path):
     assert ("measure", "580.159.04", "2.11.0+cu130") == (one.lane, one.driver, one.torch)
 
 
-@pytest.mark.parametrize("name", ["scan", "bench", "speeds"])
+def test_scan_gives_its_rows_with_their_laws(tmp_path):
+    """A release without such code is a result too, with nothing to compare."""
+    row = {"subject": "vllm==0.33.0", "workload": "decode", "scenario": "production"}
+    row |= {"target": "rocm:gfx942", "found": "FAIL", "regimes": ["8*a", "4*b"], "law": "8*a"}
+    row |= {"peak_bytes": 800, "where": "d.py:1 (f)"}
+    absent = {**row, "workload": "gather", "found": "ABSENT", "regimes": [], "peak_bytes": None}
+    scan = {"subjects": ["vllm==0.33.0"], "num_units": 2, "rows": [row, absent]}
+    one, other = read(tmp_path / "s.json", {"scan": scan, "environment": MADE}).results
+    assert ("scan", "FAIL", 800, "rocm:gfx942", "0.33.0") == (
+        *(one.kind, one.verdict, one.num_bytes, one.target, one.release),
+    )
+    assert {"formulas": ["8*a", "4*b"], "inside": []} == json.loads(one.law)
+    assert ("ABSENT", "", None) == (other.verdict, other.law, other.num_bytes)
+
+
+def test_bench_gives_each_time_with_its_shape_and_device(tmp_path):
+    shape = {"part": "decode", "table": "heads", "sizes": {"tokens": 64}, "layer": "c4a"}
+    timing = {"subject": "fused", "how": "graph", "elapsed_us": 30.5, "scratch_bytes": 4096}
+    body = {
+        "device": {"name": "NVIDIA H200", "torch": "2.11.0+cu130", "copy_gb_per_s": 3844.0},
+        "absent": {},
+        "rows": [{"shape": shape, "timings": [timing, {**timing, "subject": "vllm==0.33.0"}]}],
+        "environment": MADE,
+    }
+    one, other = read(tmp_path / "b.json", body).results
+    assert ("bench", "fused", "decode", "heads c4a", "graph") == (
+        *(one.kind, one.subject, one.workload, one.scenario, one.verdict),
+    )
+    assert (30.5, 4096, "NVIDIA H200", "2.11.0+cu130", '{"tokens":64}') == (
+        *(one.elapsed_us, one.num_bytes, one.device, one.torch, one.sizes),
+    )
+    assert ("vllm", "0.33.0") == (other.line, other.release)
+
+
+@pytest.mark.parametrize("name", ["speeds", "fleets"])
 def test_a_list_of_results_by_another_name_is_of_that_kind(tmp_path, name):
     """Whatever has a subject and a workload, such as what a package's own command writes."""
     result = {"subject": "vllm==0.33.0", "workload": "decode", "elapsed_us": 12.5}
