@@ -94,8 +94,12 @@ class Asked:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """All of it as words."""
-        return tuple(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
+        """All of it as words, with what a lockfile says that no commit has."""
+        words = tuple(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
+        elsewhere = Path(self.file)
+        if self.locked and elsewhere.is_absolute() and elsewhere.is_file():
+            return (*words, elsewhere.read_text(encoding="utf-8", errors="replace"))
+        return words
 
     def words(self) -> tuple[str, ...]:
         """The options as a command line has them, the subject apart; the target is named."""

@@ -131,7 +131,7 @@ class CombinationJudge:
         with tempfile.TemporaryDirectory(prefix="oom-suite-probe-") as folder:
             file, log = Path(folder) / "probe.json", Path(folder) / "log"
             command = [str(python), "-c", _PROBE, "probe", subject, *self.words, f"--json={file}"]
-            run_command(command, {**os.environ, "PYTHONPATH": path}, log)
+            run_command(command, {**os.environ, "PYTHONPATH": _with_own(path)}, log)
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             try:
                 body = json.loads(file.read_text(encoding="utf-8"))
@@ -150,6 +150,16 @@ class CombinationJudge:
                 for each in judged.findings
             ),
         )
+
+
+def _with_own(path: str) -> str:
+    """The path with the user's own folders, but those that have a torch."""
+    own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([path, *(each for each in own if each and not _has_torch(Path(each)))])
+
+
+def _has_torch(folder: Path) -> bool:
+    return (folder / "torch").is_dir()
 
 
 def spelled_texts(versions: Mapping[str, str]) -> str:

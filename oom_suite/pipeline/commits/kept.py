@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from oom_suite.records.commits import Judged
 
 _SUITE = Path(__file__).parents[2]
+_OF_A_SHELL = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM"})
 _NO_CODE = frozenset({".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg"})
-"""Endings of files that decide no verdict."""
+"""Endings of files that decide no law."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +53,25 @@ class Question:
         known = self.reference
         is_held_to = known is not None and any(each.is_baseline for each in known.findings)
         then = judged_to_json(known) if known is not None and is_held_to else None
-        whole = [self.words, then, content, _surroundings()]
+        around = [environment(), default_targets(), _variables(), *_installed()]
+        whole = [self.words, then, content, around]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
+def _variables() -> dict[str, str]:
+    """The variables of the environment, which code may read, but those of a shell and a screen."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_A_SHELL}
+
+
 @functools.cache
-def _surroundings() -> list[Any]:
-    """The machine's versions, every installed package, and the suite as its files are now."""
+def _installed() -> tuple[Any, ...]:
+    """Every installed package, and the suite as its files are now."""
     packages = {f"{each.name} {each.version}" for each in metadata.distributions()}
     suite = [
         (str(path.relative_to(_SUITE)), path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(_SUITE.rglob("*.py"))
     ]
-    return [environment(), default_targets(), sorted(packages), suite]
+    return sorted(packages), suite
 
 
 class Kept:
@@ -129,7 +136,7 @@ def folder_of_releases() -> Path:
 
 
 def decides(name: str) -> bool:
-    """Whether a file of a tree can decide a verdict, as far as its name tells."""
+    """Whether a file of a tree can decide a law, as far as its name tells."""
     return Path(name).suffix.lower() not in _NO_CODE
 
 

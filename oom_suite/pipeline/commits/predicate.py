@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from oom_suite.errors import OomSuiteError, UsageError, unknown
 from oom_suite.laws.contracts import contract
@@ -52,6 +52,11 @@ class Predicate(Protocol):
         """The files that it names, from the current folder."""
         ...
 
+    @property
+    def reads_pages(self) -> bool:
+        """Whether documentation and pictures can decide it, as for a test that reads them."""
+        ...
+
     def judge(
         self,
         reference: Judged | None,
@@ -93,6 +98,7 @@ class LawPredicate:
     axis: str = ""
     at_most: str = ""
     lockfile: str = ""
+    reads_pages: ClassVar[bool] = False
 
     def judge(
         self,

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from oom_suite.processes.commands import run_command
 from oom_suite.processes.ending import live_by_environment
@@ -49,6 +49,7 @@ class TestPredicate:
     """
 
     __test__ = False
+    reads_pages: ClassVar[bool] = True
 
     key: tuple[str, ...]
     test: str

@@ -98,9 +98,10 @@ class CommitJudge:
         return Step(commit, title, judged, time.monotonic() - start, end)
 
     def _content(self, commit: str) -> str:
-        """A digest of all files of a commit that can decide a verdict, and of those beside it."""
+        """A digest of all files of a commit that can decide an answer, and of those beside it."""
         files = self._repository.files_of(commit)
-        named = [line for name, line in files.items() if decides(name)]
+        all_of_them = self._predicate.reads_pages
+        named = [line for name, line in files.items() if all_of_them or decides(name)]
         brought = [
             self._repository.top.joinpath(file).read_bytes()
             for file in named_files(self._repository, self._predicate)
