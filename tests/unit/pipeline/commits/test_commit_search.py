@@ -130,7 +130,7 @@ def test_five_hundred_commits_take_twelve_probes_with_both_ends(tmp_path):
     assert len(found.steps) <= 12
 
 
-@pytest.mark.parametrize("first_bad", [2, 85, 200, 330, 416, 500])
+@pytest.mark.parametrize("first_bad", [2, 200, 500])
 def test_five_hundred_commits_take_twelve_probes_wherever_the_change_is(tmp_path, first_bad):
     """A stretch in the middle that cannot be judged costs one more than without."""
     words = ["good"] * (first_bad - 1) + ["bad"] * (501 - first_bad)
