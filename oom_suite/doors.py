@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 OWN = (
     "oom_suite.workloads.sparse_mla.workload",
     "oom_suite.workloads.sparse_mla.gather.workload",
+    "oom_suite.workloads.sparse_mla.prefill.workload",
     "oom_suite.subjects.families.builtin",
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.code",

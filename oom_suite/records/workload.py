@@ -100,11 +100,13 @@ class Builtin:
         code: ``"module:function"``.
         known_bug: what it reproduces, where it is expected to break the contract.
         breaches: the safety properties that it is expected to break.
+        by_default: whether it is a subject where none is named.
     """
 
     code: str
     known_bug: str = ""
     breaches: tuple[str, ...] = ()
+    by_default: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,8 +130,9 @@ def source_folders(text: str) -> tuple[Path, ...]:
 
 
 def builtin_names() -> tuple[str, ...]:
-    """The subjects that workloads bring along, each once."""
-    return tuple(dict.fromkeys(n for w in doors.workloads().values() for n in w.builtins))
+    """The subjects that workloads bring along, each once; those for when none is named."""
+    every = (item for w in doors.workloads().values() for item in w.builtins.items())
+    return tuple(dict.fromkeys(name for name, one in every if one.by_default))
 
 
 def spellings() -> tuple[str, ...]:

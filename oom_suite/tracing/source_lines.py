@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 _SITE_PACKAGES = "site-packages"
 _LIBRARIES = (str(Path(torch.__file__).parent) + "/", f"/{_SITE_PACKAGES}/triton/")
 _SUITE = Path(__file__).parent.parent
-_UNDER_TEST = (f"{_SUITE}/workloads/sparse_mla/builtins/", f"{_SUITE}/selfcheck/faults/")
+_UNDER_TEST = (
+    f"{_SUITE}/workloads/sparse_mla/builtins/",
+    f"{_SUITE}/workloads/sparse_mla/kernels/",
+    f"{_SUITE}/selfcheck/faults/",
+)
 """The folders of the suite that hold code under test; the rest is harness."""
 _STDLIB = sysconfig.get_path("stdlib") + "/"
 

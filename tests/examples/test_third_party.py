@@ -99,8 +99,8 @@ def law(result):
 def test_it_is_known_where_it_is_installed_and_nowhere_else(site, tmp_path):
     """The suite lists its names after its own; without the package they are unknown."""
     words = ("-c", "from oom_suite import doors; print(*doors.workloads(), *doors.families())")
-    own = "decode decode-swa gather built-in vllm file module"
-    theirs = "decode decode-swa gather indexer-logits qsa-decode flash-mla "
+    own = "decode decode-swa gather prefill-gather built-in vllm file module"
+    theirs = "decode decode-swa gather prefill-gather indexer-logits qsa-decode flash-mla "
     theirs += "built-in vllm file module sglang sglang+flashmla"
     assert own == run(*words, cwd=tmp_path).stdout.strip()
     assert theirs == run(*words, cwd=tmp_path, path=site).stdout.strip()

@@ -93,7 +93,7 @@ def fails(monkeypatch, capsys):
 
 def test_the_suites_own_come_in_by_the_same_door():
     """Without any other package there are two workloads, four families, two reporters."""
-    assert ["decode", "decode-swa", "gather"] == list(doors.workloads())
+    assert ["decode", "decode-swa", "gather", "prefill-gather"] == list(doors.workloads())
     assert ["built-in", "vllm", "file", "module"] == list(doors.families())
     assert ["json", "html"] == list(doors.reporters())
 
@@ -217,7 +217,7 @@ def test_no_door_imports_torch(install):
         env=os.environ | {"PYTHONPATH": path},
         check=True,
     )
-    assert "False decode decode-swa gather toy" == done.stdout.strip()
+    assert "False decode decode-swa gather prefill-gather toy" == done.stdout.strip()
 
 
 def test_every_hook_shows_an_override():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -15,17 +16,19 @@ from oom_suite.workloads.sparse_mla.kernels.gather import (
     dequantize_and_gather_k_cache,
     dequantize_and_gather_k_cache_sparse,
 )
+from oom_suite.workloads.sparse_mla.kernels.prefill import union_staging
+from oom_suite.workloads.sparse_mla.prefill.step import ChunkOptions, distinct, small
 from oom_suite.workloads.sparse_mla.step import StepOptions, oracle, random_step, tolerance
 
 BLOCK_SIZE, NUM_BLOCKS = 8, 16
 NUM_SLOTS = BLOCK_SIZE * NUM_BLOCKS
 
 
-def without_triton(call, *arguments):
+def without_triton(call, *arguments, **keywords):
     """The same in torch."""
     os.environ["TRITON_INTERPRET"] = "0"
     try:
-        call(*arguments)
+        call(*arguments, **keywords)
     finally:
         os.environ["TRITON_INTERPRET"] = "1"
 
@@ -86,12 +89,41 @@ def decodes():
     ):
         step = random_step(options)
         expected = oracle(step)
-        fused_decode(**step)
-        error = (step["output"].double() - expected).abs()
-        assert (error <= tolerance(step, expected)).all(), (options, error.max())
+        # As many parts as it takes itself, and those of a caller, which hold two of a step.
+        for parts in (None, torch.full((2 * 513 * step["q"][..., 0].numel(),), torch.nan)):
+            fused_decode(**step, parts=parts)
+            error = (step["output"].double() - expected).abs()
+            assert (error <= tolerance(step, expected)).all(), (options, error.max())
+
+
+def rows_of(options, call):
+    """What a chunk's attention is given, and how many distinct entries there are."""
+    found, num_union = [], torch.full((1,), -1, dtype=torch.int32)
+    step = small(options) | {"attend": lambda *given: found.append(given[:3])}
+    call(**step, num_union=num_union)
+    assert len(distinct(step)) == int(num_union)
+    return found[0]
+
+
+def prefills():
+    """Bits of random chunks, whose flags are more words than one program ranks."""
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        lens, queries = ((9_000, 7, 8_203), (4, 1, 3)) if seed else ((90,), (7,))
+        most = max(lens) // 4
+        named = torch.randint(-2, most + 2, (97,), generator=generator).tolist()
+        options = ChunkOptions(
+            lens, queries, topk=37, named=tuple(named), spare_rows=2 - 5 * seed, window=20,
+            num_blocks=432, block_size=64, first_start=seed, seed=seed,
+        )  # fmt: skip
+        triton, *rest = rows_of(options, union_staging)
+        reference, *others = rows_of(options, functools.partial(without_triton, union_staging))
+        assert all(map(torch.equal, rest, others))
+        rows = rest[0][rest[0] >= 0].unique().long()
+        same(triton[rows], reference[rows])
 
 
 assert interpret_triton()
-for check in (gathers, decodes):
+for check in (gathers, decodes, prefills):
     check()
     sys.stdout.write(f"{check.__name__}\n")

@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).with_name("interpreted.py")
 REPOSITORY = Path(__file__).parents[4]
 
 
-# One process runs both.
+# One process runs all.
 pytestmark = pytest.mark.xdist_group("interpreted-kernels")
 
 
@@ -30,7 +30,7 @@ def done():
     )
 
 
-@pytest.mark.parametrize("what", ["gathers", "decodes"])
+@pytest.mark.parametrize("what", ["gathers", "decodes", "prefills"])
 def test_what_kernels_compute_is_what_torch_does(done, what):
-    """Gathers to the bit; attention within what correct rounding may be off."""
+    """Gathers and chunks to the bit; attention within what correct rounding may be off."""
     assert what in done.stdout.split(), done.stderr
