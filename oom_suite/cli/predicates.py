@@ -101,6 +101,16 @@ class Asked:
             return (*words, elsewhere.read_text(encoding="utf-8", errors="replace"))
         return words
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options that are not as they are by themselves, as they are written."""
+        flags = {"sizes": "--set", "subject": "SUBJECT"}
+        return tuple(
+            flags.get(each.name, f"--{each.name.replace('_', '-')}")
+            for each in fields(self)
+            if getattr(self, each.name) not in (each.default, [])
+        )
+
     def words(self) -> tuple[str, ...]:
         """The options as a command line has them, the subject apart; the target is named."""
         single = {

@@ -17,6 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError, UsageError
+from oom_suite.pipeline.commits.command import COMMAND
 from oom_suite.pipeline.commits.kept import Kept, Question, content_of_folder
 from oom_suite.pipeline.commits.known_ends import judged_of
 from oom_suite.pipeline.commits.search import BAD, GOOD, changes_of, require
@@ -35,13 +36,6 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.settings import OnProgress
 
     Combination = Mapping[str, Version]
-
-_PROBE = """\
-from oom_suite.processes.ending import live_by_environment
-live_by_environment()
-from oom_suite.__main__ import main
-main()
-"""
 
 
 def read_combination(text: str, option: str) -> dict[str, Version]:
@@ -130,7 +124,7 @@ class CombinationJudge:
         self.on_progress(subject, f"judging it with {spelled_texts(versions)}")
         with tempfile.TemporaryDirectory(prefix="oom-suite-probe-") as folder:
             file, log = Path(folder) / "probe.json", Path(folder) / "log"
-            command = [str(python), "-c", _PROBE, "probe", subject, *self.words, f"--json={file}"]
+            command = [str(python), "-c", COMMAND, "probe", subject, *self.words, f"--json={file}"]
             run_command(command, {**os.environ, "PYTHONPATH": _with_own(path)}, log)
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             try:

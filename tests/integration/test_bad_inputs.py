@@ -25,6 +25,9 @@ BAD = {
         ("full_dequant --bad torch==2 --good torch==2", "--good and --bad are the same, torch==2"),
         ("--bad vllm==0.21.0 --axis num_blocks --at-most 3GiB", "are different questions: ask one"),
         ("full_dequant --repo . --good HEAD --walk", "--walk is for releases: give two as"),
+        ("--bad vllm==0.21.0 --by check", "--by 'check' has no {} where the release stands: write"),
+        ("--bad vllm@. --by check{}", "--by is for releases: give --bad vllm==VERSION, and no"),
+        ("--bad vllm==0.21.0 --by x{} --axis a", "--axis means nothing beside --by: give it to"),
         ("--bad vllm==0.21.0 --budget 12", "'12' has no unit: write 12GiB or 12MiB, or 12B"),
     ],
     "check": [
