@@ -19,6 +19,7 @@ pytest_plugins = (
     "fixtures.decode_call",
     "fixtures.oom_device",
     "fixtures.paged_kv_cache",
+    "fixtures.postgresql",
     "fixtures.remembered_runs",
     "fixtures.scenario",
     "fixtures.subject",

@@ -44,6 +44,7 @@ OWN = (
     "oom_suite.subjects.families.code",
     "oom_suite.selfcheck.faults",
     "oom_suite.sanitizers",
+    "oom_suite.history",
     "oom_suite.cli.reporters",
 )
 """The suite's own plugins, named and not imported, so that no part of it depends on another."""

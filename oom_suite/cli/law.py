@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
                 known |= {"subject": subject, "reason": result.reason}
                 say(f"INCONCLUSIVE {subject}: no law was found: {result.reason}")
             else:
-                known["law"] = page.to_json()
+                known["law"] = {**page.to_json(), "target": result.target}
                 render_law(page, screen())
             output.finish()
         if page is None:

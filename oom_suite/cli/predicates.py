@@ -21,7 +21,7 @@ from oom_suite.cli.options import (
     Targets,
     TimeLimit,
 )
-from oom_suite.cli.settings import read_cases, shadow_settings, spelled
+from oom_suite.cli.settings import one_target, read_cases, shadow_settings, spelled
 from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline.commits.predicate import LawPredicate, refuse_mixed
@@ -94,8 +94,53 @@ class Asked:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """All of it as words."""
-        return tuple(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
+        """All of it as words, with what a lockfile says that no commit has."""
+        words = tuple(f"{each.name}={getattr(self, each.name)}" for each in fields(self))
+        elsewhere = Path(self.file)
+        if self.locked and elsewhere.is_absolute() and elsewhere.is_file():
+            return (*words, elsewhere.read_text(encoding="utf-8", errors="replace"))
+        return words
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options that are not as they are by themselves, as they are written."""
+        flags = {"sizes": "--set", "subject": "SUBJECT"}
+        return tuple(
+            flags.get(each.name, f"--{each.name.replace('_', '-')}")
+            for each in fields(self)
+            if getattr(self, each.name) not in (each.default, [])
+        )
+
+    def words(self) -> tuple[str, ...]:
+        """The options as a command line has them, the subject apart; the target is named."""
+        single = {
+            "--test": self.test,
+            "--axis": self.axis,
+            "--at-most": self.at_most,
+            "--file": None if self.file == DEFAULT_FILE else self.file,
+            "--scenario": self.scenario,
+            "--workload": self.workload,
+            "--budget": self.budget,
+            "--package": self.package,
+            "--target": one_target(self.target),
+            "--time-limit": f"{self.time_limit:g}",
+        }
+        several = {"--set": self.sizes, "--stub": self.stub}
+        found = [f"{flag}={value}" for flag, value in single.items() if value is not None]
+        found += [f"{flag}={each}" for flag, values in several.items() for each in values or ()]
+        return (*found, *(["--locked"] if self.locked else []))
+
+    def checked(self) -> None:
+        """Nothing, where the options can be read: what cannot be is not found at every release.
+
+        Raises:
+            UsageError: one cannot be.
+        """
+        if self.workload is not None:
+            shadow_settings(
+                *(self.scenario, self.sizes, self.workload, self.target, self.budget),
+                self.time_limit,
+            )
 
     def predicate(self) -> Predicate:
         """The predicate that is asked for.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from oom_suite.cli.options import Json
 from oom_suite.cli.predicates import Asked, asks
 from oom_suite.errors import OomSuiteError
+from oom_suite.pipeline.commits.known_ends import judged_to_json
 from oom_suite.pipeline.commits.probe import EXIT_SKIP, EXIT_STOP, is_bisecting, probe
 from oom_suite.pipeline.settings import silent
 from oom_suite.report.commits import render_answer
+from oom_suite.report.output import Output
 from oom_suite.report.screen import say_error, screen
 
 
@@ -39,6 +42,7 @@ def register(app: typer.Typer) -> None:
                 help="the good end, which is checked first; a running git bisect's by default",
             ),
         ] = "",
+        json: Json = None,
     ) -> None:
         """Judge one commit for `git bisect run`: exit 0 good, 1 bad, 125 neither, 128 stop.
 
@@ -46,9 +50,17 @@ def register(app: typer.Typer) -> None:
         not answered with "good" there, the search is stopped. In a checkout of vLLM:
         git bisect run oom-suite probe vllm@.
         """
+        known: dict[str, Any] = {}
         try:
-            answer = probe(asked.predicate(), expect, good, silent)
-            render_answer(answer.judged, answer.good, answer.diff, screen())
+            with Output(json, lambda: known) as output:
+                answer = probe(asked.predicate(), expect, good, silent)
+                render_answer(answer.judged, answer.good, answer.diff, screen())
+                known["probe"] = {
+                    "verdict": answer.judged.verdict.value,
+                    "reason": answer.judged.reason,
+                    **judged_to_json(answer.judged),
+                }
+                output.finish()
         except OomSuiteError as error:
             say_error(error)
             raise typer.Exit(usage_code()) from None

@@ -16,7 +16,7 @@ from oom_suite.records.measurement import (
     Tenant,
     Workspace,
 )
-from oom_suite.records.result import Bisection, BudgetFit, HostMemory, Result, Verdict
+from oom_suite.records.result import BudgetFit, HostMemory, Result, Verdict
 from oom_suite.records.subject import SubjectSpec
 from oom_suite.records.trace import Allocation, DataSize, Event, Launch, Peak, Trace, Unseen
 from oom_suite.records.workload import Axis, Convention, Scenario, Workload
@@ -25,7 +25,6 @@ __all__ = [
     "Allocation",
     "AllocatorPeaks",
     "Axis",
-    "Bisection",
     "Blame",
     "Bound",
     "Breach",

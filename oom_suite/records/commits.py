@@ -57,6 +57,8 @@ class Finding:
             of the host's memory under its kinds.
         difference: how the law differs from the one that it is compared with; None where it is
             compared with none.
+        is_baseline: whether others are held to its law, which has the asked axis already.
+        judged_as: the exact configuration: workload, sizes, target, and what good is.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Finding:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     difference: Difference | None = None
     is_baseline: bool = False
+    judged_as: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; laws that can be compared are left out."""
@@ -81,6 +84,7 @@ class Finding:
             "peak_requested_bytes": self.peak_requested_bytes,
             "blame": [each.to_json() for each in self.blame],
             "difference": None if self.difference is None else self.difference.to_json(),
+            "judged_as": self.judged_as,
         }
 
 
@@ -128,6 +132,7 @@ class Step:
         judged: what was found.
         elapsed_s: seconds that it took.
         end: ``"good"`` or ``"bad"`` for an end of the search, else empty.
+        is_kept: whether that was found in an earlier run, of the same content.
     """
 
     commit: str
@@ -135,6 +140,7 @@ class Step:
     judged: Judged
     elapsed_s: float
     end: str = ""
+    is_kept: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -145,13 +151,14 @@ class Step:
             "verdict": self.judged.verdict.value,
             "reason": self.judged.reason,
             "elapsed_s": round(self.elapsed_s, 3),
+            "is_kept": self.is_kept,
             "findings": [each.to_json() for each in self.judged.findings],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class CommitSearch:
-    """Where the commits of a repository change from good to bad, or back.
+    """Where the commits of a repository, or the releases of a package, change from good to bad.
 
     Attributes:
         first: the first commit that is as the newer end is.
@@ -161,6 +168,10 @@ class CommitSearch:
         is_repair: whether the newer end is the good one.
         changes: how the laws changed from `before` to `first`.
         diff: the change of the guilty lines' files between the two, as git shows it.
+        turns: every change of the verdict that was seen where all were judged, the oldest first;
+            `before` and `first` are the last of them.
+        noun: what was searched: ``commit`` or ``release``.
+        made_with: the versions that all of them were judged with, where it was one Python.
     """
 
     first: Step
@@ -170,6 +181,15 @@ class CommitSearch:
     is_repair: bool
     changes: tuple[Difference, ...] = ()
     diff: tuple[str, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
+    noun: str = "commit"
+    made_with: str = ""
+
+    @property
+    def judged_as(self) -> tuple[str, ...]:
+        """The exact configurations that were judged, each once."""
+        found = (each.judged_as for step in self.steps for each in step.judged.findings)
+        return tuple(dict.fromkeys(each for each in found if each))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -180,5 +200,8 @@ class CommitSearch:
             "unjudged": [step.commit for step in self.unjudged],
             "changes": [each.to_json() for each in self.changes],
             "diff": list(self.diff),
+            "turns": [list(turn) for turn in self.turns],
+            "judged_as": list(self.judged_as),
+            "made_with": self.made_with,
             "steps": [step.to_json() for step in self.steps],
         }

@@ -236,25 +236,3 @@ def _law_to_json(law: Law) -> dict[str, Any]:
         "num_runs": law.num_runs,
         "notes": list(law.notes),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Bisection:
-    """Where the verdict changes.
-
-    Attributes:
-        before: the older neighbour's result.
-        after: the newer neighbour's result.
-        unjudged: results between them that were inconclusive; the change may be in any.
-        tried: every result, oldest first.
-    """
-
-    before: Result
-    after: Result
-    unjudged: tuple[Result, ...]
-    tried: tuple[Result, ...]
-
-    @property
-    def is_cure(self) -> bool:
-        """Whether the newer neighbour is the good one."""
-        return self.after.verdict is Verdict.PASS

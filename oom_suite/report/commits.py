@@ -98,15 +98,22 @@ def step_line(step: Step) -> str:
     end = f", the {step.end} end" if step.end else ""
     judged = step.judged
     start = f"{judged.verdict.value:<12}  {printable(step.title)}"
-    return f"{start}{end} ({step.elapsed_s:.1f} s): {brief(judged.reason)}"
+    took = "known from before" if step.is_kept else f"{step.elapsed_s:.1f} s"
+    return f"{start}{end} ({took}): {brief(judged.reason)}"
 
 
 def search_lines(found: CommitSearch) -> Iterator[str]:
     """What a search ended with: the log of its steps, the commit, the laws, and the diff."""
-    yield f"{len(found.steps)} commits were judged:"
+    yield f"{len(found.steps)} {found.noun}s were judged:"
     yield from (f"{INDENT}{step_line(step)}" for step in found.steps)
+    for each in found.judged_as:
+        yield f"judged: {printable(each)}"
+    if found.made_with:
+        yield f"with {printable(found.made_with)}"
     yield ""
-    what = "first good commit" if found.is_repair else "first bad commit"
+    for before, after in found.turns if len(found.turns) > 1 else ():
+        yield f"it changed between {printable(before)} and {printable(after)}"
+    what = f"first {'good' if found.is_repair else 'bad'} {found.noun}"
     last = "the last bad one" if found.is_repair else "the last good one"
     yield f"{what}: {printable(found.first.title)}"
     yield f"{INDENT}{last}: {printable(found.before.title)}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError
 from oom_suite.report.rows import RUNNER_COMMAND
-from oom_suite.targets.versions import checkout, environment
+from oom_suite.targets.versions import checkout, environment, working_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,8 +132,14 @@ def results_body(
 
 
 def where_made() -> Mapping[str, Any]:
-    """The versions and the commit that files name under ``"environment"``."""
-    return {**environment(), **checkout()}
+    """What files name under ``"environment"``: the versions, the suite's commit, when, and where.
+
+    The repository that the command runs in, ``"working_tree"``, has the code under test, where
+    that is no release.
+    """
+    made_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    here = working_tree(Path.cwd())
+    return {**environment(), **checkout(), "made_at": made_at, "working_tree": here}
 
 
 def write_body(

@@ -17,7 +17,6 @@ from oom_suite.report.rows import brief, printable
 from oom_suite.report.wording import (
     INDENT,
     LABEL_WIDTH,
-    boundary_lines,
     budget_text,
     closing_line,
     failure_rows,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from oom_suite.records import Bisection, Result
+    from oom_suite.records import Result
 
 
 PIPED_WIDTH = 100
@@ -231,10 +230,3 @@ def _print_block(result: Result, console: Console) -> None:
             grid.add_row(label, Text(text, style=alarm if line.guilty else ""))
     console.print(grid)
     console.print()
-
-
-def render_bisection(bisection: Bisection, console: Console) -> None:
-    """Print every result as one table, and below it the boundary with the change of the law."""
-    print_table(bisection.tried, console)
-    for line in boundary_lines(bisection):
-        console.print(Text(line), soft_wrap=True, highlight=False)

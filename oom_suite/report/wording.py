@@ -15,7 +15,7 @@ from oom_suite.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from oom_suite.records import Bisection, BudgetFit, HostMemory, Polynomial, Result
+    from oom_suite.records import BudgetFit, HostMemory, Polynomial, Result
 
 
 OF_NO_KIND = "generic"
@@ -223,24 +223,6 @@ def closing_line(results: Sequence[Result]) -> str:
     counts = Counter(_outcome(result) for result in results)
     order = ("passed", "passed unexpectedly", "failed as expected", "failed", "inconclusive")
     return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "nothing judged"
-
-
-def boundary_lines(bisection: Bisection) -> tuple[str, ...]:
-    """Where a bisection's verdict changes, and the law on either side of it."""
-    before, after = bisection.before, bisection.after
-    found = "first good" if bisection.is_cure else "first bad"
-    last = "last bad" if bisection.is_cure else "last good"
-    lines = [f"{found}: {printable(after.subject)} ({last}: {printable(before.subject)})"]
-    for sign, result in (("-", before), ("+", after)):
-        law = "no law" if result.law is None else str(result.law.here)
-        peak = num_bytes_text(result.peak_requested_bytes)
-        lines.append(f"  {sign} {printable(result.subject)}: {law}  (peak {peak})")
-    lines.extend(
-        f"  ? {printable(result.subject)} between them could not be judged: "
-        f"{printable(result.reason)}"
-        for result in bisection.unjudged
-    )
-    return tuple(lines)
 
 
 LABEL_WIDTH = 9

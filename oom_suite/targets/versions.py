@@ -13,13 +13,14 @@ _GIT_S = 10.0
 
 
 def environment() -> dict[str, Any]:
-    """Where the results were made: versions of Python, torch and the suite, and the platform.
+    """Where the results were made: versions of Python, torch, Triton and the suite, the platform.
 
     A version is None when that distribution is not installed (a source tree on the path).
     """
     return {
         "python": platform.python_version(),
         "torch": _version("torch"),
+        "triton": _version("triton"),
         "oom_suite": _version("oom-suite"),
         "platform": platform.platform(),
     }
@@ -43,21 +44,39 @@ def checkout(root: Path = Path(__file__).parents[2]) -> dict[str, Any]:
         root: the folder that holds the package. A checkout further up is somebody else's.
     """
     nowhere: dict[str, Any] = {"commit": None, "dirty": None}
-    git = shutil.which("git")
-    if git is None or not (root / ".git").exists():
+    if not (root / ".git").exists():
         return nowhere
-    asked = ("rev-parse HEAD", "status --porcelain --untracked-files=no")
+    said = _git(root, "rev-parse HEAD", "status --porcelain --untracked-files=no")
+    return nowhere if said is None else {"commit": said[0], "dirty": bool(said[1])}
+
+
+def working_tree(folder: Path) -> dict[str, Any]:
+    """The commit of the repository that a folder lies in, when it was made, and what differs.
+
+    All are None where it lies in none, or where git cannot say.
+    """
+    said = _git(folder, "log -1 --format=%H%n%cI", "status --porcelain --untracked-files=no")
+    if said is None:
+        return {"commit": None, "dirty": None, "committed_at": None}
+    commit, _, committed_at = said[0].partition("\n")
+    return {"commit": commit, "dirty": bool(said[1]), "committed_at": committed_at}
+
+
+def _git(folder: Path, *asked: str) -> list[str] | None:
+    """What git says to each command; None where it cannot say one."""
+    git = shutil.which("git")
+    if git is None:
+        return None
     try:
-        commit, changes = (
+        return [
             subprocess.run(
-                [git, "-C", str(root), *words.split()],
+                [git, "-C", str(folder), *words.split()],
                 capture_output=True,
                 text=True,
                 check=True,
                 timeout=_GIT_S,
             ).stdout.strip()
             for words in asked
-        )
+        ]
     except (OSError, subprocess.SubprocessError):
-        return nowhere
-    return {"commit": commit, "dirty": bool(changes)}
+        return None

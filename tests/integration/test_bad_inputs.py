@@ -35,6 +35,15 @@ BAD = {
         ("--bad vllm@.", "--bad 'vllm@.' is not a release"),
         ("--bad vllm==0.21.0 --set num_tokens=1 --set num_tokens=2", "gives num_tokens twice"),
         ("--bad vllm==0.21.0 --json folder", "--json: cannot write 'folder': it is a folder"),
+        ("--bad torch==2.13.0", "versions of several parts need both ends: add --good torch=="),
+        ("--bad torch==2.13.0 --good torch==2.12.1", "give what is judged once: a SUBJECT, or the"),
+        ("full_dequant --bad torch==2 --good torch=2", "--good 'torch=2': 'torch=2' is not NAME=="),
+        ("full_dequant --bad torch==2 --good torch==2", "--good and --bad are the same, torch==2"),
+        ("--bad vllm==0.21.0 --axis num_blocks --at-most 3GiB", "are different questions: ask one"),
+        ("full_dequant --repo . --good HEAD --walk", "--walk is for releases: give two as"),
+        ("--bad vllm==0.21.0 --by check", "--by 'check' has no {} where the release stands: write"),
+        ("--bad vllm@. --by check{}", "--by is for releases: give --bad vllm==VERSION, and no"),
+        ("--bad vllm==0.21.0 --by x{} --axis a", "--axis means nothing beside --by: give it to"),
         ("--bad vllm==0.21.0 --budget 12", "'12' has no unit: write 12GiB or 12MiB, or 12B"),
     ],
     "check": [
@@ -107,6 +116,11 @@ BAD = {
         ("--json /nonexistent/x", "there is no folder '/nonexistent'"),
         ("cuda", "unexpected extra argument"),
     ],
+    "history": [
+        ("--since soon", "--since 'soon' is no date: write it like 2026-11-28"),
+        ("--store nosuch://h/d", "the store nosuch://h/d cannot be used: give a file, sqlite:///"),
+        ("--store none.db", "nothing is recorded in "),
+    ],
     "law": [
         ("", "Missing argument 'SUBJECT'; see oom-suite law --help"),
         ("full_dequant streaming", "unexpected extra argument"),
@@ -136,6 +150,11 @@ BAD = {
         ("--json folder", "--json: cannot write 'folder'"),
         ("--device npu", f"--device 'npu': {CHOOSE}"),
         ("--heads-total 0", "--heads-total '0': "),
+    ],
+    "record": [
+        ("none.json", "cannot read results from 'none.json': No such file or directory"),
+        ("none*.json", "no file is like 'none*.json': give files that --json wrote"),
+        ("folder", "cannot read results from 'folder': Is a directory"),
     ],
     "replay": [
         ("--device cpu --by limit", "--by means nothing with --device cpu"),

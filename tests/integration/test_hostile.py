@@ -48,6 +48,8 @@ COMMANDS = {
     "probe": (GROWS, *SMALL),
     "probe raises": (RAISES, *SMALL),
     "bisect": ("--bad", BAD),
+    "history": (BAD,),
+    "record": (f"{BAD}.json",),
     "compare": (f"{BAD}.json", "none.json"),
     "conformance": ("--only", BAD, "--scaled"),
     "doctor": (BAD,),

@@ -11,6 +11,8 @@ import sys
 import pytest
 
 from fixtures.commits import NUM_COMMITS, POOL, TOKENS, git, repository_of
+from oom_suite.subjects.families.vllm import VLLM
+from oom_suite.workloads.sparse_mla.workload import DECODE
 
 FIRST = f"HEAD~{NUM_COMMITS - 1}"
 SUITE = (sys.executable, "-m", "oom_suite")
@@ -88,3 +90,25 @@ def test_processes_of_their_own_answer_git(tmp_path):
     planted = git(repository, "rev-parse", ":/commit 2").strip()
     assert f"{planted} is the first bad commit" in said
     assert "FAIL test_it.py::test_is_small: AssertionError: assert 2 < 2" in said
+
+
+@pytest.mark.oom_registry
+def test_release_is_found_and_then_its_commit(tmp_path):
+    """From a tag on a release's own branch: the commits since the last one that both have."""
+    path = VLLM.entry(DECODE).file
+    trees = [VLLM.fetch(version) / path for version in ("0.21.0", "0.22.0")]
+    then, now = (tree.read_text(encoding="utf-8") for tree in trees)
+    texts = [then, f"{then}# a comment\n", now, f"{now}# a comment\n"]
+    tree = repository_of(tmp_path / "vllm", [{path: text} for text in texts])
+    git(tree, "tag", "v0.22.0", "HEAD")
+    git(tree, "checkout", "-q", "-b", "branch", "HEAD~3")
+    git(tree, "commit", "-q", "--allow-empty", "-m", "cut")
+    git(tree, "tag", "v0.21.0")
+    words = ("bisect", "--bad", "vllm==0.21.0", "--good", "vllm==0.22.0", "--repo", str(tree))
+    done = subprocess.run(
+        [*SUITE, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+    releases, _, commits = done.stdout.partition("first good release: vllm==0.22.0\n")
+    assert "vllm==0.21.0, the bad end" in releases
+    assert " commit 3\n" in commits.partition("first good commit: ")[2]

@@ -73,7 +73,7 @@ def test_what_only_some_machines_have_is_never_required():
     required = {name_of(requirement) for requirement in PROJECT["dependencies"]}
     assert {"torch", "pytest", "pytest-benchmark", "psutil", "rich", "typer"} <= required
     assert not required & {"amdsmi", "nvidia-ml-py", "triton", "plotly", "vllm"}
-    assert {"rocm", "nvidia", "triton", "report", "fleet", "test"} == set(
+    assert {"rocm", "nvidia", "triton", "report", "fleet", "history", "test"} == set(
         PROJECT["optional-dependencies"]
     )
 
@@ -82,7 +82,8 @@ def test_every_required_package_is_pinned_for_the_tests():
     pins = (ROOT / "constraints" / "cpu.txt").read_text().lower().replace("_", "-")
     pinned = set(re.findall(r"^([a-z0-9.-]+)==", pins, re.MULTILINE))
     extras = PROJECT["optional-dependencies"]
-    wanted = {name_of(r) for r in [*PROJECT["dependencies"], *extras["test"], *extras["triton"]]}
+    used = [*extras["test"], *extras["triton"], *extras["history"]]
+    wanted = {name_of(r) for r in [*PROJECT["dependencies"], *used]}
     assert wanted <= pinned
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from oom_suite.pipeline.commits.repository import GitError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oom_suite.pipeline.commits.repository import Repository
     from oom_suite.records.commits import Judged
 
@@ -39,19 +41,37 @@ def diff_of_guilty(
         guilty: what was found at one of them.
         is_after: whether that was the newer one.
     """
-    found: list[str] = []
-    for file, lines in guilty_places(guilty).items():
+
+    def diff_of(file: str) -> str:
         path = f"{repository.prefix}/{file}" if repository.prefix else file
         try:
-            text = repository.diff(before, after, path)
+            return repository.diff(before, after, path)
         except GitError:
-            continue
-        head, hunks = _taken_apart(text)
+            return ""
+
+    command = f"git diff {before[:10]} {after[:10]}"
+    return guilty_parts(diff_of, guilty, command, is_after=is_after)
+
+
+def guilty_parts(
+    diff_of: Callable[[str], str], guilty: Judged, command: str, *, is_after: bool
+) -> tuple[str, ...]:
+    """The same, whatever gives the diffs.
+
+    Args:
+        diff_of: gives the diff of a file, as git shows it; empty where there is none.
+        guilty: as of `diff_of_guilty`.
+        command: what shows the rest of a long one.
+        is_after: as of `diff_of_guilty`.
+    """
+    found: list[str] = []
+    for file, lines in guilty_places(guilty).items():
+        head, hunks = _taken_apart(diff_of(file))
         chosen = [hunk for hunk in hunks if _holds(hunk[0], lines, is_after=is_after)] or hunks
         found += [*head, *(line for hunk in chosen for line in hunk)] if chosen else []
     if len(found) > MAX_LINES:
         left = len(found) - MAX_LINES
-        return (*found[:MAX_LINES], f"and {left} more: git diff {before[:10]} {after[:10]}")
+        return (*found[:MAX_LINES], f"and {left} more: {command}")
     return tuple(found)
 
 

@@ -58,6 +58,22 @@ def save(git_dir: Path, key: str, ends: Sequence[Step]) -> None:
 
 
 def _to_json(step: Step) -> dict[str, Any]:
+    return {
+        "commit": step.commit,
+        "title": step.title,
+        "end": step.end,
+        "elapsed_s": step.elapsed_s,
+        **judged_to_json(step.judged),
+    }
+
+
+def _step(body: dict[str, Any]) -> Step:
+    judged = judged_of(body)
+    return Step(body["commit"], body["title"], judged, body["elapsed_s"], body["end"])
+
+
+def judged_to_json(judged: Judged) -> dict[str, Any]:
+    """What was found as JSON values, from which `judged_of` makes it again."""
     findings = [
         {
             "name": each.name,
@@ -69,20 +85,22 @@ def _to_json(step: Step) -> dict[str, Any]:
             "blame": [line.to_json() for line in each.blame],
             "entries": {kind: dumps({e.key: e}) for kind, e in each.entries.items()},
             "is_baseline": each.is_baseline,
+            "judged_as": each.judged_as,
         }
-        for each in step.judged.findings
+        for each in judged.findings
     ]
-    return {
-        "commit": step.commit,
-        "title": step.title,
-        "end": step.end,
-        "elapsed_s": step.elapsed_s,
-        "problem": step.judged.problem,
-        "findings": findings,
-    }
+    return {"problem": judged.problem, "findings": findings}
 
 
-def _step(body: dict[str, Any]) -> Step:
+def judged_of(body: dict[str, Any]) -> Judged:
+    """What `judged_to_json` wrote; how laws differ from the good end's is not among it.
+
+    Raises:
+        KeyError: it is of another version.
+        TypeError: as before.
+        ValueError: as before.
+        UsageError: as before.
+    """
     findings = tuple(
         Finding(
             name=each["name"],
@@ -97,8 +115,8 @@ def _step(body: dict[str, Any]) -> Step:
                 for kind, text in each["entries"].items()
             },
             is_baseline=each["is_baseline"],
+            judged_as=each["judged_as"],
         )
         for each in body["findings"]
     )
-    judged = Judged(findings, body["problem"])
-    return Step(body["commit"], body["title"], judged, body["elapsed_s"], body["end"])
+    return Judged(findings, body["problem"])

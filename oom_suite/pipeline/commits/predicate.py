@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from oom_suite.errors import OomSuiteError, UsageError, unknown
 from oom_suite.laws.contracts import contract
@@ -52,6 +52,11 @@ class Predicate(Protocol):
         """The files that it names, from the current folder."""
         ...
 
+    @property
+    def reads_pages(self) -> bool:
+        """Whether documentation and pictures can decide it, as for a test that reads them."""
+        ...
+
     def judge(
         self,
         reference: Judged | None,
@@ -93,6 +98,7 @@ class LawPredicate:
     axis: str = ""
     at_most: str = ""
     lockfile: str = ""
+    reads_pages: ClassVar[bool] = False
 
     def judge(
         self,
@@ -115,10 +121,20 @@ class LawPredicate:
         known = {each.workload: each for each in reference.findings} if reference else {}
         return Judged(
             tuple(
-                self._finding(study, settings, known.get(settings.workload.name))
+                replace(
+                    self._finding(study, settings, known.get(settings.workload.name)),
+                    judged_as=judged_as(settings, self._bad),
+                )
                 for study, (_, settings) in zip(studies, asked, strict=True)
             )
         )
+
+    @property
+    def _bad(self) -> str:
+        """What is looked for, in words; empty for what the contract does not allow."""
+        if self.axis:
+            return f"growth in {self.axis}"
+        return f"more than {self.at_most}" if self.at_most else ""
 
     def as_baseline(self, judged: Judged) -> Judged:
         """As `Predicate.as_baseline`: what has the asked axis there already is good."""
@@ -206,8 +222,31 @@ class LawPredicate:
                     locked = read(self.lockfile)[difference.key].law
                     axes = self._axes(settings.workload)
                     difference = in_axes(difference, axes, locked, result.law)
-                findings.append(_by(_finding_of(result, {}), difference))
+                found = _by(_finding_of(result, {}), difference)
+                as_asked = judged_as(settings, f"growth since {self.lockfile}")
+                findings.append(replace(found, judged_as=as_asked))
         return Judged(tuple(findings), problem)
+
+
+def judged_as(settings: Settings, bad: str = "") -> str:
+    """The exact configuration of a judgement, as one line.
+
+    Args:
+        settings: how code is judged.
+        bad: what is looked for; what the contract does not allow where it is empty.
+    """
+    promised, workload = settings.workload.contract, settings.workload
+    promises = [
+        f"dependence on {' and '.join(promised.independent_of)}" if promised.independent_of else "",
+        "more than its bound" if promised.at_most is not None else "",
+        f"more than linear growth in {', '.join(promised.linear_in)}" if promised.linear_in else "",
+        f"growth without end in {', '.join(promised.bounded_in)}" if promised.bounded_in else "",
+        *(f"growth in {axis} after {size}" for axis, size in promised.constant_after),
+        f"a peak above {settings.budget.name}" if settings.budget else "",
+    ]
+    sizes = ", ".join(f"{axis}={size}" for axis, size in settings.sizes.items())
+    bad = bad or " or ".join(each for each in promises if each) or "nothing"
+    return f"{workload.name} for {settings.target}, {settings.scenario}: {sizes}; bad is {bad}"
 
 
 def entries_of(study: Study, settings: Settings) -> dict[str, Entry]:

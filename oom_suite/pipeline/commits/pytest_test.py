@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from oom_suite.processes.ending import Life, live_by_environment
+from oom_suite.processes.commands import run_command
+from oom_suite.processes.ending import live_by_environment
 from oom_suite.records import Verdict
 from oom_suite.records.commits import Finding, Judged, Place
 
@@ -25,9 +25,6 @@ VERDICT_FILE = "OOM_SUITE_VERDICT_FILE"
 
 INSTEAD_OF = "OOM_SUITE_INSTEAD_OF"
 """The variable that names a working tree from which no module may come."""
-
-_ENDING_S = 10.0
-"""Seconds that pytest has to end its children, before it is killed."""
 
 _OUTCOMES = {
     2: "pytest was interrupted",
@@ -52,6 +49,7 @@ class TestPredicate:
     """
 
     __test__ = False
+    reads_pages: ClassVar[bool] = True
 
     key: tuple[str, ...]
     test: str
@@ -107,49 +105,13 @@ class TestPredicate:
             env["PYTHONPATH"] = os.pathsep.join(before)
         if instead_of is not None:
             env[INSTEAD_OF] = str(instead_of)
-        life = Life()
-        with log.open("wb") as sink:
-            process = subprocess.Popen(
-                [sys.executable, *words, *self.options, self.test],
-                env={**env, **life.environment()},
-                pass_fds=(life.handed.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            life.handed_over()
-            try:
-                return process.wait(self.time_limit_s)
-            except subprocess.TimeoutExpired:
-                return None
-            finally:
-                _end(process)
-                life.end()
+        command = [sys.executable, *words, *self.options, self.test]
+        return run_command(command, env, log, self.time_limit_s)
 
 
 def live_with_the_search() -> None:
     """Be killed with the search that started this process; for pytest's own."""
     live_by_environment()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End pytest and what it started; first so that it can end its own children."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is None:
-            _signal_group(process, number)
-            try:
-                process.wait(_ENDING_S)
-            except subprocess.TimeoutExpired:
-                continue
-    _signal_group(process, signal.SIGKILL)
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _finding(name: str, said: list[list[str]], results: list[dict[str, Any]] | None) -> Finding:

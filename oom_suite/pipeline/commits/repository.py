@@ -105,6 +105,20 @@ class Repository:
             "show", "--no-patch", "--no-show-signature", "--format=%h %s", commit
         ).strip()
 
+    def files_of(self, commit: str) -> dict[str, str]:
+        """Every file of a commit by its path from the top, each with its mode and its digest."""
+        listed = self.git("ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
+        parted = (line.partition("\t") for line in listed if line)
+        return {name: f"{facts} {name}" for facts, _, name in parted}
+
+    def common(self, one: str, other: str) -> str:
+        """The last commit that two have behind them.
+
+        Raises:
+            GitError: there is none.
+        """
+        return self.git("merge-base", one, other).strip()
+
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether one commit is the other, or lies behind it."""
         try:

@@ -12,11 +12,14 @@ from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import compare
 from oom_suite.pipeline.commits.checkout import Checkouts
 from oom_suite.pipeline.commits.guilty import diff_of_guilty
+from oom_suite.pipeline.commits.kept import Kept, Question, decides, digest
 from oom_suite.pipeline.commits.predicate import DEVICE
 from oom_suite.pipeline.commits.repository import Ends
+from oom_suite.pipeline.searching import next_of
 from oom_suite.records import Verdict
 from oom_suite.records.commits import CommitSearch, Step
 from oom_suite.records.lock import Change
+from oom_suite.targets.versions import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +42,7 @@ class CommitJudge:
         predicate: what makes one good or bad.
         checkouts: where their files are made.
         on_progress: given what is being done.
+        kept: what was found before, of commits with the same files.
     """
 
     def __init__(
@@ -47,8 +51,10 @@ class CommitJudge:
         predicate: Predicate,
         checkouts: Checkouts,
         on_progress: OnProgress,
+        kept: Kept | None = None,
     ) -> None:
         """Judge nothing yet."""
+        self._kept = kept or Kept(None)
         self._repository = repository
         self._predicate = predicate
         self._checkouts = checkouts
@@ -59,24 +65,49 @@ class CommitJudge:
         step = self.step(commit, end=GOOD)
         return replace(step, judged=self._predicate.as_baseline(step.judged))
 
-    def step(self, commit: str, reference: Judged | None = None, end: str = "") -> Step:
+    def step(
+        self,
+        commit: str,
+        reference: Judged | None = None,
+        end: str = "",
+        *,
+        is_new: bool = False,
+    ) -> Step:
         """What is found at a commit.
 
         Args:
             commit: its full name.
             reference: what was found at the good end, where that is known.
             end: which end of the search it is; empty for none.
+            is_new: whether it is judged now, whatever was found before.
 
         Raises:
             UsageError: git cannot give its files.
         """
-        start = time.monotonic()
+        start, title = time.monotonic(), self._repository.title(commit)
+        question = Question((*self._predicate.key, self._repository.prefix), reference)
+        content = self._content(commit)
+        known = None if is_new else self._kept.find(question, content)
+        if known is not None:
+            return Step(commit, title, known, time.monotonic() - start, end, is_kept=True)
         with self._checkouts.at(commit):
             judged = self._predicate.judge(
                 reference, self._on_progress, instead_of=self._repository.top
             )
-        title = self._repository.title(commit)
+        self._kept.keep(question, content, judged)
         return Step(commit, title, judged, time.monotonic() - start, end)
+
+    def _content(self, commit: str) -> str:
+        """A digest of all files of a commit that can decide an answer, and of those beside it."""
+        files = self._repository.files_of(commit)
+        all_of_them = self._predicate.reads_pages
+        named = [line for name, line in files.items() if all_of_them or decides(name)]
+        brought = [
+            self._repository.top.joinpath(file).read_bytes()
+            for file in named_files(self._repository, self._predicate)
+            if self._repository.is_untracked(file)
+        ]
+        return digest([*((line,) for line in named), *brought])
 
 
 def search_commits(
@@ -86,13 +117,15 @@ def search_commits(
     predicate: Predicate,
     on_progress: OnProgress,
     on_step: Callable[[Step], None],
+    kept: Kept | None = None,
 ) -> CommitSearch:
     """Where the commits of a repository change from good to bad, or from bad to good.
 
     Both ends are judged first. Commits that cannot be judged are passed over, and named where the
     change may be in one of them.
 
-    Cost: about ``log2(commits)`` steps beside the two ends, one more for each that is unjudged.
+    Cost: about ``log2(commits)`` steps beside the two ends, and one or two more for each stretch
+    that cannot be judged: after one the next is some way off.
 
     Args:
         repository: it is left as it is: commits are judged in a folder of their own.
@@ -101,13 +134,14 @@ def search_commits(
         predicate: what makes a commit good or bad.
         on_progress: given what is being done.
         on_step: given each commit that was judged.
+        kept: what was found before, of commits with the same files; None for nothing.
 
     Raises:
         UsageError: an end is no commit or not as claimed, or the two are not in one line.
     """
     ends, is_repair = _in_order(repository, good, bad)
     with Checkouts(repository, named_files(repository, predicate)) as places:
-        judge = CommitJudge(repository, predicate, places, on_progress)
+        judge = CommitJudge(repository, predicate, places, on_progress, kept)
         good_step = judge.good_end(ends.new if is_repair else ends.old)
         on_step(good_step)
         require(good_step)
@@ -121,8 +155,12 @@ def search_commits(
             step = found[commit] = judge.step(commit, reference)
             on_step(step)
             left.narrow(step)
-    then, now = found[left.before()], found[left.newest]
-    guilty = then.judged if is_repair else now.judged
+        then, now = found[left.before()], found[left.newest]
+        guilty = then if is_repair else now
+        if guilty.is_kept:
+            # A judgement of now has the lines behind each term too.
+            guilty = judge.step(guilty.commit, reference, guilty.end, is_new=True)
+            then, now = (guilty, now) if is_repair else (then, guilty)
     return CommitSearch(
         first=now,
         before=then,
@@ -130,7 +168,10 @@ def search_commits(
         steps=tuple(found.values()),
         is_repair=is_repair,
         changes=changes_of(then.judged, now.judged),
-        diff=diff_of_guilty(repository, then.commit, now.commit, guilty, is_after=not is_repair),
+        diff=diff_of_guilty(
+            repository, then.commit, now.commit, guilty.judged, is_after=not is_repair
+        ),
+        made_with=made_with(),
     )
 
 
@@ -147,8 +188,9 @@ class _Range:
     def middle(self) -> str | None:
         """The commit to judge next; None where all that could be were."""
         left = self._repository.between(self._old, self.newest)
-        untried = (c for c in left if c != self.newest and c not in self._unjudged)
-        return next(untried, None)
+        inside = [commit for commit in left if commit != self.newest]
+        untried = [commit for commit in inside if commit not in self._unjudged]
+        return next_of(untried, len(inside) - len(untried)) if untried else None
 
     def narrow(self, step: Step) -> None:
         """Nothing; the range is what a step leaves of it."""
@@ -177,6 +219,18 @@ class _Range:
             for c in self._repository.in_order(self.newest, self._old)
             if c in left & self._unjudged
         ]
+
+
+def made_with() -> str:
+    """The versions that this process judges with."""
+    known = environment()
+    named = (
+        ("Python", "python"),
+        ("torch", "torch"),
+        ("Triton", "triton"),
+        ("oom-suite", "oom_suite"),
+    )
+    return ", ".join(f"{title} {known[name]}" for title, name in named if known[name])
 
 
 def named_files(repository: Repository, predicate: Predicate) -> list[str]:

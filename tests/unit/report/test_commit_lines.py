@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from oom_suite.records import Verdict
 from oom_suite.records.commits import CommitSearch, Finding, Judged, Place, Step
 from oom_suite.report.commits import answer_lines, search_lines, step_line
 
 PLACE = Place("a.py", 7, "gather", "pool", 1024.0)
 BAD = Judged((Finding("f", "decode", Verdict.FAIL, "grows", "8*pool", 32, (PLACE,)),))
+AS = "decode for generic, small: pool=4; bad is growth in pool"
 GOOD = Judged((Finding("f", "decode", Verdict.PASS, "kept", "8*tokens", 16),))
 BROKEN = Judged(problem="it does not import")
 
@@ -36,6 +39,28 @@ def test_repair_is_told_as_one():
         "           +new",
         "  ? x broken may be it instead; it could not be judged: it does not import",
     ] == list(search_lines(found))
+
+
+def test_exact_configuration_and_every_change_are_told():
+    """Once each; a step that is known from before says so instead of its seconds."""
+    finding = Finding("f", "decode", Verdict.FAIL, "grows", judged_as=AS)
+    bad = replace(step("b bad", Judged((finding,)), "bad"), is_kept=True)
+    found = CommitSearch(
+        *(bad, step("g good", GOOD), (), (bad, bad), False),
+        turns=(("r==1", "r==2"), ("r==3", "r==4")),
+        noun="release",
+        made_with="torch 2.13.0",
+    )
+    assert [
+        "2 releases were judged:",
+        *["  FAIL          b bad, the bad end (known from before): grows"] * 2,
+        f"judged: {AS}",
+        "with torch 2.13.0",
+        "",
+        "it changed between r==1 and r==2",
+        "it changed between r==3 and r==4",
+        "first bad release: b bad",
+    ] == list(search_lines(found))[:9]
 
 
 def test_probe_shows_the_good_end_s_law_beside_its_own():

@@ -26,9 +26,8 @@ def test_the_file_holds_the_results_and_where_they_were_made(tmp_path):
     assert body["results"] == [RESULT.to_json()]
     assert body["environment"]["python"] == platform.python_version()
     assert body["environment"]["torch"] == metadata.version("torch")
-    assert ["python", "torch", "oom_suite", "platform", "commit", "dirty"] == list(
-        body["environment"]
-    )
+    versions_of = ["python", "torch", "triton", "oom_suite", "platform"]
+    assert [*versions_of, "commit", "dirty", "made_at", "working_tree"] == list(body["environment"])
 
 
 def git(folder, *words):
@@ -63,6 +62,22 @@ def test_a_changed_file_makes_it_dirty(repository):
     assert {"commit": git(repository, "rev-parse", "HEAD"), "dirty": True} == versions.checkout(
         repository
     )
+
+
+def test_a_working_tree_is_found_from_any_folder_in_it(repository):
+    """The code under test need not lie at the top, as the suite does."""
+    inside = repository / "kernels"
+    inside.mkdir()
+    commit, at = git(repository, "rev-parse", "HEAD"), git(repository, "log", "-1", "--format=%cI")
+    expected = {"commit": commit, "dirty": False, "committed_at": at}
+    assert expected == versions.working_tree(inside)
+    (repository / "code.py").write_text("x = 2")
+    assert {**expected, "dirty": True} == versions.working_tree(inside)
+
+
+def test_a_folder_in_no_repository_has_no_working_tree(tmp_path):
+    nothing = {"commit": None, "dirty": None, "committed_at": None}
+    assert nothing == versions.working_tree(tmp_path)
 
 
 def test_a_folder_inside_somebody_elses_checkout_has_no_commit(repository):

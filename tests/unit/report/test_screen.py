@@ -15,7 +15,6 @@ from rich.text import Text
 
 import oom_suite
 from oom_suite.records import (
-    Bisection,
     Blame,
     BudgetFit,
     Frame,
@@ -25,11 +24,13 @@ from oom_suite.records import (
     Unseen,
     Verdict,
 )
+from oom_suite.records.commits import CommitSearch, Finding, Judged, Place, Step
 from oom_suite.report import screen as screens
+from oom_suite.report.commits import render_search
 from oom_suite.report.files import write
 from oom_suite.report.rows import printable
 from oom_suite.report.screen import say_error, screen, without_commands
-from oom_suite.report.terminal import render, render_bisection
+from oom_suite.report.terminal import render
 from oom_suite.report.wording import failure_text
 from oom_suite.subjects import family_of, parse
 
@@ -69,6 +70,24 @@ def result_of(text, verdict=Verdict.FAIL):
     )
 
 
+def search_of(text):
+    """A search over releases or commits in which every text of a stranger is this one."""
+    place = Place(f"decode{text}.py", 7, f"gather{text}", "pool", 4.0)
+    found = Finding(
+        *(f"f{text}", f"decode{text}", Verdict.FAIL, f"grows{text}", "4*pool", 32),
+        blame=(place,),
+        judged_as=f"decode{text} for generic",
+    )
+    step = Step("a" * 40, f"aaaaaaa one{text}", Judged((found,)), 1.0)
+    turns = ((f"one{text}", f"two{text}"),) * 2
+    return CommitSearch(
+        *(step, step, (step,), (step, step), True),
+        diff=(f"-old{text}",),
+        turns=turns,
+        made_with=f"torch{text}",
+    )
+
+
 def printed(monkeypatch, capsys, show, *, is_terminal):
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("FORCE_COLOR", "1") if is_terminal else monkeypatch.delenv(
@@ -91,8 +110,7 @@ def test_what_is_printed_has_no_line_and_no_control_character_of_a_stranger(
 
         def show_it(console):
             if show == "bisection":
-                good = result_of(text, Verdict.PASS)
-                return render_bisection(Bisection(result, good, (result,), (result, good)), console)
+                return render_search(search_of(text), console)
             return render([result], console, quiet=show == "quiet")
 
         output = printed(monkeypatch, capsys, show_it, is_terminal=is_terminal)

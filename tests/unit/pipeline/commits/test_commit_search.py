@@ -7,6 +7,7 @@ import pytest
 from fixtures.commits import git, repository_of
 from fixtures.made_predicates import ByWord, states
 from oom_suite.errors import UsageError
+from oom_suite.pipeline.commits.kept import Kept
 from oom_suite.pipeline.commits.repository import Repository
 from oom_suite.pipeline.commits.search import search_commits
 from oom_suite.pipeline.settings import silent
@@ -110,3 +111,57 @@ def test_user_s_working_tree_is_left_alone(tmp_path):
         git(repository, "status", "--porcelain"),
         (repository / ".git/HEAD").read_text(),
     )
+
+
+def test_five_hundred_commits_take_twelve_probes_with_both_ends(tmp_path):
+    """Though some cannot be judged, in the middle too, and a bug came and went before.
+
+    The commit that is found is bad, and the one before it good: one of the two true changes.
+    """
+    words = ["good"] * 500
+    words[60:71] = ["bad"] * 11
+    words[240:256] = ["broken"] * 16
+    words[311:] = ["bad"] * 189
+    words[320:324] = ["broken"] * 4
+    repository = repository_of(tmp_path / "r", states(*words))
+    found = found_in(repository, "HEAD~499", "HEAD")
+    assert ("commit 312", "commit 311") == (named(found.first), named(found.before))
+    assert ((), True) == (found.unjudged, any("broken" in s.judged.reason for s in found.steps))
+    assert len(found.steps) <= 12
+
+
+@pytest.mark.parametrize("first_bad", [2, 200, 500])
+def test_five_hundred_commits_take_twelve_probes_wherever_the_change_is(tmp_path, first_bad):
+    """A stretch in the middle that cannot be judged costs one more than without."""
+    words = ["good"] * (first_bad - 1) + ["bad"] * (501 - first_bad)
+    words[245:255] = ["broken"] * 10
+    repository = repository_of(tmp_path / "r", states(*words))
+    found = found_in(repository, "HEAD~499", "HEAD")
+    assert (f"commit {first_bad}", f"commit {first_bad - 1}") == (
+        named(found.first),
+        named(found.before),
+    )
+    assert len(found.steps) <= 13
+
+
+def test_interrupted_search_goes_on_and_documentation_is_no_new_content(tmp_path):
+    """What was judged is known, also of a commit that differs in a page alone."""
+    words = ["good"] * 9 + ["bad"] * 7
+    files = [{"state.txt": word, "README.md": f"page {n}"} for n, word in enumerate(words)]
+    repository = Repository.at(repository_of(tmp_path / "r", files))
+    kept, predicate = Kept(tmp_path / "judged"), ByWord()
+
+    def search(on_step):
+        return search_commits(repository, "HEAD~15", "HEAD", predicate, silent, on_step, kept)
+
+    def interrupted(step):
+        if not step.end:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(interrupted)
+    assert 2 == len(predicate.asked)
+    found = search(lambda _: None)
+    assert ("commit 10", "commit 9") == (named(found.first), named(found.before))
+    assert all(step.is_kept for step in found.steps)
+    assert ["good", "bad", "bad"] == predicate.asked
