@@ -6,6 +6,7 @@ from types import ModuleType
 
 import torch
 
+from oom_suite.subjects.families.vllm.platform import Platform
 from oom_suite.subjects.families.vllm.sampling import (
     custom_ops,
     logprobs,
@@ -55,3 +56,8 @@ def test_the_record_is_a_tuple_and_a_class_that_annotations_can_name():
     assert isinstance(made | None, object)
     with sync_debug(GIVEN)["gpu_sync_allowed"](first_only=True):
         pass
+
+
+def test_the_platform_names_the_compiler_of_small_functions():
+    """Files that decorate with it at their top can be loaded."""
+    assert "inductor" == Platform(GIVEN).simple_compile_backend

@@ -22,6 +22,12 @@ class Platform:
         given: the architecture, one of `ARCHITECTURES`, and what makes stubs.
     """
 
+    simple_compile_backend = "inductor"
+    """What small functions are compiled with.
+
+    Source: vLLM 0.32.0 `vllm/platforms/interface.py`, the default, which neither GPU changes.
+    """
+
     def __init__(self, given: Given) -> None:
         """Remember the architecture.
 
