@@ -1,10 +1,11 @@
 """Sparse attention of one decode step from the stored caches, in one pass over both.
 
 A program decodes some stored keys, weighs them and drops them, so nothing dense is ever made. Few
-tokens are split over their keys, and a second kernel merges the parts exactly: each part keeps its
-sum and its logarithm in float32. What a step takes is the parts,
-``2052 * num_splits * num_tokens * num_heads`` bytes where a token is split, and nothing where it
-is not: at most `oom_suite.workloads.sparse_mla.kernels.parts.MOST_PROGRAMS` have a part.
+tokens may be split over their keys, and a second kernel merges the parts exactly: each part keeps
+its sum and its logarithm in float32, ``2052 * num_splits * num_tokens * num_heads`` bytes in all.
+They lie in what the caller keeps for them (``parts``). Where nothing is kept, a step on NVIDIA's
+Hopper is not split and takes nothing; on other GPUs it takes its parts, of which at most
+`oom_suite.workloads.sparse_mla.kernels.parts.MOST_PROGRAMS` programs have one.
 
 Weights are multiplied as two bf16 numbers each, so that a result is as close to the exact one as
 its own rounding to bf16 lets it be.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.errors import UsageError
 from oom_suite.workloads.sparse_mla.builtins.rows import pool_reads
 from oom_suite.workloads.sparse_mla.builtins.streaming import streaming_decode
 from oom_suite.workloads.sparse_mla.kernels import hopper
@@ -55,16 +57,20 @@ def fused_decode(
     rope_head_dim: int,
     output: torch.Tensor,
     fp8_dtype: torch.dtype = torch.float8_e4m3fn,
+    parts: torch.Tensor | None = None,
 ) -> None:
     """Attend to the stored keys that a step names; nothing of them is kept.
 
     The arguments are those of `oom_suite.workloads.sparse_mla.builtins`; the pages of a pool may
-    be strided by any number of bytes.
+    be strided by any number of bytes. ``parts`` is memory that a split step may use, float32 and
+    contiguous, whatever is in it: a step is split no further than it holds, and 16 MiB and 32 KiB
+    hold every step. Steps that run at once must not share it.
 
     Raises:
-        UsageError: a layer that is not `swa_only` lacks its pool, indices or lens; or a GPU
-            without Triton.
+        UsageError: a layer that is not `swa_only` lacks its pool, indices or lens; ``parts`` is of
+            another dtype or device; or a GPU without Triton.
     """
+    _check_parts(q, parts)
     if not takes_triton(q):
         streaming_decode(
             q, kv_cache, swa_k_cache, swa_only, topk_indices, topk_lens, swa_indices, swa_lens,
@@ -83,6 +89,7 @@ def fused_decode(
         "scale": scale,
         "output": output,
         "fp8_dtype": fp8_dtype,
+        "parts": parts,
     }
     if not run_fast("decode", **call):
         _in_triton(**call)
@@ -95,6 +102,7 @@ def _in_triton(
     scale: float,
     output: torch.Tensor,
     fp8_dtype: torch.dtype,
+    parts: torch.Tensor | None,
 ) -> None:
     from oom_suite.workloads.sparse_mla.kernels.on_triton.decode import decode_kernel
 
@@ -102,17 +110,28 @@ def _in_triton(
     heads = min(_MOST_HEADS, max(_LEAST_HEADS, 1 << (num_heads - 1).bit_length()))
     blocks = -(-num_heads // heads)
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
-    parts = Parts(q, num_splits(num_tokens * blocks, num_tiles), output)
-    decode_kernel[(num_tokens, blocks, parts.splits)](
-        *arguments(parts, q, reads, attn_sink, scale),
+    made = Parts(q, num_splits(num_tokens * blocks, num_tiles), output, parts)
+    decode_kernel[(num_tokens, blocks, made.splits)](
+        *arguments(made, q, reads, attn_sink, scale),
         SWA_BLOCK_SIZE=reads[0].pool.shape[1],
         EXTRA_BLOCK_SIZE=reads[-1].pool.shape[1],
         HEADS=heads,
         KEYS=_KEYS,
-        SPLITS=parts.splits,
+        SPLITS=made.splits,
         HAS_EXTRA=len(reads) > 1,
         HAS_SINK=attn_sink is not None,
         IS_FNUZ=fp8_dtype == torch.float8_e4m3fnuz,
         num_warps=4,
     )
-    parts.merge(attn_sink)
+    made.merge(attn_sink)
+
+
+def _check_parts(q: torch.Tensor, parts: torch.Tensor | None) -> None:
+    if parts is None:
+        return
+    if parts.dtype != torch.float32 or parts.device != q.device or not parts.is_contiguous():
+        how = "contiguous" if parts.is_contiguous() else "strided"
+        raise UsageError(
+            f"parts is {parts.dtype} on {parts.device}, {how}: it must be torch.float32 on "
+            f"{q.device} and contiguous, or None"
+        )

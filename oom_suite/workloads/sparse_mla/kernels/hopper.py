@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CAPABILITY = (9, 0)
 _HEADS, _KEYS = 64, 64
 _ALIGNMENT_BYTES = 16
+_TILES_OF_A_MERGE = 2
 
 
 def _applies(
@@ -55,6 +56,7 @@ def _run(
     scale: float,
     output: torch.Tensor,
     fp8_dtype: torch.dtype,
+    parts: torch.Tensor | None,
 ) -> None:
     from oom_suite.workloads.sparse_mla.kernels.on_triton.decode_hopper import decode_kernel
 
@@ -62,17 +64,21 @@ def _run(
     num_tokens, num_heads, _ = q.shape
     blocks = -(-num_heads // _HEADS)
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
-    parts = Parts(q, num_splits(num_tokens * blocks, num_tiles), output)
-    decode_kernel[(num_tokens, blocks, parts.splits)](
-        *arguments(parts, q, reads, attn_sink, scale),
+    # A program is fast enough to do without parts: they are for who keeps memory for them, and
+    # for more tiles than a merge takes the time of.
+    may_split = parts is not None and num_tiles > _TILES_OF_A_MERGE
+    splits = num_splits(num_tokens * blocks, num_tiles) if may_split else 1
+    made = Parts(q, splits, output, parts)
+    decode_kernel[(num_tokens, blocks, made.splits)](
+        *arguments(made, q, reads, attn_sink, scale),
         SWA_SIZE=reads[0].pool.shape[1],
         EXTRA_SIZE=reads[-1].pool.shape[1],
-        SPLITS=parts.splits,
+        SPLITS=made.splits,
         HAS_EXTRA=len(reads) > 1,
         HAS_SINK=attn_sink is not None,
         num_warps=8,
     )
-    parts.merge(attn_sink)
+    made.merge(attn_sink)
 
 
 DECODE = FastPath("decode", _applies, _run)

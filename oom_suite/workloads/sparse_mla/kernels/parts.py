@@ -17,6 +17,9 @@ _LOG2_E = math.log2(math.e)
 MOST_PROGRAMS = 128
 """Programs that a split step is spread over: about the cores of the GPUs that serve."""
 
+FLOATS_OF_A_PART = 513
+"""What a part takes for each token and head, in float32: its 512 values and their logarithm."""
+
 
 def num_splits(num_programs: int, num_tiles: int) -> int:
     """Into how many parts the keys of a token are split: a power of two.
@@ -25,8 +28,11 @@ def num_splits(num_programs: int, num_tiles: int) -> int:
         num_programs: programs without a split.
         num_tiles: what a split takes at least one of.
     """
-    wanted = min(MOST_PROGRAMS // num_programs, num_tiles)
-    return 1 << (wanted.bit_length() - 1) if wanted > 1 else 1
+    return _power_of_two(min(MOST_PROGRAMS // num_programs, num_tiles))
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << (most.bit_length() - 1) if most > 1 else 1
 
 
 class Parts:
@@ -34,19 +40,30 @@ class Parts:
 
     Args:
         q: bfloat16 [num_tokens, num_heads, 512].
-        splits: how many there are.
+        splits: how many there may be.
         output: as q.
+        given: float32, what the parts may lie in; there are no more than it holds. None to take
+            what all of them need.
+
+    Attributes:
+        splits: how many there are.
     """
 
-    def __init__(self, q: torch.Tensor, splits: int, output: torch.Tensor) -> None:
-        """Take what the parts need."""
+    def __init__(
+        self, q: torch.Tensor, splits: int, output: torch.Tensor, given: torch.Tensor | None
+    ) -> None:
+        """Take what the parts need, unless it is given."""
+        num_tokens, self._num_heads, width = q.shape
+        size = num_tokens * self._num_heads
+        if given is not None:
+            splits = min(splits, _power_of_two(given.numel() // (FLOATS_OF_A_PART * size)))
         self.splits, self._output = splits, output
-        self._num_heads = q.shape[1]
         self._values, self._logs = output, output
         if splits > 1:
-            shape = (q.shape[0], splits, self._num_heads)
-            self._values = q.new_empty((*shape, q.shape[2]), dtype=torch.float32)
-            self._logs = q.new_empty(shape, dtype=torch.float32)
+            room = FLOATS_OF_A_PART * size * splits
+            flat = q.new_empty(room, dtype=torch.float32) if given is None else given.view(-1)
+            self._values = flat[: width * size * splits]
+            self._logs = flat[width * size * splits : room]
 
     @property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

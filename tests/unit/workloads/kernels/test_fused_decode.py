@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from oom_suite.errors import UsageError
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
@@ -41,9 +42,12 @@ def traced(tmp_path, monkeypatch):
     pytest.importorskip("triton", reason="needs the extra `triton`")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
 
-    def run(target, make, **sizes):
+    def run(target, make, num_parts=0, **sizes):
         def built(at, device):
             step = make(at, device)
+            if num_parts:
+                size = num_parts * PART_BYTES // 4 * step["q"].shape[0] * step["q"].shape[1]
+                step["parts"] = torch.empty(size, dtype=torch.float32, device=device)
             return torch.no_grad()(lambda: fused_decode(**step))
 
         return ShadowLane(tmp_path, target, target).run(built, resize(SMALL.sizes, sizes))
@@ -54,13 +58,12 @@ def traced(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("target", "num_heads", "num_tokens", "splits"),
     [
-        # 32 keys a tile and 16 heads a program, or 64 of both on Hopper.
+        # 32 keys a tile and 16 heads a program; on Hopper nothing is split.
         ("rocm:gfx942", 8, 4, 16),
         ("rocm:gfx942", 8, 64, 2),
         ("rocm:gfx942", 128, 64, 1),
-        ("cuda:sm_90", 8, 4, 8),
-        ("cuda:sm_90", 64, 64, 2),
-        ("cuda:sm_90", 64, 65, 1),
+        ("cuda:sm_90", 8, 4, 1),
+        ("cuda:sm_90", 64, 64, 1),
     ],
 )
 def test_a_step_takes_its_parts_and_nothing_else(traced, target, num_heads, num_tokens, splits):
@@ -73,12 +76,42 @@ def test_a_step_takes_its_parts_and_nothing_else(traced, target, num_heads, num_
     assert kernels == [launch.kernel for launch in trace.launches]
 
 
-@pytest.mark.parametrize("target", ["rocm:gfx942", "cuda:sm_90"])
-def test_a_layer_with_a_sliding_window_alone_is_split_by_its_own_keys(traced, target):
-    """128 keys are four tiles of 32, or two of 64."""
-    splits = {"rocm:gfx942": 4, "cuda:sm_90": 2}[target]
-    trace = traced(target, build_swa_only, num_tokens=4)
-    assert PART_BYTES * splits * 4 * 8 == trace.peak().num_bytes
+@pytest.mark.parametrize(
+    ("target", "num_parts", "merges"),
+    [
+        ("rocm:gfx942", 16, True),
+        ("rocm:gfx942", 1, False),
+        ("cuda:sm_90", 8, True),
+        ("cuda:sm_90", 2, True),
+        ("cuda:sm_90", 1, False),
+    ],
+)
+def test_a_step_that_is_given_its_parts_takes_nothing(traced, target, num_parts, merges):
+    """It is split as far as they go: into one part is not at all."""
+    trace = traced(target, build, num_parts, num_heads=8, num_tokens=4)
+    assert 0 == trace.peak().num_bytes
+    kernels = ["decode_kernel", "merge_kernel"] if merges else ["decode_kernel"]
+    assert kernels == [launch.kernel for launch in trace.launches]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [torch.empty(8, dtype=torch.float64), torch.empty(8, 2)[:, 0], torch.empty(8, device="meta")],
+    ids=["dtype", "strided", "device"],
+)
+def test_parts_of_another_kind_are_refused_in_a_line(parts):
+    """What was given, and what it must be."""
+    step = build(SMALL.sizes, "cpu")
+    with pytest.raises(UsageError, match=r"it must be torch\.float32 on cpu and contiguous, or N"):
+        fused_decode(**step, parts=parts)
+
+
+def test_a_layer_with_a_sliding_window_alone_is_split_by_its_own_keys(traced):
+    """128 keys are four tiles of 32; on Hopper two of 64, too few to be worth a merge."""
+    trace = traced("rocm:gfx942", build_swa_only, num_tokens=4)
+    assert PART_BYTES * 4 * 4 * 8 == trace.peak().num_bytes
+    hopper_trace = traced("cuda:sm_90", build_swa_only, 8, num_tokens=4)
+    assert ["decode_kernel"] == [launch.kernel for launch in hopper_trace.launches]
 
 
 class OnGpu:
