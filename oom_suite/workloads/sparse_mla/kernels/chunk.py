@@ -118,7 +118,7 @@ class Chunk:
     def width(self) -> int:
         """Columns of the indices: entries and window, in whole units."""
         wanted = self.topk_indices.shape[1] + self.window_size
-        return -(-wanted // WIDTH_UNIT) * WIDTH_UNIT
+        return (wanted + WIDTH_UNIT - 1) // WIDTH_UNIT * WIDTH_UNIT
 
     def indices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Unwritten indices and lens: int32 [num_queries, width] and [num_queries]."""

@@ -16,6 +16,7 @@ from oom_suite.safety.precision import Precision
 from oom_suite.safety.reads import Reads
 from oom_suite.safety.steps import Target, find
 from oom_suite.safety.writes import Writes
+from oom_suite.subjects import builtin_names, parse
 from oom_suite.workloads.sparse_mla.builtins.dense_staging import dense_staging
 from oom_suite.workloads.sparse_mla.builtins.rows import Fp8Rows
 from oom_suite.workloads.sparse_mla.kernels.prefill import union_staging
@@ -169,3 +170,9 @@ def test_the_oracle_is_no_staging():
     window = [keys["swa_k_cache"][swa_table[token // 4], token % 4] for token in (5, 6, 7, 8)]
     assert torch.equal(torch.stack(entries + window), expected[1, :6])
     assert not expected[1, 6:].any()
+
+
+def test_whole_prefixes_are_a_subject_only_where_they_are_named():
+    """Without a subject the decode paths are judged, for which they are no code."""
+    assert "dense_staging" not in builtin_names()
+    assert "built-in" == parse("dense_staging").family
