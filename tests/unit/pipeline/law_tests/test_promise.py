@@ -24,7 +24,7 @@ AXES = {"num_blocks": 512, "num_tokens": 4}
             {"axes": AXES},
             (
                 "nothing is promised: give independent_of, at_most, linear_in, constant, "
-                "bounded_in, constant_after, law or budget"
+                "bounded_in, constant_after, covered_by, law or budget"
             ),
         ),
         (
