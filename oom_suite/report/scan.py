@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -41,10 +42,12 @@ _KINDS = {
     "law": "has another law, and the same bytes at the scenario",
     "unclear": "cannot be compared: one of the two was not judged",
 }
+_HEAD = ("workload", "release", "verdict", "law at the scenario", "peak")
+_LAW = 3
 _WIDTH = 100
+_UNBOUNDED = 10_000
 _LEAST_LAW = 28
-_OTHERS_WIDTH = 62
-"""Columns that those beside the law take: names, releases, the verdict, an amount."""
+_GAP = 2
 _LABEL = 8
 _SEPARATOR = "=="
 
@@ -202,8 +205,6 @@ def _law_lines(row: ScanRow, width: int) -> list[str]:
 
 def _print_table(found: Sequence[Stretch], console: Console, *, with_target: bool) -> None:
     width = width_of(console, _WIDTH)
-    law_width = max(_LEAST_LAW, width - _OTHERS_WIDTH)
-    cells = [_cells(stretch, law_width, with_target=with_target) for stretch in found]
     table = Table(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -211,15 +212,19 @@ def _print_table(found: Sequence[Stretch], console: Console, *, with_target: boo
         pad_edge=False,
         header_style="bold",
     )
-    head = ("workload", "release", "verdict", "law at the scenario", "peak")
-    for title in head:
+    for title in _HEAD:
         table.add_column(title, justify="right" if title == "peak" else "left", no_wrap=True)
-    for row in cells:
+    rows = [_cells(stretch, with_target=with_target) for stretch in found]
+    others = [max(line.cell_len for row in rows for line in row[at]) for at in range(len(_HEAD))]
+    room = width - sum(max(len(title), one) for title, one in zip(_HEAD, others, strict=True))
+    # Beside its law's column each has a space behind it.
+    law_width = max(_LEAST_LAW, room + len(_HEAD[_LAW]) - _GAP * len(_HEAD))
+    for stretch, row in zip(found, rows, strict=True):
+        row[_LAW] = [Text(line) for line in _law_lines(stretch.row, law_width)]
         table.add_row(*(Text("\n").join(cell) for cell in row))
-    needed = sum(max(line.cell_len for row in cells for line in row[at]) for at in range(len(head)))
-    if needed + len(head) > width:
-        rows = [(row[0], row[1:]) for row in cells]
-        for line in stacked(head[1:], rows, width, right={3}):
+    needed = Measurement.get(console, console.options.update(width=_UNBOUNDED), table).maximum
+    if needed > width:
+        for line in stacked(_HEAD[1:], [(row[0], row[1:]) for row in rows], width, right={3}):
             console.print(line, soft_wrap=True, highlight=False)
     elif console.is_terminal:
         console.print(table)
@@ -228,7 +233,8 @@ def _print_table(found: Sequence[Stretch], console: Console, *, with_target: boo
     _print(console, "")
 
 
-def _cells(stretch: Stretch, law_width: int, *, with_target: bool) -> list[list[Text]]:
+def _cells(stretch: Stretch, *, with_target: bool) -> list[list[Text]]:
+    """The lines of each column; those of the law, which takes what room is left, are not there."""
     row = stretch.row
     workload, scenario, target = stretch.place
     names = [Text(printable(workload)), Text(f"  {printable(scenario)}", style="dim")]
@@ -242,6 +248,6 @@ def _cells(stretch: Stretch, law_width: int, *, with_target: bool) -> list[list[
         names,
         releases,
         [Text(WORDS[row.found], style=_STYLES[row.found])],
-        [Text(line) for line in _law_lines(row, law_width)],
+        [Text()],
         [Text(num_bytes_text(row.peak_bytes))],
     ]

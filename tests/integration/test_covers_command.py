@@ -6,9 +6,15 @@ import json
 
 import pytest
 
+from oom_suite.doors import workload as find_workload
 from oom_suite.pipeline import serving
 from oom_suite.pipeline.judging import Study
 from oom_suite.records import Coverage, Result, Verdict
+from oom_suite.records.symbolic import Formula
+from oom_suite.subjects import load, parse
+from oom_suite.subjects.families.vllm import profiles
+from oom_suite.tracing.shadow import ShadowLane
+from oom_suite.workloads.prefill.step import build_workspace
 
 
 @pytest.fixture
@@ -144,3 +150,22 @@ def test_a_release_whose_decode_step_is_not_covered(suite, tmp_path):
     assert step["coverage"]["formula"] == "82048*swa_num_blocks"
     assert step["coverage"]["over_bytes"] == 82_048 * 32_768 - 264 * 10 * 131_072
     assert step["blame"][0]["function"] == "rocm_dequantize_blocked_k_cache"
+
+
+@pytest.mark.oom_registry
+@pytest.mark.parametrize("name", ["prefill-reservation", "prefill-reservation-rocm"])
+def test_the_workspace_that_is_read_from_the_source_is_what_the_release_reserves(name):
+    """vLLM 0.33.0's own early return, run: rows gathered, and on NVIDIA the indices of a step."""
+    workload = find_workload(name)
+    asked = {"max_model_len": 131_072, "max_num_batched_tokens": 8192}
+    sizes = workload.resize(workload.scenario("small").sizes, asked)
+    with load(parse("vllm==0.33.0"), workload, arch="gfx942") as subject:
+
+        def build(sizes, device):
+            given = build_workspace(sizes, device)
+            return lambda: subject.call(**given)
+
+        reserved = ShadowLane(subject.root).run(build, sizes).peak().num_bytes
+    text = profiles.GATHERED if name.endswith("rocm") else profiles.GATHERED_WITH_INDICES
+    values = {**asked, "window_tokens": 128, "index_topk": 512}
+    assert Formula(text)(values) == reserved

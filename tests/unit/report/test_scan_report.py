@@ -128,3 +128,15 @@ def test_the_page_has_a_timeline_each_law_and_what_changed_and_escapes_what_it_s
 def test_a_release_without_a_row_is_marked_as_not_scanned():
     pytest.importorskip("jinja2")
     assert 'absent"><span class="verdict">not scanned' in render_scan_page(ROWS[:1], RELEASES)
+
+
+@pytest.mark.parametrize("width", [40, 72, 88, 100, 116, 150, 200])
+def test_nothing_is_cut_off_however_wide_the_screen_is(monkeypatch, width):
+    """Terms of a law break the line before them; a verdict and an amount stay whole."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    law = " + ".join(f"{number}*batch*max_model_len" for number in range(1000, 1012))
+    wide = row(RELEASES[1], Found.INCONCLUSIVE, law=law, regimes=(law,), peak_bytes=500 << 20)
+    shown = text((wide, FAIL), width=width)
+    assert "…" not in shown
+    for whole in ("INCONCLUSIVE", "500.00 MiB", "1011*batch*max_model_len"):
+        assert whole in shown

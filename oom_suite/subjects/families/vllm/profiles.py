@@ -38,7 +38,7 @@ Source: `get_max_prefill_buffer_size`, vLLM 0.21.0 `v1/attention/backends/mla/in
 0.32.0 on a factor of 8 times 5 up to 262,144 tokens, 8 times 2 above: 0.33.0 `config/vllm.py:1866`.
 """
 
-_GATHERED = "4096*((max_model_len + 3)//4 + window_tokens + max_num_batched_tokens)"
+GATHERED = "4096*((max_model_len + 3)//4 + window_tokens + max_num_batched_tokens)"
 """bf16 rows of 512 values for four requests: the keys of each, its window and the new tokens.
 
 Source: vLLM 0.21.0 `model_executor/layers/deepseek_v4_attention.py:494-502`.
@@ -49,6 +49,9 @@ _COMBINED = "(4*max_num_batched_tokens*((index_topk + window_tokens + 127)//128*
 
 Source: vLLM 0.27.0 `models/deepseek_v4/nvidia/flashmla.py:87`.
 """
+
+GATHERED_WITH_INDICES = f"{GATHERED} + {_COMBINED}"
+"""Both, as the run reserves them at once."""
 
 _DUMMY_LOGITS = "512*1048576"
 """`VLLM_SPARSE_INDEXER_MAX_LOGITS_MB`, by default: what all logits of a chunk may take."""
@@ -133,7 +136,7 @@ def _rocm(run: _Run) -> Profile:
         _box(
             num_tokens=("1", "max_num_batched_tokens"),
             num_heads=run.num_heads,
-            num_keys=f"({_GATHERED})//1024",
+            num_keys=f"({GATHERED})//1024",
             width="(index_topk + window_tokens + 127)//128*128",
             used="(index_topk + window_tokens + 127)//128*128",
         ),
@@ -209,7 +212,7 @@ def _cuda(run: _Run) -> Profile:
 
 def _rows(tokens: str) -> str:
     """The workspace of ROCm from 0.23.0 on: rows gathered, a chunk's keys, or a step's logits."""
-    return f"max({_GATHERED}, 132*{_BUFFERED}, 4*{tokens}*{_KEYS})"
+    return f"max({GATHERED}, 132*{_BUFFERED}, 4*{tokens}*{_KEYS})"
 
 
 _EVERY = _rows("max_num_batched_tokens")
@@ -217,9 +220,9 @@ _DECODES = _rows(_DECODED)
 _NEW_DECODES = _DECODES.replace(_BUFFERED, _BUFFERED_BY_LENGTH)
 _ROCM = (
     # Keys of a chunk, packed, and copies of their two parts.
-    _Run("0.21.0", 5949, 616, 496, f"264*{_BUFFERED}", _GATHERED, "max(64, num_heads)"),
-    _Run("0.22.0", 6165, 647, 618, "0", _GATHERED),
-    _Run("0.22.1", 6165, 647, 618, "0", _GATHERED),
+    _Run("0.21.0", 5949, 616, 496, f"264*{_BUFFERED}", GATHERED, "max(64, num_heads)"),
+    _Run("0.22.0", 6165, 647, 618, "0", GATHERED),
+    _Run("0.22.1", 6165, 647, 618, "0", GATHERED),
     _Run("0.23.0", 6229, 647, 619, _DUMMY_LOGITS, _EVERY),
     _Run("0.24.0", 6300, 669, 620, _DUMMY_LOGITS, _EVERY),
     _Run("0.25.0", 6351, 669, 620, _DUMMY_LOGITS, _EVERY),
@@ -237,8 +240,8 @@ _ROCM = (
 """Source: each release's `rocm_aiter_sparse_attn_indexer` (and ``_fake`` in 0.21.0) and
 `forward_mqa`, at the lines given."""
 
-_KEPT = f"max({_GATHERED}, 132*{_BUFFERED} + 1048576)"
-_KEPT_INDICES = f"max({_GATHERED} + {_COMBINED}, 132*{_BUFFERED} + 1048576)"
+_KEPT = f"max({GATHERED}, 132*{_BUFFERED} + 1048576)"
+_KEPT_INDICES = f"max({GATHERED_WITH_INDICES}, 132*{_BUFFERED} + 1048576)"
 _NEW_INDICES = _KEPT_INDICES.replace(_BUFFERED, _BUFFERED_BY_LENGTH)
 _CUDA = (
     _Run("0.21.0", 5949, 108, 496, _DUMMY_LOGITS, _KEPT),
