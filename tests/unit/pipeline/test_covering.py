@@ -135,6 +135,23 @@ def test_data_that_decides_counts_at_its_worst(figure, verdict):
     assert found.verdict is verdict, found.reason
 
 
+def sums(sizes, device):
+    """What a scan's kernels take inside is no request that dispatch sees."""
+    x = torch.zeros(sizes.tokens, sizes.context, device=device)
+    return lambda: x.cumsum(0)
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [(PROFILE, PASS), (1_048_576, INCONCLUSIVE), (1_048_576 + 1024, PASS), (1_048_575, FAIL)],
+    ids=["of the same code", "as seen", "with what is inside", "less"],
+)
+def test_what_kernels_take_inside_has_to_be_covered_too(figure, verdict):
+    """In a figure that was seen it is missing: neither covered, nor shown not to be."""
+    found = studied(sums, axes=AXES, covered_by=figure, box=BOX)
+    assert found.verdict is verdict, found.reason
+
+
 def test_another_broken_promise_stays_first():
     """Both are said, and the coverage is there too."""
     found = studied(scores, axes=AXES, independent_of="context", covered_by=1, box=BOX)
