@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from oom_suite.laws.proof import Proof
     from oom_suite.pipeline.runs import Runs
     from oom_suite.pipeline.settings import Settings
-    from oom_suite.records import Coverage, CoveredBy, Polynomial, Result
+    from oom_suite.records import Coverage, CoveredBy, KernelTerm, Polynomial, Result
     from oom_suite.records.covering import Box
 
 MAX_EXPLORED = 256
@@ -61,7 +61,7 @@ def with_coverage(
     inside = tuple(term.at_most for term in result.inside)
     explored = _Explored(runs, settings, inside)
     try:
-        allowed_bytes = _allowed_bytes(promise, runs, settings)
+        allowed_bytes = _allowed_bytes(promise, runs, settings, result.inside)
         pieces = explored.known(proof)
         box = whole_box(promise.box, settings.sizes)
         settle = settings.workload.settle
@@ -94,11 +94,18 @@ def whole_box(box: Box, sizes: Mapping[str, int]) -> Box:
     return tuple((axis, least, most) for axis, (least, most) in whole.items())
 
 
-def _allowed_bytes(promise: CoveredBy, runs: Runs, settings: Settings) -> int:
-    """What the profile run took: as it was given, or as the same code takes it at its sizes."""
+def _allowed_bytes(
+    promise: CoveredBy, runs: Runs, settings: Settings, inside: Iterable[KernelTerm]
+) -> int:
+    """What the profile run took: as it was given, or as the same code takes it at its sizes.
+
+    What its kernels took inside counts where it is known, and not where it is only bounded.
+    """
     if promise.num_bytes is not None:
         return promise.num_bytes
-    return runs.known({**settings.sizes, **dict(promise.sizes)}).peak().num_bytes
+    sizes = {**settings.sizes, **dict(promise.sizes)}
+    known_bytes = sum(int(term.at_most(sizes)) for term in inside if term.is_exact)
+    return runs.known(sizes).peak().num_bytes + known_bytes
 
 
 @dataclass

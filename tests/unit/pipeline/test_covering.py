@@ -103,9 +103,9 @@ def test_a_branch_that_the_profile_run_did_not_take(most, figure, verdict):
 
 def test_a_loop_over_an_axis_is_judged_turn_by_turn():
     """The number of turns is no symbol; each in the box is run, and the last decides."""
-    box = {"tokens": (1, 12)}
-    assert studied(loops, axes=AXES, covered_by=12 * 256, box=box).verdict is PASS
-    found = studied(loops, axes=AXES, covered_by=12 * 256 - 1, box=box)
+    few, box = {**AXES, "tokens": 2}, {"tokens": (1, 3)}
+    assert studied(loops, axes=few, covered_by=3 * 256, box=box).verdict is PASS
+    found = studied(loops, axes=few, covered_by=3 * 256 - 1, box=box)
     assert (found.verdict, found.coverage.over_bytes) == (FAIL, 1)
 
 
@@ -132,6 +132,23 @@ def test_data_that_decides_counts_at_its_worst(figure, verdict):
     """All rows may be kept: the figure has to cover that."""
     box = {"tokens": (1, 256), "context": (1, 1024)}
     found = studied(chosen, axes=AXES, covered_by=figure, box=box)
+    assert found.verdict is verdict, found.reason
+
+
+def sums(sizes, device):
+    """What a scan's kernels take inside is no request that dispatch sees."""
+    x = torch.zeros(sizes.tokens, sizes.context, device=device)
+    return lambda: x.cumsum(0)
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [(PROFILE, PASS), (1_048_576, INCONCLUSIVE), (1_048_576 + 1024, PASS), (1_048_575, FAIL)],
+    ids=["of the same code", "as seen", "with what is inside", "less"],
+)
+def test_what_kernels_take_inside_has_to_be_covered_too(figure, verdict):
+    """In a figure that was seen it is missing: neither covered, nor shown not to be."""
+    found = studied(sums, axes=AXES, covered_by=figure, box=BOX)
     assert found.verdict is verdict, found.reason
 
 

@@ -42,7 +42,7 @@ boxes = st.tuples(ranges, ranges, ranges).map(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(polynomials, min_size=1, max_size=3), boxes)
 def test_the_largest_peak_of_a_box_is_that_of_all_its_sizes(
     regimes: list[Polynomial], box: Box
@@ -58,7 +58,7 @@ def test_the_largest_peak_of_a_box_is_that_of_all_its_sizes(
         assert max(each(found.sizes) for each in regimes) == found.most_bytes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(polynomials, polynomials, boxes, st.integers(1, 9), st.sampled_from(AXES))
 def test_laws_on_two_sides_of_a_condition_are_each_taken_on_their_own_side(
     one: Polynomial, other: Polynomial, box: Box, at: int, axis: str

@@ -41,7 +41,7 @@ def values(ranges):
     ]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(numbers, ends, ends)
 def test_a_range_holds_every_value(text, a, b):
     """No size in the box has a value outside of the range that is given for it."""
@@ -56,7 +56,7 @@ def test_a_range_holds_every_value(text, a, b):
             continue
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(numbers, st.sampled_from(COMPARISONS), numbers, ends, ends)
 def test_a_condition_that_is_decided_is_so_everywhere(one, sign, other, a, b):
     """What is said of a whole box is true of each size in it."""
