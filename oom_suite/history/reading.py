@@ -21,6 +21,8 @@ from oom_suite.subjects import parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+_HERE, _SUITE = "here", "suite"
+"""Whose repository a subject's code lies in: where the command ran, or the suite's own."""
 _OUTCOMES = ("verdict", "outcome", "found", "how")
 """What a result's own outcome is called in its JSON: of check, measure, scan, bench."""
 _BYTES = {"scan": "peak_bytes", "bench": "scratch_bytes"}
@@ -134,14 +136,12 @@ def _recorded(
     kind: str, body: Mapping[str, Any], made: Mapping[str, Any], commit: str | None
 ) -> Recorded:
     subject = printable(str(body["subject"]))
-    line, release, is_own = _known_as(subject)
-    tree = made.get("working_tree") or {}
-    if release:
-        tree = {}
-    elif is_own:
-        # A built-in's code is the suite's.
-        tree = {"commit": made.get("commit"), "dirty": made.get("dirty")}
-    tree = tree if commit is None else {"commit": commit}
+    line, release, lies_in = _known_as(subject)
+    trees: dict[str, Mapping[str, Any]] = {
+        _HERE: made.get("working_tree") or {},
+        _SUITE: {"commit": made.get("commit"), "dirty": made.get("dirty")},
+    }
+    tree = trees.get(lies_in, {}) if commit is None else {"commit": commit}
     sizes, environment = canonical(body.get("sizes") or {}), canonical(made)
     code = str(tree.get("commit") or ""), bool(tree.get("dirty"))
     whole = canonical([kind, body, environment, code])
@@ -180,18 +180,21 @@ def _recorded(
 
 
 @functools.cache
-def _known_as(subject: str) -> tuple[str, str, bool]:
-    """The life that a subject belongs to, its release, and whether it is the suite's own code.
+def _known_as(subject: str) -> tuple[str, str, str]:
+    """The life that a subject belongs to, its release, and the repository that has its code.
 
     One that no family reads here, as without the plugin that brings it, is a life of its own.
     """
     try:
         spec = parse(subject)
     except OomSuiteError:
-        return subject, "", False
+        return subject, "", _HERE
     if spec.version:
-        return spec.family, spec.version, False
-    return subject, "", spec.family == "built-in"
+        return spec.family, spec.version, ""
+    if spec.family == "built-in":
+        return subject, "", _SUITE
+    path = Path(spec.path or "")
+    return subject, "", "" if path.is_absolute() or ".." in path.parts else _HERE
 
 
 def _target_of(made: Mapping[str, Any]) -> str:

@@ -137,11 +137,18 @@ def code_of(path, subject, commit=None, **made):
 
 
 def test_the_commit_is_that_of_the_code_under_test(tmp_path):
-    """The user's repository for a file, the suite's own for a built-in, none for a release."""
+    """The user's repository for a file, the suite's own for a built-in, none for a release.
+
+    What lies elsewhere is of a repository that the file does not know.
+    """
     path = tmp_path / "r.json"
     assert ("a", False, "2026-11-27T21:00:00.000+00:00") == code_of(path, "decode.py:decode")
     assert ("5", True, "") == code_of(path, "token_gather", dirty=True)
     assert ("", False, "") == code_of(path, "vllm==0.21.0", dirty=True)
+    assert "a" == code_of(path, "vllm@.")[0]
+    assert ("", "", "") == tuple(
+        code_of(path, each)[0] for each in ("/x/decode.py:decode", "vllm@/x", "vllm@../x")
+    )
     assert ("9", False, "") == code_of(path, "decode.py:decode", commit="9" * 40)
 
 
