@@ -37,6 +37,7 @@ OWN = (
     "oom_suite.workloads.flex_maps.workload",
     "oom_suite.workloads.sampling.workload",
     "oom_suite.workloads.layer_caches.workload",
+    "oom_suite.workloads.cpu_attention.workload",
     "oom_suite.subjects.families.builtin",
     "oom_suite.subjects.families.vllm",
     "oom_suite.subjects.families.sglang",

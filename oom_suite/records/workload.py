@@ -177,8 +177,8 @@ class Workload:
         is_scanned_alone: whether `scan` alone looks at it unasked; `check` where it is named.
         scanned: the scenarios that `scan` looks at; empty for the default one.
         by_design: axes of capacities that the bound allows for, each with the reason.
-        made_for: the kind of device that the code is made for, ``"cuda"`` or ``"rocm"``; empty for
-            either.
+        made_for: the kind of device that the code is made for, ``"cuda"``, ``"rocm"`` or
+            ``"cpu"``; empty for any.
     """
 
     name: str
@@ -202,7 +202,7 @@ class Workload:
     is_scanned_alone: bool = False
     scanned: tuple[str, ...] = ()
     by_design: Mapping[str, str] = field(default_factory=dict, hash=False)
-    made_for: Literal["", "cuda", "rocm"] = ""
+    made_for: Literal["", "cuda", "rocm", "cpu"] = ""
 
     def is_valid(self, sizes: Mapping[str, int]) -> bool:
         """Whether these very sizes can be built."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from oom_suite.records import Workload
 
-_FIRST = {"cuda": "cuda:sm_90", "rocm": "rocm:gfx942"}
+_FIRST = {"cuda": "cuda:sm_90", "rocm": "rocm:gfx942", "cpu": "cpu"}
 """What code that is made for one kind of device is scanned for, where nobody names one of it."""
 
 

@@ -114,9 +114,10 @@ def _again() -> NoReturn:
 
 
 def rounded_up(expression: sympy.Expr) -> sympy.Expr:
-    """The same expression with ``-(x // -64)`` written ``(x + 63) // 64``.
+    """The same expression with ``-(x // -64)`` and ``-(-x // 64)`` written ``(x + 63) // 64``.
 
-    A name in a law is taken for a number that is not negative, which ``x // -64`` is.
+    A name in a law is taken for a number that is not negative, which ``x // -64`` and ``-x // 64``
+    are.
     """
 
     def is_by_negative(part: sympy.Basic) -> bool:
@@ -126,7 +127,15 @@ def rounded_up(expression: sympy.Expr) -> sympy.Expr:
         number, by = part.args
         return -part.func(number - by - 1, -by)
 
-    return expression.replace(is_by_negative, upwards)
+    def is_of_negative(part: sympy.Basic) -> bool:
+        is_quotient = type(part).__name__ == "FloorDiv" and bool(part.args[1].is_positive)
+        return is_quotient and bool(part.args[0].could_extract_minus_sign())
+
+    def turned(part: sympy.Basic) -> sympy.Expr:
+        number, by = part.args
+        return -part.func(by - number - 1, by)
+
+    return expression.replace(is_by_negative, upwards).replace(is_of_negative, turned)
 
 
 class SymbolPrinter(StrPrinter):  # type: ignore[misc]  # sympy is not annotated

@@ -219,7 +219,9 @@ def test_backward_passes_are_proved():
     assert "num_tokens*topk" in law(trace)
 
 
-@pytest.mark.parametrize("up", [lambda x: -(x // -64), lambda x: (x + 63) // 64])
+@pytest.mark.parametrize(
+    "up", [lambda x: -(x // -64), lambda x: -(-x // 64), lambda x: (x + 63) // 64]
+)
 def test_a_quotient_that_is_rounded_up_is_never_taken_for_negative(up):
     """Of two live sums the one with more blocks of 64 wins, however the rounding is written."""
 
