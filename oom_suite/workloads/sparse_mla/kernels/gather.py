@@ -99,7 +99,7 @@ def dequantize_and_gather_k_cache(
         seq_lens: int32 [num_requests], tokens that a request has in the cache.
         gather_lens: int32 [num_requests], how many of its last ones are wanted; None for all.
         block_table: int32 [num_requests, num_blocks_of_a_request], the cache's block for each
-            block of the request; contiguous in its last dimension.
+            block of the request.
         block_size: tokens of a block.
         offset: the row at which a request's first token goes. No request may want more tokens
             than there are rows from there on.
@@ -144,7 +144,7 @@ def dequantize_and_gather_k_cache(
         block_table,
         out.stride(0),
         out.stride(1),
-        block_table.stride(0),
+        *block_table.stride(),
         block_table.shape[1],
         k_cache.stride(0),
         k_cache.shape[0] * block_size,

@@ -69,7 +69,8 @@ def gathers():
         dequantize_and_gather_k_cache_sparse(triton, pool, slots, BLOCK_SIZE, fp8)
         assert (triton[3] == 7.0).all()
 
-        table = torch.randint(0, NUM_BLOCKS, (3, 4), generator=generator).int()
+        # A block of a request does not lie beside its next one.
+        table = torch.randint(0, NUM_BLOCKS, (4, 3), generator=generator).int().T
         lens = torch.tensor([30, 9, 0], dtype=torch.int32)
         for wanted in (None, torch.tensor([17, 9, 0], dtype=torch.int32)):
             triton, reference = pair(3, 33)
