@@ -99,7 +99,7 @@ def dequantize_and_gather_k_cache(
         seq_lens: int32 [num_requests], tokens that a request has in the cache.
         gather_lens: int32 [num_requests], how many of its last ones are wanted; None for all.
         block_table: int32 [num_requests, num_blocks_of_a_request], the cache's block for each
-            block of the request.
+            block of the request; strided in any way.
         block_size: tokens of a block.
         offset: the row at which a request's first token goes. No request may want more tokens
             than there are rows from there on.

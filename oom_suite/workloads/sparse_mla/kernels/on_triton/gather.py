@@ -85,9 +85,8 @@ def gather_dense_kernel(
         token = length - wanted + row
         counts = (row < tl.minimum(wanted, num_rows)) & (token >= 0)
         counts &= token // BLOCK_SIZE < table_width
-        place = block_table + request * table_stride
-        place += (token // BLOCK_SIZE).to(tl.int64) * table_column_stride
-        block = tl.load(place, mask=counts, other=0)
+        column = (token // BLOCK_SIZE).to(tl.int64) * table_column_stride
+        block = tl.load(block_table + request * table_stride + column, mask=counts, other=0)
         slots = tl.where(counts, block.to(tl.int64) * BLOCK_SIZE + token % BLOCK_SIZE, -1)
         start = out + request * request_stride
         _store_rows(
