@@ -11,6 +11,7 @@ Source: Triton 3.9 ``triton/runtime/interpreter.py`` (``_get_np_dtype``, ``_conv
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -47,11 +48,37 @@ def interpret_triton() -> bool:
         floats = _Floats(language)
         _correct_casts(interpreter.InterpreterBuilder, interpreter.TensorHandle, floats)
         _correct_arithmetic(interpreter.InterpreterBuilder, interpreter.TensorHandle, floats)
+        _remember_builtins(interpreter, language)
     except AttributeError as error:
         msg = f"this Triton's interpreter is not as known ({error}): check on a GPU"
         raise LaneError(msg) from error
     torch.Tensor.is_cpu = property(lambda _: False)  # type: ignore[assignment]  # host code asserts it
     return True
+
+
+def _remember_builtins(interpreter: Any, language: Any) -> None:
+    """Look once for the operations that each call of a device function is given its own of.
+
+    Triton looks through its whole language at every such call: a quarter of the time. Which names
+    these are does not change; which of them have been replaced does, and is asked each time.
+    """
+    core = language.core
+    known = {
+        place: [name for name, member in inspect.getmembers(place) if core.is_builtin(member)]
+        for place in (language, core, core.tensor, language.math)
+    }
+    patch = interpreter._patch_builtin
+
+    def patch_builtin(place: Any, *rest: Any) -> None:
+        if place not in known:
+            patch(place, *rest)
+            return
+        for name in known[place]:
+            member = getattr(place, name)
+            if core.is_builtin(member):
+                interpreter._patch_attr(place, name, member, *rest)
+
+    interpreter._patch_builtin = patch_builtin
 
 
 class _Floats:
