@@ -144,3 +144,26 @@ def heads_of_the_query(target, a0, a1, a2, a3, factor, mask):
     is_empty = (factor == 0.0)[:, None]
     _store_where(target, a0, a1, a2, a3, factor, mask & (is_empty == 0))
     _store_where(target, a0, a1, a2, a3, factor, mask & is_empty)
+
+
+@triton.jit
+def _bits_of_bytes(words):
+    """In each byte of int32 words, as uint32, how many of its bits are set."""
+    bits = words.to(tl.uint32, bitcast=True)
+    bits = bits - ((bits >> 1) & 0x55555555)
+    bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
+    return (bits + (bits >> 4)) & 0x0F0F0F0F
+
+
+@triton.jit
+def bits_of_the_low_byte(words):
+    """`popcount` that takes the sum over four bytes from the wrong end of the product."""
+    return ((_bits_of_bytes(words) * 0x01010101) & 0xFF).to(tl.int32)
+
+
+@triton.jit
+def bits_byte_by_byte(words):
+    """`popcount` without the product."""
+    bits = _bits_of_bytes(words)
+    bits = bits + (bits >> 8)
+    return ((bits + (bits >> 16)) & 0x3F).to(tl.int32)

@@ -9,10 +9,11 @@ import types
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from oom_suite.workloads.sparse_mla.kernels import dispatch
+from oom_suite.workloads.sparse_mla.kernels import dispatch, gather, prefill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import ModuleType
 
     import torch
 
@@ -20,6 +21,8 @@ _KERNELS = "oom_suite.workloads.sparse_mla.kernels.on_triton"
 _PIECES = "oom_suite.selfcheck.faults.in_triton"
 
 GATHER, DECODE = ("gather", "gather_sparse_kernel"), ("decode", "decode_kernel")
+WINDOWS = ("gather", "gather_dense_kernel")
+RANK, COMBINE = ("prefill", "rank_kernel"), ("prefill", "combine_kernel")
 """Kernels that have pieces: the file of each, and its name."""
 
 
@@ -31,7 +34,7 @@ def planted(tensor: torch.Tensor, kernel: tuple[str, str], **pieces: str) -> Ite
 
     Args:
         tensor: says by its device who does the call.
-        kernel: `GATHER` or `DECODE`.
+        kernel: one of those above.
         pieces: for the name of a function that it calls, at any depth, that of another in
             `oom_suite.selfcheck.faults.in_triton`.
 
@@ -77,3 +80,42 @@ def _with(kernel: Any, pieces: Mapping[str, Any], found: set[str]) -> Any:
     copy.__annotations__ = function.__annotations__
     copy.__doc__, copy.__qualname__ = function.__doc__, function.__qualname__
     return triton.jit(copy)
+
+
+@contextlib.contextmanager
+def _in_torch(step: dict[str, Any], module: ModuleType) -> Iterator[None]:
+    """While active, torch does what this module does, on a CPU: the interpreter is slow."""
+    if step["k_cache"].is_cuda:
+        yield
+        return
+    with mock.patch.object(module, "takes_triton", return_value=False):
+        yield
+
+
+def counting_bits(step: dict[str, Any], piece: str) -> None:
+    """A chunk whose union is ranked, and looked up, with this in place of `popcount`."""
+    with (
+        _in_torch(step, gather),
+        planted(step["k_cache"], RANK, popcount=piece),
+        planted(step["k_cache"], COMBINE, popcount=piece),
+    ):
+        prefill.union_staging(**step)
+
+
+def finding_windows(step: dict[str, Any], piece: str) -> None:
+    """A chunk whose windows' first tokens are found with this in place of `places`."""
+
+    def decoded(out: torch.Tensor, *rest: Any) -> None:
+        gather.dequantize_and_gather_k_cache(out, *rest)
+        with (
+            mock.patch.object(gather, "takes_triton", dispatch.takes_triton),
+            planted(out, WINDOWS, places=piece),
+        ):
+            gather.dequantize_and_gather_k_cache(out[:, :1], *rest)
+
+    with (
+        _in_torch(step, prefill),
+        _in_torch(step, gather),
+        mock.patch.object(prefill, "dequantize_and_gather_k_cache", decoded),
+    ):
+        prefill.union_staging(**step)

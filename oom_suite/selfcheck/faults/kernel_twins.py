@@ -8,15 +8,24 @@ from typing import Any
 import torch
 
 from oom_suite.selfcheck.faults.declare import twin
-from oom_suite.selfcheck.faults.kernel_pieces import DECODE, GATHER, planted
+from oom_suite.selfcheck.faults.kernel_pieces import (
+    DECODE,
+    GATHER,
+    counting_bits,
+    finding_windows,
+    planted,
+)
 from oom_suite.selfcheck.faults.kernels import decode_one_head, rows_of
 from oom_suite.selfcheck.faults.record import LAW, ONE_POOL
 from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
 from oom_suite.workloads.sparse_mla.kernels.gather import dequantize_and_gather_k_cache_sparse
+from oom_suite.workloads.sparse_mla.kernels.prefill import union_staging
 
 _gather = functools.partial(twin, workload="gather")
 _gather_kernel = functools.partial(_gather, launches_kernels=True)
 _decode_kernel = functools.partial(twin, launches_kernels=True, along=("num_tokens",))
+_chunk = functools.partial(twin, workload="prefill-gather", along=("num_queries",))
+_chunk_kernel = functools.partial(_chunk, launches_kernels=True)
 
 _KEPT: dict[tuple[str, int], torch.Tensor] = {}
 
@@ -120,3 +129,30 @@ def weights_in_bf16_once(**step: Any) -> None:
     """Multiplies weights as one bf16 number each: the most that the tolerance allows."""
     with planted(step["q"], DECODE, _weighted="weights_in_bf16"):
         fused_decode(**step)
+
+
+@_chunk("writes")
+def starts_moved_in_a_copy(**step: Any) -> None:
+    """Lets the first query's number be zero in a tensor of its own."""
+    starts = step["query_start_loc"]
+    union_staging(**{**step, "query_start_loc": starts - starts[:1]})
+
+
+@_chunk("capture")
+def union_counted_on_the_device(**step: Any) -> None:
+    """Counts the rows that are missing where the number of distinct entries lies."""
+    found = torch.empty(1, dtype=torch.int32, device=step["k_cache"].device)
+    union_staging(**step, num_union=found)
+    found.sub_(step["max_union"]).clamp_(min=0)
+
+
+@_chunk_kernel("addresses")
+def windows_pages_in_sixteens(**step: Any) -> None:
+    """Decodes windows from pages that are counted in 16 bytes: 32 bits reach to 32 GiB."""
+    finding_windows(step, "page_in_sixteens")
+
+
+@_chunk_kernel("precision")
+def ranks_byte_by_byte(**step: Any) -> None:
+    """Ranks entries by bits that are counted a byte at a time, without a product."""
+    counting_bits(step, "bits_byte_by_byte")

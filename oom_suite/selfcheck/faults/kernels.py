@@ -1,4 +1,4 @@
-"""Faults of the reference kernels, one or more for each detector.
+"""Faults of the reference kernels, of each one or more for each detector.
 
 Masks, addresses and arithmetic go wrong in the kernel itself: there one of its own functions is
 replaced (`kernel_pieces`). What is around it goes wrong in what calls it.
@@ -13,17 +13,27 @@ from unittest import mock
 import torch
 
 from oom_suite.selfcheck.faults.declare import mutant
-from oom_suite.selfcheck.faults.kernel_pieces import DECODE, GATHER, planted
+from oom_suite.selfcheck.faults.kernel_pieces import (
+    DECODE,
+    GATHER,
+    counting_bits,
+    finding_windows,
+    planted,
+)
 from oom_suite.selfcheck.faults.record import LAW, ONE_POOL
 from oom_suite.selfcheck.faults.twin_pieces import some_tokens
 from oom_suite.workloads.sparse_mla.builtins import streaming_decode
+from oom_suite.workloads.sparse_mla.kernels import gather, prefill
 from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
 from oom_suite.workloads.sparse_mla.kernels.gather import dequantize_and_gather_k_cache_sparse
 from oom_suite.workloads.sparse_mla.kernels.parts import Parts
+from oom_suite.workloads.sparse_mla.kernels.prefill import union_staging
 
 _gather = functools.partial(mutant, workload="gather")
 _gather_kernel = functools.partial(_gather, launches_kernels=True)
 _decode_kernel = functools.partial(mutant, launches_kernels=True)
+_chunk = functools.partial(mutant, workload="prefill-gather")
+_chunk_kernel = functools.partial(_chunk, launches_kernels=True)
 
 _KEPT: list[torch.Tensor] = []
 
@@ -222,3 +232,67 @@ def sink_missing_in_the_merge(**step: Any) -> None:
         mock.patch.object(Parts, "merge", lambda parts, _: merge(parts, None)),
     ):
         fused_decode(**step)
+
+
+@_chunk(LAW, along=())
+def flag_in_a_byte(**step: Any) -> None:
+    """Keeps a flag for each entry of a prefix, in a byte of its own, beside the rows."""
+    shape = (step["seq_lens"].shape[0], step["max_compressed_len"])
+    is_named = torch.zeros(shape, dtype=torch.uint8, device=step["k_cache"].device)
+    union_staging(**step)
+    del is_named
+
+
+@_chunk("reads", "reads-uninitialised-memory")
+def last_token_of_windows_left(**step: Any) -> None:
+    """Decodes windows up to the token before the last, whose row is named and unwritten."""
+
+    def without(out: Any, pool: Any, lens: Any, gathered: Any, *rest: Any) -> None:
+        gather.dequantize_and_gather_k_cache(out, pool, lens - 1, gathered - 1, *rest)
+
+    with mock.patch.object(prefill, "dequantize_and_gather_k_cache", without):
+        union_staging(**step)
+
+
+@_chunk("writes", "writes-input")
+def starts_moved_in_place(**step: Any) -> None:
+    """Lets the first query's number be zero in the caller's own tensor."""
+    starts = step["query_start_loc"]
+    starts.sub_(starts[:1].clone())
+    union_staging(**step)
+
+
+@_chunk("indices", "wrong-answer")
+def tables_taken_as_contiguous(**step: Any) -> None:
+    """Reads the windows' table one row behind the other, whatever its stride."""
+    table = step["swa_block_table"]
+    dense = table.as_strided(table.shape, (table.shape[1], 1))
+    union_staging(**{**step, "swa_block_table": dense})
+
+
+@_chunk_kernel("addresses", "wrong-address")
+def windows_pages_in_int32(**step: Any) -> None:
+    """Decodes windows from pages whose first byte is 32 bits wide: wrong from 2 GiB on."""
+    finding_windows(step, "page_in_int32")
+
+
+@_chunk("capture", "host-sync", "capture-refused")
+def union_counted_on_the_host(**step: Any) -> None:
+    """Waits for the number of distinct entries, to see whether there were rows for all."""
+    found = torch.empty(1, dtype=torch.int32, device=step["k_cache"].device)
+    union_staging(**step, num_union=found)
+    if int(found.item()) > step["max_union"]:
+        raise ValueError("there are more distinct entries than rows")
+
+
+@_chunk("creep", "leaked-reference", is_stateful=True)
+def counts_kept(**step: Any) -> None:
+    """Keeps the number of distinct entries of every call, for a later look at them."""
+    _KEPT.append(torch.empty(1, dtype=torch.int32, device=step["k_cache"].device))
+    union_staging(**step, num_union=_KEPT[-1])
+
+
+@_chunk_kernel("precision", "wrong-answer")
+def ranks_by_the_low_byte(**step: Any) -> None:
+    """Ranks entries by the lowest byte of their word of flags: some get each other's rows."""
+    counting_bits(step, "bits_of_the_low_byte")
