@@ -23,6 +23,8 @@ pytestmark = pytest.mark.oom_device
 ALIKE = {one.name for one in MUTANTS if one.group in {"axes", "precision", "creep"}}
 EVIDENCE = os.environ.get("OOM_SUITE_EVIDENCE")
 TRIED = [name for name in CASES if EVIDENCE or name not in ALIKE]
+# Stores two rows in one place: two runs differ, and no replay of them can be judged.
+RACES = {"kernels:ranks_by_the_low_byte"}
 NUM_CHILDREN = 6
 LIMIT_S = 90.0
 
@@ -89,7 +91,7 @@ def find(answers):
 def test_the_record_and_the_capture_agree(find, name):
     """Neither finds what the other does not."""
     answer = find(name)
-    assert "INCONCLUSIVE" != answer["verdict"], answer["reason"]
+    assert name in RACES or answer["verdict"] != "INCONCLUSIVE", answer["reason"]
     assert "capture-disagreement" not in [hit["kind"] for hit in answer["hits"]]
 
 

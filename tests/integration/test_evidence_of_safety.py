@@ -32,9 +32,9 @@ pytestmark = pytest.mark.xdist_group("evidence-of-safety")
 
 
 CREEP = read("2026-11-22-h200-creep")
-CAPTURES = read("2026-11-27-h200-capture-agreement")
+CAPTURES = read("2026-11-28-h200-capture-agreement")
 SAFETY = read("2026-11-27-h200-safety-of-releases")
-SELFCHECK = read("2026-11-27-h200-selfcheck")
+SELFCHECK = read("2026-11-28-h200-selfcheck")
 CPU = torch.device("cpu")
 _FORK_S = 60.0
 
@@ -123,7 +123,10 @@ def test_no_real_capture_contradicted_the_record_by_its_own_figures():
     assert tried >= set(BY_NAME)
     built_in = {"block_compaction", "full_dequant", "streaming", "token_gather"}
     refused = {row["case"] for row in CAPTURES["rows"] if row["verdict"] == "FAIL"}
-    assert {"PASS", "FAIL"} == {row["verdict"] for row in CAPTURES["rows"]}
+    undecided = {row["case"] for row in CAPTURES["rows"] if row["verdict"] == "INCONCLUSIVE"}
+    assert {"PASS", "FAIL", "INCONCLUSIVE"} == {row["verdict"] for row in CAPTURES["rows"]}
+    # It stores two rows in one place, so two runs of it differ.
+    assert {"kernels:ranks_by_the_low_byte"} == undecided
     assert not [row for row in CAPTURES["rows"] if "capture-disagreement" in str(row["hits"])]
     assert {"block_compaction"} == {case.partition("-")[0] for case in refused} & built_in
 
