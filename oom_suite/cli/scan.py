@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     @app.command("scan")
     def scan_command(
         subjects: Annotated[
-            list[str], typer.Argument(metavar="SUBJECT...", help="as for check: vllm==VERSION ...")
+            list[str], typer.Argument(metavar="SUBJECT", help="as for check: vllm==VERSION ...")
         ],
         *,
         since: Annotated[

@@ -77,10 +77,13 @@ def render_scan(
 
 def lines_below(found: Sequence[Stretch]) -> Iterator[str]:
     """What the table has no room for, blocks with an empty line after each."""
+    alike: dict[tuple[tuple[str, ...], str], list[Stretch]] = {}
     for stretch in found:
         if stretch.row.found in (Found.FAIL, Found.INCONCLUSIVE):
-            yield from _block(stretch)
-            yield ""
+            alike.setdefault((stretch.subjects, stretch.row.reason), []).append(stretch)
+    for first, *more in alike.values():
+        yield from _block(first, len(more))
+        yield ""
     for title, lines in (
         ("by design:", _by_design_lines(found)),
         ("not there:", _absent_lines(found)),
@@ -154,9 +157,11 @@ def _print(console: Console, text: str) -> None:
     console.print(Text(text), soft_wrap=True, highlight=False)
 
 
-def _block(stretch: Stretch) -> Iterator[str]:
+def _block(stretch: Stretch, num_more: int) -> Iterator[str]:
+    """What is wrong there, and at how many more places it is the same."""
     row = stretch.row
-    yield f"{WORDS[row.found]}  {span(stretch.subjects)}: {place_text(stretch.place)}"
+    more = f", and {num_more} more" if num_more else ""
+    yield f"{WORDS[row.found]}  {span(stretch.subjects)}: {place_text(stretch.place)}{more}"
     for label, text in (
         ("why", brief(row.reason)),
         ("line", printable(row.where)),

@@ -69,3 +69,20 @@ def sliding_caches(key_states, value_states, num_layers, window, max_len):
         Window(key_states[:, :, 1 - window :], value_states[:, :, 1 - window :])
         for _ in range(num_layers)
     ]
+
+
+def cpu_slots(
+    q, output, positions, token_to_request, block_table, compressed_k_cache, compress_ratio, **_
+):
+    """The slots that tokens attend to on a CPU, in rows as wide as their context's pages.
+
+    Attention itself is a kernel that writes `output`; here nothing does but zeros.
+    """
+    page = compressed_k_cache.shape[1]
+    places = torch.arange(block_table.shape[1] * page, device=q.device)
+    slots = block_table[token_to_request.long()].long().repeat_interleave(page, dim=1)
+    slots *= page
+    slots += places % page
+    hidden = places >= ((positions + 1) // compress_ratio).unsqueeze(1)
+    output.zero_()
+    return slots.masked_fill_(hidden, -1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from examples import cures
 
 from oom_suite.doors import workload
 from oom_suite.subjects import load, parse
+from oom_suite.subjects.families.vllm.cpu_attention import TorchWithKernel
+from oom_suite.workloads.cpu_attention.step import build
 
 pytestmark = pytest.mark.oom_registry
 
@@ -72,3 +76,20 @@ def test_the_window_is_that_of_transformers_whose_layers_keep_the_whole_prompt()
     assert torch.equal(theirs.values, ours.values)
     found = [one.keys.untyped_storage().nbytes() for one in (theirs, ours)]
     assert [40 * 64, 7 * 64] == found
+
+
+def test_the_slots_of_attention_on_a_cpu_are_those_of_vllm_in_narrower_rows(monkeypatch):
+    """What vLLM has beyond the context's pages is padding."""
+    seen = []
+    kernel = SimpleNamespace(flash_mla_with_kvcache_cpu=lambda *given: seen.append(given[6]))
+    monkeypatch.setattr(TorchWithKernel, "ops", SimpleNamespace(_C=kernel))
+    known = workload("cpu-attention")
+    inputs = build(known.scenario("small").sizes, "cpu")
+    inputs["block_table"] = torch.tensor([[5, 2, 7, 1]], dtype=torch.int32)
+    with load(parse("vllm==0.33.0"), known) as vllm:
+        vllm.call(**inputs)
+    ours = cures.cpu_slots(**inputs)
+    width = ours.shape[1]
+    assert (8, 32) == (width, seen[0].shape[1])
+    assert torch.equal(ours, seen[0][:, :width])
+    assert (seen[0][:, width:] == -1).all()

@@ -90,6 +90,15 @@ def test_a_narrow_table_stacks_and_shows_the_target_where_there_are_two(monkeypa
     assert "  cuda:sm_90\n" in shown
 
 
+def test_what_is_wrong_everywhere_is_said_once():
+    """A release that cannot be had: one block, whatever was to be judged of it."""
+    missing = replace(row("vllm", Found.INCONCLUSIVE), reason="it is not installed")
+    other = replace(missing, unit=replace(missing.unit, workload="decode"))
+    shown = text((missing, other), ["vllm"], compares=False)
+    assert "INCONCLUSIVE  vllm: indexer-logits, plain, rocm:gfx942, and 1 more\n" in shown
+    assert 1 == shown.count("it is not installed")
+
+
 def test_nothing_changed_and_nothing_scanned_are_said():
     assert "what changed:\n  nothing\n" in text(ROWS[1:], RELEASES[1:], compares=True)
     assert "nothing was scanned" == closing_line(())
