@@ -36,7 +36,9 @@ def by_the_chunk(q, query_lens_cpu, seq_lens_cpu, block_table, compress_ratio, *
 
 
 @pytest.mark.parametrize(
-    ("call", "bytes_a_token"), [(by_the_server, 1024), (by_the_chunk, 0)], ids=lambda one: str(one)
+    ("call", "bytes_a_token"),
+    [(by_the_server, 1024), (by_the_chunk, 0)],
+    ids=["by the server", "by the chunk"],
 )
 def test_a_workspace_of_the_server_grows_with_the_longest_context(call, bytes_a_token):
     """Four rows of 1 KiB for four tokens of it; that of the chunk has none."""
