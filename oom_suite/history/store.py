@@ -140,7 +140,7 @@ class Store:
                 is_wanted |= RESULTS.c.line == value
             query = query.where(is_wanted)
         with self._reading() as connection:
-            return [Recorded(**row._mapping) for row in connection.execute(query)]
+            return [Recorded(**row) for row in connection.execute(query).mappings()]
 
     def bodies(self, keys: Iterable[str]) -> dict[str, str]:
         """The JSON of these results by their keys.

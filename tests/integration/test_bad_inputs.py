@@ -111,6 +111,15 @@ BAD = {
         ("--against old.json", "--against old.json: no run of oom-suite conformance (KeyError"),
         ("--against none.json --device cuda", "--device: the file of --against was measured"),
     ],
+    "covers": [
+        ("--target MI325X vllm==0.20.0", "profile run of a release on rocm '0.20.0': choose from"),
+        ("--target generic vllm==0.33.0", "the profile run of vllm==0.33.0 is known on cuda and"),
+        ("--target MI325X vllm==0.33.0 --model gpt2", "unknown model 'gpt2': choose from deepseek"),
+        ("--target MI325X vllm==0.33.0 --max-model-len 3", "should be greater than or equal to"),
+        ("--target MI325X vllm==0.33.0 --step decod", "unknown step"),
+        ("--target MI325X vllm==0.33.0 --profile-bytes lots", "not an amount of bytes: 'lots'"),
+        ("--target MI325X vllm==0.33.0 --json folder", "--json: cannot write 'folder'"),
+    ],
     "doctor": [
         ("--json folder", "--json: cannot write 'folder'"),
         ("--json /nonexistent/x", "there is no folder '/nonexistent'"),

@@ -22,6 +22,11 @@ PACKAGE = Path(oom_suite.__file__).parent
 EXEMPT: frozenset[str] = frozenset()
 """Files that may use private names of torch all the same; never more than three."""
 
+TRITONS = frozenset({"interpreter._patch_attr", "keys._reinterpret"})
+"""Private names of Triton's: its interpreter says when it is another, and Gluon has no public one
+for memory that is used again with another shape.
+"""
+
 MODULES = (
     compiler,
     cuda_memory,
@@ -52,6 +57,7 @@ def test_no_other_file_names_a_private_name_of_torch():
         for where, source in files.items()
         if where not in EXEMPT
         for line, name in private_uses(source, own, PROBED)
+        if name not in TRITONS
     ]
     assert [] == found
 

@@ -90,11 +90,11 @@ def decodes():
     ):
         step = random_step(options)
         expected = oracle(step)
-        # As many parts as it takes itself, and those of a caller, which hold two of a step.
-        for parts in (None, torch.full((2 * 513 * step["q"][..., 0].numel(),), torch.nan)):
-            fused_decode(**step, parts=parts)
-            error = (step["output"].double() - expected).abs()
-            assert (error <= tolerance(step, expected)).all(), (options, error.max())
+        # As many parts as it takes itself, or those of a caller, which hold two of a step.
+        given = torch.full((2 * 513 * step["q"][..., 0].numel(),), torch.nan)
+        fused_decode(**step, parts=given if options.seed % 2 else None)
+        error = (step["output"].double() - expected).abs()
+        assert (error <= tolerance(step, expected)).all(), (options, error.max())
 
 
 def rows_of(options, call):
