@@ -44,7 +44,8 @@ def test_each_cure_is_found_at_its_release(tmp_path, workload, target, last_bad,
     words = ("--workload", workload, "--target", target)
     done = run_here("bisect", "--bad", "vllm==0.21.0", *words, folder=tmp_path)
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert f"first good: vllm=={first_good} (last bad: vllm=={last_bad})" in done.stdout
+    ends = f"first good release: vllm=={first_good}\n  the last bad one: vllm=={last_bad}\n"
+    assert ends in done.stdout
 
 
 def test_the_page_shows_what_a_scan_prints(tmp_path, monkeypatch):
