@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,16 @@ class BuiltinFamily(SubjectFamily):
             )
         )
 
+    def may_launch_kernels(self, spec: SubjectSpec) -> bool:
+        """Whether a file that it comes in mentions Triton."""
+        for workload in self.workloads(spec, doors.workloads().values()):
+            module = workload.builtins[str(spec.name)].code.partition(":")[0]
+            found = importlib.util.find_spec(module)
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                if found and found.origin and "triton" in _text(found.origin).lower():
+                    return True
+        return False
+
     def known_bug(self, spec: SubjectSpec, workload: Workload) -> str:
         """As the workload that brings it along says."""
         builtin = self._of(spec, workload)
@@ -84,6 +95,10 @@ class BuiltinFamily(SubjectFamily):
     @staticmethod
     def _of(spec: SubjectSpec, workload: Workload) -> Builtin | None:
         return workload.builtins.get(str(spec.name))
+
+
+def _text(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")
 
 
 def _parent_of(module: str) -> Path:
