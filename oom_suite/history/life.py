@@ -113,7 +113,8 @@ def _moment(result: Recorded) -> tuple[Any, ...]:
     try:
         release = (0, Version(result.release)) if result.release else (0, Version("0"))
     except InvalidVersion:
-        release = (1, result.release)  # type: ignore[assignment]  # compared with its own kind
+        # Never compared with a Version: the number before it decides.
+        release = (1, result.release)  # type: ignore[assignment]
     # The file's own time is that of the judging: whoever judges an old commit later is not late.
     return (*release, result.committed_at or result.made_at, result.made_at, result.key)
 

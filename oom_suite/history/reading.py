@@ -63,7 +63,7 @@ def read_files(patterns: Sequence[str], commit: str | None = None) -> list[Resul
 def _found(pattern: str) -> list[str]:
     if pattern == str(STDOUT) or Path(pattern).exists() or not glob.has_magic(pattern):
         return [pattern]
-    if found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  # a whole path
+    if found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  # Path.glob takes no absolute pattern
         return found
     raise UsageError(f"no file is like {pattern!r}: give files that --json wrote")
 

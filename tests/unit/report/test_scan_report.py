@@ -123,7 +123,7 @@ def test_the_command_that_shows_it_again_is_quoted():
 
 
 def test_the_page_has_a_timeline_each_law_and_what_changed_and_escapes_what_it_shows():
-    pytest.importorskip("jinja2")
+    pytest.importorskip("jinja2", reason="pages need the extra `report`: pip install .[report]")
     bad = replace(ROWS[2], reason="<script>alert(1)</script>")
     page = render_scan_page((*ROWS[:2], bad), RELEASES)
     assert 3 == page.count('<td class="cell ')
@@ -135,7 +135,7 @@ def test_the_page_has_a_timeline_each_law_and_what_changed_and_escapes_what_it_s
 
 
 def test_a_release_without_a_row_is_marked_as_not_scanned():
-    pytest.importorskip("jinja2")
+    pytest.importorskip("jinja2", reason="pages need the extra `report`: pip install .[report]")
     assert 'absent"><span class="verdict">not scanned' in render_scan_page(ROWS[:1], RELEASES)
 
 
