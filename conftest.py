@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The suite's own figures are those of one target, wherever it is tested; tests of the default
 # itself take this away.
@@ -39,3 +45,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected() -> Iterator[None]:
+    """A test that leaves the collector off would change what later tests of its worker see."""
+    yield
+    was_enabled = gc.isenabled()
+    gc.enable()
+    assert was_enabled, "this test left the garbage collector off"

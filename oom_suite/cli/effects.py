@@ -74,6 +74,13 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "with --grid, which has its own sizes: leave out one of them",
         ),
     ),
+    "scan": (
+        Rule(
+            ("--since", "--every", "--workload", "--target", "--jobs", "--time-limit", "--shard"),
+            lambda given: not given["merge"],
+            "with --merge, which runs nothing: leave {flag} out",
+        ),
+    ),
     "replay": (
         Rule(
             ("--by",),

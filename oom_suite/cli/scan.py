@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,14 +17,17 @@ from oom_suite.errors import UsageError
 from oom_suite.pipeline.scan.run import run_units
 from oom_suite.pipeline.scan.units import releases_between, units_of, versions_of
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
-from oom_suite.records.scan import ScanRow, changes, exit_code
+from oom_suite.records.scan import ScanRow, Unit, changes, exit_code
+from oom_suite.records.shards import Shard
 from oom_suite.report.html import write_scan_page
+from oom_suite.report.merging import merged_scan
 from oom_suite.report.output import Output, delivered
 from oom_suite.report.scan import WORDS, closing_line, render_scan
 from oom_suite.report.screen import say, screen
 from oom_suite.subjects import parse
 
 _MAX_JOBS = 1024
+_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +36,10 @@ def register(app: typer.Typer) -> None:
     @app.command("scan")
     def scan_command(
         subjects: Annotated[
-            list[str], typer.Argument(metavar="SUBJECT", help="as for check: vllm==VERSION ...")
+            list[str],
+            typer.Argument(
+                metavar="SUBJECT", help="as for check: vllm==VERSION ...; files with --merge"
+            ),
         ],
         *,
         since: Annotated[
@@ -59,6 +68,18 @@ def register(app: typer.Typer) -> None:
                 help="units that run at once; by default one for each CPU",
             ),
         ] = None,
+        shard: Annotated[
+            str | None,
+            typer.Option(
+                "--shard", metavar="I/N", help="only the I-th of N shares of the units, from 1 on"
+            ),
+        ] = None,
+        merge: Annotated[
+            bool,
+            typer.Option(
+                "--merge", help="run nothing: put together the --json files of all shards"
+            ),
+        ] = False,
         time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
         json: Json = None,
         html: Html = None,
@@ -69,38 +90,108 @@ def register(app: typer.Typer) -> None:
         Exits 0 when all promises of SUBJECT are kept, 1 when one is broken, 2 on bad usage, 3 when
         one cannot be judged. What a release does not have is named and breaks nothing.
         """
-        named = _named(subjects, since, every=every)
-        units = units_of(named, read_targets(target), workload or ())
-        rows: list[ScanRow] = []
-        place = {unit: number for number, unit in enumerate(units)}
-
-        def in_order() -> list[ScanRow]:
-            return sorted(rows, key=lambda row: place[row.unit])
-
-        def body() -> dict[str, Any]:
-            return {"scan": _body(in_order(), named, len(units), compares=since is not None)}
-
-        with Output(json, body) as output:
-            with Progress(quiet=quiet) as progress:
-
-                def on_row(row: ScanRow) -> None:
-                    rows.append(row)
-                    output.keep()
-                    name = f"{row.unit.subject} ({row.unit.workload})"
-                    done = f"{len(rows)} of {len(units)}"
-                    progress.done(name, f"{done}: {row.unit.key}: {WORDS[row.found]}")
-
-                run_units(units, jobs or os.cpu_count() or 1, on_row, progress.update, time_limit)
-            if quiet:
-                say(closing_line(rows))
-            else:
-                render_scan(in_order(), named, screen(), compares=since is not None)
+        made = None
+        if merge:
+            merged = merged_scan([Path(name) for name in subjects])
+            units = tuple(row.unit for row in merged.rows)
+            scan = _Scan(merged.subjects, units, merged.compares, None, list(merged.rows))
+            made = merged.made
+        else:
+            named = _named(subjects, since, every=every)
+            units = units_of(named, read_targets(target), workload or ())
+            scan = _Scan(named, *_share(units, shard, compares=since is not None))
+        with Output(json, scan.body, made=made) as output:
+            if not merge:
+                _run(scan, output, jobs or os.cpu_count() or 1, time_limit, quiet=quiet)
+            _show(scan, quiet=quiet)
             output.finish()
         if html is not None:
-            delivered(write_scan_page, in_order(), named, html)
+            delivered(write_scan_page, scan.in_order(), scan.subjects, html)
         # What they are compared with is judged by whoever scans that.
-        judged = named if since is None else named[-1:]
-        raise typer.Exit(exit_code(row for row in rows if row.unit.subject in judged))
+        is_compared = scan.compares or (scan.shard is not None and scan.shard.compares)
+        judged = scan.subjects[-1:] if is_compared else scan.subjects
+        raise typer.Exit(exit_code(row for row in scan.rows if row.unit.subject in judged))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """What is scanned, and what of it is known by now.
+
+    Attributes:
+        subjects: in their order.
+        units: those that are judged here, in their order.
+        compares: whether what changed from each subject to the next is said here.
+        shard: the share of a scan that this is; None for all of it.
+        rows: what was found, as it came.
+    """
+
+    subjects: tuple[str, ...]
+    units: tuple[Unit, ...]
+    compares: bool
+    shard: Shard | None = None
+    rows: list[ScanRow] = field(default_factory=list)
+
+    def in_order(self) -> list[ScanRow]:
+        """What was found, in the order of the units."""
+        place = {unit: number for number, unit in enumerate(self.units)}
+        return sorted(self.rows, key=lambda row: place[row.unit])
+
+    def body(self) -> dict[str, Any]:
+        """What the JSON file has of it, all or what there is by now."""
+        rows = self.in_order()
+        body: dict[str, Any] = {
+            "subjects": list(self.subjects),
+            "num_units": len(self.units),
+            "rows": [row.to_json() for row in rows],
+        }
+        if self.compares:
+            body["changes"] = [change.to_json() for change in changes(rows, self.subjects)]
+        if self.shard is not None:
+            body["shard"] = self.shard.to_json()
+        return {"scan": body}
+
+
+def _share(
+    units: tuple[Unit, ...], text: str | None, *, compares: bool
+) -> tuple[tuple[Unit, ...], bool, Shard | None]:
+    """The units that are judged here, whether they are compared here, and the share they are.
+
+    Raises:
+        UsageError: it is not such as 2/4.
+    """
+    if text is None:
+        return units, compares, None
+    read = _SHARD.fullmatch(text)
+    number, num_shards = map(int, read.groups()) if read else (0, 0)
+    if not 1 <= number <= num_shards:
+        raise UsageError(f"--shard {text!r}: give I/N, the I-th of N shares, as 1/4 to 4/4")
+    shard = Shard(number, num_shards, tuple(unit.key for unit in units), compares)
+    # A release and the one before it may be in two shares: the merged scan compares.
+    return shard.own(units), False, shard
+
+
+def _run(scan: _Scan, output: Output, num_jobs: int, time_limit_s: float, *, quiet: bool) -> None:
+    """Judge the units; each row is written as it comes."""
+    with Progress(quiet=quiet) as progress:
+
+        def on_row(row: ScanRow) -> None:
+            scan.rows.append(row)
+            output.keep()
+            name = f"{row.unit.subject} ({row.unit.workload})"
+            done = f"{len(scan.rows)} of {len(scan.units)}"
+            progress.done(name, f"{done}: {row.unit.key}: {WORDS[row.found]}")
+
+        run_units(scan.units, num_jobs, on_row, progress.update, time_limit_s)
+
+
+def _show(scan: _Scan, *, quiet: bool) -> None:
+    if quiet:
+        say(closing_line(scan.rows))
+        return
+    render_scan(scan.in_order(), scan.subjects, screen(), compares=scan.compares)
+    if scan.shard is not None:
+        how_many = f"{len(scan.units)} of {len(scan.shard.keys)} units"
+        say(f"{scan.shard}: {how_many}; oom-suite scan --merge FILE... makes one table of all")
 
 
 def _named(subjects: list[str], since: str | None, *, every: bool) -> tuple[str, ...]:
@@ -121,14 +212,3 @@ def _named(subjects: list[str], since: str | None, *, every: bool) -> tuple[str,
         return releases_between(since, subject)
     versions_of(since, subject)
     return since, subject
-
-
-def _body(
-    rows: list[ScanRow], subjects: tuple[str, ...], num_units: int, *, compares: bool
-) -> dict[str, Any]:
-    """What the JSON file has of a scan, all of it or what there is by now."""
-    found = {"subjects": list(subjects), "num_units": num_units}
-    body: dict[str, Any] = {**found, "rows": [row.to_json() for row in rows]}
-    if compares:
-        body["changes"] = [change.to_json() for change in changes(rows, subjects)]
-    return body

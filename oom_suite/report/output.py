@@ -42,6 +42,8 @@ class Output:
         body: gives what is known now.
         row_key: as of `oom_suite.report.files.write_body`.
         say: told in one line what cannot be written.
+        made: where the results were made, as of `oom_suite.report.files.where_made`; None for
+            here and now.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Output:
         body: Body,
         row_key: str = "",
         say: Callable[[object], None] = say_error,
+        made: Mapping[str, Any] | None = None,
     ) -> None:
         """Write nothing yet."""
         self._say = say
@@ -57,7 +60,7 @@ class Output:
         self._body = body
         self._row_key = row_key
         self._turn = threading.Lock()
-        self._made: Mapping[str, Any] = {}
+        self._made: Mapping[str, Any] = made or {}
         self._is_complete = False
         self._is_broken = False
 

@@ -186,6 +186,12 @@ BAD = {
         ("streaming --workload indexer-logits", "streaming has code for decode, decode-swa, not"),
         ("streaming --workload decod", "unknown workload 'decod'"),
         ("streaming --jobs 0", "--jobs '0': "),
+        ("streaming --shard 5/4", "--shard '5/4': give I/N, the I-th of N shares, as 1/4 to 4/4"),
+        ("streaming --shard 0/4", "--shard '0/4': give I/N, the I-th of N shares"),
+        ("streaming --shard half", "--shard 'half': give I/N, the I-th of N shares"),
+        ("old.json --merge", "'old.json' is no shard of a scan: give files of oom-suite scan"),
+        ("none.json --merge", "cannot read 'none.json': No such file or directory"),
+        ("old.json --merge --jobs 2", "--jobs means nothing with --merge, which runs nothing"),
         ("streaming --json folder", "--json: cannot write 'folder'"),
     ],
     "selfcheck": [

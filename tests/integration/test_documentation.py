@@ -30,6 +30,8 @@ NOT_RUN = {
     "git bisect": "run on a made-up repository in test_bisect.py",
     "oom-suite bisect decode.py:decode --repo": "run on sixty commits in test_bisect.py",
     "oom-suite scan vllm==0.24.0": "minutes on a busy machine: run in tests/nightly/test_scans.py",
+    "oom-suite scan streaming full_dequant": "run with the next in test_scan_shards.py",
+    "oom-suite scan --merge": "needs the files of the one above: run in test_scan_shards.py",
     "oom-suite history my_decode.py": "run on two commits in test_history_command.py",
     "oom-suite check gathers.py:gather": "run in test_documented_plugin.py, with that package",
 }
