@@ -35,7 +35,7 @@ _TOOLS = {
 }
 _EXTRAS = {
     "report": ("plotly", "pages (--html)"),
-    "fleet": ("xdist", "one worker for each GPU (pytest -n)"),
+    "fleet": ("distributed", "a scan on a cluster (--scheduler)"),
 }
 
 
