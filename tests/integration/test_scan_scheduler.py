@@ -97,6 +97,46 @@ def test_a_share_is_judged_by_a_cluster_too(suite, tmp_path, cluster, judged):
     assert suite("scan", *SCAN).stdout == merged.stdout
 
 
+def test_a_share_without_units_asks_nobody_for_anything(suite, tmp_path, cluster, judged):
+    words = ("streaming", "--workload", "decode-swa", "--target", "generic", "--shard", "2/2")
+    done = suite("scan", *words, "--scheduler", cluster.scheduler_address, "--json", "a.json")
+    assert 0 == done.returncode
+    is_complete, scan = rows(tmp_path / "a.json")
+    assert (True, []) == (is_complete, scan["rows"])
+
+
+def test_who_asks_the_same_at_once_is_given_the_same_row(cluster, judged):
+    """A task's key says all that its row depends on, and so the scheduler runs it once."""
+    unit = Unit("streaming", "decode", "small", "generic")
+    told, tries, both_wait = [], [], threading.Event()
+
+    def one(*asked):
+        tries.append(asked)
+        assert both_wait.wait(10)
+        return judged.one(*asked)
+
+    def scan():
+        clusters.run_on_cluster(
+            [unit], cluster.scheduler_address, lambda row, worker: told.append(row)
+        )
+
+    def num_waiting():
+        tasks = list(cluster.scheduler.tasks.values())
+        return max((len(task.who_wants) for task in tasks), default=0)
+
+    judged.by(one)
+    scans = [threading.Thread(target=scan) for _ in range(2)]
+    for each in scans:
+        each.start()
+    while num_waiting() < 2 and all(each.is_alive() for each in scans):
+        scans[0].join(0.01)
+    both_wait.set()
+    for each in scans:
+        each.join()
+    assert (1, 2) == (len(tries), len(told))
+    assert told[0] == told[1]
+
+
 def test_progress_says_what_runs_where(cluster, judged):
     told = []
     unit = Unit("streaming", "decode", "small", "generic")

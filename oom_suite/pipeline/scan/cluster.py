@@ -212,10 +212,7 @@ class _Cluster:
             UsageError: there will be none.
         """
         if future.status == "error":
-            error = future.exception()
-            if isinstance(error, ImportError):
-                raise UsageError(self._said(f"a worker has {error}: {ADVICE}")) from error
-            raise error
+            raise future.exception()
         try:
             answer = future.result()
         except (CancelledError, OSError) as error:
