@@ -23,6 +23,7 @@ pytest_plugins = (
     "fixtures.command",
     "fixtures.commits",
     "fixtures.decode_call",
+    "fixtures.fleet",
     "fixtures.oom_device",
     "fixtures.paged_kv_cache",
     "fixtures.postgresql",

@@ -33,10 +33,11 @@ _TOOLS = {
     "amd-smi": ("AMD's driver tool", "it comes with ROCm"),
     "rocminfo": ("ROCm's list of devices", "it comes with ROCm"),
 }
-_EXTRAS = {
-    "report": ("plotly", "pages (--html)"),
-    "fleet": ("xdist", "one worker for each GPU (pytest -n)"),
-}
+_EXTRAS = (
+    ("report", "plotly", "pages (--html)"),
+    ("fleet", "xdist", "one worker for each GPU (pytest -n)"),
+    ("fleet", "distributed", "scan on a cluster (--scheduler)"),
+)
 
 
 def sections(survey: Mapping[str, Any]) -> tuple[Section, ...]:
@@ -202,7 +203,7 @@ def _tools() -> Iterator[Finding]:
             yield Finding(name, State.YES, path)
         else:
             yield Finding(name, State.NO, f"{what} is not on PATH; {where}")
-    for extra, (module, what) in _EXTRAS.items():
+    for extra, module, what in _EXTRAS:
         if util.find_spec(module) is not None:
             yield Finding(module, State.YES, what)
         else:

@@ -38,6 +38,10 @@ _NOT_WITH_SAFETY = (
     "--scenario", "--set", "--lane", "--budget", "--html", "--report", "--locked", "--file",
     "--unexplained", "--repeat",
 )  # fmt: skip
+_NOT_WITH_MERGE = (
+    "--since", "--every", "--workload", "--target", "--jobs", "--time-limit", "--shard",
+    "--scheduler",
+)  # fmt: skip
 
 
 def _runs_on_device(given: Values) -> bool:
@@ -76,9 +80,14 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
     "scan": (
         Rule(
-            ("--since", "--every", "--workload", "--target", "--jobs", "--time-limit", "--shard"),
+            _NOT_WITH_MERGE,
             lambda given: not given["merge"],
             "with --merge, which runs nothing: leave {flag} out",
+        ),
+        Rule(
+            ("--jobs",),
+            lambda given: given["scheduler"] is None,
+            "with --scheduler, where `dask worker --nthreads` says so: leave {flag} out",
         ),
     ),
     "replay": (

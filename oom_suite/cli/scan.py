@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +28,10 @@ from oom_suite.report.scan import WORDS, closing_line, render_scan
 from oom_suite.report.screen import say, screen
 from oom_suite.subjects import parse
 
+Crew = Callable[..., object]
+"""`run_units` or one that takes the same, told already how many or where."""
 _MAX_JOBS = 1024
+_ADDRESS = re.compile(r"[a-z]+://[^\s/]+:\d+", re.ASCII)
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
@@ -68,6 +73,14 @@ def register(app: typer.Typer) -> None:
                 help="units that run at once; by default one for each CPU",
             ),
         ] = None,
+        scheduler: Annotated[
+            str | None,
+            typer.Option(
+                "--scheduler",
+                metavar="ADDRESS",
+                help="judge the units on the workers of this Dask scheduler, tcp://HOST:PORT",
+            ),
+        ] = None,
         shard: Annotated[
             str | None,
             typer.Option(
@@ -91,6 +104,7 @@ def register(app: typer.Typer) -> None:
         one cannot be judged. What a release does not have is named and breaks nothing.
         """
         made = None
+        crew = _crew(scheduler, jobs)
         if merge:
             merged = merged_scan([Path(name) for name in subjects])
             units = tuple(row.unit for row in merged.rows)
@@ -102,7 +116,7 @@ def register(app: typer.Typer) -> None:
             scan = _Scan(named, *_share(units, shard, compares=since is not None))
         with Output(json, scan.body, made=made) as output:
             if not merge:
-                _run(scan, output, jobs or os.cpu_count() or 1, time_limit, quiet=quiet)
+                _run(scan, output, crew, time_limit, quiet=quiet)
             _show(scan, quiet=quiet)
             output.finish()
         if html is not None:
@@ -170,18 +184,38 @@ def _share(
     return shard.own(units), False, shard
 
 
-def _run(scan: _Scan, output: Output, num_jobs: int, time_limit_s: float, *, quiet: bool) -> None:
+def _crew(scheduler: str | None, num_jobs: int | None) -> Crew:
+    """What judges units: this machine, or the workers of a scheduler.
+
+    Raises:
+        UsageError: it is no scheduler's address, or the package that knows them is missing.
+    """
+    if scheduler is None:
+        return functools.partial(run_units, num_jobs=num_jobs or os.cpu_count() or 1)
+    if not _ADDRESS.fullmatch(scheduler):
+        msg = f"--scheduler {scheduler!r}: give the address of a Dask scheduler, tcp://HOST:PORT"
+        raise UsageError(msg)
+    try:
+        from oom_suite.pipeline.scan.cluster import run_on_cluster
+    except ModuleNotFoundError as error:
+        msg = f"--scheduler needs {error.name}, which is not installed: "
+        raise UsageError(msg + "pip install oom-suite[fleet]") from error
+    return functools.partial(run_on_cluster, address=scheduler)
+
+
+def _run(scan: _Scan, output: Output, crew: Crew, time_limit_s: float, *, quiet: bool) -> None:
     """Judge the units; each row is written as it comes."""
     with Progress(quiet=quiet) as progress:
 
-        def on_row(row: ScanRow) -> None:
+        def on_row(row: ScanRow, worker: str) -> None:
             scan.rows.append(row)
             output.keep()
             name = f"{row.unit.subject} ({row.unit.workload})"
             done = f"{len(scan.rows)} of {len(scan.units)}"
-            progress.done(name, f"{done}: {row.unit.key}: {WORDS[row.found]}")
+            by = f", by {worker}" * bool(worker)
+            progress.done(name, f"{done}: {row.unit.key}: {WORDS[row.found]}{by}")
 
-        run_units(scan.units, num_jobs, on_row, progress.update, time_limit_s)
+        crew(scan.units, on_row=on_row, on_progress=progress.update, time_limit_s=time_limit_s)
 
 
 def _show(scan: _Scan, *, quiet: bool) -> None:

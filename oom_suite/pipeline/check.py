@@ -148,12 +148,13 @@ def _next_command(spec: SubjectSpec, settings: Settings, result: Result) -> str:
     first = next(iter(workloads_for(spec)), workload)
     known = workload.scenarios.get(settings.scenario)
     usual = known.sizes if known is not None else {}
+    usual_targets = settings.usual_targets or default_targets()
     words = ["--workload", workload.name] if first.name != workload.name else []
     if known is not None and known.name != workload.scenario(None).name:
         words += ["--scenario", known.name]
     for axis, size in settings.sizes.items():
         words += ["--set", f"{axis}={size}"] if usual.get(axis, size) != size else []
-    words += ["--target", target] if target not in default_targets() else []
+    words += ["--target", target] if target not in usual_targets else []
     if result.budget is not None and not result.budget.fits and settings.budget is not None:
         words += ["--budget", _spelled(settings.budget)]
     return f"{command} {shlex.join(words)}" if words else command

@@ -46,6 +46,8 @@ class Settings:
         suggest: whether a promise that would hold is looked for where this one is broken.
         instead_of: the folder of a working tree that the current one stands for, as a commit's
             files do; None for none. Code that is loaded from there is refused.
+        usual_targets: those that a command to run next need not name; empty for the default ones
+            of this machine.
     """
 
     scenario: str
@@ -64,6 +66,7 @@ class Settings:
     law_text: str = ""
     suggest: bool = False
     instead_of: Path | None = None
+    usual_targets: tuple[str, ...] = ()
 
     @property
     def arch(self) -> str:

@@ -11,13 +11,11 @@ from oom_suite.errors import UsageError
 from oom_suite.records.scan import ScanRow
 from oom_suite.records.shards import Shard
 from oom_suite.report.rows import printable
+from oom_suite.targets.versions import DECIDES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-_DECIDES = ("oom_suite", "commit", "dirty", "torch", "triton", "python", "working_tree")
-"""What of an environment decides laws; machines of one fleet may differ in the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def _refuse_other_scan(one: _Part, other: _Part) -> None:
 
 
 def _refuse_other_versions(one: _Part, other: _Part) -> None:
-    for name in _DECIDES:
+    for name in (*DECIDES, "working_tree"):
         values = [part.made.get(name) for part in (one, other)]
         if values[0] != values[1]:
             both = f"{_named(one.path)} and {_named(other.path)}"

@@ -143,6 +143,14 @@ class SubjectFamily(Protocol):
         del spec, on_bytes
         return None
 
+    def source(self, spec: SubjectSpec) -> Path | None:
+        """The file or folder of code that is this machine's own; nothing is run to find it.
+
+        None where it is the same on every machine, as a release is, or cannot be found so.
+        """
+        del spec
+        return None
+
     def releases(self) -> tuple[Version, ...]:
         """The releases that can be obtained, oldest first.
 

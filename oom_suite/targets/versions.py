@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+DECIDES = ("oom_suite", "commit", "dirty", "torch", "triton", "python")
+"""What of `environment` and `checkout` decides laws; machines of a fleet may differ in the rest."""
 _GIT_S = 10.0
 
 

@@ -192,6 +192,13 @@ BAD = {
         ("old.json --merge", "'old.json' is no shard of a scan: give files of oom-suite scan"),
         ("none.json --merge", "cannot read 'none.json': No such file or directory"),
         ("old.json --merge --jobs 2", "--jobs means nothing with --merge, which runs nothing"),
+        ("old.json --merge --scheduler tcp://a:1", "--scheduler means nothing with --merge, which"),
+        ("streaming --scheduler tcp://a:1 --jobs 2", "--jobs means nothing with --scheduler, "),
+        ("streaming --scheduler a:1", "--scheduler 'a:1': give the address of a Dask scheduler, "),
+        (
+            "streaming --scheduler tcp://a",
+            "'tcp://a': give the address of a Dask scheduler",
+        ),
         ("streaming --json folder", "--json: cannot write 'folder'"),
     ],
     "selfcheck": [

@@ -52,7 +52,7 @@ def test_an_interruption_loses_nothing_that_was_found(suite, subjects, tmp_path,
     """The file has the row that there was, and says that it is not all."""
 
     def interrupted(units, num_jobs, on_row, on_progress, time_limit_s):
-        on_row(ScanRow(units[0], Found.PASS, "kept"))
+        on_row(ScanRow(units[0], Found.PASS, "kept"), "")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scan, "run_units", interrupted)
@@ -68,7 +68,7 @@ def test_what_changed_since_a_release_is_said(suite, tmp_path, monkeypatch):
 
     def found(units, num_jobs, on_row, on_progress, time_limit_s):
         for unit in units:
-            on_row(ScanRow(unit, Found.FAIL if "0.21" in unit.subject else Found.PASS, "so"))
+            on_row(ScanRow(unit, Found.FAIL if "0.21" in unit.subject else Found.PASS, "so"), "")
 
     monkeypatch.setattr(scan, "run_units", found)
     words = ("vllm==0.22.0", "--since", "vllm==0.21.0", "--workload", "decode-swa")
@@ -82,7 +82,7 @@ def test_what_changed_since_a_release_is_said(suite, tmp_path, monkeypatch):
 
 def test_quiet_is_one_line(suite, subjects, monkeypatch):
     def found(units, num_jobs, on_row, on_progress, time_limit_s):
-        on_row(ScanRow(units[0], Found.INCONCLUSIVE, "too slow"))
+        on_row(ScanRow(units[0], Found.INCONCLUSIVE, "too slow"), "")
 
     monkeypatch.setattr(scan, "run_units", found)
     done = suite("scan", subjects[0], *GATHER, "--quiet")

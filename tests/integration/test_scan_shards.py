@@ -42,7 +42,7 @@ def made_up(monkeypatch):
 
     def run_units(units, num_jobs, on_row, on_progress, time_limit_s):
         for unit in units:
-            on_row(ScanRow(unit, Found.FAIL if "0.21" in unit.subject else Found.PASS, "so"))
+            on_row(ScanRow(unit, Found.FAIL if "0.21" in unit.subject else Found.PASS, "so"), "")
 
     monkeypatch.setattr(scan, "run_units", run_units)
 

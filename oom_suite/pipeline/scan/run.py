@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from oom_suite.records import Law, Result, Workload
     from oom_suite.records.scan import Unit
 
+    OnRow = Callable[[ScanRow, str], None]
+
 _ABSENT = f"{Outcome.NOT_APPLICABLE.value}: "
 """How the reason begins where a subject has no code for a workload."""
 
@@ -29,7 +31,7 @@ _ABSENT = f"{Outcome.NOT_APPLICABLE.value}: "
 def run_units(
     units: Sequence[Unit],
     num_jobs: int,
-    on_row: Callable[[ScanRow], None],
+    on_row: OnRow,
     on_progress: OnProgress = silent,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
 ) -> list[ScanRow]:
@@ -38,14 +40,14 @@ def run_units(
     Args:
         units: from `oom_suite.pipeline.scan.units.units_of`.
         num_jobs: how many run at once, each in processes of its own.
-        on_row: given each row, on the thread that found it.
+        on_row: given each row, on the thread that found it, and "", for this machine.
         on_progress: given what each unit is doing.
         time_limit_s: seconds that one run of a unit may take.
     """
 
     def one(unit: Unit) -> ScanRow:
         row = run_unit(unit, on_progress, time_limit_s)
-        on_row(row)
+        on_row(row, "")
         return row
 
     with threads(min(num_jobs, len(units))) as pool:
@@ -53,7 +55,10 @@ def run_units(
 
 
 def run_unit(
-    unit: Unit, on_progress: OnProgress = silent, time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    unit: Unit,
+    on_progress: OnProgress = silent,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    usual_targets: tuple[str, ...] = (),
 ) -> ScanRow:
     """The row of a unit, whatever its code does.
 
@@ -61,6 +66,7 @@ def run_unit(
         unit: what is judged.
         on_progress: given what it is doing.
         time_limit_s: seconds that one run may take.
+        usual_targets: as of `Settings.usual_targets`.
     """
     began = time.monotonic()
     workload = find_workload(unit.workload)
@@ -70,6 +76,7 @@ def run_unit(
         workload=workload,
         target=unit.target,
         time_limit_s=time_limit_s,
+        usual_targets=usual_targets,
     )
     report = functools.partial(_under, unit, on_progress)
     result = check(parse(unit.subject), settings, report).result

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from oom_suite import doors
-from oom_suite.errors import NotApplicableError, UsageError
+from oom_suite.errors import NotApplicableError, SubjectError, UsageError
 from oom_suite.records import SubjectSpec
 from oom_suite.subjects.convention import fitted
 from oom_suite.subjects.families.opening import called, in_layout, modules_of
@@ -183,6 +183,14 @@ class PackageFamily(SubjectFamily):
         """
         project = Project(self.project, self.title, self.archive)
         return fetch(project, version, self.needed_files(), cache_dir, on_bytes)
+
+    def source(self, spec: SubjectSpec) -> Path | None:
+        """The package's folder in a tree or where it is installed; None for a release."""
+        if spec.version is not None:
+            return None
+        with contextlib.suppress(SubjectError):
+            return self._root(spec, None) / (spec.package or self.package)
+        return None
 
     def needed_files(self) -> frozenset[str]:
         """All that is kept of a release, from the tree's root; a release may lack some of it."""

@@ -42,6 +42,14 @@ CASES = {
     "scenario": (settings(scenario="small", sizes=SMALL.sizes), " --scenario small"),
     "size": (settings(sizes={**USUAL.sizes, "num_tokens": 7}), " --set num_tokens=7"),
     "target": (settings(target="MI325X"), " --target MI325X"),
+    "a target that is usual where it was asked": (
+        settings(target="MI325X", usual_targets=("cpu", "MI325X")),
+        "",
+    ),
+    "a target that is usual here alone": (
+        settings(target="generic", usual_targets=("cpu",)),
+        " --target generic",
+    ),
     "workload": (settings(workload=workload("decode-swa")), " --workload decode-swa"),
 }
 

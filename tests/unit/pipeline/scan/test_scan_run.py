@@ -72,7 +72,12 @@ def test_rows_come_in_the_order_of_units_and_each_is_told_at_once(monkeypatch, n
     monkeypatch.setattr(run, "check", check)
     units = [UNIT, replace(UNIT, scenario="speculative"), replace(UNIT, target="cpu")]
     told, doing = [], []
-    rows = run_units(units, num_jobs, told.append, lambda *one: doing.append(one), 9.0)
+
+    def on_row(row, worker):
+        assert worker == ""
+        told.append(row)
+
+    rows = run_units(units, num_jobs, on_row, lambda *one: doing.append(one), 9.0)
     assert units == [row.unit for row in rows]
     assert sorted(units) == sorted(row.unit for row in told)
     assert {("streaming (indexer-logits)", "running")} == set(doing)
