@@ -76,7 +76,16 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
     "scan": (
         Rule(
-            ("--since", "--every", "--workload", "--target", "--jobs", "--time-limit", "--shard"),
+            (
+                "--since",
+                "--every",
+                "--workload",
+                "--target",
+                "--jobs",
+                "--time-limit",
+                "--shard",
+                "--resume",
+            ),
             lambda given: not given["merge"],
             "with --merge, which runs nothing: leave {flag} out",
         ),

@@ -192,6 +192,10 @@ BAD = {
         ("old.json --merge", "'old.json' is no shard of a scan: give files of oom-suite scan"),
         ("none.json --merge", "cannot read 'none.json': No such file or directory"),
         ("old.json --merge --jobs 2", "--jobs means nothing with --merge, which runs nothing"),
+        ("old.json --merge --resume", "--resume means nothing with --merge, which runs nothing"),
+        ("streaming --resume", "--resume goes on with the rows of a file: add --json FILE"),
+        ("streaming --resume --json -", "--resume goes on with the rows of a file: add --json"),
+        ("streaming --resume --json old.json", "'old.json' is no file of oom-suite scan --json"),
         ("streaming --json folder", "--json: cannot write 'folder'"),
     ],
     "selfcheck": [
