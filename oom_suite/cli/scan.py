@@ -19,7 +19,7 @@ from oom_suite.pipeline.scan.units import own_code, releases_between, units_of, 
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.records.scan import ScanRow, Unit, changes, exit_code
 from oom_suite.records.shards import Shard
-from oom_suite.report.files import is_replaced, where_made
+from oom_suite.report.files import is_replaced
 from oom_suite.report.html import write_scan_page
 from oom_suite.report.merging import merged_scan, rows_to_keep
 from oom_suite.report.output import Output, delivered
@@ -110,11 +110,10 @@ def register(app: typer.Typer) -> None:
         else:
             named = _named(subjects, since, every=every)
             units = units_of(named, read_targets(target), workload or ())
-            made = where_made()
             own = own_code(named)
             scan = _Scan(named, *_share(units, shard, compares=since is not None), own)
             if resume:
-                scan.rows.extend(_known(json, scan.units, made, own, quiet=quiet))
+                scan.rows.extend(_known(json, scan.units, own, quiet=quiet))
         with Output(json, scan.body, made=made) as output:
             if not merge:
                 _run(scan, output, jobs or os.cpu_count() or 1, time_limit, quiet=quiet)
@@ -192,7 +191,6 @@ def _share(
 def _known(
     json: Path | None,
     units: tuple[Unit, ...],
-    made: Mapping[str, Any],
     own: Mapping[str, str],
     *,
     quiet: bool,
@@ -204,7 +202,7 @@ def _known(
     """
     if json is None or not is_replaced(json):
         raise UsageError("--resume goes on with the rows of a file: add --json FILE, that one")
-    rows, changed = rows_to_keep(json, units, made, own)
+    rows, changed = rows_to_keep(json, units, own)
     with Progress(quiet=quiet) as progress:
         for name in changed:
             progress.done(name, f"{name} is judged again: nothing tells that its code is the same")

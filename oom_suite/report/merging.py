@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from oom_suite.errors import UsageError
 from oom_suite.records.scan import Found, ScanRow
 from oom_suite.records.shards import Shard
+from oom_suite.report.files import where_made
 from oom_suite.report.rows import printable
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _differing_code(one: _Part, other: _Part) -> tuple[str, str] | None:
 
 
 def rows_to_keep(
-    path: Path, units: Collection[Unit], made: Mapping[str, Any], own_code: Mapping[str, str]
+    path: Path, units: Collection[Unit], own_code: Mapping[str, str]
 ) -> tuple[tuple[ScanRow, ...], tuple[str, ...]]:
     """The rows of an interrupted scan that stand, and the names of code that may have changed.
 
@@ -111,7 +112,6 @@ def rows_to_keep(
     Args:
         path: what ``scan --json`` wrote.
         units: of this scan.
-        made: as of `oom_suite.report.files.where_made`, of this scan.
         own_code: as of `oom_suite.pipeline.scan.units.own_code`.
 
     Raises:
@@ -133,7 +133,7 @@ def rows_to_keep(
         msg = f"--resume: {_named(path)} is of another scan, which has "
         msg += repr(printable(min(others).key))
         raise UsageError(f"{msg}: give the subjects and options of that one, or another file")
-    if differing := _differing(made_then, made):
+    if differing := _differing(made_then, where_made()):
         msg = f"--resume: {_named(path)} was made by {differing[0]}, and here is {differing[1]}"
         raise UsageError(f"{msg}: leave --resume out to judge all anew")
 
