@@ -40,7 +40,7 @@ _NOT_WITH_SAFETY = (
 )  # fmt: skip
 _NOT_WITH_MERGE = (
     "--since", "--every", "--workload", "--target", "--jobs", "--time-limit", "--shard",
-    "--scheduler",
+    "--scheduler", "--resume",
 )  # fmt: skip
 
 

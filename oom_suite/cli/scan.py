@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,16 +17,20 @@ from oom_suite.cli.progress import Progress
 from oom_suite.cli.settings import read_targets
 from oom_suite.errors import UsageError
 from oom_suite.pipeline.scan.run import run_units
-from oom_suite.pipeline.scan.units import releases_between, units_of, versions_of
+from oom_suite.pipeline.scan.units import own_code, releases_between, units_of, versions_of
 from oom_suite.pipeline.settings import DEFAULT_TIME_LIMIT_S
 from oom_suite.records.scan import ScanRow, Unit, changes, exit_code
 from oom_suite.records.shards import Shard
+from oom_suite.report.files import is_replaced
 from oom_suite.report.html import write_scan_page
-from oom_suite.report.merging import merged_scan
+from oom_suite.report.merging import merged_scan, rows_to_keep
 from oom_suite.report.output import Output, delivered
 from oom_suite.report.scan import WORDS, closing_line, render_scan
 from oom_suite.report.screen import say, screen
 from oom_suite.subjects import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Crew = Callable[..., object]
 """`run_units` or one that takes the same, told already how many or where."""
@@ -93,6 +97,12 @@ def register(app: typer.Typer) -> None:
                 "--merge", help="run nothing: put together the --json files of all shards"
             ),
         ] = False,
+        resume: Annotated[
+            bool,
+            typer.Option(
+                "--resume", help="judge only what the --json file of an interrupted scan has not"
+            ),
+        ] = False,
         time_limit: TimeLimit = DEFAULT_TIME_LIMIT_S,
         json: Json = None,
         html: Html = None,
@@ -108,12 +118,16 @@ def register(app: typer.Typer) -> None:
         if merge:
             merged = merged_scan([Path(name) for name in subjects])
             units = tuple(row.unit for row in merged.rows)
-            scan = _Scan(merged.subjects, units, merged.compares, None, list(merged.rows))
+            rows = list(merged.rows)
+            scan = _Scan(merged.subjects, units, merged.compares, None, merged.own_code, rows)
             made = merged.made
         else:
             named = _named(subjects, since, every=every)
             units = units_of(named, read_targets(target), workload or ())
-            scan = _Scan(named, *_share(units, shard, compares=since is not None))
+            own = own_code(named)
+            scan = _Scan(named, *_share(units, shard, compares=since is not None), own)
+            if resume:
+                scan.rows.extend(_known(json, scan.units, own, quiet=quiet))
         with Output(json, scan.body, made=made) as output:
             if not merge:
                 _run(scan, output, crew, time_limit, quiet=quiet)
@@ -136,6 +150,7 @@ class _Scan:
         units: those that are judged here, in their order.
         compares: whether what changed from each subject to the next is said here.
         shard: the share of a scan that this is; None for all of it.
+        own_code: as of `oom_suite.pipeline.scan.units.own_code`.
         rows: what was found, as it came.
     """
 
@@ -143,6 +158,7 @@ class _Scan:
     units: tuple[Unit, ...]
     compares: bool
     shard: Shard | None = None
+    own_code: Mapping[str, str] = field(default_factory=dict)
     rows: list[ScanRow] = field(default_factory=list)
 
     def in_order(self) -> list[ScanRow]:
@@ -160,6 +176,8 @@ class _Scan:
         }
         if self.compares:
             body["changes"] = [change.to_json() for change in changes(rows, self.subjects)]
+        if self.own_code:
+            body["own_code"] = dict(self.own_code)
         if self.shard is not None:
             body["shard"] = self.shard.to_json()
         return {"scan": body}
@@ -203,6 +221,28 @@ def _crew(scheduler: str | None, num_jobs: int | None) -> Crew:
     return functools.partial(run_on_cluster, address=scheduler)
 
 
+def _known(
+    json: Path | None,
+    units: tuple[Unit, ...],
+    own: Mapping[str, str],
+    *,
+    quiet: bool,
+) -> tuple[ScanRow, ...]:
+    """The rows that the file has already; what is judged again is said.
+
+    Raises:
+        UsageError: there is no file to read, or its rows are not those of this scan.
+    """
+    if json is None or not is_replaced(json):
+        raise UsageError("--resume goes on with the rows of a file: add --json FILE, that one")
+    rows, changed = rows_to_keep(json, units, own)
+    with Progress(quiet=quiet) as progress:
+        for name in changed:
+            progress.done(name, f"{name} is judged again: nothing tells that its code is the same")
+        progress.done("", f"{len(rows)} of {len(units)} units were judged before")
+    return rows
+
+
 def _run(scan: _Scan, output: Output, crew: Crew, time_limit_s: float, *, quiet: bool) -> None:
     """Judge the units; each row is written as it comes."""
     with Progress(quiet=quiet) as progress:
@@ -215,7 +255,9 @@ def _run(scan: _Scan, output: Output, crew: Crew, time_limit_s: float, *, quiet:
             by = f", by {worker}" * bool(worker)
             progress.done(name, f"{done}: {row.unit.key}: {WORDS[row.found]}{by}")
 
-        crew(scan.units, on_row=on_row, on_progress=progress.update, time_limit_s=time_limit_s)
+        known = {row.unit for row in scan.rows}
+        left = [unit for unit in scan.units if unit not in known]
+        crew(left, on_row=on_row, on_progress=progress.update, time_limit_s=time_limit_s)
 
 
 def _show(scan: _Scan, *, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""Files of a scan's shards, put together as the scan that one process would have made."""
+"""Files of scans: shards put together as the scan of one process, and one that goes on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import UsageError
-from oom_suite.records.scan import ScanRow
+from oom_suite.records.scan import Found, ScanRow
 from oom_suite.records.shards import Shard
+from oom_suite.report.files import where_made
 from oom_suite.report.rows import printable
 from oom_suite.targets.versions import DECIDES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
+
+    from oom_suite.records.scan import Unit
+
+_SUITE = "oom_suite"
+"""What the suite's own code is called among the states of code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,14 @@ class MergedScan:
         subjects: in the order of the scan.
         rows: one for each unit, in the order of the scan.
         compares: whether it says what changed.
+        own_code: as of `oom_suite.pipeline.scan.units.own_code`, the same for all of them.
         made: the environment that the last of them was made in.
     """
 
     subjects: tuple[str, ...]
     rows: tuple[ScanRow, ...]
     compares: bool
+    own_code: Mapping[str, str]
     made: Mapping[str, Any]
 
 
@@ -41,6 +49,7 @@ class _Part:
     shard: Shard
     subjects: tuple[str, ...]
     rows: tuple[ScanRow, ...]
+    own_code: Mapping[str, str]
     made: Mapping[str, Any]
 
 
@@ -76,8 +85,64 @@ def merged_scan(paths: Sequence[Path]) -> MergedScan:
         subjects=first.subjects,
         rows=tuple(sorted(rows, key=lambda row: place[row.unit.key])),
         compares=first.shard.compares,
+        own_code=first.own_code,
         made=max((part.made for part in parts), key=lambda made: str(made.get("made_at"))),
     )
+
+
+def _differing_code(one: _Part, other: _Part) -> tuple[str, str] | None:
+    """The first subject whose code differs, as each has it; None where none does."""
+    for subject in one.own_code.keys() | other.own_code:
+        commits = [part.own_code.get(subject) for part in (one, other)]
+        if commits[0] != commits[1]:
+            then, now = (f"{subject} at {commit or 'no commit'}" for commit in commits)
+            return printable(then), printable(now)
+    return None
+
+
+def rows_to_keep(
+    path: Path, units: Collection[Unit], own_code: Mapping[str, str]
+) -> tuple[tuple[ScanRow, ...], tuple[str, ...]]:
+    """The rows of an interrupted scan that stand, and the names of code that may have changed.
+
+    What could not be judged is none of them: there may be more time now, or a package. Nor is
+    what was found of code that may have changed; where there is no file, nothing was.
+
+    Args:
+        path: what ``scan --json`` wrote.
+        units: of this scan.
+        own_code: as of `oom_suite.pipeline.scan.units.own_code`.
+
+    Raises:
+        UsageError: it is no such file, has rows of another scan, or was made by other versions.
+    """
+    if not path.exists():
+        return (), ()
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(map(ScanRow.from_json, body["scan"]["rows"]))
+        made_then = dict(body["environment"])
+        code_then = dict(body["scan"].get("own_code", {}))
+    except OSError as error:
+        raise UsageError(f"cannot read {_named(path)}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"--resume: {_named(path)} is no file of oom-suite scan --json FILE: give one, or "
+        raise UsageError(msg + "leave --resume out to replace it") from error
+    if others := {row.unit for row in rows} - set(units):
+        msg = f"--resume: {_named(path)} is of another scan, which has "
+        msg += repr(printable(min(others).key))
+        raise UsageError(f"{msg}: give the subjects and options of that one, or another file")
+    if differing := _differing(made_then, where_made()):
+        msg = f"--resume: {_named(path)} was made by {differing[0]}, and here is {differing[1]}"
+        raise UsageError(f"{msg}: leave --resume out to judge all anew")
+
+    changed = {name for name, code in own_code.items() if not code or code != code_then.get(name)}
+    kept = {
+        row.unit: row
+        for row in rows
+        if row.found is not Found.INCONCLUSIVE and not {_SUITE, row.unit.subject} & changed
+    }
+    return tuple(kept.values()), tuple(sorted(changed))
 
 
 def _read(path: Path) -> _Part:
@@ -94,6 +159,7 @@ def _read(path: Path) -> _Part:
             shard=Shard.from_json(scan["shard"]),
             subjects=tuple(map(str, scan["subjects"])),
             rows=tuple(map(ScanRow.from_json, scan["rows"])),
+            own_code=dict(scan.get("own_code", {})),
             made=dict(body["environment"]),
         )
     except OSError as error:
@@ -128,13 +194,19 @@ def _refuse_other_scan(one: _Part, other: _Part) -> None:
 
 
 def _refuse_other_versions(one: _Part, other: _Part) -> None:
+    parts = (one, other)
+    if differing := _differing(*(each.made for each in parts)) or _differing_code(*parts):
+        both = f"{_named(one.path)} and {_named(other.path)}"
+        seen = " and ".join(differing)
+        raise UsageError(f"{both} were made by different versions, {seen}: run both with one")
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first of what decides laws that differs, as each has it; None where nothing does."""
     for name in (*DECIDES, "working_tree"):
-        values = [part.made.get(name) for part in (one, other)]
-        if values[0] != values[1]:
-            both = f"{_named(one.path)} and {_named(other.path)}"
-            seen = f"{_shown(name, values[0])} and {_shown(name, values[1])}"
-            msg = f"{both} were made by different versions, {seen}: run both with one"
-            raise UsageError(msg)
+        if one.get(name) != other.get(name):
+            return _shown(name, one.get(name)), _shown(name, other.get(name))
+    return None
 
 
 def _shown(name: str, value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import platform
 import shutil
 import subprocess
@@ -64,6 +66,32 @@ def working_tree(folder: Path) -> dict[str, Any]:
     return {"commit": commit, "dirty": bool(said[1]), "committed_at": committed_at}
 
 
+def code_state(folder: Path) -> str:
+    """What tells one state of the code around a folder from another; empty where git cannot say.
+
+    The commit of its repository, and a digest of what differs from it: changes of the files that
+    git knows, and Python files that it neither knows nor ignores.
+    """
+    said = _git(
+        folder,
+        "rev-parse HEAD",
+        "rev-parse --show-toplevel",
+        "diff HEAD",
+        "ls-files --others --exclude-standard --full-name :/*.py",
+    )
+    if said is None:
+        return ""
+    commit, top, diff, others = said
+    if not diff and not others:
+        return commit
+    digest = hashlib.sha256(diff.encode())
+    for name in others.splitlines():
+        digest.update(name.encode())
+        with contextlib.suppress(OSError):
+            digest.update(Path(top, name).read_bytes())
+    return f"{commit}, changed: {digest.hexdigest()}"
+
+
 def _git(folder: Path, *asked: str) -> list[str] | None:
     """What git says to each command; None where it cannot say one."""
     git = shutil.which("git")
@@ -75,6 +103,7 @@ def _git(folder: Path, *asked: str) -> list[str] | None:
                 [git, "-C", str(folder), *words.split()],
                 capture_output=True,
                 text=True,
+                errors="replace",
                 check=True,
                 timeout=_GIT_S,
             ).stdout.strip()

@@ -8,7 +8,9 @@ import pytest
 import typer
 
 from oom_suite.cli.main import _with_plugins
+from oom_suite.pipeline import session
 from oom_suite.processes import child
+from oom_suite.processes.askers import Respawning
 
 LONG = "9" * 23
 CHOOSE = "choose cpu, cuda or cuda:N"
@@ -199,6 +201,10 @@ BAD = {
             "streaming --scheduler tcp://a",
             "'tcp://a': give the address of a Dask scheduler",
         ),
+        ("old.json --merge --resume", "--resume means nothing with --merge, which runs nothing"),
+        ("streaming --resume", "--resume goes on with the rows of a file: add --json FILE"),
+        ("streaming --resume --json -", "--resume goes on with the rows of a file: add --json"),
+        ("streaming --resume --json old.json", "'old.json' is no file of oom-suite scan --json"),
         ("streaming --json folder", "--json: cannot write 'folder'"),
     ],
     "selfcheck": [
@@ -229,6 +235,8 @@ def refused(suite, tmp_path, monkeypatch):
             return start(words, *others, **options)
         raise AssertionError(f"a process was started: {words} {options}")
 
+    # What other tests ran is not remembered here: it would be answered without a process.
+    monkeypatch.setattr(session, "Respawning", Respawning)
     monkeypatch.setattr(child, "_start", started)
     monkeypatch.setattr(subprocess, "Popen", started)
     (tmp_path / "folder").mkdir()

@@ -29,6 +29,8 @@ NOT_RUN = {
     "torchrun --standalone --nproc-per-node 8": "needs eight GPUs",
     "git bisect": "run on a made-up repository in test_bisect.py",
     "oom-suite bisect decode.py:decode --repo": "run on sixty commits in test_bisect.py",
+    "oom-suite bisect --bad vllm==0.21.0 --good vllm==0.33.0 --by": "half a minute of releases: "
+    "run in tests/nightly/test_scans.py",
     "oom-suite scan vllm==0.24.0": "minutes on a busy machine: run in tests/nightly/test_scans.py",
     "oom-suite scan streaming full_dequant": "run with the next in test_scan_shards.py",
     "oom-suite scan --merge": "needs the files of the one above: run in test_scan_shards.py",

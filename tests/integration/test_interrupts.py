@@ -62,6 +62,23 @@ def hangs_on_device(q, **step):
     step["output"].zero_()
 """
 
+ONCE = """
+import pathlib, time
+
+
+def quick(out, k_cache, slot_indices, block_size):
+    out.zero_()
+
+
+def hangs_once(out, k_cache, slot_indices, block_size):
+    hangs = pathlib.Path("hangs")
+    if not hangs.exists():
+        hangs.touch()
+        time.sleep(600)
+    k_cache.float()
+    out.zero_()
+"""
+
 CHECK = ("check", "--scenario", "small", "--workload", "decode-swa", "--json", "a.json")
 
 
@@ -264,3 +281,33 @@ def test_standard_output_has_what_was_judged(begun):
     assert 130 == run.process.wait(GONE_S)
     assert [("s.py:good", "PASS")] == [(r["subject"], r["verdict"]) for r in body["results"]]
     assert not body["is_complete"]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupted_scan_is_resumed(begun, suite, tmp_path):
+    """What it had judged is not judged again, and it ends as a scan at one go does."""
+    (tmp_path / "once.py").write_text(ONCE, encoding="utf-8")
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    named = ("git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.c")
+    subprocess.run([*named, "commit", "-q", "--allow-empty", "-m", "a"], check=True)
+    words = ("scan", "once.py:quick", "once.py:hangs_once", "--workload", "gather", "--jobs", "1")
+    run = begun(*words, "--json", "a.json")
+    assert waited_for(lambda: len(run.lines()) == 1 and is_hanging(run), EVENT_S)
+    run.process.send_signal(signal.SIGINT)
+    assert 130 == run.process.wait(GONE_S)
+    known = run.body()["scan"]["rows"]
+    assert ["once.py:quick"] == [row["subject"] for row in known]
+    resumed = suite(*words, "--json", "a.json", "--resume")
+    at_once = suite(*words, "--json", "b.json")
+    assert (1, at_once.stdout) == (at_once.returncode, resumed.stdout)
+    assert 1 == resumed.returncode
+    told = resumed.stderr.splitlines()
+    assert "1 of 2 units were judged before" == told[0]
+    assert [True] == [line.startswith("2 of 2: once.py:hangs_once") for line in told[1:]]
+    rows = [
+        json.loads((tmp_path / name).read_text("utf-8"))["scan"] for name in ("a.json", "b.json")
+    ]
+    assert known == rows[0]["rows"][:1]
+    for row in (*rows[0]["rows"], *rows[1]["rows"]):
+        del row["elapsed_s"]
+    assert rows[0] == rows[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,19 @@ def test_the_page_shows_what_a_scan_prints(tmp_path, monkeypatch):
     command, _, shown = PAGE.read_text("utf-8").split("```console\n$ ")[1].partition("\n")
     done = run_here(*command.split()[1:], folder=tmp_path)
     assert shown.partition("```")[0] == done.stdout
+
+
+def test_the_page_shows_what_a_search_by_covers_prints(tmp_path):
+    """But for times, and the versions that it was run with."""
+    page = (PAGE.parent / "bisect.md").read_text("utf-8")
+    _, found, block = page.partition("$ oom-suite bisect --bad vllm==0.21.0 --good vllm==0.33.0 ")
+    assert found
+    command, _, shown = block.partition("```")[0].replace("\\\n", "").partition("\n")
+    words = shlex.split(found.removeprefix("$ oom-suite ") + command)
+    done = run_here(*words, folder=tmp_path)
+    assert 0 == done.returncode, done.stderr
+    pages, prints = (
+        re.sub(r" \((\d+\.\d s|known from before)\)|with Python .*", "", text)
+        for text in (shown, done.stdout)
+    )
+    assert pages == prints

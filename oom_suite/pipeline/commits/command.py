@@ -114,4 +114,6 @@ def _told(said: str) -> str:
     for word in ("FAIL", "INCONCLUSIVE"):
         if failed := [line for line in lines if line.startswith(word)]:
             return failed[0].removeprefix(word).strip(" :")
+    if any(line.startswith("NOT COVERED") for line in lines):
+        return next(line.removeprefix("why").strip() for line in lines if line.startswith("why "))
     return lines[-1] if lines else "nothing was printed"

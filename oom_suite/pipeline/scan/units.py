@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -12,12 +13,14 @@ from oom_suite.records.scan import Unit
 from oom_suite.subjects import every_workload_for, family_of, parse
 from oom_suite.targets.target import target as find_target
 from oom_suite.targets.target import targets as find_targets
+from oom_suite.targets.versions import checkout, code_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from oom_suite.records import Workload
 
+_SUITE = Path(__file__).parents[3]
 _FIRST = {"cuda": "cuda:sm_90", "rocm": "rocm:gfx942", "cpu": "cpu"}
 """What code that is made for one kind of device is scanned for, where nobody names one of it."""
 
@@ -66,6 +69,24 @@ def _fitting(workload: Workload, targets: Sequence[str]) -> tuple[str, ...]:
         name for name in targets if not kind or find_target(name).backend in (kind, "generic")
     )
     return fitting or find_targets(_FIRST[kind])
+
+
+def own_code(subjects: Iterable[str]) -> dict[str, str]:
+    """What tells one state of the code from another, of all that may have several.
+
+    Releases, and what the suite brings along, have one for each version. Where nothing tells, as
+    outside of a repository, it is empty.
+
+    Args:
+        subjects: their spellings.
+    """
+    suite = checkout()
+    found = {"oom_suite": code_state(_SUITE)} if suite["dirty"] else {}
+    for spec in map(parse, subjects):
+        if spec.version is None and spec.name is None:
+            place = Path(spec.path or ".").expanduser()
+            found[spec.text] = code_state(place if place.is_dir() else place.parent)
+    return found
 
 
 def releases_between(since: str, subject: str) -> tuple[str, ...]:

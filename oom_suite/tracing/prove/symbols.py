@@ -111,11 +111,21 @@ class Symbols:
         return answer
 
     def _ordinary(self, symbol: sympy.Symbol) -> int | None:
-        """What a data-dependent size would be if it were the least of its bounds."""
+        """What a data-dependent size would be if it were the least of its bounds.
+
+        A bound may name sizes that were made before, which are at their least bounds too.
+        """
         known = self.quantities.get(symbol)
         if known is None or not known.at_most:
             return None
-        return int(min(bound(self._hints) for bound in known.at_most))
+        values: dict[str, int] = dict(self._hints)
+        for other, quantity in self.quantities.items():
+            if any(quantity.name in bound.names for bound in known.at_most):
+                least = self._ordinary(other)
+                if least is None:
+                    return None
+                values[quantity.name] = least
+        return int(min(bound(values) for bound in known.at_most))
 
     def _reset_ranges(self) -> None:
         for symbol, axis in self._axes.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections import deque
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.workloads.sparse_mla.prefill import step as prefill
 from oom_suite.workloads.sparse_mla.step import StepOptions, oracle, random_step, tolerance
 
+FAULTS = "oom_suite.selfcheck.faults"
 OPTIONS = StepOptions(layer_kind="c4a", lens="short", padding="tail", num_blocks=12)
 WRONG_BY_NATURE = {"precision", "indices"}
 """Detectors whose faults are in the values, or show in some indices' values."""
@@ -26,6 +29,22 @@ WRONG_HERE = {
     "kernels:last_program_missing",
     "kernels:last_token_of_windows_left",
 }
+
+
+@pytest.fixture(autouse=True)
+def _what_faults_keep():
+    """Emptied of what the test left: others of this process call them on other devices."""
+    faults = [vars(m) for name, m in sys.modules.items() if name.startswith(f"{FAULTS}.")]
+    kept = [
+        (held, list(held.items() if isinstance(held, dict) else held))
+        for values in faults
+        for name, held in values.items()
+        if isinstance(held, dict | list | deque) and not name.startswith("__")
+    ]
+    yield
+    for held, before in kept:
+        held.clear()
+        (held.update if isinstance(held, dict) else held.extend)(before)
 
 
 def whole_step(options):

@@ -141,3 +141,20 @@ def test_a_name_that_an_axis_has_is_not_taken():
 )
 def test_what_is_distinct_of_an_axis_is_named_after_it(axis, name):
     assert name == distinct_name(axis)
+
+
+@pytest.mark.parametrize(
+    ("least", "taken"), [(79, "true_entries > 79"), (80, "true_entries <= 80")]
+)
+def test_a_condition_on_a_size_that_another_such_size_bounds_is_assumed(least, taken):
+    """`true_entries` is at most `host_value`, which is at most `topk`: 80 at the hints."""
+
+    def body(s, device):
+        length = torch.full((2,), s["topk"], device=device)[0].item()
+        found = torch.nonzero(torch.zeros(length, device=device)).shape[0]
+        return torch.empty(3, device=device) if found > least else None
+
+    trace = ProveLane(HERE).run(lambda s, d: lambda: body(s, d), Hints(HINTS))
+    assert [taken] == [str(guard.formula) for guard in trace.guards]
+    bounds = [("host_value", ["topk"]), ("true_entries", ["host_value"])]
+    assert bounds == shown(trace.quantities)

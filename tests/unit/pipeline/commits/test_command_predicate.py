@@ -49,6 +49,7 @@ def test_only_a_broken_promise_is_bad(ended, code, verdict):
     [
         ("table\n\nFAIL  f: it grows\n  law 8*a\n1 failed\n", "f: it grows"),
         ("checked f: PASS\n1 passed\n\n", "1 passed"),
+        ("x NOT COVERED 1\n\nNOT COVERED  x\n  why      9 over\n1 not covered\n", "9 over"),
         ("checked f: PASS\n", "nothing was printed"),
     ],
 )
