@@ -49,7 +49,6 @@ class Block:
         segment_address: int | None = None,
         mapped: bool = True,
     ) -> None:
-        """A free block without neighbours."""
         self.pool = pool
         self.stream = stream
         self.num_bytes = num_bytes

@@ -30,7 +30,6 @@ class Progress:
         self._status = self._console.status("") if self._console.is_terminal else None
 
     def __enter__(self) -> Self:
-        """Start showing."""
         if self._status is not None:
             self._status.start()
         return self
@@ -41,7 +40,6 @@ class Progress:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        """Remove the line."""
         if self._status is not None:
             self._status.stop()
 

@@ -189,7 +189,6 @@ class Survey:
     """
 
     def __init__(self, run: Callable[[Mapping[str, int]], Trace], sizes: Mapping[str, int]) -> None:
-        """Nothing is run yet."""
         self._run = run
         self.sizes = dict(sizes)
         self._traces: dict[Key, Trace] = {}

@@ -143,7 +143,6 @@ class Explorer:
         sizes: Mapping[str, int],
         max_runs: int,
     ) -> None:
-        """Nothing is run yet."""
         self._run = run
         self._workload = workload
         self._sizes = dict(sizes)

@@ -53,7 +53,6 @@ class Fit:
     """
 
     def __init__(self, grid: Grid) -> None:
-        """Make the mixed runs and solve."""
         self._grid = grid
         lines = [index for axis in grid.steps for index in grid.line(axis)]
         self._traces = _traces(grid, [(), *lines])

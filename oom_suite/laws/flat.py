@@ -83,7 +83,6 @@ class FlatSurvey:
     def __init__(
         self, run: Callable[[Sizes], Trace], workload: Workload, sizes: Sizes, axis: str
     ) -> None:
-        """Nothing is run yet."""
         self._survey = Survey(run, sizes)
         self._workload = workload
         self._axis: Axis = next(each for each in workload.axes if each.name == axis)

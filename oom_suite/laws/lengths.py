@@ -54,7 +54,6 @@ class Lengths:
     """
 
     def __init__(self, survey: Survey, workload: Workload) -> None:
-        """Make no run."""
         self._survey = survey
         self._axes = [axis.name for axis in workload.axes]
 

@@ -28,14 +28,12 @@ class Awaited:
     """
 
     def __init__(self, run: Callable[[Hints], SymbolicTrace], workload: Workload) -> None:
-        """Nothing is known yet."""
         self._run = run
         self._workload = workload
         self._found: Future[Proof | None] = Future()
         self._is_first = True
 
     def __enter__(self) -> Self:
-        """The same."""
         return self
 
     def __exit__(self, *error: object) -> None:

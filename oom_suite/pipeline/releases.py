@@ -50,7 +50,6 @@ class ReleaseJudge:
         on_progress: OnProgress,
         on_step: Callable[[Step], None],
     ) -> None:
-        """Judge nothing yet."""
         self._family = family
         self._predicate_for = predicate_for
         self._kept = kept

@@ -36,7 +36,6 @@ class Runs:
     """
 
     def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
-        """Start nothing yet."""
         self._session = session
         self._program = program
         self._name = name
@@ -53,11 +52,9 @@ class Runs:
         self.choice = MOST
 
     def __enter__(self) -> Self:
-        """The runs."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the children."""
         self.close()
 
     def close(self) -> None:

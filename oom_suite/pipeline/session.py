@@ -79,7 +79,6 @@ class Session:
     """
 
     def __init__(self, limits: Limits | None = None, on_progress: OnProgress = silent) -> None:
-        """Start nothing yet."""
         self._limits = limits or Limits()
         self._on_progress = on_progress
         self._undo = contextlib.ExitStack()

@@ -29,13 +29,11 @@ class Respawning:
     """
 
     def __init__(self, start: Callable[[], Child]) -> None:
-        """Start nothing yet."""
         self._start = start
         self._child: Child | None = None
         self._deaths: list[ChildError] = []
 
     def __enter__(self) -> Self:
-        """The asker itself."""
         return self
 
     def __exit__(
@@ -44,7 +42,6 @@ class Respawning:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        """End the child that lives."""
         self.close()
 
     def ask(self, request: Request[Answer]) -> Answer:
@@ -96,7 +93,6 @@ class InThisProcess:
     """
 
     def __init__(self) -> None:
-        """Keep nothing yet."""
         self._kept = Kept()
 
     def ask(self, request: Request[Answer]) -> Answer:

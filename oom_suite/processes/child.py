@@ -112,7 +112,6 @@ class Child:
         ending.register(self, self._end_now)
 
     def __enter__(self) -> Self:
-        """The child itself."""
         return self
 
     def __exit__(
@@ -121,7 +120,6 @@ class Child:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        """End the child."""
         self.close()
 
     def close(self) -> None:

@@ -42,7 +42,6 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, number: int) -> None:
-        """Keep the signal's number."""
         super().__init__(f"interrupted by {signal.Signals(number).name}; no process is left")
         self.exit_code = 128 + number
 
@@ -55,7 +54,6 @@ class Life:
     """
 
     def __init__(self) -> None:
-        """Open the pipe."""
         self.handed, held = Pipe(duplex=False)
         self._open = [held, self.handed]
 

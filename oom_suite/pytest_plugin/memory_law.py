@@ -56,7 +56,6 @@ class OomLaw:
     """
 
     def __init__(self, node: pytest.Item, options: Options, note: Callable[[Result], None]) -> None:
-        """Judge for this test."""
         self._node = node
         self._options = options
         self._note = note

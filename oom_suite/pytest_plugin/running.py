@@ -34,7 +34,6 @@ class Running:
     """
 
     def __init__(self, config: pytest.Config, test: str) -> None:
-        """Say nothing yet."""
         self._config = config
         self._test = printable(test)
         self._doing = "starting"
@@ -44,13 +43,11 @@ class Running:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to count."""
         if not hasattr(self._config, "workerinput"):
             self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove the line."""
         self._is_over.set()
         if self._thread.ident is not None:
             self._thread.join()

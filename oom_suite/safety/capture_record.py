@@ -70,7 +70,6 @@ class CaptureWatch(DispatchMode):
     """
 
     def __init__(self, device_type: str, lines: SourceLines) -> None:
-        """Start without hits."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._device_type = device_type
         self._lines = lines
@@ -80,7 +79,6 @@ class CaptureWatch(DispatchMode):
         self._is_watching = False
 
     def __enter__(self) -> Self:
-        """Watch from now on."""
         self._is_watching = True
         if (threads := running()) is not None:
             threads.others = _OtherThread(self)
@@ -93,7 +91,6 @@ class CaptureWatch(DispatchMode):
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        """Stop watching."""
         self._is_watching = False
         if (threads := running()) is not None:
             threads.others = contextlib.nullcontext()

@@ -32,7 +32,6 @@ class Tape(DispatchMode):
     """A dispatch mode that keeps what it sees, and can run it again."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._calls: list[tuple[OpOverload, tuple[Any, ...], Mapping[str, Any], Any]] = []
 

@@ -122,7 +122,6 @@ class Creep:
         num_steady: int | None = None,
         runs: Runs = in_fork,
     ) -> None:
-        """Nothing is run yet."""
         self._set_launch_hook = set_launch_hook
         self._num_steady = num_steady
         self._runs = runs

@@ -142,7 +142,6 @@ class ModelledSteps:
     """
 
     def __init__(self, trace: Trace, steps: Sequence[Sequence[Event]]) -> None:
-        """Nothing is fed yet."""
         self._trace = trace
         self._steps = steps
         self._allocator = CachingAllocator()

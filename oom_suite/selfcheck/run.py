@@ -152,7 +152,6 @@ class _LimitSearch:
     """
 
     def __init__(self, on_trial: OnTrial, weakened: str, *, is_bounded: bool) -> None:
-        """Nothing is tried yet."""
         self._on_trial = on_trial
         self._weakened = weakened
         self.is_bounded = is_bounded

@@ -56,7 +56,6 @@ class Children:
     """
 
     def __init__(self, session: Session, *, needs_gpu: bool) -> None:
-        """Start nothing yet."""
         self._session = session
         self.needs_gpu = needs_gpu
         self.shared = self.another()

@@ -43,7 +43,6 @@ class LoadedSubject:
         self.undo.close()
 
     def __enter__(self) -> Self:
-        """The subject."""
         return self
 
     def __exit__(
@@ -52,7 +51,6 @@ class LoadedSubject:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
         self.close()
 
 

@@ -110,7 +110,6 @@ class Stub:
     __subclasscheck__ = __instancecheck__
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same stub."""
         self._more(self._name)
         return self is other
 

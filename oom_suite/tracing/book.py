@@ -40,7 +40,6 @@ class Book:
     """
 
     def __init__(self) -> None:
-        """Know of no storage yet."""
         self.requests: list[tuple[Any, ...]] = []
         self.events: list[tuple[str, int]] = []
         self.input_bytes = 0
@@ -153,7 +152,6 @@ class Books:
     """
 
     def __init__(self, device_type: str) -> None:
-        """Empty ones."""
         self.num_operators = 0
         self._device_type = device_type
         self.device = Book()

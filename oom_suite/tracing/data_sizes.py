@@ -77,7 +77,6 @@ class DataSizes:
     def __init__(
         self, ranges: IndexRanges, splits: Splits, stack: Callable[[], tuple[Frame, ...]]
     ) -> None:
-        """Nothing was decided by data yet."""
         self._ranges = ranges
         self._splits = splits
         self._stack = stack

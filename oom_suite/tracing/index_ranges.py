@@ -78,7 +78,6 @@ class IndexRanges:
         expression: Callable[[Any], sympy.Expr],
         extremes: Callable[[torch.Tensor], tuple[int, int] | None] | None = None,
     ) -> None:
-        """Nothing is known yet."""
         self._expression = expression
         self._extremes = extremes
         self._known: dict[int, tuple[weakref.ref[Any], Range]] = {}

@@ -87,7 +87,6 @@ class IndexValues(DispatchMode):
     """
 
     def __init__(self, fake: FakeMode, lines: SourceLines) -> None:
-        """Start with no values known."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._values = RealValues()
         self._ranges = IndexRanges(_number, self._values.extremes)

@@ -37,7 +37,6 @@ class Repeated:
         build: Callable[[], Callable[[], object]],
         is_under_test: Callable[[str], bool],
     ) -> None:
-        """Make the first inputs."""
         self._recorder = recorder
         self._build = build
         self._is_under_test = is_under_test

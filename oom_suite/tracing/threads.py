@@ -105,7 +105,6 @@ class Threads:
     def __init__(
         self, modes: Sequence[AbstractContextManager[Any]], overlaps: Overlaps, lines: SourceLines
     ) -> None:
-        """Nothing runs yet."""
         self._modes = modes
         self._lines = lines
         self.others: AbstractContextManager[Any] = contextlib.nullcontext()

@@ -70,7 +70,6 @@ class Inputs:
     """
 
     def __init__(self, l2_bytes: int, device: torch.device | str = "cuda") -> None:
-        """Make nothing yet."""
         self._l2_bytes, self._device = l2_bytes, device
         self._of: tuple[Any, ...] = ()
         self._made: list[dict[str, Any]] = []

@@ -86,7 +86,6 @@ class Kept:
     """
 
     def __init__(self, folder: Path | None, *, reads: bool = True) -> None:
-        """Read nothing yet."""
         self._folder = folder
         self._reads = reads
 

@@ -53,7 +53,6 @@ class CommitJudge:
         on_progress: OnProgress,
         kept: Kept | None = None,
     ) -> None:
-        """Judge nothing yet."""
         self._kept = kept or Kept(None)
         self._repository = repository
         self._predicate = predicate

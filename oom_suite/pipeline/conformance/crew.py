@@ -90,7 +90,6 @@ class _Worker:
     """
 
     def __init__(self, crew: Crew, journal: Path) -> None:
-        """Start nothing yet."""
         self._crew = crew
         self._journal = journal
         self._asker: Respawning | None = None

@@ -33,7 +33,6 @@ class Record:
     """Takes whatever keywords its caller gives."""
 
     def __init__(self, **fields: Any) -> None:
-        """Keep them."""
         self.__dict__.update(fields)
 
 
