@@ -83,11 +83,6 @@ class SubjectFamily(Protocol):
         return ()
 
     @property
-    def stubbed(self) -> tuple[str, ...]:
-        """Packages whose other modules are stubs, the use of which is an error."""
-        return ()
-
-    @property
     def obeys_arch(self) -> bool:
         """Whether its code sees which GPU it runs on, and so takes that GPU's fp8."""
         return False

@@ -43,8 +43,6 @@ _AFTER_CALL_S = 2.0
 UNSEEN = "what it takes is not recorded"
 _WORKS_ON = f"is still at work when the call has returned: {UNSEEN}"
 
-_WENT_ON = f"went on when an earlier call had returned: {UNSEEN}"
-
 
 class _State:
     """What the threads of this process share.

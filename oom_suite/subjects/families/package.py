@@ -103,11 +103,6 @@ class PackageFamily(SubjectFamily):
         return tuple(self.supplies)
 
     @property
-    def stubbed(self) -> tuple[str, ...]:
-        """The package."""
-        return (self.package,)
-
-    @property
     def obeys_arch(self) -> bool:
         """As its maker says."""
         return self.has_arch
@@ -292,7 +287,7 @@ class PackageFamily(SubjectFamily):
             raise stub_used(repr(function).removeprefix("<stub ").removesuffix(">"))
         title = f"{name} of {self.title} {version}"
         if found.adapt:
-            function = called(found.adapt, function, title)
+            function = called(found.adapt, function)
         return loaded.during(fitted(function, workload, title))
 
     def _root(self, spec: SubjectSpec, root: Path | None) -> Path:

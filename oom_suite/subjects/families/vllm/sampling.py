@@ -14,16 +14,11 @@ if TYPE_CHECKING:
     from oom_suite.subjects.loading import Given
 
 
-def of_logits(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def of_logits(function: Callable[..., Any]) -> Callable[..., Any]:
     """The two steps of log-probabilities, one after the other, as a prompt's chunk takes them.
-
-    Args:
-        function: ``Sampler.gather_logprobs``.
-        name: what messages call it.
 
     Source: vLLM 0.33.0 `vllm/v1/sample/sampler.py:369` and :373.
     """
-    del name
     sampler = inspect.unwrap(function).__globals__["Sampler"]
 
     def call(logits: torch.Tensor, num_logprobs: int, token_ids: torch.Tensor) -> Any:
