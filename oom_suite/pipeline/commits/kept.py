@@ -7,20 +7,23 @@ import functools
 import hashlib
 import json
 import os
+import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.errors import UsageError
+from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.pipeline.commits.known_ends import judged_of, judged_to_json
 from oom_suite.records import Verdict
+from oom_suite.records.commits import Step
+from oom_suite.subjects import obtain, parse
 from oom_suite.subjects.families.cache import MARKER, cache_folder
 from oom_suite.targets.default import default_targets
-from oom_suite.targets.versions import environment
+from oom_suite.targets.versions import environment, working_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from oom_suite.pipeline.commits.repository import Repository
     from oom_suite.records.commits import Judged
@@ -89,6 +92,29 @@ class Kept:
         self._folder = folder
         self._reads = reads
 
+    def step(
+        self,
+        name: str,
+        question: Question,
+        content: str,
+        judge: Callable[[], Judged],
+        *,
+        title: str = "",
+        end: str = "",
+        is_new: bool = False,
+    ) -> Step:
+        """What was found before of the same code, else what `judge` finds, which is kept.
+
+        Where `is_new`, it is judged now, whatever was found before.
+        """
+        start = time.monotonic()
+        known = None if is_new else self.find(question, content)
+        judged = known or judge()
+        if known is None:
+            self.keep(question, content, judged)
+        took_s = time.monotonic() - start
+        return Step(name, title or name, judged, took_s, end, is_kept=known is not None)
+
     def find(self, question: Question, content: str) -> Judged | None:
         """What was found before of the same code; None where nothing is known.
 
@@ -106,13 +132,7 @@ class Kept:
             return None
 
     def keep(self, question: Question, content: str, judged: Judged) -> None:
-        """Nothing; afterwards it is found. Where the folder cannot be written, it is not.
-
-        Args:
-            question: as of `find`.
-            content: as of `find`.
-            judged: what was found.
-        """
+        """Nothing; afterwards it is found. Where the folder cannot be written, it is not."""
         is_final = judged.verdict is not Verdict.INCONCLUSIVE
         if self._folder is None or not content or not is_final:
             return
@@ -122,6 +142,10 @@ class Kept:
             self._folder.mkdir(parents=True, exist_ok=True)
             scratch.write_text(json.dumps(judged_to_json(judged)), encoding="utf-8")
             scratch.replace(file)
+
+
+NOTHING_KEPT = Kept(None)
+"""Finds nothing, and keeps nothing."""
 
 
 def folder_in(repository: Repository) -> Path:
@@ -146,6 +170,19 @@ def digest(parts: Iterable[Sequence[str] | bytes]) -> str:
         whole.update(part if isinstance(part, bytes) else "\0".join(part).encode())
         whole.update(b"\0\n")
     return whole.hexdigest()
+
+
+def content_of_subject(subject: str) -> str:
+    """A digest of the code that is judged; empty where none is known, or it cannot be had."""
+    spec = parse(subject)
+    if spec.version is not None:
+        try:
+            return content_of_folder(obtain(spec))
+        except OomSuiteError:
+            # That it cannot be had is for the judge to say.
+            return ""
+    tree = working_tree(Path.cwd())
+    return "" if tree["dirty"] or not tree["commit"] else f"{tree['commit']} {subject}"
 
 
 def content_of_folder(folder: Path | None) -> str:

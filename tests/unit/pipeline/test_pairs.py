@@ -84,7 +84,7 @@ def _made_up_releases(monkeypatch):
     family = SimpleNamespace(releases=lambda: RELEASES["made"])
     monkeypatch.setattr(pairs.doors, "families", lambda: {"made": family})
     monkeypatch.setattr(registry, "index_versions", lambda project: RELEASES[project.name])
-    monkeypatch.setattr(pairs, "_content", lambda subject: subject)
+    monkeypatch.setattr(pairs, "content_of_subject", lambda subject: subject)
 
 
 def found_in(environments, good=GOOD, bad=BAD, kept=None, subject=""):
