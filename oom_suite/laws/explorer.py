@@ -124,12 +124,6 @@ more in a hundred turns than in a few.
 class Explorer:
     """Runs the code on symbols, again where it takes other branches.
 
-    Args:
-        run: gives the symbolic trace for hints.
-        workload: its axes are the symbols.
-        sizes: the scenario.
-        max_runs: runs at most.
-
     Attributes:
         held: axes that the code made numbers of: the scenario's value, and the line that did.
         notes: what could not be explored, and why.

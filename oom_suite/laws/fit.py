@@ -47,9 +47,6 @@ class Fit:
     Cost: the grid's own runs, and one for each combination of axes and steps that meets.
     Source: Newton's interpolation on lower sets of multi-indices (de Boor and Ron, "On
     multivariate polynomial interpolation", 1990); see docs/decisions/0003.
-
-    Args:
-        grid: where to run; its steps are chosen.
     """
 
     def __init__(self, grid: Grid) -> None:

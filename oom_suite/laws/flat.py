@@ -71,14 +71,7 @@ class Rising:
 
 
 class FlatSurvey:
-    """Exact runs along one axis.
-
-    Args:
-        run: gives the exact trace at any sizes.
-        workload: its axes are moved.
-        sizes: where it starts from.
-        axis: the axis that is asked about.
-    """
+    """Exact runs along one axis."""
 
     def __init__(
         self, run: Callable[[Sizes], Trace], workload: Workload, sizes: Sizes, axis: str

@@ -21,10 +21,6 @@ class Awaited:
 
     The proving thread asks for symbolic runs here, and enters it around the proof. A first run that
     shows the law to have more to it than polynomials ends the waiting, and so does any that fails.
-
-    Args:
-        run: gives the symbolic trace for hints.
-        workload: its axes are the symbols.
     """
 
     def __init__(self, run: Callable[[Hints], SymbolicTrace], workload: Workload) -> None:

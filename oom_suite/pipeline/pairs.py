@@ -84,12 +84,7 @@ class CombinationJudge:
     steps: dict[str, Step] = field(default_factory=dict)
 
     def step(self, combination: Combination, end: str = "") -> Step:
-        """What is found of a combination.
-
-        Args:
-            combination: the version of each part.
-            end: which end of the search it is; empty for none.
-        """
+        """What is found of a combination."""
         name = spelled(combination)
         if name not in self.steps:
             self.steps[name] = self._judged(combination, name, end)

@@ -66,12 +66,7 @@ class ReleaseJudge:
         return step
 
     def step(self, version: Version, end: str = "") -> Step:
-        """What is found of a release.
-
-        Args:
-            version: which.
-            end: which end of the search it is; empty for none.
-        """
+        """What is found of a release."""
         if version not in self.steps:
             self.steps[version] = self._judged(version, end)
             self.on_step(self.steps[version])
@@ -194,10 +189,6 @@ def ends_in(repository: Repository, found: CommitSearch) -> tuple[str, str]:
 
     Releases are often cut from branches, neither behind the other: the older end is then the last
     commit that both have behind them.
-
-    Args:
-        repository: the package's own.
-        found: the search that ended between the two releases.
 
     Raises:
         UsageError: it has no tag of a release.

@@ -71,12 +71,7 @@ class Limits:
 
 
 class Session:
-    """Starts children with the same limits, and ends them all when it is closed.
-
-    Args:
-        limits: what each child may take.
-        on_progress: given what each program is doing.
-    """
+    """Starts children with the same limits, and ends them all when it is closed."""
 
     def __init__(self, limits: Limits | None = None, on_progress: OnProgress = silent) -> None:
         self._limits = limits or Limits()

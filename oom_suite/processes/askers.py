@@ -22,11 +22,7 @@ _DEATHS = frozenset({Outcome.TIMED_OUT, Outcome.KILLED, Outcome.CRASHED, Outcome
 
 
 class Respawning:
-    """Asks a child, and a new one after a request that the last one died of.
-
-    Args:
-        start: starts a child.
-    """
+    """Asks a child, and a new one after a request that the last one died of."""
 
     def __init__(self, start: Callable[[], Child]) -> None:
         self._start = start

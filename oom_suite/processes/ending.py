@@ -161,11 +161,7 @@ def forget(key: object) -> None:
 
 
 def end_all(number: int) -> None:
-    """End every process that was registered; from now on none can be started.
-
-    Args:
-        number: the signal that ends the run.
-    """
+    """End every process that was registered; from now on none can be started."""
     _ended_by.append(number)
     for end in list(_ways_to_end.values()):
         # It may be half started, or half closed, in the thread that a signal has interrupted.

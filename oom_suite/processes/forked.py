@@ -30,10 +30,6 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
     A wild access may end it. The fork must not touch a GPU; nothing of what it changes is seen
     here, limits of the process included.
 
-    Args:
-        work: returns something that can be pickled.
-        time_limit_s: seconds that it may take.
-
     Raises:
         LaneError: it raised, ended by itself, was killed or took too long.
     """

@@ -47,13 +47,7 @@ def _worst(results: list[Result]) -> Result:
 
 
 class OomLaw:
-    """Judges what a builder promises; the value of the fixture `oom_law`.
-
-    Args:
-        node: the test that asks.
-        options: what the command line and the ini file say.
-        note: given every result.
-    """
+    """Judges what a builder promises; the value of the fixture `oom_law`."""
 
     def __init__(self, node: pytest.Item, options: Options, note: Callable[[Result], None]) -> None:
         self._node = node

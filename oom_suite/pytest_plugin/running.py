@@ -27,10 +27,6 @@ class Running:
 
     On a terminal it is one line, which is written anew and removed at the end; elsewhere a line
     now and then. Workers of pytest-xdist say nothing: they have no terminal.
-
-    Args:
-        config: of the run; pytest keeps the terminal.
-        test: what the test is called.
     """
 
     def __init__(self, config: pytest.Config, test: str) -> None:

@@ -158,12 +158,7 @@ class Change:
 
 
 def changes(rows: Iterable[ScanRow], subjects: Sequence[str]) -> tuple[Change, ...]:
-    """What differs between each subject and the next, where both were scanned.
-
-    Args:
-        rows: of any subjects, in any order.
-        subjects: in order, such as oldest first.
-    """
+    """What differs between each subject and the next, where both were scanned."""
     known = {(row.unit.subject, row.unit.place): row for row in rows}
     places = dict.fromkeys(place for _, place in known)
     found = []
@@ -212,10 +207,6 @@ def stretches(rows: Iterable[ScanRow], subjects: Sequence[str]) -> tuple[Stretch
     """Every place's stretches, place by place, subjects in the order that is given.
 
     A subject that was not scanned at a place, such as after an interruption, ends a stretch.
-
-    Args:
-        rows: of any of the subjects, in any order.
-        subjects: in order, such as oldest first.
     """
     known = {(row.unit.subject, row.unit.place): row for row in rows}
     found: list[Stretch] = []

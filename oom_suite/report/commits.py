@@ -22,13 +22,7 @@ _MAX_LINES = 3
 
 
 def answer_lines(judged: Judged, good: Step | None, diff: Sequence[str]) -> Iterator[str]:
-    """What a probe says: a line and the law for each finding, then what changed.
-
-    Args:
-        judged: what was found.
-        good: the good end, where it is known.
-        diff: how the guilty lines changed since then.
-    """
+    """What a probe says: a line and the law for each finding, then what changed."""
     if not judged.findings:
         yield f"{judged.verdict.value} {printable(judged.reason)}"
     for finding in judged.findings:

@@ -33,12 +33,7 @@ _MAX_BLAMED = 3
 
 
 def render_covers(report: CoversReport, console: Console) -> None:
-    """Print the server, the steps, and what is not covered.
-
-    Args:
-        report: what was found.
-        console: where to.
-    """
+    """Print the server, the steps, and what is not covered."""
     for line in covers_lines(report):
         _print(console, line)
     lines = captured(_table(report), console, _PIPED_WIDTH)

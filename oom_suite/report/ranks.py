@@ -26,13 +26,7 @@ _NUMBERS = frozenset({"rank", "heads", "requested", "allocated", "reserved"})
 
 
 def render_ranks(groups: Sequence[GroupResult], heads: str, console: Console) -> None:
-    """Print for each subject its ranks, its law and the group's verdict.
-
-    Args:
-        groups: in the order to show them.
-        heads: how the heads are split, in one clause.
-        console: where to.
-    """
+    """Print for each subject its ranks, its law and the group's verdict."""
     _print(console, f"{len(groups[0].ranks)} ranks: {heads}" if groups else "nothing judged")
     for group in groups:
         worst = group.worst.result

@@ -76,10 +76,6 @@ class Tape(DispatchMode):
 def cpu_replays(target: Target, replay: Replay) -> tuple[Hit, ...]:
     """The hits of replays after each change of contents, on the CPU.
 
-    Args:
-        target: the code under test; its device is the CPU.
-        replay: the step, and its other contents.
-
     Raises:
         LaneError: the step's sizes follow the values, or two runs on the CPU differ.
     """

@@ -152,10 +152,6 @@ class Creep:
     def in_shadow(self, target: Target, num_steady: int) -> Judged:
         """What fake tensors show.
 
-        Args:
-            target: the code under test.
-            num_steady: steady steps.
-
         Raises:
             LaneError: a step needs a value that exists only on a device.
         """

@@ -31,10 +31,6 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
     Code under test may keep tensors in a global: a fake one must not meet a real one of another
     run.
 
-    Args:
-        work: returns something that can be pickled.
-        time_limit_s: seconds that it may take.
-
     Raises:
         LaneError: as of `oom_suite.processes.forked.in_fork`.
     """

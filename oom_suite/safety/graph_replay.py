@@ -47,10 +47,6 @@ class GraphRun:
 def graph_replays(target: Target, replay: Replay) -> GraphRun:
     """Capture a step after a warm-up on a side stream, and replay it on changed contents.
 
-    Args:
-        target: the code under test; its device is a GPU.
-        replay: the step, and its other contents.
-
     Raises:
         LaneError: the step fails outside of a capture too.
     """

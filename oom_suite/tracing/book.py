@@ -103,13 +103,7 @@ class Book:
         self.give_back(number)
 
     def keep(self, storage: torch.UntypedStorage, number: int, num_bytes: Any) -> None:
-        """Know a storage from now on, and see its end.
-
-        Args:
-            storage: the storage.
-            number: its request, or `NOT_RECORDED`.
-            num_bytes: its bytes; an expression where sizes are symbols.
-        """
+        """Know a storage from now on, and see its end."""
         key = storage_key(storage)
         self._storages[key] = (weakref.ref(storage, self._died(key)), number, num_bytes)
 

@@ -80,10 +80,6 @@ class IndexValues(DispatchMode):
 
     A value is known while everything it was computed from is known. Uninitialised index data
     reads as zeros, so that two runs agree.
-
-    Args:
-        fake: the mode below.
-        lines: reads the stack of the code under test.
     """
 
     def __init__(self, fake: FakeMode, lines: SourceLines) -> None:

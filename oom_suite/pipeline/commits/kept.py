@@ -48,11 +48,7 @@ class Question:
     reference: Judged | None = None
 
     def key(self, content: str) -> str:
-        """What an answer is found by.
-
-        Args:
-            content: a digest of the code that is judged.
-        """
+        """What an answer is found by."""
         known = self.reference
         is_held_to = known is not None and any(each.is_baseline for each in known.findings)
         then = judged_to_json(known) if known is not None and is_held_to else None
@@ -116,12 +112,7 @@ class Kept:
         return Step(name, title or name, judged, took_s, end, is_kept=known is not None)
 
     def find(self, question: Question, content: str) -> Judged | None:
-        """What was found before of the same code; None where nothing is known.
-
-        Args:
-            question: what is asked.
-            content: a digest of the code; empty where it has none.
-        """
+        """What was found before of the same code; None where nothing is known."""
         if self._folder is None or not content or not self._reads:
             return None
         try:

@@ -82,12 +82,7 @@ class Crew:
 
 
 class _Worker:
-    """One process after another, and the file that they write to.
-
-    Args:
-        crew: whose it is.
-        journal: the file.
-    """
+    """One process after another, and the file that they write to."""
 
     def __init__(self, crew: Crew, journal: Path) -> None:
         self._crew = crew

@@ -77,11 +77,6 @@ class Law:
 def write_scan_page(rows: Sequence[ScanRow], subjects: Sequence[str], path: str | Path) -> None:
     """Write the page of `render_scan_page` to a file, whole or not at all.
 
-    Args:
-        rows: what was found.
-        subjects: in order, such as oldest first.
-        path: the file; an existing one is replaced.
-
     Raises:
         UsageError: the extra ``report`` is not installed, or the file cannot be written.
     """
@@ -90,10 +85,6 @@ def write_scan_page(rows: Sequence[ScanRow], subjects: Sequence[str], path: str 
 
 def render_scan_page(rows: Sequence[ScanRow], subjects: Sequence[str]) -> str:
     """One page that holds all it needs, as HTML: a timeline, every law, what changed.
-
-    Args:
-        rows: what was found.
-        subjects: in order, such as oldest first.
 
     Raises:
         UsageError: the extra ``report`` is not installed.

@@ -29,12 +29,7 @@ def set_on_launch(hook: LaunchHook | None) -> LaunchHook | None:
 
 
 class Kernel:
-    """A function under `triton.jit`, which cannot run here.
-
-    Args:
-        fn: the kernel's Python function.
-        log: where launches without a hook are recorded.
-    """
+    """A function under `triton.jit`, which cannot run here."""
 
     def __init__(self, fn: Callable[..., Any], log: StubLog) -> None:
         """Remember the function: its name is all that a launch tells."""
@@ -68,11 +63,7 @@ class Kernel:
 
 
 class TritonPlaceholder:
-    """The part of the `triton` module that vLLM's host code and decorators use.
-
-    Args:
-        log: where uses of the rest are recorded.
-    """
+    """The part of the `triton` module that vLLM's host code and decorators use."""
 
     def __init__(self, log: StubLog) -> None:
         """Remember the log; names that are not here become stubs."""
