@@ -10,8 +10,6 @@ from rich.text import Text
 from oom_suite.report.screen import screen
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from oom_suite.records import Result
 
 
@@ -34,12 +32,7 @@ class Progress:
             self._status.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._status is not None:
             self._status.stop()
 

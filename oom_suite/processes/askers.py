@@ -11,7 +11,6 @@ from oom_suite.processes.protocol import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from oom_suite.processes.protocol import Answer, Request
 
@@ -32,12 +31,7 @@ class Respawning:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def ask(self, request: Request[Answer]) -> Answer:

@@ -25,7 +25,6 @@ from oom_suite.processes.child_main import CHILD_NAME, READY, Outcome, serve, st
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
-    from types import TracebackType
 
     from oom_suite.processes.protocol import Answer, Request
 
@@ -114,12 +113,7 @@ class Child:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Iterable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from packaging.version import Version
@@ -45,12 +44,7 @@ class LoadedSubject:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
