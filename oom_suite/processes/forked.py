@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.errors import LaneError, OomSuiteError, line_of
 from oom_suite.processes.ending import Life
 
 if TYPE_CHECKING:
@@ -80,12 +80,6 @@ def _answer(work: Callable[[], object], writing: int) -> None:
             sink.write(text)
     finally:
         os._exit(0)
-
-
-def line_of(error: BaseException) -> str:
-    """An error as one line, with its type."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _read(reading: int, time_limit_s: float) -> bytes:

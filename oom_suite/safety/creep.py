@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.errors import LaneError, OomSuiteError, line_of
 from oom_suite.records import Verdict
 from oom_suite.records.kept import HOST, MEMORIES, PINNED, steps_of
 from oom_suite.records.safety import Finding, Hit
@@ -219,5 +219,4 @@ def _tried(how: str, session: Callable[[], Judged]) -> Judged | Failed:
     except OomSuiteError as error:
         return Failed(how, str(error))
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        return Failed(how, f"{type(error).__name__}: {first}")
+        return Failed(how, line_of(error))

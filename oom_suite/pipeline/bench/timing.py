@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.errors import UsageError
+from oom_suite.errors import UsageError, line_of
 from oom_suite.pipeline.bench.shapes import (
     DENSE,
     FLASH_MLA,
@@ -62,7 +62,7 @@ class Load(Request[str]):
         try:
             self.loaded(kept)
         except Exception as error:
-            return _first_line(error)
+            return line_of(error)
         return ""
 
     def loaded(self, kept: Kept) -> Call:
@@ -128,7 +128,7 @@ class Time(Request[Timing]):
         except RefusedError as error:
             return Timing(name, UNTIMED, note=f"{REFUSED}{error}")
         except Exception as error:
-            return Timing(name, UNTIMED, note=_first_line(error))
+            return Timing(name, UNTIMED, note=line_of(error))
         moved = None if name == DENSE else moved_bytes(self.shape)
         how = GRAPH if self.uses_graph else EVENTS
         return Timing(name, how, took, taken_bytes, len(calls), moved)
@@ -203,8 +203,3 @@ def _fused_with_parts() -> Call:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts = torch.empty(num_floats, dtype=torch.float32, device=device)
     return functools.partial(fused_decode, parts=parts)
-
-
-def _first_line(error: BaseException) -> str:
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first}"

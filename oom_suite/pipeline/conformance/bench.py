@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.errors import OomSuiteError
+from oom_suite.errors import OomSuiteError, line_of
 from oom_suite.pipeline.conformance.units import cases_of, units_of
 from oom_suite.processes.protocol import Request
 from oom_suite.records.libraries import BY_DATA, LIBRARIES
@@ -149,8 +149,7 @@ def _row(case: Case, of: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
     except OomSuiteError as error:
         return {"error": str(error)}
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        return {"error": f"{type(error).__name__}: {lines[0]}"}
+        return {"error": line_of(error)}
 
 
 def _predicted(trace: Trace) -> dict[str, Any]:
