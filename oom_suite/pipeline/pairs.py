@@ -17,8 +17,7 @@ from packaging.version import InvalidVersion, Version
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.pipeline.commits.command import COMMAND
-from oom_suite.pipeline.commits.kept import Kept, Question, content_of_subject
-from oom_suite.pipeline.commits.known_ends import judged_of
+from oom_suite.pipeline.commits.kept import Kept, Question, content_of_subject, judged_of
 from oom_suite.pipeline.commits.search import BAD, GOOD, changes_of, require
 from oom_suite.pipeline.searching import search
 from oom_suite.processes.commands import run_command

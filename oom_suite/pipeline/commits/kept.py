@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oom_suite.errors import OomSuiteError, UsageError
-from oom_suite.pipeline.commits.known_ends import judged_of, judged_to_json
+from oom_suite.laws.lockfile import dumps, loads
 from oom_suite.records import Verdict
-from oom_suite.records.commits import Step
+from oom_suite.records.commits import Finding, Judged, Place, Step
 from oom_suite.subjects import obtain, parse
 from oom_suite.subjects.families.cache import MARKER, cache_folder
 from oom_suite.targets.default import default_targets
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from oom_suite.pipeline.commits.repository import Repository
-    from oom_suite.records.commits import Judged
 
+_NAME = "judged"
 _SUITE = Path(__file__).parents[2]
 _OF_A_SHELL = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM"})
 _NO_CODE = frozenset({".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg"})
@@ -140,13 +140,13 @@ NOTHING_KEPT = Kept(None)
 
 
 def folder_in(repository: Repository) -> Path:
-    """Where a repository's own answers are kept: in git's folder, with the ends of its bisect."""
-    return repository.git_dir / "oom-suite" / "judged"
+    """Where a repository's own answers are kept: in git's folder."""
+    return repository.git_dir / "oom-suite" / _NAME
 
 
 def folder_of_releases() -> Path:
     """Where answers about releases are kept: beside the releases."""
-    return cache_folder("judged")
+    return cache_folder(_NAME)
 
 
 def decides(name: str) -> bool:
@@ -186,3 +186,53 @@ def content_of_folder(folder: Path | None) -> str:
         if path.is_file() and path.name != MARKER and decides(path.name)
         for part in ((path.relative_to(folder).as_posix(),), path.read_bytes())
     )
+
+
+def judged_to_json(judged: Judged) -> dict[str, Any]:
+    """What was found as JSON values, from which `judged_of` makes it again."""
+    findings = [
+        {
+            "name": each.name,
+            "workload": each.workload,
+            "verdict": each.verdict.value,
+            "reason": each.reason,
+            "law": each.law,
+            "peak_requested_bytes": each.peak_requested_bytes,
+            "blame": [line.to_json() for line in each.blame],
+            "entries": {kind: dumps({e.key: e}) for kind, e in each.entries.items()},
+            "is_baseline": each.is_baseline,
+            "judged_as": each.judged_as,
+        }
+        for each in judged.findings
+    ]
+    return {"problem": judged.problem, "findings": findings}
+
+
+def judged_of(body: dict[str, Any]) -> Judged:
+    """What `judged_to_json` wrote; how laws differ from the good end's is not among it.
+
+    Raises:
+        KeyError: it is of another version.
+        TypeError: as before.
+        ValueError: as before.
+        UsageError: as before.
+    """
+    findings = tuple(
+        Finding(
+            name=each["name"],
+            workload=each["workload"],
+            verdict=Verdict(each["verdict"]),
+            reason=each["reason"],
+            law=each["law"],
+            peak_requested_bytes=each["peak_requested_bytes"],
+            blame=tuple(Place.of(line) for line in each["blame"]),
+            entries={
+                kind: next(iter(loads(text, _NAME).values()))
+                for kind, text in each["entries"].items()
+            },
+            is_baseline=each["is_baseline"],
+            judged_as=each["judged_as"],
+        )
+        for each in body["findings"]
+    )
+    return Judged(findings, body["problem"])

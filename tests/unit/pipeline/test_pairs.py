@@ -11,8 +11,7 @@ from packaging.version import Version
 
 from oom_suite.errors import FetchError, UsageError
 from oom_suite.pipeline import pairs
-from oom_suite.pipeline.commits.kept import Kept
-from oom_suite.pipeline.commits.known_ends import judged_to_json
+from oom_suite.pipeline.commits.kept import Kept, judged_to_json
 from oom_suite.pipeline.pairs import CombinationJudge, read_combination, search_pairs
 from oom_suite.pipeline.settings import silent
 from oom_suite.records import Verdict
