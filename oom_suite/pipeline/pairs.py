@@ -55,7 +55,7 @@ def read_combination(text: str, option: str) -> dict[str, Version]:
     return found
 
 
-def spelled(combination: Combination) -> str:
+def spelled(combination: Mapping[str, Version | str]) -> str:
     """``vllm==0.22.0 torch==2.13.0``."""
     return " ".join(f"{name}=={version}" for name, version in combination.items())
 
@@ -110,7 +110,7 @@ class CombinationJudge:
             path = self.environments.path()
         except OomSuiteError as error:
             return Judged(problem=str(error))
-        self.on_progress(subject, f"judging it with {spelled_texts(versions)}")
+        self.on_progress(subject, f"judging it with {spelled(versions) or 'what is here'}")
         with tempfile.TemporaryDirectory(prefix="oom-suite-probe-") as folder:
             file, log = Path(folder) / "probe.json", Path(folder) / "log"
             command = [str(python), "-c", COMMAND, "probe", subject, *self.words, f"--json={file}"]
@@ -138,16 +138,9 @@ class CombinationJudge:
 def _with_own(path: str) -> str:
     """The path with the user's own folders, but those that have a torch."""
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return os.pathsep.join([path, *(each for each in own if each and not _has_torch(Path(each)))])
-
-
-def _has_torch(folder: Path) -> bool:
-    return (folder / "torch").is_dir()
-
-
-def spelled_texts(versions: Mapping[str, str]) -> str:
-    """The same of versions as text; ``what is here`` for none."""
-    return " ".join(f"{name}=={version}" for name, version in versions.items()) or "what is here"
+    return os.pathsep.join(
+        [path, *(each for each in own if each and not Path(each, "torch").is_dir())]
+    )
 
 
 def is_subject(part: str) -> bool:
