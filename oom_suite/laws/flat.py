@@ -171,14 +171,7 @@ class FlatSurvey:
         yield from (n for k in range(_MAX_DOUBLINGS + 1) if (n := size << k) <= enough)
 
     def _first(self, low: int, high: int, peak: int, others: Sizes) -> int:
-        """The smallest size with that peak, as far as halving tells.
-
-        Args:
-            low: a size without it, or below all.
-            high: a size with it.
-            peak: bytes.
-            others: sizes of other axes.
-        """
+        """The smallest size with that peak, as far as halving tells."""
         while high - low > 1:
             middle = (low + high) // 2
             trace = self._trace(middle, others)

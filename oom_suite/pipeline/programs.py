@@ -250,13 +250,7 @@ class Run(Request[Trace]):
 
 @dataclass(frozen=True, slots=True)
 class Prove(Request[SymbolicTrace]):
-    """One call with sizes that are symbols.
-
-    Attributes:
-        program: what is run.
-        lane: the prove lane.
-        hints: the sizes that choose the branches.
-    """
+    """One call with sizes that are symbols."""
 
     program: Program
     lane: LaneSpec

@@ -89,12 +89,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A session that could not be run.
-
-    Attributes:
-        how: as of `Judged`.
-        text: why, in one line.
-    """
+    """A session that could not be run."""
 
     how: str
     text: str

@@ -29,11 +29,7 @@ NUM_VARIANTS = 4
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """The sizes of one step.
-
-    Attributes:
-        items: each size with its name.
-    """
+    """The sizes of one step."""
 
     items: tuple[tuple[str, int], ...]
 

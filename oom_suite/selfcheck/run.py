@@ -111,13 +111,7 @@ def _in_order(wanted: Sequence[Task], trials: Sequence[Trial]) -> tuple[Trial, .
 
 
 def shares(wanted: Sequence[Task], first: Sequence[Work], options: Options) -> list[Share]:
-    """What is tried at once, and in how many threads.
-
-    Args:
-        wanted: the tasks.
-        first: work without a device that is begun before them.
-        options: device, number of children and time limit.
-    """
+    """What is tried at once, and in how many threads."""
     limit_s = options.time_limit_s
     if options.device == "cpu":
         return [Share([*first, *_work(wanted)], options.num_children, False, limit_s)]

@@ -231,13 +231,7 @@ class Isolated:
 
 
 class LoadedModule(Isolated):
-    """One file of a package's tree, loaded.
-
-    Attributes:
-        root: the tree's root.
-        file: the file, from the root.
-        version: the tree's version.
-    """
+    """One file of a package's tree, loaded."""
 
     def __init__(self, root: Path, file: str, version: str, modules: Modules, log: StubLog) -> None:
         """Load it.

@@ -45,12 +45,7 @@ _BROKEN = ("CUDA error", "HIP error", "device-side assert")
 
 @dataclass(frozen=True, slots=True)
 class Listing(Request["tuple[Environment, list[Unit]]"]):
-    """What there is to run: the device in its own words, and the units.
-
-    Attributes:
-        suites: which.
-        device: where they are measured.
-    """
+    """What there is to run: the device in its own words, and the units."""
 
     suites: tuple[str, ...]
     device: str
@@ -64,14 +59,7 @@ class Listing(Request["tuple[Environment, list[Unit]]"]):
 
 @dataclass(frozen=True, slots=True)
 class Predict(Request[bool]):
-    """Predict every case of some units.
-
-    Attributes:
-        units: which.
-        lane: the lane that predicts.
-        journal: the file that is written to.
-        skipped: keys of cases that are known already.
-    """
+    """Predict every case of some units."""
 
     units: tuple[Unit, ...]
     lane: LaneSpec
@@ -86,14 +74,7 @@ class Predict(Request[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Measure(Request[bool]):
-    """Measure every case of some units.
-
-    Attributes:
-        units: which.
-        device: where.
-        journal: the file that is written to.
-        skipped: keys of cases that are known already.
-    """
+    """Measure every case of some units."""
 
     units: tuple[Unit, ...]
     device: str

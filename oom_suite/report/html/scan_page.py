@@ -45,21 +45,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """A stretch of releases with one law.
-
-    Attributes:
-        releases: which.
-        status: how it is marked.
-        verdict: in words.
-        place: workload, scenario and target.
-        reason: why.
-        regimes: the formulas, the scenario's own first.
-        peak: bytes at the scenario.
-        by_design: capacities that it grows with and may, each with the reason.
-        where: the line to blame.
-        again: the command that judges it alone.
-        next: what to run next.
-    """
+    """A stretch of releases with one law."""
 
     releases: str
     status: str
