@@ -47,10 +47,30 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+_unfreeze = gc.unfreeze
+_is_unfrozen = False
+
+
+def _noted_unfreeze() -> None:
+    global _is_unfrozen
+    _is_unfrozen = True
+    _unfreeze()
+
+
+gc.unfreeze = _noted_unfreeze
+
+
 @pytest.fixture(autouse=True)
 def _garbage_is_collected() -> Iterator[None]:
-    """A test that leaves the collector off would change what later tests of its worker see."""
+    """A test that leaves the collector off would change what later tests of its worker see.
+
+    One that gave it all that was there before is slow itself; those after it are not to be.
+    """
+    global _is_unfrozen
     yield
+    if _is_unfrozen:
+        _is_unfrozen = False
+        gc.freeze()
     was_enabled = gc.isenabled()
     gc.enable()
     assert was_enabled, "this test left the garbage collector off"
