@@ -95,7 +95,6 @@ class SubjectProgram:
         from oom_suite.subjects import load
         from oom_suite.subjects.source import refuse_modules_of
 
-        del kept
         subject = load(self.spec, self.workload, root=self.root, arch=self.arch)
         if self.instead_of is not None:
             refuse_modules_of(self.instead_of)
@@ -146,7 +145,6 @@ class BuilderProgram:
 
     def load(self, kept: Kept) -> Loaded:
         """The builder that is named, its further arguments bound."""
-        del kept
         return Loaded(_called(self._find()), Path(self.root))
 
     def _find(self) -> Callable[..., Any]:
@@ -202,7 +200,6 @@ class CallableProgram:
 
     def load(self, kept: Kept) -> Loaded:
         """The function."""
-        del kept
         return Loaded(_called(self.function), self.root)
 
 

@@ -114,7 +114,6 @@ class OomLaw:
                 f"{self._node.name}: its arguments ({', '.join(kwargs)}) cannot be handed to a "
                 "process of its own: use values that pickle, or the fixture oom_law"
             )
-        del args
         name = self._node.nodeid
         self._noted(self._judged(name, declaration.promise, program))
 

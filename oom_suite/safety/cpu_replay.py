@@ -43,7 +43,6 @@ class Tape(DispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator and keep the call."""
-        del types
         kwargs = kwargs or {}
         if is_composed(func):
             return taken_apart(self, func, args, kwargs)

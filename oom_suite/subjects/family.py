@@ -127,7 +127,6 @@ class SubjectFamily(Protocol):
         Raises:
             FetchError: it cannot be had.
         """
-        del spec, on_bytes
         return None
 
     def releases(self) -> tuple[Version, ...]:
@@ -145,22 +144,18 @@ class SubjectFamily(Protocol):
 
     def source_folders(self, spec: SubjectSpec) -> tuple[Path, ...]:
         """The folders that the source paths of its results may be relative to."""
-        del spec
         return ()
 
     def may_launch_kernels(self, spec: SubjectSpec) -> bool:
         """Whether it may launch Triton kernels, as far as can be told without loading it."""
-        del spec
         return False
 
     def known_bug(self, spec: SubjectSpec, workload: Workload) -> str:
         """What it reproduces, where it is expected to break the contract; otherwise empty."""
-        del spec, workload
         return ""
 
     def known_breaches(self, spec: SubjectSpec, workload: Workload) -> tuple[str, ...]:
         """The safety properties that it is expected to break."""
-        del spec, workload
         return ()
 
     def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
@@ -171,12 +166,10 @@ class SubjectFamily(Protocol):
             version: the code's.
             arch: the GPU that it sees.
         """
-        del workload, version, arch
         return ""
 
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """What a reader of its results has to know, such as whose lines are not its own."""
-        del spec
         return ()
 
     def next_command(self, spec: SubjectSpec) -> str:

@@ -95,7 +95,6 @@ class _Finder(MetaPathFinder, Loader):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        del path, target
         if fullname.partition(".")[0] not in self._modules.packages:
             return None
         file = self._modules.files.get(fullname)

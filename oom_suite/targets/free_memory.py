@@ -99,5 +99,4 @@ class FreeMemoryOf(Request[FreeMemory]):
         """The figures."""
         import torch
 
-        del kept
         return free_memory(torch.device(self.device))

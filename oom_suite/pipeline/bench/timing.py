@@ -36,7 +36,6 @@ class Describe(Request[BenchDevice | str]):
 
         from oom_suite.pipeline.bench.clock import copy_gb_per_s
 
-        del kept
         if not torch.cuda.is_available():
             return f"torch {torch.__version__} sees no GPU here"
         found = torch.cuda.get_device_properties(torch.cuda.current_device())

@@ -87,7 +87,6 @@ class IsGpuHealthy(Request[bool]):
 
         from oom_suite.targets.gpu_health import is_healthy
 
-        del kept
         return is_healthy(torch.device(self.device))
 
 

@@ -129,7 +129,6 @@ class PackageFamily(SubjectFamily):
 
     def workloads(self, spec: SubjectSpec, known: Iterable[Workload]) -> tuple[Workload, ...]:
         """Those that it has an entry for, be it in some other release."""
-        del spec
         return tuple(workload for workload in known if self.entry(workload) is not None)
 
     def entry(self, workload: Workload) -> Entry | None:
@@ -192,7 +191,6 @@ class PackageFamily(SubjectFamily):
 
     def may_launch_kernels(self, spec: SubjectSpec) -> bool:
         """True: GPU-only code is what such packages are for."""
-        del spec
         return True
 
     def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
@@ -202,7 +200,6 @@ class PackageFamily(SubjectFamily):
 
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """Its maker's."""
-        del spec
         return (self.note,) if self.note else ()
 
     def next_command(self, spec: SubjectSpec) -> str:

@@ -79,17 +79,14 @@ class OnceLogger(logging.LoggerAdapter[logging.Logger]):
 
     def debug_once(self, message: str, *args: object, **kwargs: object) -> None:
         """Nothing; logged at level DEBUG."""
-        del kwargs
         self.debug(message, *args)
 
     def info_once(self, message: str, *args: object, **kwargs: object) -> None:
         """Nothing; logged at level INFO."""
-        del kwargs
         self.info(message, *args)
 
     def warning_once(self, message: str, *args: object, **kwargs: object) -> None:
         """Nothing; logged at level WARNING."""
-        del kwargs
         self.warning(message, *args)
 
 

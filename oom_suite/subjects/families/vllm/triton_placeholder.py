@@ -39,7 +39,6 @@ class Kernel:
 
     def __getitem__(self, grid: object) -> Callable[..., None]:
         """The launcher for a grid, as in ``kernel[grid](...)``."""
-        del grid
         return self.run
 
     def run(self, *args: object, **kwargs: object) -> None:
@@ -58,7 +57,6 @@ class Kernel:
         Raises:
             StubUsedError: always.
         """
-        del args, kwargs
         self._log.refuse(f"triton.jit({self.__name__})")
 
 
@@ -71,12 +69,10 @@ class TritonPlaceholder:
 
     def jit(self, fn: Callable[..., Any] | None = None, **options: object) -> Any:
         """A kernel, from ``@triton.jit`` and from ``@triton.jit(...)``."""
-        del options
         return self._decorated if fn is None else self._decorated(fn)
 
     def autotune(self, *args: object, **options: object) -> Any:
         """A decorator that gives the kernel itself."""
-        del args, options
         return self._decorated
 
     heuristics = autotune
