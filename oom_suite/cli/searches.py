@@ -119,10 +119,7 @@ def of_releases(asked: Asked, ends: Ends, repo: str | None) -> list[Stage]:
 def _search_by(ends: Ends, bad: str, predicate_for: Callable[[str], Predicate]) -> Search:
     """The search of releases by a predicate for each."""
 
-    def releases(
-        found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep
-    ) -> CommitSearch:
-        del found
+    def releases(_: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
         return search_releases(
             ends.good,
             bad,
@@ -144,10 +141,7 @@ def of_commits(asked: Asked, ends: Ends, repo: str) -> Stage:
     predicate = asked.predicate()
     repository = Repository.at(repo)
 
-    def commits(
-        found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep
-    ) -> CommitSearch:
-        del found
+    def commits(_: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
         kept = ends.kept(folder_in(repository))
         bad = ends.bad or "HEAD"
         return search_commits(repository, good, bad, predicate, on_progress, on_step, kept)
@@ -174,8 +168,7 @@ def of_pairs(asked: Asked, ends: Ends) -> Stage:
     asked.checked()
     named = asked.subject or (subjects or [""])[0]
 
-    def pairs(found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
-        del found
+    def pairs(_: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
         judge = CombinationJudge(
             subject=asked.subject or "",
             words=asked.words(),

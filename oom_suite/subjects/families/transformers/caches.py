@@ -38,9 +38,8 @@ def of_layers(layer: type[Any]) -> Callable[..., Any]:
     return call
 
 
-def utils(given: Given) -> dict[str, Any]:
+def utils(_: Given) -> dict[str, Any]:
     """What the file asks of the machine: no quantizer is installed, and nothing is compiled."""
-    del given
 
     def no(*_: Any, **__: Any) -> bool:
         return False

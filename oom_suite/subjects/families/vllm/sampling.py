@@ -27,18 +27,16 @@ def of_logits(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def logprobs(given: Given) -> dict[str, Any]:
+def logprobs(_: Given) -> dict[str, Any]:
     """The rank of each token, which vLLM compiles into one kernel: it takes its result alone.
 
     Source: vLLM 0.33.0 `vllm/v1/sample/ops/logprobs.py:11`.
     """
-    del given
     return {"batched_count_greater_than": _ranks}
 
 
-def outputs(given: Given) -> dict[str, Any]:
+def outputs(_: Given) -> dict[str, Any]:
     """The record of log-probabilities, as a tuple."""
-    del given
     return {"LogprobsTensors": Tensors}
 
 
@@ -52,18 +50,16 @@ class Tensors(tuple[torch.Tensor, ...]):
         return super().__new__(cls, tensors)
 
 
-def sync_debug(given: Given) -> dict[str, Any]:
+def sync_debug(_: Given) -> dict[str, Any]:
     """A context in which a wait for the device is allowed, as it is everywhere here."""
-    del given
     return {"gpu_sync_allowed": lambda **_: contextlib.nullcontext()}
 
 
-def custom_ops(given: Given) -> dict[str, Any]:
+def custom_ops(_: Given) -> dict[str, Any]:
     """The kernel of repetition penalties, which writes logits in their place.
 
     Source: vLLM 0.33.0 `vllm/_custom_ops.py:410`.
     """
-    del given
     return {"apply_repetition_penalties": _in_place}
 
 
