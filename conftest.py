@@ -33,8 +33,17 @@ pytest_plugins = (
 )
 
 
-# Ten thousand tests are no garbage while they are being collected.
-gc.disable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Ten thousand tests are no garbage while they are being collected."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        # Also where nothing is collected, as in the process that has workers collect.
+        if was_enabled:
+            gc.enable()
 
 
 def pytest_collection_finish() -> None:
@@ -44,32 +53,19 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.enable()
-
-
-_unfreeze = gc.unfreeze
-_is_unfrozen = False
-
-
-def _noted_unfreeze() -> None:
-    global _is_unfrozen
-    _is_unfrozen = True
-    _unfreeze()
-
-
-gc.unfreeze = _noted_unfreeze
 
 
 @pytest.fixture(autouse=True)
-def _garbage_is_collected() -> Iterator[None]:
+def _garbage_is_collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test that leaves the collector off would change what later tests of its worker see.
 
-    One that gave it all that was there before is slow itself; those after it are not to be.
+    One that gives the collector all that was there before is slow itself; those after it are not.
     """
-    global _is_unfrozen
+    given: list[bool] = []
+    unfreeze = gc.unfreeze
+    monkeypatch.setattr(gc, "unfreeze", lambda: (given.append(True), unfreeze()))
     yield
-    if _is_unfrozen:
-        _is_unfrozen = False
+    if given:
         gc.freeze()
     was_enabled = gc.isenabled()
     gc.enable()
