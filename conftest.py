@@ -34,8 +34,17 @@ pytest_plugins = (
 )
 
 
-# Ten thousand tests are no garbage while they are being collected.
-gc.disable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Ten thousand tests are no garbage while they are being collected."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        # Also where nothing is collected, as in the process that has workers collect.
+        if was_enabled:
+            gc.enable()
 
 
 def pytest_collection_finish() -> None:
@@ -45,13 +54,20 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.enable()
 
 
 @pytest.fixture(autouse=True)
-def _garbage_is_collected() -> Iterator[None]:
-    """A test that leaves the collector off would change what later tests of its worker see."""
+def _garbage_is_collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that leaves the collector off would change what later tests of its worker see.
+
+    One that gives the collector all that was there before is slow itself; those after it are not.
+    """
+    given: list[bool] = []
+    unfreeze = gc.unfreeze
+    monkeypatch.setattr(gc, "unfreeze", lambda: (given.append(True), unfreeze()))
     yield
+    if given:
+        gc.freeze()
     was_enabled = gc.isenabled()
     gc.enable()
     assert was_enabled, "this test left the garbage collector off"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from oom_suite import hookspecs
-from oom_suite.errors import UsageError, unknown
+from oom_suite.errors import UsageError, line_of, unknown
 from oom_suite.hookspecs import PROJECT
 
 if TYPE_CHECKING:
@@ -68,10 +68,9 @@ def plugins() -> pluggy.PluginManager:
             manager.check_pending()
         except Exception as error:
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
-            first = (str(error).strip() or "no message").splitlines()[0]
             msg = (
                 f"the plugin {point.name!r} ({point.value}) of {package} cannot be used: "
-                f"{type(error).__name__}: {first}; correct it, update it or uninstall the package"
+                f"{line_of(error)}; correct it, update it or uninstall the package"
             )
             raise UsageError(msg) from error
     return manager

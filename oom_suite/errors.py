@@ -57,6 +57,12 @@ class ContractError(AssertionError):
         self.result = result
 
 
+def line_of(error: BaseException) -> str:
+    """Any error as one line: its type, and the first line of its message."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of the allowed ones, with the nearest named.
 

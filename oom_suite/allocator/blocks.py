@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oom_suite.allocator.pools import BlockPool
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Block:
     """A range of one segment; its neighbours in the segment are `before` and `after`.
 
@@ -25,42 +27,18 @@ class Block:
     Source: PyTorch 2.11, ``c10/cuda/CUDACachingAllocator.cpp``, ``struct Block``.
     """
 
-    __slots__ = (
-        "address",
-        "after",
-        "age_base",
-        "allocated",
-        "before",
-        "mapped",
-        "num_bytes",
-        "pool",
-        "requested_bytes",
-        "segment_address",
-        "stream",
-    )
-
-    def __init__(
-        self,
-        pool: BlockPool,
-        stream: int,
-        num_bytes: int,
-        address: int,
-        *,
-        segment_address: int | None = None,
-        mapped: bool = True,
-    ) -> None:
-        """A free block without neighbours."""
-        self.pool = pool
-        self.stream = stream
-        self.num_bytes = num_bytes
-        self.address = address
-        self.segment_address = segment_address
-        self.mapped = mapped
-        self.allocated = False
-        self.requested_bytes = 0
-        self.age_base = 0
-        self.before: Block | None = None
-        self.after: Block | None = None
+    pool: BlockPool
+    stream: int
+    num_bytes: int
+    address: int
+    _: KW_ONLY
+    segment_address: int | None = None
+    mapped: bool = True
+    allocated: bool = field(default=False, init=False)
+    requested_bytes: int = field(default=0, init=False)
+    age_base: int = field(default=0, init=False)
+    before: Block | None = field(default=None, init=False)
+    after: Block | None = field(default=None, init=False)
 
     @property
     def is_split(self) -> bool:

@@ -52,7 +52,6 @@ class Driver:
         free_bytes: int | None = None,
         place: Callable[[int], int] | None = None,
     ) -> None:
-        """A driver that has given nothing yet."""
         self.limit_bytes = limit_bytes
         self.free_bytes = free_bytes
         self.place = place or ascending()

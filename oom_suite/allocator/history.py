@@ -163,7 +163,6 @@ class _Follower:
     model: CachingAllocator
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        """Stand before the first step."""
         self._steps = steps
         self.position = 0
         self._difference: Difference | None = None

@@ -62,7 +62,6 @@ class BlockPool:
     """
 
     def __init__(self, *, is_small: bool) -> None:
-        """An empty pool."""
         self.is_small = is_small
         self.num_searches = 0
         self._order: list[tuple[int, int, int]] = []

@@ -52,9 +52,6 @@ def round_request(requested_bytes: int) -> int:
     small against the segments; a large request can keep its segment's unsplit remainder,
     which `oom_suite.allocator.peaks_of` models.
 
-    Args:
-        requested_bytes: the request, in bytes; 0 takes nothing.
-
     Source: PyTorch 2.13, ``CUDACachingAllocator.cpp``, ``round_size`` at default settings.
     """
     return round_up(requested_bytes, MIN_BLOCK_BYTES)

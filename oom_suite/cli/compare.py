@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from oom_suite.report.comparison import compare_files
-from oom_suite.report.screen import screen
+from oom_suite.report.screen import print_line, screen
 
 EXIT_GROWN = 1
 
@@ -36,5 +35,5 @@ def compare_command(
     found = compare_files(old, new, across_environments=across)
     console = screen()
     for line in found.lines:
-        console.print(Text(line), soft_wrap=True, highlight=False)
+        print_line(console, line)
     raise typer.Exit(EXIT_GROWN if found.has_grown else 0)

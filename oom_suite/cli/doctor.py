@@ -53,9 +53,6 @@ def ask_survey(limit_s: float = _LIMIT_S) -> Mapping[str, Any]:
     Importing torch may raise, hang or crash. Where it ends the process, the rest is asked for
     without it, and torch's own answer is that end; where that ends too, the only key is
     ``error``.
-
-    Args:
-        limit_s: seconds that each process may take.
     """
     answer, failure = _asked((), limit_s)
     if answer is not None:

@@ -10,7 +10,7 @@ import typer
 from oom_suite.cli.options import Json
 from oom_suite.cli.predicates import Asked, asks
 from oom_suite.errors import OomSuiteError
-from oom_suite.pipeline.commits.known_ends import judged_to_json
+from oom_suite.pipeline.commits.kept import judged_to_json
 from oom_suite.pipeline.commits.probe import EXIT_SKIP, EXIT_STOP, is_bisecting, probe
 from oom_suite.pipeline.settings import silent
 from oom_suite.report.commits import render_answer

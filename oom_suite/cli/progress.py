@@ -10,8 +10,6 @@ from rich.text import Text
 from oom_suite.report.screen import screen
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from oom_suite.records import Result
 
 
@@ -30,18 +28,11 @@ class Progress:
         self._status = self._console.status("") if self._console.is_terminal else None
 
     def __enter__(self) -> Self:
-        """Start showing."""
         if self._status is not None:
             self._status.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        """Remove the line."""
+    def __exit__(self, *error: object) -> None:
         if self._status is not None:
             self._status.stop()
 

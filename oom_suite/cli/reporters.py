@@ -87,10 +87,6 @@ def kept_reports(
     """Nothing; afterwards each reporter has written the results, those so far of an interrupt.
 
     A reporter that cannot is one line on standard error: the exit code is the verdict's.
-
-    Args:
-        reports: the reporters, each with its file.
-        results: grows meanwhile.
     """
     try:
         yield

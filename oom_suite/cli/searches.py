@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from oom_suite.cli.predicates import Asked
 from oom_suite.cli.settings import first_workload
 from oom_suite.errors import UsageError
-from oom_suite.laws.lockfile import DEFAULT_FILE
 from oom_suite.pipeline.commits.command import CommandPredicate
 from oom_suite.pipeline.commits.kept import Kept, folder_in, folder_of_releases
 from oom_suite.pipeline.commits.repository import Repository
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
     OnStep = Callable[[Step], None]
     Search = Callable[[CommitSearch | None, OnProgress, OnStep], CommitSearch]
+
+
+_FOR_COMMITS = frozenset({"SUBJECT", "--test", "--locked", "--file", "--stub", "--package"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +119,7 @@ def of_releases(asked: Asked, ends: Ends, repo: str | None) -> list[Stage]:
 def _search_by(ends: Ends, bad: str, predicate_for: Callable[[str], Predicate]) -> Search:
     """The search of releases by a predicate for each."""
 
-    def releases(
-        found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep
-    ) -> CommitSearch:
-        del found
+    def releases(_: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
         return search_releases(
             ends.good,
             bad,
@@ -142,10 +141,7 @@ def of_commits(asked: Asked, ends: Ends, repo: str) -> Stage:
     predicate = asked.predicate()
     repository = Repository.at(repo)
 
-    def commits(
-        found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep
-    ) -> CommitSearch:
-        del found
+    def commits(_: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
         kept = ends.kept(folder_in(repository))
         bad = ends.bad or "HEAD"
         return search_commits(repository, good, bad, predicate, on_progress, on_step, kept)
@@ -172,8 +168,7 @@ def of_pairs(asked: Asked, ends: Ends) -> Stage:
     asked.checked()
     named = asked.subject or (subjects or [""])[0]
 
-    def pairs(found: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
-        del found
+    def pairs(_: CommitSearch | None, on_progress: OnProgress, on_step: OnStep) -> CommitSearch:
         judge = CombinationJudge(
             subject=asked.subject or "",
             words=asked.words(),
@@ -195,14 +190,5 @@ def _refuse_beside_a_command(asked: Asked) -> None:
 
 def _refuse_for_releases(asked: Asked) -> None:
     """Nothing, where no option was given that is for commits alone."""
-    given = {
-        "SUBJECT": asked.subject,
-        "--test": asked.test,
-        "--locked": asked.locked,
-        "--file": asked.file != DEFAULT_FILE,
-        "--stub": asked.stub,
-        "--package": asked.package,
-    }
-    named = [name for name, value in given.items() if value]
-    if named:
+    if named := [option for option in asked.given if option in _FOR_COMMITS]:
         raise UsageError(f"{named[0]} is for the commits of a repository: add --repo PATH")

@@ -123,16 +123,7 @@ def read_target_cases(
     scenario: str | None,
     overrides: Sequence[str],
 ) -> list[tuple[SubjectSpec, Settings]]:
-    """As `read_cases` gives them, each case for every target before the next case.
-
-    Args:
-        subjects: as of `read_cases`.
-        workload: as of `read_cases`.
-        read: the settings for a workload's name and a target.
-        targets: whom laws are for.
-        scenario: as of `read_cases`.
-        overrides: as of `read_cases`.
-    """
+    """As `read_cases` gives them, each case for every target before the next case."""
     found = [
         read_cases(
             subjects, workload, functools.partial(_swapped, read, target), scenario, overrides

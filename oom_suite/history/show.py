@@ -6,6 +6,7 @@ import json
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from oom_suite.history.recorded import Recorded
 from oom_suite.report.rows import printable
 from oom_suite.units import format_bytes
 
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from oom_suite.history.life import Life, Step
-    from oom_suite.history.recorded import Recorded
 
 _COMMIT_DIGITS = 10
 _DATE_DIGITS = 10
 _MAX_LINES = 3
 _INDENT = "  "
+_OF_THE_LIFE = frozenset({"line", "workload", "target", "scenario", "sizes", "lane"})
+"""What is said once, of all results of a life."""
+_LEFT_OUT = frozenset({"environment", "body"})
 
 
 def summary_lines(lives: Sequence[Life]) -> Iterator[str]:
@@ -138,21 +141,7 @@ def life_json(life: Life) -> dict[str, Any]:
 
 
 def _result_json(result: Recorded) -> dict[str, Any]:
-    names = (
-        *("key", "kind", "subject", "release", "code_commit", "is_dirty", "committed_at"),
-        *(
-            "made_at",
-            "verdict",
-            "num_bytes",
-            "elapsed_us",
-            "python",
-            "torch",
-            "triton",
-            "driver",
-            "device",
-        ),
-        "oom_suite",
-    )
+    names = [name for name in Recorded.__slots__ if name not in _OF_THE_LIFE | _LEFT_OUT]
     law = json.loads(result.law) if result.law else None
     return {**{name: getattr(result, name) for name in names}, "law": law}
 

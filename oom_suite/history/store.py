@@ -85,7 +85,6 @@ class Store:
     """
 
     def __init__(self, url: sa.URL) -> None:
-        """Connect to nothing yet."""
         self._url = url
         self.shown = _shown(url)
         try:
@@ -94,11 +93,9 @@ class Store:
             raise missing(error.name or "psycopg") from error
 
     def __enter__(self) -> Self:
-        """The store."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close every connection."""
         self._engine.dispose()
 
     def exists(self) -> bool:

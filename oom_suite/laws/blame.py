@@ -148,12 +148,7 @@ def crossing(law: Law, guilty: Polynomial, axis: str) -> int | None:
 
 
 def _lines(rows: Iterable[Row], sizes: Mapping[str, int]) -> tuple[Blame, ...]:
-    """The rows by source line and axis; what no line of the code under test made is left out.
-
-    Args:
-        rows: what sites hold.
-        sizes: where they hold it.
-    """
+    """The rows by source line and axis; what no line of the code under test made is left out."""
     total: Counter[tuple[str, int, str, str]] = Counter()
     each: dict[tuple[str, int, str, str], float] = {}
     for ((_, stack), _), axis, num_bytes, per_unit in rows:

@@ -30,13 +30,7 @@ def growth(formula: Polynomial, axes: Iterable[str], sizes: Mapping[str, int]) -
 
 
 def excess(formula: Polynomial, limit: Polynomial | Bound, sizes: Mapping[str, int]) -> Breach:
-    """A formula over a bound: the terms that the bound has less of, else the largest one.
-
-    Args:
-        formula: over the bound at these sizes.
-        limit: the bound.
-        sizes: where it is.
-    """
+    """A formula over a bound: the terms that the bound has less of, else the largest one."""
     difference = formula - Bound.of(limit).rules_at(sizes)
     over = {next(iter(part.terms)): part(sizes) for part in difference.parts}
     least = sum(number for number in over.values() if number > 0) / _SHARE

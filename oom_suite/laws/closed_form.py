@@ -38,9 +38,6 @@ class TermLines:
 def closed_form(trace: SymbolicTrace) -> tuple[Law, tuple[Regime, ...]]:
     """The maximum of the live sums that no other covers, and what is alive in each.
 
-    Args:
-        trace: one symbolic run.
-
     Cost: the number of distinct live sums times the number of regimes.
     """
     hints = trace.hints

@@ -36,14 +36,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A run whose peak is over the contract's bound.
-
-    Attributes:
-        sizes: of the run.
-        peak_bytes: its peak.
-        limit_bytes: what the bound allows there.
-        trace: the run.
-    """
+    """A run whose peak is over the contract's bound."""
 
     sizes: Mapping[str, int]
     peak_bytes: int

@@ -132,7 +132,6 @@ class Atlas:
     """
 
     def __init__(self, survey: Survey, workload: Workload, grid: Grid) -> None:
-        """Fit the law around the grid's sizes."""
         self._survey = survey
         self._home = dict(survey.sizes)
         self._lengths = Lengths(survey.moved(grid.sizes), workload)

@@ -182,14 +182,9 @@ class Survey:
 
     A run that fails at a probe is kept as a refusal, with its message, and nothing that was
     measured is lost; only the scenario itself must run.
-
-    Args:
-        run: gives the trace of one call at these sizes.
-        sizes: the scenario's sizes, where every run starts from.
     """
 
     def __init__(self, run: Callable[[Mapping[str, int]], Trace], sizes: Mapping[str, int]) -> None:
-        """Nothing is run yet."""
         self._run = run
         self.sizes = dict(sizes)
         self._traces: dict[Key, Trace] = {}

@@ -124,12 +124,6 @@ more in a hundred turns than in a few.
 class Explorer:
     """Runs the code on symbols, again where it takes other branches.
 
-    Args:
-        run: gives the symbolic trace for hints.
-        workload: its axes are the symbols.
-        sizes: the scenario.
-        max_runs: runs at most.
-
     Attributes:
         held: axes that the code made numbers of: the scenario's value, and the line that did.
         notes: what could not be explored, and why.
@@ -143,7 +137,6 @@ class Explorer:
         sizes: Mapping[str, int],
         max_runs: int,
     ) -> None:
-        """Nothing is run yet."""
         self._run = run
         self._workload = workload
         self._sizes = dict(sizes)

@@ -47,13 +47,9 @@ class Fit:
     Cost: the grid's own runs, and one for each combination of axes and steps that meets.
     Source: Newton's interpolation on lower sets of multi-indices (de Boor and Ron, "On
     multivariate polynomial interpolation", 1990); see docs/decisions/0003.
-
-    Args:
-        grid: where to run; its steps are chosen.
     """
 
     def __init__(self, grid: Grid) -> None:
-        """Make the mixed runs and solve."""
         self._grid = grid
         lines = [index for axis in grid.steps for index in grid.line(axis)]
         self._traces = _traces(grid, [(), *lines])

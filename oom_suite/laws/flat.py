@@ -71,19 +71,11 @@ class Rising:
 
 
 class FlatSurvey:
-    """Exact runs along one axis.
-
-    Args:
-        run: gives the exact trace at any sizes.
-        workload: its axes are moved.
-        sizes: where it starts from.
-        axis: the axis that is asked about.
-    """
+    """Exact runs along one axis."""
 
     def __init__(
         self, run: Callable[[Sizes], Trace], workload: Workload, sizes: Sizes, axis: str
     ) -> None:
-        """Nothing is run yet."""
         self._survey = Survey(run, sizes)
         self._workload = workload
         self._axis: Axis = next(each for each in workload.axes if each.name == axis)
@@ -179,14 +171,7 @@ class FlatSurvey:
         yield from (n for k in range(_MAX_DOUBLINGS + 1) if (n := size << k) <= enough)
 
     def _first(self, low: int, high: int, peak: int, others: Sizes) -> int:
-        """The smallest size with that peak, as far as halving tells.
-
-        Args:
-            low: a size without it, or below all.
-            high: a size with it.
-            peak: bytes.
-            others: sizes of other axes.
-        """
+        """The smallest size with that peak, as far as halving tells."""
         while high - low > 1:
             middle = (low + high) // 2
             trace = self._trace(middle, others)

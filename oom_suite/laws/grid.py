@@ -49,7 +49,6 @@ class Grid:
     def __init__(
         self, survey: Survey, workload: Workload, hold: Mapping[str, str] | None = None
     ) -> None:
-        """Choose a step for every axis."""
         self.sizes = dict(survey.sizes)
         self.steps: dict[str, int] = {}
         self.irregular: dict[str, str] = dict(hold or {})

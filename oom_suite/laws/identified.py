@@ -51,12 +51,7 @@ class _Steps:
 
 
 def may_say_all(trace: SymbolicTrace, workload: Workload) -> bool:
-    """Whether a symbolic run has no more to it than requests that are polynomials of the axes.
-
-    Args:
-        trace: of the run.
-        workload: its axes are the symbols.
-    """
+    """Whether a symbolic run has no more to it than requests that are polynomials of the axes."""
     axes = {axis.name for axis in workload.axes}
     others = (trace.host, trace.pinned)
     return not (
@@ -123,10 +118,6 @@ def follows(symbolic: SymbolicTrace, trace: Trace) -> bool:
     """Whether an exact run makes the requests of a symbolic one, and nothing else.
 
     The same bytes from the same lines in the same order, with the same live sum after each.
-
-    Args:
-        symbolic: a run that `may_say_all`.
-        trace: a run at some sizes.
     """
     others = (trace.host, trace.pinned)
     is_more = (
@@ -169,11 +160,6 @@ def tells(
 
     Every axis has to take as many values as a polynomial of the highest degree needs, and no
     other polynomial of the same terms may have the same values at all of these sizes.
-
-    Args:
-        symbolic: the proof's run.
-        checked: sizes at which exact runs followed it.
-        axes: the workload's.
     """
     if any(len({sizes[axis] for sizes in checked}) <= MAX_DEGREE for axis in axes):
         return False

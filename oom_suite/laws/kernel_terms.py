@@ -75,12 +75,6 @@ def kernel_terms(
 def growth(runs: Sequence[Run], contract: Contract, scenario: Sizes, target: str) -> Growth | None:
     """How what kernels take breaks ``independent_of`` or ``linear_in``; None where it does not.
 
-    Args:
-        runs: as of `kernel_terms`.
-        contract: what is promised.
-        scenario: as of `kernel_terms`.
-        target: whose kernels.
-
     **Does not prove:** that nothing grows between sizes that were run.
     """
     found = []

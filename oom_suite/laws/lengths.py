@@ -54,7 +54,6 @@ class Lengths:
     """
 
     def __init__(self, survey: Survey, workload: Workload) -> None:
-        """Make no run."""
         self._survey = survey
         self._axes = [axis.name for axis in workload.axes]
 
@@ -82,12 +81,7 @@ class Lengths:
         return expected
 
     def are_within(self, sizes: Mapping[str, int], home: Mapping[str, int]) -> bool:
-        """Whether a run at these sizes is short enough to be made though nobody named them.
-
-        Args:
-            sizes: where the run would be.
-            home: the sizes that were asked about.
-        """
+        """Whether a run at these sizes is short enough to be made though nobody named them."""
         num_moved = sum(sizes[axis] != home[axis] for axis in self._axes)
         return self.at(sizes) <= (MAX_FAR if num_moved <= 1 else MAX_MIXED)
 
@@ -118,10 +112,6 @@ def short_starts(survey: Survey, workload: Workload) -> Iterator[tuple[dict[str,
     its multiples. Each comes with the workload whose steps suit it.
 
     Cost: one run for each axis, as long as no shorter start is found.
-
-    Args:
-        survey: has made the run that it starts from.
-        workload: its axes are varied.
     """
     if length(survey.at({})) <= LONG:
         return

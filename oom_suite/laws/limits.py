@@ -33,12 +33,6 @@ def limits(
     kernels take at most, all of them at once. Sizes that cannot be built, because more blocks are
     referenced than there are, are no limit of the budget.
 
-    Args:
-        derivation: the law, and what is alive at its peak.
-        workload: the axes, and which sizes can be built.
-        free_bytes: what has to be enough.
-        inside: bounds of what kernels take beside the law.
-
     **Does not prove:** anything where another law holds than the one around the scenario; or
     that no larger size fits: what a segment's rest adds comes and goes from size to size.
     """

@@ -215,10 +215,6 @@ def resolved(branch: Branch, trace: Trace) -> dict[str, int]:
 
     Requests of both runs come in the same order. One that is a multiple of an unknown quantity
     gives its value; those of no bytes are in no exact run.
-
-    Args:
-        branch: the proved law and its symbolic run.
-        trace: the exact run at some sizes.
     """
     values = dict(trace.sizes)
     for quantity in branch.trace.quantities:

@@ -21,21 +21,15 @@ class Awaited:
 
     The proving thread asks for symbolic runs here, and enters it around the proof. A first run that
     shows the law to have more to it than polynomials ends the waiting, and so does any that fails.
-
-    Args:
-        run: gives the symbolic trace for hints.
-        workload: its axes are the symbols.
     """
 
     def __init__(self, run: Callable[[Hints], SymbolicTrace], workload: Workload) -> None:
-        """Nothing is known yet."""
         self._run = run
         self._workload = workload
         self._found: Future[Proof | None] = Future()
         self._is_first = True
 
     def __enter__(self) -> Self:
-        """The same."""
         return self
 
     def __exit__(self, *error: object) -> None:

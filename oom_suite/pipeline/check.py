@@ -68,12 +68,6 @@ def check_cases(
     """The studies of subjects, each with settings of its own, in their order.
 
     Several run at once, each in children of its own.
-
-    Args:
-        cases: what is checked, and how.
-        on_progress: as of `check_all`.
-        on_result: as of `check_all`.
-        then: as of `check_all`.
     """
 
     def one(case: tuple[SubjectSpec, Settings]) -> Study:

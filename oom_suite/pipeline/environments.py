@@ -60,7 +60,6 @@ class PipEnvironments:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Make nothing yet."""
         self._folder = folder or cache_folder("environments")
 
     def python(self, versions: Mapping[str, str], on_progress: OnProgress) -> Path:

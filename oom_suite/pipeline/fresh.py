@@ -29,14 +29,7 @@ _NO_BACKWARD = "Autograd-and-Fork"
 
 @dataclass(frozen=True, slots=True)
 class RunAfresh(Request[tuple[Trace, ...]]):
-    """Calls as a process makes them that has just started: in a fork of one that made none.
-
-    Attributes:
-        program: what is run.
-        lane: the shadow lane.
-        sizes: the axes' values.
-        num_calls: calls at these sizes, one after the other.
-    """
+    """Calls as a process makes them that has just started: in a fork of one that made none."""
 
     program: Program
     lane: LaneSpec
@@ -57,13 +50,7 @@ class RunAfresh(Request[tuple[Trace, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class Repeat(Request[RepeatedCalls]):
-    """Calls at the same sizes, in a fork of a process that has made none.
-
-    Attributes:
-        program: what is run.
-        lane: the shadow lane.
-        sizes: the axes' values.
-    """
+    """Calls at the same sizes, in a fork of a process that has made none."""
 
     program: Program
     lane: LaneSpec

@@ -68,13 +68,7 @@ class Study:
 
 
 def study(runs: Runs, name: str, settings: Settings) -> Study:
-    """The verdict on a program and the evidence. What goes wrong is an INCONCLUSIVE result.
-
-    Args:
-        runs: of the program.
-        name: what it is called in reports.
-        settings: sizes, contract, budget, device.
-    """
+    """The verdict on a program and the evidence. What goes wrong is an INCONCLUSIVE result."""
     try:
         if settings.lane == "measure":
             runs.begin_measuring()
@@ -159,14 +153,7 @@ def _judged_again(
 
 
 def inconclusive(name: str, settings: Settings, reason: str, *advice: str) -> Result:
-    """The result of what could not be judged.
-
-    Args:
-        name: what it is called in reports.
-        settings: sizes and workload.
-        reason: why.
-        advice: what to do about it.
-    """
+    """The result of what could not be judged."""
     return Result(
         subject=name,
         workload=settings.workload.name,

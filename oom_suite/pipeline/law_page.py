@@ -98,12 +98,7 @@ def _at_scenarios(study: Study, runs: Runs, settings: Settings) -> Mapping[str, 
 
 
 def law_page(found: FullStudy, settings: Settings) -> LawPage | None:
-    """What is shown of a study; None where no law was found.
-
-    Args:
-        found: the subject's verdict and its law.
-        settings: how it was run.
-    """
+    """What is shown of a study; None where no law was found."""
     study = found.study
     derivation, proof = study.derivation, study.proof
     if derivation is None:
@@ -178,10 +173,6 @@ def at_scenario(proof: Proof, trace: Trace) -> tuple[Law, tuple[Regime, ...], di
 
     Sizes that data decides are read off the exact run; where it does not tell one, the order
     stays as it was.
-
-    Args:
-        proof: the proved law.
-        trace: the exact run at the scenario.
     """
     values = dict(trace.sizes) if proof.main is None else resolved(proof.main, trace)
     if not proof.law.axes <= values.keys():

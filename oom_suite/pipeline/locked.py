@@ -119,13 +119,6 @@ def check_locked_workloads(
 ) -> tuple[list[Result], list[Difference]]:
     """The same for several workloads.
 
-    Args:
-        subjects: as of `check_locked`.
-        settings: by workload, from `locked_workloads`.
-        file: as of `check_locked`.
-        on_progress: as of `check_locked`.
-        on_result: as of `check_locked`.
-
     Raises:
         UsageError: as `check_locked`.
     """

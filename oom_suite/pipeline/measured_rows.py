@@ -38,13 +38,6 @@ def measure_all(
 
     Predictions run side by side; the device has one call at a time.
 
-    Args:
-        subjects: their spellings.
-        points: the calls.
-        settings: device, architecture, repeats, limits.
-        on_progress: given what each subject is doing.
-        on_row: given each row, on the thread that found it.
-
     Raises:
         UsageError: a spelling cannot be read. Nothing was run then.
     """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,22 +17,20 @@ from packaging.version import InvalidVersion, Version
 from oom_suite import doors
 from oom_suite.errors import OomSuiteError, UsageError
 from oom_suite.pipeline.commits.command import COMMAND
-from oom_suite.pipeline.commits.kept import Kept, Question, content_of_folder
-from oom_suite.pipeline.commits.known_ends import judged_of
+from oom_suite.pipeline.commits.kept import Kept, Question, content_of_subject, judged_of
 from oom_suite.pipeline.commits.search import BAD, GOOD, changes_of, require
 from oom_suite.pipeline.searching import search
 from oom_suite.processes.commands import run_command
 from oom_suite.records import Verdict
-from oom_suite.records.commits import CommitSearch, Judged, Step
-from oom_suite.subjects import obtain, parse
+from oom_suite.records.commits import CommitSearch, Judged
 from oom_suite.subjects.families.releases import Project
-from oom_suite.targets.versions import working_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from oom_suite.pipeline.environments import Environments
     from oom_suite.pipeline.settings import OnProgress
+    from oom_suite.records.commits import Step
 
     Combination = Mapping[str, Version]
 
@@ -58,7 +55,7 @@ def read_combination(text: str, option: str) -> dict[str, Version]:
     return found
 
 
-def spelled(combination: Combination) -> str:
+def spelled(combination: Mapping[str, Version | str]) -> str:
     """``vllm==0.22.0 torch==2.13.0``."""
     return " ".join(f"{name}=={version}" for name, version in combination.items())
 
@@ -86,12 +83,7 @@ class CombinationJudge:
     steps: dict[str, Step] = field(default_factory=dict)
 
     def step(self, combination: Combination, end: str = "") -> Step:
-        """What is found of a combination.
-
-        Args:
-            combination: the version of each part.
-            end: which end of the search it is; empty for none.
-        """
+        """What is found of a combination."""
         name = spelled(combination)
         if name not in self.steps:
             self.steps[name] = self._judged(combination, name, end)
@@ -99,7 +91,6 @@ class CombinationJudge:
         return self.steps[name]
 
     def _judged(self, combination: Combination, name: str, end: str) -> Step:
-        start = time.monotonic()
         subject = self.subject or next(
             f"{part}=={version}" for part, version in combination.items() if is_subject(part)
         )
@@ -107,12 +98,10 @@ class CombinationJudge:
             part: str(version) for part, version in combination.items() if not is_subject(part)
         }
         question = Question(("combination", name, subject, *self.words))
-        content = _content(subject)
-        known = self.kept.find(question, content)
-        judged = known or self._probed(subject, versions)
-        self.kept.keep(question, content, judged)
-        took_s = time.monotonic() - start
-        return Step(name, name, judged, took_s, end, is_kept=known is not None)
+        content = content_of_subject(subject)
+        return self.kept.step(
+            name, question, content, lambda: self._probed(subject, versions), end=end
+        )
 
     def _probed(self, subject: str, versions: Mapping[str, str]) -> Judged:
         """What `probe` says in a Python with these versions."""
@@ -121,7 +110,7 @@ class CombinationJudge:
             path = self.environments.path()
         except OomSuiteError as error:
             return Judged(problem=str(error))
-        self.on_progress(subject, f"judging it with {spelled_texts(versions)}")
+        self.on_progress(subject, f"judging it with {spelled(versions) or 'what is here'}")
         with tempfile.TemporaryDirectory(prefix="oom-suite-probe-") as folder:
             file, log = Path(folder) / "probe.json", Path(folder) / "log"
             command = [str(python), "-c", COMMAND, "probe", subject, *self.words, f"--json={file}"]
@@ -149,33 +138,14 @@ class CombinationJudge:
 def _with_own(path: str) -> str:
     """The path with the user's own folders, but those that have a torch."""
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return os.pathsep.join([path, *(each for each in own if each and not _has_torch(Path(each)))])
-
-
-def _has_torch(folder: Path) -> bool:
-    return (folder / "torch").is_dir()
-
-
-def spelled_texts(versions: Mapping[str, str]) -> str:
-    """The same of versions as text; ``what is here`` for none."""
-    return " ".join(f"{name}=={version}" for name, version in versions.items()) or "what is here"
+    return os.pathsep.join(
+        [path, *(each for each in own if each and not Path(each, "torch").is_dir())]
+    )
 
 
 def is_subject(part: str) -> bool:
     """Whether a part of a combination is the package whose code is judged."""
     return part in doors.families()
-
-
-def _content(subject: str) -> str:
-    """A digest of the code that is judged; empty where none is known."""
-    spec = parse(subject)
-    if spec.version is not None:
-        try:
-            return content_of_folder(obtain(spec))
-        except OomSuiteError:
-            return ""
-    tree = working_tree(Path.cwd())
-    return "" if tree["dirty"] or not tree["commit"] else f"{tree['commit']} {subject}"
 
 
 def search_pairs(good: Combination, bad: Combination, judge: CombinationJudge) -> CommitSearch:

@@ -95,7 +95,6 @@ class SubjectProgram:
         from oom_suite.subjects import load
         from oom_suite.subjects.source import refuse_modules_of
 
-        del kept
         subject = load(self.spec, self.workload, root=self.root, arch=self.arch)
         if self.instead_of is not None:
             refuse_modules_of(self.instead_of)
@@ -146,7 +145,6 @@ class BuilderProgram:
 
     def load(self, kept: Kept) -> Loaded:
         """The builder that is named, its further arguments bound."""
-        del kept
         return Loaded(_called(self._find()), Path(self.root))
 
     def _find(self) -> Callable[..., Any]:
@@ -202,7 +200,6 @@ class CallableProgram:
 
     def load(self, kept: Kept) -> Loaded:
         """The function."""
-        del kept
         return Loaded(_called(self.function), self.root)
 
 
@@ -250,13 +247,7 @@ class Run(Request[Trace]):
 
 @dataclass(frozen=True, slots=True)
 class Prove(Request[SymbolicTrace]):
-    """One call with sizes that are symbols.
-
-    Attributes:
-        program: what is run.
-        lane: the prove lane.
-        hints: the sizes that choose the branches.
-    """
+    """One call with sizes that are symbols."""
 
     program: Program
     lane: LaneSpec

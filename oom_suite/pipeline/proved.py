@@ -117,14 +117,7 @@ def with_lanes(
     exact: Callable[[Mapping[str, int]], Trace],
     sizes: Sequence[Mapping[str, int]],
 ) -> Result:
-    """The proved law must say, to the byte, what exact runs gave.
-
-    Args:
-        result: as the proof has it.
-        proof: the proved law.
-        exact: gives the exact run at some sizes.
-        sizes: where exact runs were made.
-    """
+    """The proved law must say, to the byte, what exact runs gave."""
     if proof.how != CLOSED_FORM:
         return result
     try:
@@ -141,13 +134,7 @@ def kept_too(result: Result, promise: str) -> Result:
 
 
 def weakened(result: Result, problem: str, *advice: str) -> Result:
-    """Not green any more; what is broken stays broken.
-
-    Args:
-        result: as it is known.
-        problem: what keeps it from being green.
-        advice: what to do about that.
-    """
+    """Not green any more; what is broken stays broken."""
     result = replace(result, advice=(*result.advice, *advice))
     if result.verdict is Verdict.PASS:
         return replace(result, verdict=Verdict.INCONCLUSIVE, reason=problem)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from oom_suite.errors import OomSuiteError, UsageError
+from oom_suite.errors import UsageError
 from oom_suite.pipeline.commits.guilty import MAX_LINES, guilty_parts
-from oom_suite.pipeline.commits.kept import Kept, Question, content_of_folder
+from oom_suite.pipeline.commits.kept import Kept, Question, content_of_subject
 from oom_suite.pipeline.commits.repository import GitError
 from oom_suite.pipeline.commits.search import BAD, GOOD, changes_of, made_with, require
 from oom_suite.pipeline.searching import search, walk
 from oom_suite.records import Verdict
-from oom_suite.records.commits import CommitSearch, Step
+from oom_suite.records.commits import CommitSearch
 from oom_suite.subjects import family_of, obtain, parse
 
 if TYPE_CHECKING:
@@ -27,37 +26,30 @@ if TYPE_CHECKING:
     from oom_suite.pipeline.commits.predicate import Predicate
     from oom_suite.pipeline.commits.repository import Repository
     from oom_suite.pipeline.settings import OnProgress
-    from oom_suite.records.commits import Judged
+    from oom_suite.records.commits import Judged, Step
     from oom_suite.subjects.family import SubjectFamily
 
 
+@dataclass
 class ReleaseJudge:
     """Judges the releases of one package, each once, and none whose code was judged before.
 
-    Args:
+    Attributes:
         family: whose releases.
         predicate_for: what makes a release good or bad, by how it is written.
         kept: what was found before.
         on_progress: given what is being done.
         on_step: given each release that was judged.
+        steps: all that was judged, in order.
     """
 
-    def __init__(
-        self,
-        family: SubjectFamily,
-        predicate_for: Callable[[str], Predicate],
-        kept: Kept,
-        on_progress: OnProgress,
-        on_step: Callable[[Step], None],
-    ) -> None:
-        """Judge nothing yet."""
-        self._family = family
-        self._predicate_for = predicate_for
-        self._kept = kept
-        self._on_progress = on_progress
-        self._on_step = on_step
-        self._reference: Judged | None = None
-        self.steps: dict[Version, Step] = {}
+    family: SubjectFamily
+    predicate_for: Callable[[str], Predicate]
+    kept: Kept
+    on_progress: OnProgress
+    on_step: Callable[[Step], None]
+    steps: dict[Version, Step] = field(default_factory=dict)
+    _reference: Judged | None = None
 
     def end(self, version: Version, which: str) -> Step:
         """What is found at an end of the search, which has to be as claimed.
@@ -67,22 +59,17 @@ class ReleaseJudge:
         """
         step = self.step(version, which)
         if which == GOOD:
-            judged = self._predicate_for(step.commit).as_baseline(step.judged)
+            judged = self.predicate_for(step.commit).as_baseline(step.judged)
             step = self.steps[version] = replace(step, judged=judged)
             self._reference = judged
         require(step)
         return step
 
     def step(self, version: Version, end: str = "") -> Step:
-        """What is found of a release.
-
-        Args:
-            version: which.
-            end: which end of the search it is; empty for none.
-        """
+        """What is found of a release."""
         if version not in self.steps:
             self.steps[version] = self._judged(version, end)
-            self._on_step(self.steps[version])
+            self.on_step(self.steps[version])
         return self.steps[version]
 
     def fresh(self, step: Step) -> Step:
@@ -90,22 +77,16 @@ class ReleaseJudge:
         return self._judged(Version(step.commit.partition("==")[2]), step.end, is_new=True)
 
     def _judged(self, version: Version, end: str, *, is_new: bool = False) -> Step:
-        name, start = self._family.release(version), time.monotonic()
-        predicate = self._predicate_for(name)
-        question = Question(predicate.key, self._reference)
-        content = self._content(name)
-        known = None if is_new else self._kept.find(question, content)
-        judged = known or predicate.judge(self._reference, self._on_progress)
-        if known is None:
-            self._kept.keep(question, content, judged)
-        return Step(name, name, judged, time.monotonic() - start, end, is_kept=known is not None)
-
-    def _content(self, name: str) -> str:
-        try:
-            return content_of_folder(obtain(parse(name)))
-        except OomSuiteError:
-            # That it cannot be had is for the predicate to say.
-            return ""
+        name = self.family.release(version)
+        predicate = self.predicate_for(name)
+        return self.kept.step(
+            name,
+            Question(predicate.key, self._reference),
+            content_of_subject(name),
+            lambda: predicate.judge(self._reference, self.on_progress),
+            end=end,
+            is_new=is_new,
+        )
 
 
 def search_releases(
@@ -208,10 +189,6 @@ def ends_in(repository: Repository, found: CommitSearch) -> tuple[str, str]:
 
     Releases are often cut from branches, neither behind the other: the older end is then the last
     commit that both have behind them.
-
-    Args:
-        repository: the package's own.
-        found: the search that ended between the two releases.
 
     Raises:
         UsageError: it has no tag of a release.

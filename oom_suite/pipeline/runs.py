@@ -36,7 +36,6 @@ class Runs:
     """
 
     def __init__(self, session: Session, program: Program, name: str, device: LaneSpec) -> None:
-        """Start nothing yet."""
         self._session = session
         self._program = program
         self._name = name
@@ -53,11 +52,9 @@ class Runs:
         self.choice = MOST
 
     def __enter__(self) -> Self:
-        """The runs."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the children."""
         self.close()
 
     def close(self) -> None:
@@ -141,11 +138,6 @@ class Runs:
     ) -> tuple[Trace, ...]:
         """The exact traces of two calls in a process that has made no other; made once.
 
-        Args:
-            sizes: the axes' values.
-            scratch: as of `known`.
-            target: as of `known`.
-
         Raises:
             ChildError: the code cannot be run.
         """
@@ -197,10 +189,6 @@ class Runs:
 
     def measured(self, sizes: Mapping[str, int], num_runs: int = 1) -> list[Trace]:
         """The traces of calls with real tensors; whoever measures beside waits for its turn.
-
-        Args:
-            sizes: the axes' values.
-            num_runs: calls, one after the other.
 
         Raises:
             ChildError: the call ended its process, or raised.

@@ -60,12 +60,7 @@ def search(versions: Sequence[T], like_last: Callable[[T], bool | None]) -> tupl
 
 
 def walk(versions: Sequence[T], like_last: Callable[[T], bool | None]) -> tuple[Boundary[T], ...]:
-    """Every boundary, the oldest first: each version is tried.
-
-    Args:
-        versions: as of `search`.
-        like_last: as of `search`.
-    """
+    """Every boundary, the oldest first: each version is tried."""
     found: list[Boundary[T]] = []
     before, is_like_last, unjudged = versions[0], False, list[T]()
     for version in versions[1:]:

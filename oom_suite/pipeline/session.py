@@ -71,15 +71,9 @@ class Limits:
 
 
 class Session:
-    """Starts children with the same limits, and ends them all when it is closed.
-
-    Args:
-        limits: what each child may take.
-        on_progress: given what each program is doing.
-    """
+    """Starts children with the same limits, and ends them all when it is closed."""
 
     def __init__(self, limits: Limits | None = None, on_progress: OnProgress = silent) -> None:
-        """Start nothing yet."""
         self._limits = limits or Limits()
         self._on_progress = on_progress
         self._undo = contextlib.ExitStack()

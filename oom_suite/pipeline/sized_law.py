@@ -138,7 +138,6 @@ class SizedLaw:
         return isinstance(other, SizedLaw) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        """Equal for equal laws."""
         return hash(self._key())
 
     def __str__(self) -> str:

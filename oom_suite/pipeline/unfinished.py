@@ -16,13 +16,7 @@ MORE_TIME = "give it more with --oom-test-time-limit, or make it shorter with sm
 
 
 def unfinished(result: Result, runs: Runs, settings: Settings) -> Result:
-    """The result with what the runs have shown that were made in time.
-
-    Args:
-        result: inconclusive, because the time is over.
-        runs: of the program; none is made.
-        settings: the sizes and the promise.
-    """
+    """The result with what the runs have shown that were made in time."""
     peaks = [(sizes, runs.known(sizes).peak().num_bytes) for sizes in runs.known_sizes]
     if not peaks:
         return replace(result, reason=f"{result.reason}; no run was finished by then")

@@ -11,7 +11,6 @@ from oom_suite.processes.protocol import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from oom_suite.processes.protocol import Answer, Request
 
@@ -22,29 +21,17 @@ _DEATHS = frozenset({Outcome.TIMED_OUT, Outcome.KILLED, Outcome.CRASHED, Outcome
 
 
 class Respawning:
-    """Asks a child, and a new one after a request that the last one died of.
-
-    Args:
-        start: starts a child.
-    """
+    """Asks a child, and a new one after a request that the last one died of."""
 
     def __init__(self, start: Callable[[], Child]) -> None:
-        """Start nothing yet."""
         self._start = start
         self._child: Child | None = None
         self._deaths: list[ChildError] = []
 
     def __enter__(self) -> Self:
-        """The asker itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        """End the child that lives."""
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def ask(self, request: Request[Answer]) -> Answer:
@@ -96,7 +83,6 @@ class InThisProcess:
     """
 
     def __init__(self) -> None:
-        """Keep nothing yet."""
         self._kept = Kept()
 
     def ask(self, request: Request[Answer]) -> Answer:

@@ -25,7 +25,6 @@ from oom_suite.processes.child_main import CHILD_NAME, READY, Outcome, serve, st
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
-    from types import TracebackType
 
     from oom_suite.processes.protocol import Answer, Request
 
@@ -112,16 +111,9 @@ class Child:
         ending.register(self, self._end_now)
 
     def __enter__(self) -> Self:
-        """The child itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        """End the child."""
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

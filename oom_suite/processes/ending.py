@@ -42,7 +42,6 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, number: int) -> None:
-        """Keep the signal's number."""
         super().__init__(f"interrupted by {signal.Signals(number).name}; no process is left")
         self.exit_code = 128 + number
 
@@ -55,7 +54,6 @@ class Life:
     """
 
     def __init__(self) -> None:
-        """Open the pipe."""
         self.handed, held = Pipe(duplex=False)
         self._open = [held, self.handed]
 
@@ -163,11 +161,7 @@ def forget(key: object) -> None:
 
 
 def end_all(number: int) -> None:
-    """End every process that was registered; from now on none can be started.
-
-    Args:
-        number: the signal that ends the run.
-    """
+    """End every process that was registered; from now on none can be started."""
     _ended_by.append(number)
     for end in list(_ways_to_end.values()):
         # It may be half started, or half closed, in the thread that a signal has interrupted.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.errors import LaneError, OomSuiteError, line_of
 from oom_suite.processes.ending import Life
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
 
     A wild access may end it. The fork must not touch a GPU; nothing of what it changes is seen
     here, limits of the process included.
-
-    Args:
-        work: returns something that can be pickled.
-        time_limit_s: seconds that it may take.
 
     Raises:
         LaneError: it raised, ended by itself, was killed or took too long.
@@ -84,12 +80,6 @@ def _answer(work: Callable[[], object], writing: int) -> None:
             sink.write(text)
     finally:
         os._exit(0)
-
-
-def line_of(error: BaseException) -> str:
-    """An error as one line, with its type."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _read(reading: int, time_limit_s: float) -> bytes:

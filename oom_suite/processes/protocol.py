@@ -16,7 +16,6 @@ class Kept:
     """What a process keeps from one request to the next: a loaded subject, a lane."""
 
     def __init__(self) -> None:
-        """Keep nothing yet."""
         self._things: dict[Hashable, object] = {}
 
     def get(self, key: Hashable, make: Callable[[], Thing]) -> Thing:

@@ -25,7 +25,6 @@ class OomCheck:
     """
 
     def __init__(self, options: Options) -> None:
-        """Judge as these options ask."""
         self._options = options
         self._judged: dict[Key, Result] = {}
         self._asked: list[Result] = []

@@ -47,16 +47,9 @@ def _worst(results: list[Result]) -> Result:
 
 
 class OomLaw:
-    """Judges what a builder promises; the value of the fixture `oom_law`.
-
-    Args:
-        node: the test that asks.
-        options: what the command line and the ini file say.
-        note: given every result.
-    """
+    """Judges what a builder promises; the value of the fixture `oom_law`."""
 
     def __init__(self, node: pytest.Item, options: Options, note: Callable[[Result], None]) -> None:
-        """Judge for this test."""
         self._node = node
         self._options = options
         self._note = note
@@ -121,7 +114,6 @@ class OomLaw:
                 f"{self._node.name}: its arguments ({', '.join(kwargs)}) cannot be handed to a "
                 "process of its own: use values that pickle, or the fixture oom_law"
             )
-        del args
         name = self._node.nodeid
         self._noted(self._judged(name, declaration.promise, program))
 

@@ -74,7 +74,6 @@ class Reporter:
     """Gathers the distinct results of a whole run, and reports them where it was started."""
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
-        """Report for this run."""
         self._config = config
         self._options = options
         self._results: dict[tuple[str, str, str, str], Result] = {}

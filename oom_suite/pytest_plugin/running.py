@@ -27,14 +27,9 @@ class Running:
 
     On a terminal it is one line, which is written anew and removed at the end; elsewhere a line
     now and then. Workers of pytest-xdist say nothing: they have no terminal.
-
-    Args:
-        config: of the run; pytest keeps the terminal.
-        test: what the test is called.
     """
 
     def __init__(self, config: pytest.Config, test: str) -> None:
-        """Say nothing yet."""
         self._config = config
         self._test = printable(test)
         self._doing = "starting"
@@ -44,13 +39,11 @@ class Running:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to count."""
         if not hasattr(self._config, "workerinput"):
             self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove the line."""
         self._is_over.set()
         if self._thread.ident is not None:
             self._thread.join()

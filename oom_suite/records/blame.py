@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,15 +35,7 @@ class Blame:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "file": self.file,
-            "line": self.line,
-            "function": self.function,
-            "bytes": self.bytes,
-            "axis": self.axis,
-            "bytes_per_unit": self.bytes_per_unit,
-            "sizes": dict(self.sizes),
-        }
+        return {**asdict(self), "sizes": dict(self.sizes)}
 
 
 @dataclass(frozen=True, slots=True)

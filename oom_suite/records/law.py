@@ -62,7 +62,6 @@ class Polynomial:
         return whole + broken
 
     def __sub__(self, other: Polynomial) -> Polynomial:
-        """The difference, term by term."""
         terms = dict(self.terms)
         for axes, coefficient in other.terms.items():
             terms[axes] = terms.get(axes, Fraction(0)) - coefficient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import itertools
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ class Unit:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "subject": self.subject,
-            "workload": self.workload,
-            "scenario": self.scenario,
-            "target": self.target,
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Unit:
@@ -94,36 +89,16 @@ class ScanRow:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            **self.unit.to_json(),
-            "found": self.found.value,
-            "reason": self.reason,
-            "law": self.law,
-            "regimes": list(self.regimes),
-            "peak_bytes": self.peak_bytes,
-            "by_design": dict(self.by_design),
-            "where": self.where,
-            "notes": list(self.notes),
-            "next_command": self.next_command,
-            "elapsed_s": self.elapsed_s,
-        }
+        values = asdict(self)
+        lists = {"regimes": list(self.regimes), "notes": list(self.notes)}
+        return {**values.pop("unit"), **values, "found": self.found.value, **lists}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ScanRow:
         """The row that `to_json` wrote."""
-        return cls(
-            unit=Unit.from_json(values),
-            found=Found(values["found"]),
-            reason=values["reason"],
-            law=values["law"],
-            regimes=tuple(values["regimes"]),
-            peak_bytes=values["peak_bytes"],
-            by_design=dict(values["by_design"]),
-            where=values["where"],
-            notes=tuple(values["notes"]),
-            next_command=values["next_command"],
-            elapsed_s=values["elapsed_s"],
-        )
+        own = {one.name: values[one.name] for one in fields(cls) if one.name != "unit"}
+        lists = {name: tuple(own[name]) for name in ("regimes", "notes")}
+        return cls(Unit.from_json(values), **{**own, "found": Found(own["found"]), **lists})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +121,9 @@ class Change:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        workload, scenario, target = self.place
+        place = zip(("workload", "scenario", "target"), self.place, strict=True)
         return {
-            "workload": workload,
-            "scenario": scenario,
-            "target": target,
+            **dict(place),
             "kind": self.kind,
             "before": self.before.unit.subject,
             "after": self.after.unit.subject,
@@ -158,12 +131,7 @@ class Change:
 
 
 def changes(rows: Iterable[ScanRow], subjects: Sequence[str]) -> tuple[Change, ...]:
-    """What differs between each subject and the next, where both were scanned.
-
-    Args:
-        rows: of any subjects, in any order.
-        subjects: in order, such as oldest first.
-    """
+    """What differs between each subject and the next, where both were scanned."""
     known = {(row.unit.subject, row.unit.place): row for row in rows}
     places = dict.fromkeys(place for _, place in known)
     found = []
@@ -212,10 +180,6 @@ def stretches(rows: Iterable[ScanRow], subjects: Sequence[str]) -> tuple[Stretch
     """Every place's stretches, place by place, subjects in the order that is given.
 
     A subject that was not scanned at a place, such as after an interruption, ends a stretch.
-
-    Args:
-        rows: of any of the subjects, in any order.
-        subjects: in order, such as oldest first.
     """
     known = {(row.unit.subject, row.unit.place): row for row in rows}
     found: list[Stretch] = []

@@ -41,11 +41,7 @@ class Shard:
         return frozenset(sorted(self.keys)[self.number - 1 :: self.num_shards])
 
     def own(self, units: Collection[Unit]) -> tuple[Unit, ...]:
-        """The units of this share, in their order.
-
-        Args:
-            units: all of the scan.
-        """
+        """The units of this share, in their order."""
         keys = self.own_keys
         return tuple(unit for unit in units if unit.key in keys)
 

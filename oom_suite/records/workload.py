@@ -79,8 +79,7 @@ class Entry:
         what: what the code is, for the message that there is none.
         first_release: the first release that has it; empty where that is not known.
         adapt: ``"module:function"`` where the code is called in another way than the convention:
-            ``function(released, name)`` gives what takes the convention's keywords, ``released``
-            being the function and ``name`` what messages call it.
+            ``function(released)`` gives what takes the convention's keywords.
         unfit: ``"module:function"`` where some releases read other contents than the workload's
             variants have: ``function(version, arch)`` says why, and is empty where they fit.
         elsewhere: files that it is in where `file` does not exist, in other releases.

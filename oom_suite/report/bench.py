@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from oom_suite.errors import UsageError
 from oom_suite.records.bench import EVENTS, Bench
 from oom_suite.report.narrow import captured, width_of
 from oom_suite.report.rows import printable
+from oom_suite.report.screen import print_line
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -35,16 +35,12 @@ def render_bench(found: Bench, console: Console) -> None:
         tables.setdefault(row.shape.table, []).append(row)
     copy_gb_per_s = None if found.device is None else found.device.copy_gb_per_s
     for title, rows in tables.items():
-        _say(console, f"{title}:")
+        print_line(console, f"{title}:")
         table = _table(rows, copy_gb_per_s)
         for line in captured(table, console, width_of(console, _WIDTH)):
-            _say(console, line)
+            print_line(console, printable(line))
     for line in (*_notes(found), *device_lines(found)):
-        _say(console, line)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(Text(printable(line)), soft_wrap=True, highlight=False)
+        print_line(console, printable(line))
 
 
 def _table(rows: list[BenchRow], copy_gb_per_s: float | None) -> Table:

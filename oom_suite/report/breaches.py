@@ -9,7 +9,7 @@ from oom_suite.report.rows import Line, Row, printable
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from oom_suite.records import Blame, Polynomial, Result
 
@@ -101,11 +101,3 @@ def advice_rows(result: Result) -> Iterator[Row]:
     lines = tuple(Line(printable(each)) for each in dict.fromkeys(result.advice))
     if lines and result.verdict is Verdict.INCONCLUSIVE:
         yield Row("next", lines)
-
-
-def guilty_texts(result: Result) -> Sequence[str]:
-    """The terms that break the promise, as text; what was seen where there is no formula."""
-    breach = result.breach
-    if breach is None:
-        return ()
-    return (breach.seen,) if breach.seen else tuple(str(term) for term in breach.terms)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from oom_suite.records.lock import Change
 from oom_suite.report.rows import brief, printable
+from oom_suite.report.screen import print_line
 from oom_suite.report.wording import INDENT, LABEL_WIDTH, num_bytes_text, unit_of
 
 if TYPE_CHECKING:
@@ -22,13 +21,7 @@ _MAX_LINES = 3
 
 
 def answer_lines(judged: Judged, good: Step | None, diff: Sequence[str]) -> Iterator[str]:
-    """What a probe says: a line and the law for each finding, then what changed.
-
-    Args:
-        judged: what was found.
-        good: the good end, where it is known.
-        diff: how the guilty lines changed since then.
-    """
+    """What a probe says: a line and the law for each finding, then what changed."""
     if not judged.findings:
         yield f"{judged.verdict.value} {printable(judged.reason)}"
     for finding in judged.findings:
@@ -137,10 +130,10 @@ def search_lines(found: CommitSearch) -> Iterator[str]:
 def render_answer(judged: Judged, good: Step | None, diff: Sequence[str], console: Console) -> None:
     """Print what a probe says."""
     for line in answer_lines(judged, good, diff):
-        console.print(Text(line), soft_wrap=True, highlight=False)
+        print_line(console, line)
 
 
 def render_search(found: CommitSearch, console: Console) -> None:
     """Print what a search ended with."""
     for line in search_lines(found):
-        console.print(Text(line), soft_wrap=True, highlight=False)
+        print_line(console, line)

@@ -11,6 +11,7 @@ from rich.text import Text
 from oom_suite.records import Verdict
 from oom_suite.report.narrow import captured, width_of
 from oom_suite.report.rows import brief, printable
+from oom_suite.report.screen import print_line
 from oom_suite.report.wording import num_bytes_text
 from oom_suite.units import format_bytes
 
@@ -33,22 +34,17 @@ _MAX_BLAMED = 3
 
 
 def render_covers(report: CoversReport, console: Console) -> None:
-    """Print the server, the steps, and what is not covered.
-
-    Args:
-        report: what was found.
-        console: where to.
-    """
+    """Print the server, the steps, and what is not covered."""
     for line in covers_lines(report):
-        _print(console, line)
+        print_line(console, line)
     lines = captured(_table(report), console, _PIPED_WIDTH)
     if max(len(Text.from_ansi(line)) for line in lines) > width_of(console, _PIPED_WIDTH):
         lines = [" ".join(cells) for cells in map(_cells, report.steps)]
-    _print(console, "\n".join(lines))
+    print_line(console, "\n".join(lines))
     for found in report.steps:
         if found.result.verdict is not Verdict.PASS:
-            _print(console, "\n" + "\n".join(step_lines(found, report.slack)))
-    _print(console, "\n" + _summary(report))
+            print_line(console, "\n" + "\n".join(step_lines(found, report.slack)))
+    print_line(console, "\n" + _summary(report))
 
 
 def covers_lines(report: CoversReport) -> tuple[str, ...]:
@@ -126,7 +122,3 @@ def _summary(report: CoversReport) -> str:
         counts[_WORDS[found.result.verdict]] += 1
     named = [f"{number} {word.lower()}" for word, number in counts.items() if number]
     return ", ".join(named) or "no step was judged"
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)

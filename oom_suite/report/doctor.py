@@ -79,12 +79,7 @@ def closing_line(sections: Sequence[Section]) -> str:
 
 
 def finding_lines(finding: Finding, width: int) -> Iterator[str]:
-    """A finding's lines, none wider than `width` unless a single word is.
-
-    Args:
-        finding: what to show.
-        width: columns that there are.
-    """
+    """A finding's lines, none wider than `width` unless a single word is."""
     margin = " " * (_INDENT + _NAME_WIDTH + _STATE_WIDTH)
     room = max(_NARROWEST, width - len(margin))
     head = " " * _INDENT + f"{printable(finding.name):<{_NAME_WIDTH}}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from oom_suite.report.rows import printable
+from oom_suite.report.screen import print_line
 from oom_suite.report.wording import exact_bytes_text, law_lines, num_bytes_text, unit_of
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _MAX_LINES = 6
 def render_law(page: LawPage, console: Console) -> None:
     """Print the page."""
     for line in page_lines(page):
-        console.print(Text(line), soft_wrap=True, highlight=False)
+        print_line(console, line)
 
 
 def page_lines(page: LawPage) -> tuple[str, ...]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from oom_suite.records.lock import Change
 from oom_suite.report.rows import printable
+from oom_suite.report.screen import print_line
 from oom_suite.report.wording import law_lines, unit_of
 from oom_suite.units import format_bytes
 
@@ -76,9 +75,9 @@ def render_differences(
         if difference.change is Change.SAME or (quiet and green):
             continue
         for line in difference_lines(difference):
-            console.print(Text(line), soft_wrap=True, highlight=False)
+            print_line(console, line)
         console.print()
-    console.print(Text(closing_line(differences)), soft_wrap=True, highlight=False)
+    print_line(console, closing_line(differences))
 
 
 def closing_line(differences: Sequence[Difference]) -> str:

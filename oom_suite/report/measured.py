@@ -14,6 +14,7 @@ from oom_suite.records.measured_row import EXPLAINED
 from oom_suite.report.meters import meter_lines
 from oom_suite.report.narrow import captured, width_of
 from oom_suite.report.rows import Line, Row, brief, printable
+from oom_suite.report.screen import print_line
 from oom_suite.units import format_bytes
 
 if TYPE_CHECKING:
@@ -223,15 +224,17 @@ def render_measured(rows: Sequence[MeasuredRow], console: Console, *, quiet: boo
         lines = captured(_table(shown), console, _PIPED_WIDTH)
         if max(len(Text.from_ansi(line)) for line in lines) > width:
             lines = [line for row in shown for line in _narrow(row)]
-        _print(console, "\n".join(lines) + "\n")
+        print_line(console, "\n".join(lines) + "\n")
     for row in rows:
         if row.reason:
             where = f"{row.subject} {row.workload} {row.scenario}"
-            _print(console, brief(f"{row.outcome}: {where}: {row.reason}"))
+            print_line(console, brief(f"{row.outcome}: {where}: {row.reason}"))
     for environment in dict.fromkeys(row.environment for row in rows if row.environment):
-        _print(console, f"measured on {printable(environment_text(environment))}")
+        print_line(console, f"measured on {printable(environment_text(environment))}")
     counts = Counter(row.outcome for row in rows)
-    _print(console, ", ".join(f"{number} {name}" for name, number in counts.items()) or "no rows")
+    print_line(
+        console, ", ".join(f"{number} {name}" for name, number in counts.items()) or "no rows"
+    )
 
 
 def _table(rows: Sequence[MeasuredRow]) -> Table:
@@ -275,7 +278,3 @@ def _last(row: MeasuredRow) -> str:
         return row.outcome
     text = unexplained_text(row.reconciliation)
     return text if row.is_repeatable else f"{text}, not repeatable"
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)

@@ -54,7 +54,6 @@ class Output:
         say: Callable[[object], None] = say_error,
         made: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write nothing yet."""
         self._say = say
         self._path = path
         self._body = body

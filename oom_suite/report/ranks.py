@@ -11,6 +11,7 @@ from rich.text import Text
 from oom_suite.records import Verdict
 from oom_suite.report.narrow import captured, width_of
 from oom_suite.report.rows import brief, printable
+from oom_suite.report.screen import print_line
 from oom_suite.report.wording import failure_text, num_bytes_text, verdict_text
 
 if TYPE_CHECKING:
@@ -26,28 +27,22 @@ _NUMBERS = frozenset({"rank", "heads", "requested", "allocated", "reserved"})
 
 
 def render_ranks(groups: Sequence[GroupResult], heads: str, console: Console) -> None:
-    """Print for each subject its ranks, its law and the group's verdict.
-
-    Args:
-        groups: in the order to show them.
-        heads: how the heads are split, in one clause.
-        console: where to.
-    """
-    _print(console, f"{len(groups[0].ranks)} ranks: {heads}" if groups else "nothing judged")
+    """Print for each subject its ranks, its law and the group's verdict."""
+    print_line(console, f"{len(groups[0].ranks)} ranks: {heads}" if groups else "nothing judged")
     for group in groups:
         worst = group.worst.result
-        _print(
+        print_line(
             console, f"\n{printable(group.subject)}: workload {worst.workload}, lane {worst.lane}"
         )
         lines = captured(_table(group), console, _PIPED_WIDTH)
         if max(len(Text.from_ansi(line)) for line in lines) > width_of(console, _PIPED_WIDTH):
             lines = [line for one in group.ranks for line in _narrow(one)]
-        _print(console, "\n".join(lines))
+        print_line(console, "\n".join(lines))
         if worst.law is not None:
-            _print(console, f"law of rank {group.worst.rank}: {worst.law.here}")
-        _print(console, group_line(group))
+            print_line(console, f"law of rank {group.worst.rank}: {worst.law.here}")
+        print_line(console, group_line(group))
         if worst.verdict is Verdict.FAIL and not worst.as_expected:
-            _print(console, "\n" + failure_text(worst))
+            print_line(console, "\n" + failure_text(worst))
 
 
 def group_line(group: GroupResult) -> str:
@@ -78,7 +73,3 @@ def _narrow(one: RankResult) -> Iterator[str]:
     figures = zip(sizes, ("requested", "allocated", "reserved"), strict=True)
     told = ", ".join(f"{num_bytes_text(size)} {kind}" for size, kind in figures)
     yield f"  {one.num_heads} heads; {told}"
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)

@@ -32,12 +32,7 @@ _STYLES = {True: "green", False: "bold red"}
 
 
 def render_replay(story: Replay, console: Console) -> None:
-    """Print the story in at most 80 columns, where no word of it is longer.
-
-    Args:
-        story: what happened.
-        console: where to; colours at a terminal only.
-    """
+    """Print the story in at most 80 columns, where no word of it is longer."""
     for line, style in _lines(story):
         console.print(Text(line, style=style), soft_wrap=True, highlight=False)
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from oom_suite.records import Verdict
 from oom_suite.report.rows import printable
+from oom_suite.report.screen import print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,23 +48,23 @@ def render_safety(
     """
     if not quiet:
         for line in _table(reports, console.width if console.is_terminal else None):
-            _print(console, line)
-        _print(console, "")
+            print_line(console, line)
+        print_line(console, "")
     for report in reports:
         for finding in report.findings:
             if finding.verdict is Verdict.PASS or (quiet and _is_expected(report, finding)):
                 continue
             for text in finding_lines(report, finding):
                 _print_row(console, text, _INDENT + " " * _LABEL_WIDTH)
-            _print(console, "")
+            print_line(console, "")
     if not quiet:
         for text in _not_proved(reports):
             _print_row(console, text, _INDENT + " " * _NAME_WIDTH, is_prose=True)
-        _print(console, "")
+        print_line(console, "")
     if reports:
         _print_row(console, NO_GROWTH, _INDENT, is_prose=True)
         _print_row(console, _row("next", check_command(reports)), _INDENT + " " * _LABEL_WIDTH)
-    _print(console, closing_line(reports))
+    print_line(console, closing_line(reports))
 
 
 def finding_lines(report: SafetyReport, finding: Finding) -> Iterator[str]:
@@ -194,17 +195,12 @@ def _row(label: str, text: str) -> str:
     return f"{_INDENT}{label:<{_LABEL_WIDTH}}{printable(text)}".rstrip()
 
 
-def _print(console: Console, line: str | Text) -> None:
-    text = line if isinstance(line, Text) else Text(line)
-    console.print(text, soft_wrap=True, highlight=False)
-
-
 def _print_row(console: Console, row: str, hang: str, *, is_prose: bool = False) -> None:
     """The row, broken at the console's width: on a terminal always, and prose everywhere."""
     if not is_prose and not console.is_terminal:
-        _print(console, row)
+        print_line(console, row)
         return
     room = max(console.width, len(hang) + 1)
     under = hang if row.startswith(_INDENT) else _INDENT
     for line in textwrap.wrap(row, room, subsequent_indent=under, break_on_hyphens=False):
-        _print(console, line)
+        print_line(console, line)

@@ -13,6 +13,7 @@ from rich.text import Text
 from oom_suite.records.scan import Change, Found, ScanRow, Stretch, changes, stretches
 from oom_suite.report.narrow import captured, stacked, width_of, words
 from oom_suite.report.rows import brief, printable
+from oom_suite.report.screen import print_line
 from oom_suite.report.wording import law_lines, num_bytes_text
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def render_scan(
     if found:
         _print_table(found, console, with_target=with_target)
     for line in lines_below(found):
-        _print(console, line)
+        print_line(console, line)
     if compares:
         for line in change_lines(changes(rows, subjects)):
-            _print(console, line)
-    _print(console, closing_line(rows))
+            print_line(console, line)
+    print_line(console, closing_line(rows))
 
 
 def lines_below(found: Sequence[Stretch]) -> Iterator[str]:
@@ -153,10 +154,6 @@ def span(subjects: Sequence[str]) -> str:
     return f"{first} to {version if same else last}"
 
 
-def _print(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)
-
-
 def _block(stretch: Stretch, num_more: int) -> Iterator[str]:
     """What is wrong there, and at how many more places it is the same."""
     row = stretch.row
@@ -234,8 +231,8 @@ def _print_table(found: Sequence[Stretch], console: Console, *, with_target: boo
     elif console.is_terminal:
         console.print(table)
     else:
-        _print(console, "\n".join(captured(table, console, width)))
-    _print(console, "")
+        print_line(console, "\n".join(captured(table, console, width)))
+    print_line(console, "")
 
 
 def _cells(stretch: Stretch, *, with_target: bool) -> list[list[Text]]:

@@ -39,7 +39,12 @@ def screen(*, stderr: bool = False, quiet: bool = False) -> Console:
 
 def say(line: str) -> None:
     """Print one line of a command's result on standard output."""
-    screen().print(Text(printable(line)), soft_wrap=True, highlight=False)
+    print_line(screen(), printable(line))
+
+
+def print_line(console: Console, line: str | Text) -> None:
+    """Print text as it is: it is broken by whoever reads it, and nothing in it is markup."""
+    console.print(line if isinstance(line, Text) else Text(line), soft_wrap=True, highlight=False)
 
 
 def say_error(message: object) -> None:

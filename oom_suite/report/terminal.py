@@ -14,6 +14,7 @@ from oom_suite.records import Verdict
 from oom_suite.report.measured import measured_summary
 from oom_suite.report.narrow import captured, stacked, width_of, words
 from oom_suite.report.rows import brief, printable
+from oom_suite.report.screen import print_line
 from oom_suite.report.wording import (
     INDENT,
     LABEL_WIDTH,
@@ -61,7 +62,7 @@ def render(results: Sequence[Result], console: Console, *, quiet: bool = False) 
     if quiet:
         for result in results:
             if not result.as_expected:
-                _print(console, f"{headline(result)}: {brief(result.reason)}")
+                print_line(console, f"{headline(result)}: {brief(result.reason)}")
     else:
         if results:
             print_table(results, console)
@@ -70,12 +71,8 @@ def render(results: Sequence[Result], console: Console, *, quiet: bool = False) 
             if needs_block(result):
                 _print_block(result, console)
     for line in target_lines(results):
-        _print(console, line)
-    _print(console, closing_line(results))
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)
+        print_line(console, line)
+    print_line(console, closing_line(results))
 
 
 def _style(result: Result) -> str:
@@ -167,7 +164,7 @@ def print_table(results: Sequence[Result], console: Console) -> None:
         console.print()
         return
     lines = captured(table, console, width)
-    _print(console, "\n".join(lines) + "\n")
+    print_line(console, "\n".join(lines) + "\n")
 
 
 def _stacked(results: Sequence[Result], width: int) -> Iterator[Text]:
@@ -199,9 +196,9 @@ def _print_measured(results: Sequence[Result], console: Console) -> None:
     for line in lines:
         hang = "    " if line.startswith(" ") else "  "
         for part in _broken(line, console.width, hang) if console.is_terminal else (line,):
-            _print(console, part)
+            print_line(console, part)
     if lines:
-        _print(console, "")
+        print_line(console, "")
 
 
 def _broken(text: str, width: int, hang: str) -> list[str]:
@@ -213,7 +210,7 @@ def _broken(text: str, width: int, hang: str) -> list[str]:
 
 def _print_block(result: Result, console: Console) -> None:
     if not console.is_terminal:
-        _print(console, failure_text(result) + "\n")
+        print_line(console, failure_text(result) + "\n")
         return
     console.print(Text(headline(result), style=_style(result)), highlight=False)
     alarm = "red" if not result.as_expected else "dim"

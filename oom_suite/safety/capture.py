@@ -96,7 +96,6 @@ class Capture:
     def __init__(
         self, set_launch_hook: Callable[[LaunchHook], object] = _no_hook, runs: Runs = in_fork
     ) -> None:
-        """Nothing is run yet."""
         self._set_launch_hook = set_launch_hook
         self._runs = runs
 

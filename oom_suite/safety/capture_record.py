@@ -26,7 +26,6 @@ from oom_suite.tracing.threads import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from oom_suite.safety.capture_table import Refused
     from oom_suite.torch_compat.dispatch import OpOverload
@@ -70,7 +69,6 @@ class CaptureWatch(DispatchMode):
     """
 
     def __init__(self, device_type: str, lines: SourceLines) -> None:
-        """Start without hits."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._device_type = device_type
         self._lines = lines
@@ -80,24 +78,17 @@ class CaptureWatch(DispatchMode):
         self._is_watching = False
 
     def __enter__(self) -> Self:
-        """Watch from now on."""
         self._is_watching = True
         if (threads := running()) is not None:
             threads.others = _OtherThread(self)
         super().__enter__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        """Stop watching."""
+    def __exit__(self, *error: object) -> None:
         self._is_watching = False
         if (threads := running()) is not None:
             threads.others = contextlib.nullcontext()
-        super().__exit__(kind, error, where)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     @property
     def hits(self) -> tuple[Hit, ...]:

@@ -32,7 +32,6 @@ class Tape(DispatchMode):
     """A dispatch mode that keeps what it sees, and can run it again."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._calls: list[tuple[OpOverload, tuple[Any, ...], Mapping[str, Any], Any]] = []
 
@@ -44,7 +43,6 @@ class Tape(DispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator and keep the call."""
-        del types
         kwargs = kwargs or {}
         if is_composed(func):
             return taken_apart(self, func, args, kwargs)
@@ -76,10 +74,6 @@ class Tape(DispatchMode):
 
 def cpu_replays(target: Target, replay: Replay) -> tuple[Hit, ...]:
     """The hits of replays after each change of contents, on the CPU.
-
-    Args:
-        target: the code under test; its device is the CPU.
-        replay: the step, and its other contents.
 
     Raises:
         LaneError: the step's sizes follow the values, or two runs on the CPU differ.

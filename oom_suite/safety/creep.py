@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.errors import LaneError, OomSuiteError, line_of
 from oom_suite.records import Verdict
 from oom_suite.records.kept import HOST, MEMORIES, PINNED, steps_of
 from oom_suite.records.safety import Finding, Hit
@@ -89,12 +89,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A session that could not be run.
-
-    Attributes:
-        how: as of `Judged`.
-        text: why, in one line.
-    """
+    """A session that could not be run."""
 
     how: str
     text: str
@@ -122,7 +117,6 @@ class Creep:
         num_steady: int | None = None,
         runs: Runs = in_fork,
     ) -> None:
-        """Nothing is run yet."""
         self._set_launch_hook = set_launch_hook
         self._num_steady = num_steady
         self._runs = runs
@@ -152,10 +146,6 @@ class Creep:
 
     def in_shadow(self, target: Target, num_steady: int) -> Judged:
         """What fake tensors show.
-
-        Args:
-            target: the code under test.
-            num_steady: steady steps.
 
         Raises:
             LaneError: a step needs a value that exists only on a device.
@@ -224,5 +214,4 @@ def _tried(how: str, session: Callable[[], Judged]) -> Judged | Failed:
     except OomSuiteError as error:
         return Failed(how, str(error))
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        return Failed(how, f"{type(error).__name__}: {first}")
+        return Failed(how, line_of(error))

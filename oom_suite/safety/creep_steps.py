@@ -29,11 +29,7 @@ NUM_VARIANTS = 4
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """The sizes of one step.
-
-    Attributes:
-        items: each size with its name.
-    """
+    """The sizes of one step."""
 
     items: tuple[tuple[str, int], ...]
 
@@ -142,7 +138,6 @@ class ModelledSteps:
     """
 
     def __init__(self, trace: Trace, steps: Sequence[Sequence[Event]]) -> None:
-        """Nothing is fed yet."""
         self._trace = trace
         self._steps = steps
         self._allocator = CachingAllocator()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
-from oom_suite.errors import LaneError, OomSuiteError
+from oom_suite.errors import LaneError, OomSuiteError, line_of
 from oom_suite.processes import forked
 from oom_suite.tracing.shadow import ShadowLane
 
@@ -30,10 +30,6 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
 
     Code under test may keep tensors in a global: a fake one must not meet a real one of another
     run.
-
-    Args:
-        work: returns something that can be pickled.
-        time_limit_s: seconds that it may take.
 
     Raises:
         LaneError: as of `oom_suite.processes.forked.in_fork`.
@@ -60,7 +56,7 @@ def in_place(work: Callable[[], Answer], time_limit_s: float) -> Answer:
     except OomSuiteError as error:
         raise LaneError(str(error)) from error
     except Exception as error:
-        raise LaneError(forked.line_of(error)) from error
+        raise LaneError(line_of(error)) from error
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oom_suite.errors import LaneError
+from oom_suite.errors import LaneError, line_of
 from oom_suite.records.frame import Frame
 from oom_suite.records.safety import Hit
 from oom_suite.safety.replay_cases import cases, copied, judged, write, written
@@ -46,10 +46,6 @@ class GraphRun:
 
 def graph_replays(target: Target, replay: Replay) -> GraphRun:
     """Capture a step after a warm-up on a side stream, and replay it on changed contents.
-
-    Args:
-        target: the code under test; its device is a GPU.
-        replay: the step, and its other contents.
 
     Raises:
         LaneError: the step fails outside of a capture too.
@@ -106,7 +102,7 @@ def captured(
 
 
 def _error_without_capture(error: Exception) -> LaneError:
-    return LaneError(f"the step fails without a capture: {_first_line(error)}")
+    return LaneError(f"the step fails without a capture: {line_of(error)}")
 
 
 def _warm_up(call: Callable[[], object], device: torch.device) -> None:
@@ -125,7 +121,7 @@ def _refusal(error: BaseException, root: Path) -> Hit:
     first = chain[-1]
     files = FileNames(root)
     frame = next((found for one in reversed(chain) if (found := _frame(one, files))), None)
-    text = _first_line(first)
+    text = line_of(first)
     kind = COPIED if _COPY_WORDS in text else REFUSED
     return Hit(kind, text, frame)
 
@@ -143,8 +139,3 @@ def _frame(error: BaseException, files: FileNames) -> Frame | None:
         if shown is not None and found.lineno is not None:
             return Frame(shown, found.lineno, found.name)
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__

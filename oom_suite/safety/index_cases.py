@@ -47,13 +47,7 @@ class IndexCase:
 
 
 def cases_of(workload: Workload, device: torch.device, arch: str) -> tuple[IndexCase, ...]:
-    """All cases of a workload; the impossible ones last, as they may be deadly.
-
-    Args:
-        workload: what is run.
-        device: where tensors lie.
-        arch: the GPU that the code sees.
-    """
+    """All cases of a workload; the impossible ones last, as they may be deadly."""
     own = variants_of(workload).index_variants(workload, device, arch)
     unusual = [
         IndexCase(one.name, VALID if one.is_required else OPTIONAL, one.variant) for one in own

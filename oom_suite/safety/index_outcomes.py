@@ -42,12 +42,7 @@ def unknown_outcome(case: str, seen: str) -> Outcome:
 
 
 def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
-    """The finding on all cases: INCONCLUSIVE where one has no outcome, unless another is a breach.
-
-    Args:
-        outcomes: of the cases that were run.
-        cases: the names of all.
-    """
+    """The finding on all cases: INCONCLUSIVE where one has no outcome and none is a breach."""
     facts = tuple((one.case, one.seen) for one in outcomes)
     hits = tuple(Hit(one.breach, f"{one.case}: {one.seen}") for one in outcomes if one.breach)
     known = {name for name, seen in facts if not seen.startswith(_UNKNOWN)}

@@ -68,12 +68,7 @@ class BadIndices:
 
 
 def names_of_cases(workload: Workload, arch: str) -> list[str]:
-    """The names of all cases; none where the workload lacks what they need.
-
-    Args:
-        workload: what is run.
-        arch: the GPU that the code sees.
-    """
+    """The names of all cases; none where the workload lacks what they need."""
     if not all(getattr(workload, facet) for facet in BadIndices.needs):
         return []
     return [case.name for case in cases_of(workload, torch.device("cpu"), arch)]

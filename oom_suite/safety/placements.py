@@ -109,12 +109,6 @@ def placed(
 ) -> dict[str, Any]:
     """The step with its pools there and its indices pointed to them; other tensors are shared.
 
-    Args:
-        step: a step over pools whose blocks `where` places.
-        pools: the pools.
-        where: the placement, for all of them.
-        device: where the pools lie.
-
     Raises:
         LaneError: the device does not have that much memory.
     """

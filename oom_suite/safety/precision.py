@@ -53,7 +53,6 @@ class Precision:
     needs: tuple[str, ...] = ("variants", "oracle", "tolerance")
 
     def __init__(self, reference: tuple[str, Callable[..., Any]] | None = None) -> None:
-        """Remember what to compare with."""
         self._reference = reference
 
     def __call__(self, target: Target) -> Finding:

@@ -31,12 +31,7 @@ Item = TypeVar("Item")
 
 
 def smallest(items: Sequence[Item], changes: Callable[[Sequence[Item]], bool]) -> tuple[Item, ...]:
-    """A part of the items that changes the result, halved until no half alone does.
-
-    Args:
-        items: all of them together change it.
-        changes: whether these do.
-    """
+    """A part of the items that changes the result, halved until no half alone does."""
     left = tuple(items)
     while len(left) > 1:
         half = len(left) // 2

@@ -65,11 +65,6 @@ def written(target: Target) -> str:
 def cases(target: Target, step: Step, other: Step) -> list[Case]:
     """Every change that alters the answer, each answered by an eager run on its own buffers.
 
-    Args:
-        target: the code under test.
-        step: what is captured.
-        other: contents of the same shapes.
-
     Raises:
         LaneError: two eager runs on the same contents differ.
     """

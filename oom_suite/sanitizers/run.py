@@ -126,14 +126,7 @@ def sanitize(
 
 
 def judged(run: SanitizerRun, report: str, code: int, output: str) -> SanitizerRun:
-    """The run's outcome, from the tool's report and what the step wrote.
-
-    Args:
-        run: subject, tool and scenario.
-        report: what the tool wrote.
-        code: the exit code.
-        output: what the step wrote to its streams.
-    """
+    """The run's outcome, from the tool's report and what the step wrote."""
     found = parse(report)
     ids = (run.subject, run.tool, run.scenario)
     if found.hits:

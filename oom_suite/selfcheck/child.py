@@ -47,12 +47,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def trials_of(task: Task, here: InThisProcess) -> tuple[Trial, ...]:
-    """What each detector says, in their order; of a twin, each that its workload is fit for.
-
-    Args:
-        task: a fault or a twin, and the detectors.
-        here: answers requests for runs in this process.
-    """
+    """What each detector says, in their order; of a twin, each that its workload is fit for."""
     trials = []
     safety: _Safety | None = None
     for detector in task.detectors:

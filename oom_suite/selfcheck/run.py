@@ -111,13 +111,7 @@ def _in_order(wanted: Sequence[Task], trials: Sequence[Trial]) -> tuple[Trial, .
 
 
 def shares(wanted: Sequence[Task], first: Sequence[Work], options: Options) -> list[Share]:
-    """What is tried at once, and in how many threads.
-
-    Args:
-        wanted: the tasks.
-        first: work without a device that is begun before them.
-        options: device, number of children and time limit.
-    """
+    """What is tried at once, and in how many threads."""
     limit_s = options.time_limit_s
     if options.device == "cpu":
         return [Share([*first, *_work(wanted)], options.num_children, False, limit_s)]
@@ -152,7 +146,6 @@ class _LimitSearch:
     """
 
     def __init__(self, on_trial: OnTrial, weakened: str, *, is_bounded: bool) -> None:
-        """Nothing is tried yet."""
         self._on_trial = on_trial
         self._weakened = weakened
         self.is_bounded = is_bounded

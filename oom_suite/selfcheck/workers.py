@@ -48,15 +48,9 @@ class Share:
 
 
 class Children:
-    """A thread's child processes: one for most tasks, others for kernels and for what keeps state.
-
-    Args:
-        session: starts them.
-        needs_gpu: whether they use a GPU.
-    """
+    """A thread's children: one for most tasks, others for kernels and for what keeps state."""
 
     def __init__(self, session: Session, *, needs_gpu: bool) -> None:
-        """Start nothing yet."""
         self._session = session
         self.needs_gpu = needs_gpu
         self.shared = self.another()

@@ -48,11 +48,6 @@ def names_one(parameters: Iterable[inspect.Parameter]) -> bool:
 def fitted(function: Callable[..., Any], workload: Workload, name: str) -> Callable[..., Any]:
     """The function itself, or without the optional keywords that it does not take.
 
-    Args:
-        function: the code under test.
-        workload: what calls it.
-        name: what the user calls it, for the message.
-
     Raises:
         SubjectError: a keyword is not taken, or another parameter is required.
     """
@@ -78,11 +73,6 @@ def fitted(function: Callable[..., Any], workload: Workload, name: str) -> Calla
 
 def required_extras(function: Callable[..., Any], workload: Workload, name: str) -> tuple[str, ...]:
     """The parameters without a default that a call with the workload's keywords leaves out.
-
-    Args:
-        function: the code under test.
-        workload: what calls it.
-        name: what the user calls it, for the message.
 
     Raises:
         SubjectError: it does not take one of the keywords, or has no signature.

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Iterable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from packaging.version import Version
@@ -43,16 +42,9 @@ class LoadedSubject:
         self.undo.close()
 
     def __enter__(self) -> Self:
-        """The subject."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -82,11 +74,6 @@ class SubjectFamily(Protocol):
     @property
     def supplied(self) -> tuple[str, ...]:
         """Modules for which it has a stand-in of its own: their code is not the subject's."""
-        return ()
-
-    @property
-    def stubbed(self) -> tuple[str, ...]:
-        """Packages whose other modules are stubs, the use of which is an error."""
         return ()
 
     @property
@@ -140,7 +127,6 @@ class SubjectFamily(Protocol):
         Raises:
             FetchError: it cannot be had.
         """
-        del spec, on_bytes
         return None
 
     def source(self, spec: SubjectSpec) -> Path | None:
@@ -166,22 +152,18 @@ class SubjectFamily(Protocol):
 
     def source_folders(self, spec: SubjectSpec) -> tuple[Path, ...]:
         """The folders that the source paths of its results may be relative to."""
-        del spec
         return ()
 
     def may_launch_kernels(self, spec: SubjectSpec) -> bool:
         """Whether it may launch Triton kernels, as far as can be told without loading it."""
-        del spec
         return False
 
     def known_bug(self, spec: SubjectSpec, workload: Workload) -> str:
         """What it reproduces, where it is expected to break the contract; otherwise empty."""
-        del spec, workload
         return ""
 
     def known_breaches(self, spec: SubjectSpec, workload: Workload) -> tuple[str, ...]:
         """The safety properties that it is expected to break."""
-        del spec, workload
         return ()
 
     def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
@@ -192,12 +174,10 @@ class SubjectFamily(Protocol):
             version: the code's.
             arch: the GPU that it sees.
         """
-        del workload, version, arch
         return ""
 
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """What a reader of its results has to know, such as whose lines are not its own."""
-        del spec
         return ()
 
     def next_command(self, spec: SubjectSpec) -> str:

@@ -95,7 +95,6 @@ class _Finder(MetaPathFinder, Loader):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        del path, target
         if fullname.partition(".")[0] not in self._modules.packages:
             return None
         file = self._modules.files.get(fullname)
@@ -231,13 +230,7 @@ class Isolated:
 
 
 class LoadedModule(Isolated):
-    """One file of a package's tree, loaded.
-
-    Attributes:
-        root: the tree's root.
-        file: the file, from the root.
-        version: the tree's version.
-    """
+    """One file of a package's tree, loaded."""
 
     def __init__(self, root: Path, file: str, version: str, modules: Modules, log: StubLog) -> None:
         """Load it.

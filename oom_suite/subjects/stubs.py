@@ -86,14 +86,12 @@ class Stub:
 
     def __call__(self, *args: object, **kwargs: object) -> Stub:
         """The result, as a stub: also what stands for a decorated function."""
-        del kwargs
         if len(args) == 1 and isinstance(args[0], FunctionType | type):
             return self._more(f"{self._name}({args[0].__qualname__})")
         return self._more(f"{self._name}()")
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
         """A base class, whose instances are stubs."""
-        del bases
         self._more(self._name)
 
         def instance(_class: type, *_args: object, **_kwargs: object) -> Stub:
@@ -103,14 +101,12 @@ class Stub:
 
     def __instancecheck__(self, instance: object) -> bool:
         """False while the module is executed: no real object is one of a stub."""
-        del instance
         self._more(self._name)
         return False
 
     __subclasscheck__ = __instancecheck__
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same stub."""
         self._more(self._name)
         return self is other
 
@@ -132,7 +128,6 @@ class Stub:
         kwargs: dict[str, object] | None = None,
     ) -> NoReturn:
         """Refused: torch was given a stub where it takes a tensor."""
-        del function, types
         waiting: list[object] = [*args, *(kwargs or {}).values()]
         while waiting:
             value = waiting.pop()

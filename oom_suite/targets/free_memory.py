@@ -91,11 +91,7 @@ def _reservable_bytes() -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class FreeMemoryOf(Request[FreeMemory]):
-    """What a device has free now, asked in a process of its own.
-
-    Attributes:
-        device: ``cpu``, ``cuda`` or ``cuda:1``.
-    """
+    """What a device has free now, asked in a process of its own."""
 
     device: str
 
@@ -103,5 +99,4 @@ class FreeMemoryOf(Request[FreeMemory]):
         """The figures."""
         import torch
 
-        del kept
         return free_memory(torch.device(self.device))

@@ -46,10 +46,6 @@ def visible_gpus(environ: Mapping[str, str], machine: Machine | None = None) -> 
     machine `ROCR_VISIBLE_DEVICES` is applied before, by the layer below: HIP counts in what it
     leaves, so it stays as it is.
 
-    Args:
-        environ: the variables.
-        machine: its GPUs; looked up where not given.
-
     Source: CUDA C++ Programming Guide, `CUDA_VISIBLE_DEVICES` (an invalid entry ends the list);
     torch 2.13 `cuda/__init__.py`, `_parse_visible_devices`, for UUIDs and repeated entries; ROCm
     clr `rocclr/device/rocm/rocdevice.cpp`, `Device::init`: an empty `HIP_VISIBLE_DEVICES` hides

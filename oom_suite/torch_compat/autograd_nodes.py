@@ -85,7 +85,6 @@ class _Counting(DispatchMode):  # type: ignore[no-untyped-call]  # torch does no
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator; count where it adds to the difference."""
-        del types
         if schema_of(func).name == "aten::add":
             self._found = _holders(args)
         return func(*args, **(kwargs or {}))

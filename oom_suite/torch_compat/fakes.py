@@ -122,7 +122,6 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]  # torch does n
 
     def __deepcopy__(self, memo: object) -> Self:
         """Itself: who copies a module copies the fakes in it, and both are of this mode."""
-        del memo
         return self
 
     @classmethod

@@ -34,7 +34,6 @@ class PerThread:
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        """No thread has a value yet."""
         self._make = make
         self._name = ""
 
@@ -43,7 +42,6 @@ class PerThread:
         self._name = f"_{name}_of_threads"
 
     def __get__(self, mode: Any, owner: type) -> Any:
-        """This thread's value."""
         if mode is None:
             return self
         values = self._values(mode)
@@ -53,7 +51,6 @@ class PerThread:
         return found
 
     def __set__(self, mode: Any, value: object) -> None:
-        """Set this thread's value."""
         self._values(mode)[get_ident()] = value
 
     def _values(self, mode: Any) -> dict[int, Any]:

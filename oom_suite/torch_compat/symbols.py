@@ -83,7 +83,6 @@ class SymbolEnv(ShapeEnv):
         undecided: Callable[[sympy.Basic], sympy.Basic | None],
         on_data_size: Callable[[sympy.Symbol], None],
     ) -> None:
-        """Start without symbols."""
         super().__init__(
             allow_scalar_outputs=True,
             allow_dynamic_output_shape_ops=True,

@@ -94,7 +94,6 @@ class Generator(_TorchGenerator, metaclass=_KindOfGenerator):
         return made
 
     def __init__(self, device: str | int | torch.device = "cpu") -> None:
-        """Remember where it is said to be."""
         said = torch.device(device)
         self._said = torch.device(said.type, said.index or 0) if said.type != "cpu" else said
 

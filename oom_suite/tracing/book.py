@@ -40,7 +40,6 @@ class Book:
     """
 
     def __init__(self) -> None:
-        """Know of no storage yet."""
         self.requests: list[tuple[Any, ...]] = []
         self.events: list[tuple[str, int]] = []
         self.input_bytes = 0
@@ -104,13 +103,7 @@ class Book:
         self.give_back(number)
 
     def keep(self, storage: torch.UntypedStorage, number: int, num_bytes: Any) -> None:
-        """Know a storage from now on, and see its end.
-
-        Args:
-            storage: the storage.
-            number: its request, or `NOT_RECORDED`.
-            num_bytes: its bytes; an expression where sizes are symbols.
-        """
+        """Know a storage from now on, and see its end."""
         key = storage_key(storage)
         self._storages[key] = (weakref.ref(storage, self._died(key)), number, num_bytes)
 
@@ -153,7 +146,6 @@ class Books:
     """
 
     def __init__(self, device_type: str) -> None:
-        """Empty ones."""
         self.num_operators = 0
         self._device_type = device_type
         self.device = Book()

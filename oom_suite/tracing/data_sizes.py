@@ -66,18 +66,11 @@ def stored_entries(func: OpOverload, args: Args, kwargs: Keywords) -> tuple[int,
 
 
 class DataSizes:
-    """Makes results of the size that data may give them at most, or of a smaller one.
-
-    Args:
-        ranges: between which values index data lies.
-        splits: which masks are parts of one whole.
-        stack: reads the lines of the code under test.
-    """
+    """Makes results of the size that data may give them at most, or of a smaller one."""
 
     def __init__(
         self, ranges: IndexRanges, splits: Splits, stack: Callable[[], tuple[Frame, ...]]
     ) -> None:
-        """Nothing was decided by data yet."""
         self._ranges = ranges
         self._splits = splits
         self._stack = stack

@@ -24,13 +24,7 @@ _READS = "aten::_local_scalar_dense (.item(), int(), bool(), .tolist()) reads"
 
 
 class HostReads:
-    """Gives values to the host.
-
-    Args:
-        values: those that are known.
-        ranges: between which values the others lie.
-        lines: reads the stack of the code under test.
-    """
+    """Gives values to the host."""
 
     def __init__(self, values: RealValues, ranges: IndexRanges, lines: SourceLines) -> None:
         """Reads are counted from `begin` on."""

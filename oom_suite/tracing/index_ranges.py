@@ -78,7 +78,6 @@ class IndexRanges:
         expression: Callable[[Any], sympy.Expr],
         extremes: Callable[[torch.Tensor], tuple[int, int] | None] | None = None,
     ) -> None:
-        """Nothing is known yet."""
         self._expression = expression
         self._extremes = extremes
         self._known: dict[int, tuple[weakref.ref[Any], Range]] = {}
@@ -257,12 +256,7 @@ def _arithmetic(name: str, floors: bool, left: Range, right: Range) -> Range | N
 
 
 def floor_quotient(dividend: sympy.Expr, divisor: sympy.Expr) -> sympy.Expr:
-    """At least ``dividend // divisor``, both of them natural, as a polynomial.
-
-    Args:
-        dividend: a polynomial in the sizes.
-        divisor: provably at least 1.
-    """
+    """At least ``dividend // divisor``, both of them natural, as a polynomial."""
     if dividend.is_Integer and divisor.is_Integer:
         return dividend // divisor
     whole, rest = [], []

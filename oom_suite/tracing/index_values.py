@@ -80,14 +80,9 @@ class IndexValues(DispatchMode):
 
     A value is known while everything it was computed from is known. Uninitialised index data
     reads as zeros, so that two runs agree.
-
-    Args:
-        fake: the mode below.
-        lines: reads the stack of the code under test.
     """
 
     def __init__(self, fake: FakeMode, lines: SourceLines) -> None:
-        """Start with no values known."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._values = RealValues()
         self._ranges = IndexRanges(_number, self._values.extremes)

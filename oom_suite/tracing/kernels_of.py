@@ -39,7 +39,6 @@ class _Held(defaultdict[str, list[int]]):
     """
 
     def __init__(self) -> None:
-        """Nothing is held."""
         super().__init__(list)
 
 
@@ -83,7 +82,6 @@ class InsideKernels:
         kernels: Kernels | None,
         stack: Callable[[], tuple[Frame, ...]],
     ) -> None:
-        """Write nothing yet."""
         self._book = book
         self._device_type = device_type
         self._kernels = kernels

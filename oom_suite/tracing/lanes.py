@@ -58,13 +58,7 @@ def loading(spec: LaneSpec) -> Iterator[None]:
 
 
 class RunningLane:
-    """Runs calls in one lane, in this process.
-
-    Args:
-        spec: which lane.
-        root: folder that source files are shown relative to.
-        watch: meters that watch a measured call.
-    """
+    """Runs calls in one lane, in this process."""
 
     def __init__(self, spec: LaneSpec, root: Path, watch: Watch | None = None) -> None:
         """Import what the lane needs, and no other lane's.

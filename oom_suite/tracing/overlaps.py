@@ -28,7 +28,6 @@ class Overlaps:
     """
 
     def __init__(self, *records: Record) -> None:
-        """Nothing is held yet."""
         self._records = records
 
     def position(self) -> Position:
@@ -116,7 +115,6 @@ class UnorderedOverlaps(Overlaps):
     """
 
     def __init__(self, *records: Record) -> None:
-        """None is needed yet."""
         super().__init__(*records)
         self.are_needed = False
 

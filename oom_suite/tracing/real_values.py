@@ -43,7 +43,6 @@ class RealValues:
     """
 
     def __init__(self) -> None:
-        """Start with no values known."""
         self._storages: dict[int, tuple[weakref.ref[Any], torch.UntypedStorage]] = {}
 
     def are_known(self, tensor: torch.Tensor) -> bool:

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 class Repeated:
     """A call made again and again, until it is clear what it leaves.
 
-    Args:
-        recorder: records all calls as one.
-        build: makes the inputs, and gives the call.
-        is_under_test: as of `holders`.
-
     Attributes:
         found: what was seen; None before it is called.
     """
@@ -37,7 +32,6 @@ class Repeated:
         build: Callable[[], Callable[[], object]],
         is_under_test: Callable[[str], bool],
     ) -> None:
-        """Make the first inputs."""
         self._recorder = recorder
         self._build = build
         self._is_under_test = is_under_test

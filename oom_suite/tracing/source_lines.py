@@ -62,7 +62,6 @@ class FileNames:
     """
 
     def __init__(self, root: Path) -> None:
-        """Read the folders that names are shown relative to."""
         self._roots = [f"{root.resolve()}/"]
         # The current folder may have been removed.
         with contextlib.suppress(FileNotFoundError):

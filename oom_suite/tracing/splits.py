@@ -68,7 +68,6 @@ class Splits:
     """
 
     def __init__(self, value_of: Callable[[torch.Tensor], list[Any] | None]) -> None:
-        """Nothing is known yet."""
         self._value_of = value_of
         self._labels: dict[int, tuple[weakref.ref[Any], _Label]] = {}
         self._wholes: dict[int, tuple[weakref.ref[Any], dict[Hashable, Whole]]] = {}

@@ -43,8 +43,6 @@ _AFTER_CALL_S = 2.0
 UNSEEN = "what it takes is not recorded"
 _WORKS_ON = f"is still at work when the call has returned: {UNSEEN}"
 
-_WENT_ON = f"went on when an earlier call had returned: {UNSEEN}"
-
 
 class _State:
     """What the threads of this process share.
@@ -105,7 +103,6 @@ class Threads:
     def __init__(
         self, modes: Sequence[AbstractContextManager[Any]], overlaps: Overlaps, lines: SourceLines
     ) -> None:
-        """Nothing runs yet."""
         self._modes = modes
         self._lines = lines
         self.others: AbstractContextManager[Any] = contextlib.nullcontext()

@@ -56,7 +56,6 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        """Nothing was seen yet."""
         self._looked: dict[int, _Looked] = {}
 
     def is_waiting(self, thread: threading.Thread) -> bool:
@@ -121,7 +120,6 @@ class Turns:
     def __init__(
         self, others: Callable[[], Iterable[tuple[threading.Thread, int]]], overlaps: Overlaps
     ) -> None:
-        """The run begins."""
         self._others = others
         self._overlaps = overlaps
         self._lock = threading.Lock()
@@ -277,10 +275,8 @@ class ShortSwitches:
     """While entered, a thread that waits for the interpreter asks for it often."""
 
     def __enter__(self) -> None:
-        """Remember what was set."""
         self._before = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
 
     def __exit__(self, *error: object) -> None:
-        """Set it again."""
         sys.setswitchinterval(self._before)

@@ -29,7 +29,6 @@ class Uniform:
     """
 
     def __init__(self) -> None:
-        """Nothing was drawn yet."""
         self._storages: dict[int, weakref.ref[Any]] = {}
 
     def follow(self, family: str, result: Any) -> None:

@@ -23,7 +23,6 @@ class Unwritten:
     """
 
     def __init__(self, call: Callable[[], object]) -> None:
-        """Nothing is written yet."""
         writes: Mapping[str, Any] = getattr(call, "writes", {})
         self._names = {
             storage_key(tensor.untyped_storage()): name
@@ -33,7 +32,6 @@ class Unwritten:
         }
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
         return bool(self._names)
 
     def wrote(self, written: Iterable[torch.Tensor]) -> None:

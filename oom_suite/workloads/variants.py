@@ -155,7 +155,6 @@ class Variants:
             device: where tensors lie.
             arch: the GPU that the code sees.
         """
-        del workload, device, arch
         return ()
 
     def thorough(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Variant]:
@@ -184,7 +183,6 @@ class Variants:
 
     def replays(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Replay]:
         """Steps to be captured, with other contents for them; none by default."""
-        del workload, device, arch
         return ()
 
     def titles(self) -> Mapping[str, str]:
@@ -195,7 +193,6 @@ class Variants:
         self, workload: Workload, sizes: Mapping[str, int], device: torch.device
     ) -> Variant | None:
         """A step of these sizes, of a pool as large as can be given contents; None for none."""
-        del workload, sizes, device
         return None
 
     def captured_sizes(self, workload: Workload) -> Sequence[Mapping[str, int]]:
@@ -221,7 +218,6 @@ class Variants:
 
     def longer(self, workload: Workload, *, is_small: bool) -> Sequence[Mapping[str, int]]:
         """The builder's sizes of steps with ever longer contexts; none by default."""
-        del workload, is_small
         return ()
 
     def contents(
@@ -234,7 +230,6 @@ class Variants:
             sizes: the step's.
             number: 0 to 3.
         """
-        del workload, sizes, number
         return {}
 
 

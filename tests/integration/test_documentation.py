@@ -27,6 +27,7 @@ NOT_RUN = {
     "docker run": "needs an AMD GPU and a container engine",
     "pytest tests/gate tests/device -n auto": "needs GPUs",
     "torchrun --standalone --nproc-per-node 8": "needs eight GPUs",
+    "torchrun --standalone --nproc-per-node 2": "run with its JSON in test_ranks.py",
     "git bisect": "run on a made-up repository in test_bisect.py",
     "oom-suite bisect decode.py:decode --repo": "run on sixty commits in test_bisect.py",
     "oom-suite bisect --bad vllm==0.21.0 --good vllm==0.33.0 --by": "half a minute of releases: "
@@ -42,7 +43,6 @@ NOT_RUN = {
 MODULES = {
     "pytest": ("-m", "pytest"),
     "python": (),
-    "torchrun": ("-m", "torch.distributed.run"),
 }
 """How Python is started for a command that is run as a process of its own."""
 

@@ -36,7 +36,7 @@ def run(pytester, oom_run):
     return run
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])
 def test_a_kept_and_a_broken_promise(run, workers):
     """The test of a kept promise passes; that of a broken one names axis, bytes and line."""
     body = """

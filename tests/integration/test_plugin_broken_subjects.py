@@ -38,7 +38,7 @@ EXPECTED = {
 TIME_LIMIT = ("--oom-time-limit=5",)
 
 
-@pytest.mark.parametrize("xdist", [(), ("-n2",)], ids=["plain", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n1",)], ids=["plain", "xdist"])
 def test_each_is_one_line_and_a_failure_and_the_others_results_are_kept(pytester, oom_gate, xdist):
     """Never a skip, never a traceback, never the end of the run."""
     pytester.makepyfile(broken=BROKEN)

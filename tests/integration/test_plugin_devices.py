@@ -89,11 +89,10 @@ def values(found, name):
     ("variables", "expected"),
     [
         ({"CUDA_VISIBLE_DEVICES": "2,3"}, ["2", "3"]),
-        ({"CUDA_VISIBLE_DEVICES": "GPU-aa,GPU-bb"}, ["GPU-aa", "GPU-bb"]),
         ({"CUDA_VISIBLE_DEVICES": "MIG-aa,MIG-bb"}, ["MIG-aa", "MIG-bb"]),
         ({}, ["0", "1"]),
     ],
-    ids=["indices", "uuids", "mig", "all"],
+    ids=["indices", "mig", "all"],
 )
 def test_each_worker_has_one_gpu_of_the_callers_list(machine, seen, variables, expected):
     """Before torch is imported, and not indexed into the machine."""
@@ -150,13 +149,16 @@ def test_without_workers_nothing_is_narrowed(machine, seen, pytester):
     assert ["1,2"] == values(found, "CUDA_VISIBLE_DEVICES")
 
 
-def test_a_test_that_needs_a_gpu_narrows_its_worker_too(machine, seen):
-    """Without an option: the worker chooses when it has collected the test."""
+def test_a_test_that_needs_a_gpu_narrows_its_worker_too(machine, seen, pytester):
+    """Without an option: the worker chooses when it has collected the test; JUnit names its GPU."""
     machine(nvidia=2)
-    done, found = seen("-n2", mark="@pytest.mark.oom_device")
+    done, found = seen("-n2", "--junit-xml=junit.xml", mark="@pytest.mark.oom_device")
     done.assert_outcomes(passed=6)
     assert ["0", "1"] == values(found, "CUDA_VISIBLE_DEVICES")
     done.stdout.fnmatch_lines(["gw0: CUDA_VISIBLE_DEVICES=0", "gw1: CUDA_VISIBLE_DEVICES=1"])
+    text = (pytester.path / "junit.xml").read_text()
+    for index in range(2):
+        assert f'<property name="oom_gpu" value="CUDA_VISIBLE_DEVICES={index}"' in text
 
 
 def test_a_replaced_worker_has_the_crashed_ones_gpu(machine, pytester):
@@ -236,15 +238,3 @@ def test_a_worker_whose_gpu_is_lost_fails_alone(machine, pytester):
     line = "the GPU cannot be used: torch sees no GPU (gw1, CUDA_VISIBLE_DEVICES=1)"
     done.stdout.fnmatch_lines([f"*{line}*"])
     assert "Traceback" not in str(done.stdout)
-
-
-def test_junit_names_the_gpu_of_a_test(machine, pytester):
-    """As a property of each test that may use one."""
-    machine(nvidia=2)
-    pytester.makepyfile(TURNS.format(mark="@pytest.mark.oom_device"))
-    pytester.runpytest_subprocess(
-        "-p", "planted", *QUICK, "--oom-device=cuda", "-n2", "--junit-xml=junit.xml"
-    ).assert_outcomes(passed=4)
-    text = (pytester.path / "junit.xml").read_text()
-    for index in range(2):
-        assert f'<property name="oom_gpu" value="CUDA_VISIBLE_DEVICES={index}"' in text

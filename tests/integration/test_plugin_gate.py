@@ -24,7 +24,7 @@ def decode_file(pytester):
     return pytester.makepyfile(decode=DECODE).name
 
 
-@pytest.mark.parametrize("xdist", [(), ("-n2",)], ids=["plain", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n1",)], ids=["plain", "xdist"])
 def test_it_fails_a_path_that_reads_the_whole_pool_and_passes_its_twin(
     oom_gate, decode_file, xdist
 ):

@@ -108,14 +108,7 @@ def _named(names: str | Iterable[str], axes: Sequence[str], promise: str) -> tup
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a promise is kept, and one line why.
-
-    Attributes:
-        verdict: the outcome.
-        reason: one line.
-        guilty: the terms that break it, of the first regime that does.
-        formula: that regime.
-    """
+    """Whether a promise is kept, and one line why."""
 
     verdict: Verdict
     reason: str

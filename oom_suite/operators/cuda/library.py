@@ -38,13 +38,7 @@ _ROOM_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """One request for temporary storage.
-
-    Attributes:
-        num_bytes: the request.
-        name: of the algorithm.
-        is_bound: whether it may be less.
-    """
+    """One request for temporary storage."""
 
     num_bytes: int
     name: str

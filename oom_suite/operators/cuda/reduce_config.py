@@ -49,14 +49,7 @@ class _Dim:
 def shared_bytes(
     source: torch.Tensor, dims: Collection[int], reduction: Reduction, kernels: Kernels
 ) -> tuple[int, int] | None:
-    """Bytes of partial results and of semaphores; None where no block shares.
-
-    Args:
-        source: what is reduced.
-        dims: the dimensions that are.
-        reduction: the kernel's own facts.
-        kernels: whose.
-    """
+    """Bytes of partial results and of semaphores; None where no block shares."""
     inner = _merged(source, [d for d in range(source.dim()) if d in dims])
     outer = _merged(source, [d for d in range(source.dim()) if d not in dims])
     num_outputs = _product(outer)

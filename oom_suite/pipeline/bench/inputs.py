@@ -70,7 +70,6 @@ class Inputs:
     """
 
     def __init__(self, l2_bytes: int, device: torch.device | str = "cuda") -> None:
-        """Make nothing yet."""
         self._l2_bytes, self._device = l2_bytes, device
         self._of: tuple[Any, ...] = ()
         self._made: list[dict[str, Any]] = []
@@ -88,7 +87,7 @@ class Inputs:
             # The old ones go before the new ones come: two of the largest might not fit.
             self._of, self._made = wanted, []
             of_part = {GATHER: self._rows, DECODE: self._steps, PREFILL: self._chunks}
-            self._made = self._prefixes(shape) if is_dense else of_part[shape.part](shape)
+            self._made = self._prefixes() if is_dense else of_part[shape.part](shape)
         return self._made
 
     def _rows(self, shape: Shape) -> list[dict[str, Any]]:
@@ -103,9 +102,8 @@ class Inputs:
             for _ in range(num_inputs(moved_bytes(shape), self._l2_bytes))
         ]
 
-    def _prefixes(self, shape: Shape) -> list[dict[str, Any]]:
+    def _prefixes(self) -> list[dict[str, Any]]:
         """Of all rows, whatever part of them the shape wants: that is what it is beside."""
-        del shape
         pool = filled_pool(_GATHER_BLOCKS, device=self._device)
         lens = torch.full((1,), _ALL_ROWS, dtype=torch.int32, device=self._device)
         all_bytes = _ALL_ROWS * (FP8_DS_MLA_V4.token_bytes + _ROW_BYTES)

@@ -63,8 +63,7 @@ def chunk(
     return step
 
 
-def _without_cutedsl(given: object) -> dict[str, Any]:
-    del given
+def _without_cutedsl(_: object) -> dict[str, Any]:
     return {"has_cutedsl": lambda: False}
 
 

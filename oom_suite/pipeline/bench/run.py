@@ -150,7 +150,6 @@ class Benchmark:
     def __init__(
         self, options: Options, start: Start, on_bench: OnBench, on_progress: OnProgress
     ) -> None:
-        """Start nothing yet."""
         self._options, self._start = options, start
         self._on_bench, self._on_progress = on_bench, on_progress
         self._askers: dict[str, Asker] = {}

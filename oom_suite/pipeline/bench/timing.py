@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oom_suite.errors import UsageError
+from oom_suite.errors import UsageError, line_of
 from oom_suite.pipeline.bench.shapes import (
     DENSE,
     FLASH_MLA,
@@ -35,7 +35,6 @@ class Describe(Request[BenchDevice | str]):
 
         from oom_suite.pipeline.bench.clock import copy_gb_per_s
 
-        del kept
         if not torch.cuda.is_available():
             return f"torch {torch.__version__} sees no GPU here"
         found = torch.cuda.get_device_properties(torch.cuda.current_device())
@@ -61,7 +60,7 @@ class Load(Request[str]):
         try:
             self.loaded(kept)
         except Exception as error:
-            return _first_line(error)
+            return line_of(error)
         return ""
 
     def loaded(self, kept: Kept) -> Call:
@@ -125,7 +124,7 @@ class Time(Request[Timing]):
         except RefusedError as error:
             return Timing(name, UNTIMED, note=f"{REFUSED}{error}")
         except Exception as error:
-            return Timing(name, UNTIMED, note=_first_line(error))
+            return Timing(name, UNTIMED, note=line_of(error))
         moved = None if name == DENSE else moved_bytes(self.shape)
         how = GRAPH if self.uses_graph else EVENTS
         return Timing(name, how, took, taken_bytes, len(calls), moved)
@@ -186,8 +185,3 @@ def _vllm_prefill(subject: str) -> Call:
     if subject != PEER:
         raise UsageError(f"of vLLM's prefills that of {PEER} alone can be called")
     return vllm_staging()
-
-
-def _first_line(error: BaseException) -> str:
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first}"

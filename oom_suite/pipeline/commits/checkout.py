@@ -35,18 +35,15 @@ class Checkouts:
     """
 
     def __init__(self, repository: Repository, brought: Sequence[str] = ()) -> None:
-        """Make nothing yet."""
         self._repository = repository
         self._brought = [file for file in brought if repository.is_untracked(file)]
         self._base = Path(tempfile.mkdtemp(prefix="oom-suite-commits-")).resolve()
         self._folder: Path | None = None
 
     def __enter__(self) -> Self:
-        """The checkouts."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove the folder."""
         shutil.rmtree(self._base, ignore_errors=True)
 
     @contextlib.contextmanager

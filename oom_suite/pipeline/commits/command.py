@@ -88,7 +88,6 @@ class CommandPredicate:
         instead_of: Path | None = None,
     ) -> Judged:
         """As `oom_suite.pipeline.commits.predicate.Predicate.judge`."""
-        del reference, instead_of
         on_progress(self.subject, f"asking {self.words[0]}")
         with tempfile.TemporaryDirectory(prefix="oom-suite-command-") as folder:
             log = Path(folder) / "log"

@@ -32,15 +32,7 @@ def guilty_places(judged: Judged) -> dict[str, set[int]]:
 def diff_of_guilty(
     repository: Repository, before: str, after: str, guilty: Judged, *, is_after: bool
 ) -> tuple[str, ...]:
-    """The parts of a diff that hold guilty lines; of their files' whole diff where none does.
-
-    Args:
-        repository: whose commits.
-        before: the older commit.
-        after: the newer one.
-        guilty: what was found at one of them.
-        is_after: whether that was the newer one.
-    """
+    """The parts of a diff that hold guilty lines; of their files' whole diff where none does."""
 
     def diff_of(file: str) -> str:
         path = f"{repository.prefix}/{file}" if repository.prefix else file

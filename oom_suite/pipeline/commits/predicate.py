@@ -291,14 +291,7 @@ def _changed(good: Finding, found: Finding, kind: str, workload: Workload) -> Di
 def in_axes(
     difference: Difference, axes: Iterable[str], then: Law | None, now: Law | None
 ) -> Difference:
-    """The difference by its growth in these axes alone: the same where nothing grew in them.
-
-    Args:
-        difference: how the law differs.
-        axes: those that are looked at.
-        then: the law that it is compared with.
-        now: the law that is.
-    """
+    """The difference by its growth in these axes alone: the same where nothing grew in them."""
     if difference.change is not Change.GREW:
         return difference
     wanted = frozenset(axes)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oom_suite.errors import UsageError, unknown
-from oom_suite.pipeline.commits import known_ends
 from oom_suite.pipeline.commits.checkout import Checkouts
 from oom_suite.pipeline.commits.guilty import diff_of_guilty
+from oom_suite.pipeline.commits.kept import Kept, folder_in
 from oom_suite.pipeline.commits.repository import Repository
 from oom_suite.pipeline.commits.search import (
     BAD,
@@ -140,23 +140,15 @@ def _known(expect: str, good: str) -> _Known | None:
 
 
 def _ends(predicate: Predicate, known: _Known, on_progress: OnProgress) -> tuple[Step, ...]:
-    """What is found at the ends: kept from an earlier step, or judged now."""
+    """What is found at the ends, now or at an earlier step."""
     repository = known.repository
-    files = named_files(repository, predicate)
-    loose = [repository.top / file for file in files if repository.is_untracked(file)]
-    words = (*predicate.key, repository.prefix, known.good, known.bad)
-    key = known_ends.key_of(words, loose)
-    if kept := known_ends.load(repository.git_dir, key):
-        return kept
-    with Checkouts(repository, files) as places:
-        judge = CommitJudge(repository, predicate, places, on_progress)
+    with Checkouts(repository, named_files(repository, predicate)) as places:
+        kept = Kept(folder_in(repository))
+        judge = CommitJudge(repository, predicate, places, on_progress, kept)
         good_end = judge.good_end(known.good)
-        ends: tuple[Step, ...] = (good_end,)
-        if known.bad and good_end.judged.verdict is Verdict.PASS:
-            ends = (good_end, judge.step(known.bad, good_end.judged, BAD))
-    if not _refusal(ends, is_given=True):
-        known_ends.save(repository.git_dir, key, ends)
-    return ends
+        if not known.bad or good_end.judged.verdict is not Verdict.PASS:
+            return (good_end,)
+        return (good_end, judge.step(known.bad, good_end.judged, BAD))
 
 
 def _refusal(ends: tuple[Step, ...], *, is_given: bool) -> str:

@@ -69,7 +69,6 @@ class TestPredicate:
         instead_of: Path | None = None,
     ) -> Judged:
         """As `oom_suite.pipeline.commits.predicate.Predicate.judge`."""
-        del reference
         on_progress(self.test, "running it")
         with tempfile.TemporaryDirectory(prefix="oom-suite-test-") as folder:
             file, log = Path(folder) / "verdicts.json", Path(folder) / "log"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import compare
 from oom_suite.pipeline.commits.checkout import Checkouts
 from oom_suite.pipeline.commits.guilty import diff_of_guilty
-from oom_suite.pipeline.commits.kept import Kept, Question, decides, digest
+from oom_suite.pipeline.commits.kept import NOTHING_KEPT, Kept, Question, decides, digest
 from oom_suite.pipeline.commits.predicate import DEVICE
 from oom_suite.pipeline.commits.repository import Ends
 from oom_suite.pipeline.searching import next_of
@@ -34,10 +33,11 @@ GOOD, BAD = "good", "bad"
 WANTED = {GOOD: Verdict.PASS, BAD: Verdict.FAIL}
 
 
+@dataclass(frozen=True)
 class CommitJudge:
     """Judges commits with one predicate, each once, in a folder beside the user's own.
 
-    Args:
+    Attributes:
         repository: whose commits.
         predicate: what makes one good or bad.
         checkouts: where their files are made.
@@ -45,25 +45,16 @@ class CommitJudge:
         kept: what was found before, of commits with the same files.
     """
 
-    def __init__(
-        self,
-        repository: Repository,
-        predicate: Predicate,
-        checkouts: Checkouts,
-        on_progress: OnProgress,
-        kept: Kept | None = None,
-    ) -> None:
-        """Judge nothing yet."""
-        self._kept = kept or Kept(None)
-        self._repository = repository
-        self._predicate = predicate
-        self._checkouts = checkouts
-        self._on_progress = on_progress
+    repository: Repository
+    predicate: Predicate
+    checkouts: Checkouts
+    on_progress: OnProgress
+    kept: Kept = NOTHING_KEPT
 
     def good_end(self, commit: str) -> Step:
         """What is found at the good end, to which other commits are held."""
         step = self.step(commit, end=GOOD)
-        return replace(step, judged=self._predicate.as_baseline(step.judged))
+        return replace(step, judged=self.predicate.as_baseline(step.judged))
 
     def step(
         self,
@@ -84,28 +75,32 @@ class CommitJudge:
         Raises:
             UsageError: git cannot give its files.
         """
-        start, title = time.monotonic(), self._repository.title(commit)
-        question = Question((*self._predicate.key, self._repository.prefix), reference)
-        content = self._content(commit)
-        known = None if is_new else self._kept.find(question, content)
-        if known is not None:
-            return Step(commit, title, known, time.monotonic() - start, end, is_kept=True)
-        with self._checkouts.at(commit):
-            judged = self._predicate.judge(
-                reference, self._on_progress, instead_of=self._repository.top
-            )
-        self._kept.keep(question, content, judged)
-        return Step(commit, title, judged, time.monotonic() - start, end)
+
+        def judge() -> Judged:
+            with self.checkouts.at(commit):
+                return self.predicate.judge(
+                    reference, self.on_progress, instead_of=self.repository.top
+                )
+
+        return self.kept.step(
+            commit,
+            Question((*self.predicate.key, self.repository.prefix), reference),
+            self._content(commit),
+            judge,
+            title=self.repository.title(commit),
+            end=end,
+            is_new=is_new,
+        )
 
     def _content(self, commit: str) -> str:
         """A digest of all files of a commit that can decide an answer, and of those beside it."""
-        files = self._repository.files_of(commit)
-        all_of_them = self._predicate.reads_pages
+        files = self.repository.files_of(commit)
+        all_of_them = self.predicate.reads_pages
         named = [line for name, line in files.items() if all_of_them or decides(name)]
         brought = [
-            self._repository.top.joinpath(file).read_bytes()
-            for file in named_files(self._repository, self._predicate)
-            if self._repository.is_untracked(file)
+            self.repository.top.joinpath(file).read_bytes()
+            for file in named_files(self.repository, self.predicate)
+            if self.repository.is_untracked(file)
         ]
         return digest([*((line,) for line in named), *brought])
 
@@ -117,7 +112,7 @@ def search_commits(
     predicate: Predicate,
     on_progress: OnProgress,
     on_step: Callable[[Step], None],
-    kept: Kept | None = None,
+    kept: Kept = NOTHING_KEPT,
 ) -> CommitSearch:
     """Where the commits of a repository change from good to bad, or from bad to good.
 
@@ -134,7 +129,7 @@ def search_commits(
         predicate: what makes a commit good or bad.
         on_progress: given what is being done.
         on_step: given each commit that was judged.
-        kept: what was found before, of commits with the same files; None for nothing.
+        kept: what was found before, of commits with the same files.
 
     Raises:
         UsageError: an end is no commit or not as claimed, or the two are not in one line.

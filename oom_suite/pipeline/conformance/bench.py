@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oom_suite.errors import OomSuiteError
+from oom_suite.errors import OomSuiteError, line_of
 from oom_suite.pipeline.conformance.units import cases_of, units_of
 from oom_suite.processes.protocol import Request
 from oom_suite.records.libraries import BY_DATA, LIBRARIES
@@ -45,12 +45,7 @@ _BROKEN = ("CUDA error", "HIP error", "device-side assert")
 
 @dataclass(frozen=True, slots=True)
 class Listing(Request["tuple[Environment, list[Unit]]"]):
-    """What there is to run: the device in its own words, and the units.
-
-    Attributes:
-        suites: which.
-        device: where they are measured.
-    """
+    """What there is to run: the device in its own words, and the units."""
 
     suites: tuple[str, ...]
     device: str
@@ -64,14 +59,7 @@ class Listing(Request["tuple[Environment, list[Unit]]"]):
 
 @dataclass(frozen=True, slots=True)
 class Predict(Request[bool]):
-    """Predict every case of some units.
-
-    Attributes:
-        units: which.
-        lane: the lane that predicts.
-        journal: the file that is written to.
-        skipped: keys of cases that are known already.
-    """
+    """Predict every case of some units."""
 
     units: tuple[Unit, ...]
     lane: LaneSpec
@@ -86,14 +74,7 @@ class Predict(Request[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Measure(Request[bool]):
-    """Measure every case of some units.
-
-    Attributes:
-        units: which.
-        device: where.
-        journal: the file that is written to.
-        skipped: keys of cases that are known already.
-    """
+    """Measure every case of some units."""
 
     units: tuple[Unit, ...]
     device: str
@@ -149,8 +130,7 @@ def _row(case: Case, of: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
     except OomSuiteError as error:
         return {"error": str(error)}
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        return {"error": f"{type(error).__name__}: {lines[0]}"}
+        return {"error": line_of(error)}
 
 
 def _predicted(trace: Trace) -> dict[str, Any]:

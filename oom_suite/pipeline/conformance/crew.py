@@ -82,15 +82,9 @@ class Crew:
 
 
 class _Worker:
-    """One process after another, and the file that they write to.
-
-    Args:
-        crew: whose it is.
-        journal: the file.
-    """
+    """One process after another, and the file that they write to."""
 
     def __init__(self, crew: Crew, journal: Path) -> None:
-        """Start nothing yet."""
         self._crew = crew
         self._journal = journal
         self._asker: Respawning | None = None

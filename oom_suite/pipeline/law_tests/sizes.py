@@ -23,7 +23,6 @@ class Sizes:
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, int]) -> None:
-        """Keep the values."""
         self._values = dict(values)
 
     def __getattr__(self, name: str) -> int:
@@ -37,18 +36,15 @@ class Sizes:
             raise _unknown(name, self._values) from None
 
     def __getitem__(self, name: str) -> int:
-        """The value of an axis."""
         try:
             return self._values[name]
         except KeyError:
             raise _unknown(name, self._values) from None
 
     def __iter__(self) -> Iterator[str]:
-        """The names."""
         return iter(self._values)
 
     def __len__(self) -> int:
-        """How many axes there are."""
         return len(self._values)
 
     def keys(self) -> KeysView[str]:

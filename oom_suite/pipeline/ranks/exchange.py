@@ -44,9 +44,6 @@ class Exchange:
     for it, and then have no result either. In the store each answer stands alone. Under torchrun
     the store is the launcher's; under another launcher it is rank 0's.
 
-    Args:
-        group: which rank this is.
-
     Raises:
         LaneError: there is no store to be reached.
 

@@ -20,14 +20,7 @@ _DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """This process's place in the group.
-
-    Attributes:
-        rank: its number in the group.
-        local_rank: its number on this machine.
-        world_size: ranks in the group.
-        local_world_size: ranks on this machine.
-    """
+    """This process's place in the group."""
 
     rank: int
     local_rank: int

@@ -21,12 +21,6 @@ def judge_group(
     """The results of all ranks, one group for each subject.
 
     A rank without a result is `Verdict.INCONCLUSIVE`, with the reason in its own words.
-
-    Args:
-        subjects: their spellings, in the order of every answer's results.
-        settings: how they were checked.
-        answers: what each rank said.
-        num_heads: heads of each rank.
     """
     groups = []
     for index, subject in enumerate(subjects):

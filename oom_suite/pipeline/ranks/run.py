@@ -108,7 +108,6 @@ class RankRun:
         return self._stop_at
 
     def _asked_to_stop(self, number: int, frame: object) -> None:
-        del number, frame
         if not self._is_asked_to_stop:
             self._is_asked_to_stop = True
             self._stop_at = time.monotonic() + STOP_LIMIT_S

@@ -66,11 +66,6 @@ def replay(
     One runs after another, for they would share the device. However this ends, an interrupt
     included, no child lives on, and what a child held on the device ends with it.
 
-    Args:
-        plan: what is replayed.
-        on_progress: given what each subject is doing.
-        on_attempt: given each attempt when it is over.
-
     Raises:
         UsageError: a subject's spelling cannot be read. Nothing was run then.
     """

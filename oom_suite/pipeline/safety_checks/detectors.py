@@ -64,9 +64,6 @@ def _plain(module: str, detector: str) -> Callable[[], Detector]:
 class Detecting:
     """One subject in this process, and the detectors for it.
 
-    Args:
-        job: the subject, and how it is checked.
-
     Raises:
         SubjectError: it cannot be loaded.
     """

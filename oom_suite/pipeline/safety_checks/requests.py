@@ -45,12 +45,7 @@ class SafetyJob:
 
 @dataclass(frozen=True, slots=True)
 class Find(Request[Finding]):
-    """The finding on one property of a subject.
-
-    Attributes:
-        job: the subject.
-        name: the property.
-    """
+    """The finding on one property of a subject."""
 
     job: SafetyJob
     name: str
@@ -66,12 +61,7 @@ class Find(Request[Finding]):
 
 @dataclass(frozen=True, slots=True)
 class TryCase(Request[Outcome]):
-    """The outcome of one case of bad indices.
-
-    Attributes:
-        job: the subject.
-        case: the case's name.
-    """
+    """The outcome of one case of bad indices."""
 
     job: SafetyJob
     case: str
@@ -87,11 +77,7 @@ class TryCase(Request[Outcome]):
 
 @dataclass(frozen=True, slots=True)
 class IsGpuHealthy(Request[bool]):
-    """Whether a process can still use its GPU.
-
-    Attributes:
-        device: ``cpu``, ``cuda`` or ``cuda:1``.
-    """
+    """Whether a process can still use its GPU."""
 
     device: str
 
@@ -101,7 +87,6 @@ class IsGpuHealthy(Request[bool]):
 
         from oom_suite.targets.gpu_health import is_healthy
 
-        del kept
         return is_healthy(torch.device(self.device))
 
 

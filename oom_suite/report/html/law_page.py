@@ -54,11 +54,6 @@ class Term:
 def write_law_page(page: LawPage, result: Result, path: str | Path) -> None:
     """Write the page of `render_law_page` to a file, whole or not at all.
 
-    Args:
-        page: what `oom-suite law` shows.
-        result: the verdict on the same subject.
-        path: the file; an existing one is replaced.
-
     Raises:
         UsageError: the extra ``report`` is not installed, or the file cannot be written.
     """

@@ -45,21 +45,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """A stretch of releases with one law.
-
-    Attributes:
-        releases: which.
-        status: how it is marked.
-        verdict: in words.
-        place: workload, scenario and target.
-        reason: why.
-        regimes: the formulas, the scenario's own first.
-        peak: bytes at the scenario.
-        by_design: capacities that it grows with and may, each with the reason.
-        where: the line to blame.
-        again: the command that judges it alone.
-        next: what to run next.
-    """
+    """A stretch of releases with one law."""
 
     releases: str
     status: str
@@ -77,11 +63,6 @@ class Law:
 def write_scan_page(rows: Sequence[ScanRow], subjects: Sequence[str], path: str | Path) -> None:
     """Write the page of `render_scan_page` to a file, whole or not at all.
 
-    Args:
-        rows: what was found.
-        subjects: in order, such as oldest first.
-        path: the file; an existing one is replaced.
-
     Raises:
         UsageError: the extra ``report`` is not installed, or the file cannot be written.
     """
@@ -90,10 +71,6 @@ def write_scan_page(rows: Sequence[ScanRow], subjects: Sequence[str], path: str 
 
 def render_scan_page(rows: Sequence[ScanRow], subjects: Sequence[str]) -> str:
     """One page that holds all it needs, as HTML: a timeline, every law, what changed.
-
-    Args:
-        rows: what was found.
-        subjects: in order, such as oldest first.
 
     Raises:
         UsageError: the extra ``report`` is not installed.

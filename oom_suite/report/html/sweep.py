@@ -34,7 +34,6 @@ class Sweep:
     """
 
     def __init__(self, law: Law, sizes: Mapping[str, int], axes: tuple[str, ...]) -> None:
-        """Keep a copy of the sizes."""
         self.law = law
         self._sizes = dict(sizes)
         self._axes = axes

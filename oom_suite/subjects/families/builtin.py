@@ -48,7 +48,6 @@ class BuiltinFamily(SubjectFamily):
         self, spec: SubjectSpec, workload: Workload, *, root: Path | None, arch: str
     ) -> LoadedSubject:
         """Its function, as it is: what comes with a workload is called as that calls it."""
-        del root, arch
         builtin = self._of(spec, workload)
         if builtin is None:
             others = ", ".join(w.name for w in self.workloads(spec, doors.workloads().values()))
@@ -89,7 +88,6 @@ class BuiltinFamily(SubjectFamily):
 
     def next_command(self, spec: SubjectSpec) -> str:
         """None: its code has no history of its own."""
-        del spec
         return ""
 
     @staticmethod

@@ -85,12 +85,7 @@ def _signature(marker: dict[str, Any], name: str) -> str:
 
 
 def entry(folder: Path, version: Version) -> Path:
-    """Where a release's tree is kept; 0.21 and 0.21.0 are the same release.
-
-    Args:
-        folder: from `cache_folder`.
-        version: the release.
-    """
+    """Where a release's tree is kept; 0.21 and 0.21.0 are the same release."""
     parts = list(version.release)
     parts += [0] * (_NUM_RELEASE_PARTS - len(parts))
     while len(parts) > _NUM_RELEASE_PARTS and parts[-1] == 0:

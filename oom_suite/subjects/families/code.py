@@ -122,7 +122,6 @@ class FileFamily(_CodeFamily):
         self, spec: SubjectSpec, workload: Workload, *, root: Path | None, arch: str
     ) -> LoadedSubject:
         """The function, with its folder on the path until it is closed."""
-        del root, arch
         path = Path(str(spec.path)).expanduser().absolute()
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist"
@@ -178,7 +177,6 @@ class ModuleFamily(_CodeFamily):
         self, spec: SubjectSpec, workload: Workload, *, root: Path | None, arch: str
     ) -> LoadedSubject:
         """The function, with the current folder on the path until it is closed."""
-        del root, arch
         name = str(spec.module)
         with contextlib.ExitStack() as undo:
             undo.enter_context(_on_path(Path.cwd()))

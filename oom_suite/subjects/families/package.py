@@ -103,11 +103,6 @@ class PackageFamily(SubjectFamily):
         return tuple(self.supplies)
 
     @property
-    def stubbed(self) -> tuple[str, ...]:
-        """The package."""
-        return (self.package,)
-
-    @property
     def obeys_arch(self) -> bool:
         """As its maker says."""
         return self.has_arch
@@ -134,7 +129,6 @@ class PackageFamily(SubjectFamily):
 
     def workloads(self, spec: SubjectSpec, known: Iterable[Workload]) -> tuple[Workload, ...]:
         """Those that it has an entry for, be it in some other release."""
-        del spec
         return tuple(workload for workload in known if self.entry(workload) is not None)
 
     def entry(self, workload: Workload) -> Entry | None:
@@ -205,7 +199,6 @@ class PackageFamily(SubjectFamily):
 
     def may_launch_kernels(self, spec: SubjectSpec) -> bool:
         """True: GPU-only code is what such packages are for."""
-        del spec
         return True
 
     def unfit_variants(self, workload: Workload, version: str, arch: str) -> str:
@@ -215,7 +208,6 @@ class PackageFamily(SubjectFamily):
 
     def notes(self, spec: SubjectSpec) -> tuple[str, ...]:
         """Its maker's."""
-        del spec
         return (self.note,) if self.note else ()
 
     def next_command(self, spec: SubjectSpec) -> str:
@@ -300,7 +292,7 @@ class PackageFamily(SubjectFamily):
             raise stub_used(repr(function).removeprefix("<stub ").removesuffix(">"))
         title = f"{name} of {self.title} {version}"
         if found.adapt:
-            function = called(found.adapt, function, title)
+            function = called(found.adapt, function)
         return loaded.during(fitted(function, workload, title))
 
     def _root(self, spec: SubjectSpec, root: Path | None) -> Path:

@@ -18,7 +18,6 @@ from oom_suite.errors import FetchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from pypi_simple import DistributionPackage
@@ -42,12 +41,7 @@ class _Progress:
         self.started = True
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         pass
 
     def update(self, increment: int) -> None:

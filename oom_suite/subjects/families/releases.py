@@ -49,10 +49,6 @@ class Project:
 def read_release(text: str, name: str) -> str:
     """The version in a spelling such as ``vllm==0.21.0``.
 
-    Args:
-        text: the spelling, which begins with the name.
-        name: as what the project is written.
-
     Raises:
         UsageError: it is not one release.
     """

@@ -21,7 +21,6 @@ from oom_suite.targets.meters.sampler import INTERVAL_S, Sampler, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
     from oom_suite.targets.meters.protocol import Device, Meter
 
@@ -121,12 +120,7 @@ class Watch:
         self._sampler.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop sampling, read once more, close; also when the block raised."""
         assert self._sampler is not None
         samples = self._sampler.stop()

@@ -169,7 +169,6 @@ class Runtime:
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Find the library; nothing is taken yet."""
         self._device = device
         prefix = "hip" if torch.version.hip else "cuda"
         library = ctypes.CDLL(str(_loaded("libamdhip64" if torch.version.hip else "libcudart")))

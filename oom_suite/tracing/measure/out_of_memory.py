@@ -38,7 +38,6 @@ class FailedCall:
     """
 
     def __init__(self, lines: SourceLines, snapshot_folder: str | None = None) -> None:
-        """Keep nothing yet."""
         self._lines = lines
         self._folder = snapshot_folder
         self.found: OutOfMemory | None = None

@@ -34,15 +34,7 @@ def quantity(
     args: tuple[Any, ...],
     stack: tuple[Frame, ...],
 ) -> Quantity:
-    """The quantity that this operator has just made.
-
-    Args:
-        symbols: the axes, and the quantities named so far.
-        ranges: between which values index data lies.
-        func: the operator.
-        args: what it was given.
-        stack: the lines that called it, innermost first.
-    """
+    """The quantity that this operator has just made."""
     family = operator(func).family
     frame = stack[0] if stack else None
     first = next(tensors(args), None)

@@ -55,7 +55,6 @@ class Symbols:
     """
 
     def __init__(self, hints: Hints, here: Callable[[], Stack]) -> None:
-        """Make the symbols."""
         self._guards = _Guards(here)
         self.fresh: list[sympy.Symbol] = []
         self.env = SymbolEnv(self._guards, self._ordinarily, self.fresh.append)

@@ -80,7 +80,6 @@ CPU_ATTENTION = Workload(
             _scenario("small", 64, 16, 1024, 4096, "16 tokens of a prompt of 1,024"),
         )
     },
-    default_scenario="c128a",
     entries={
         "vllm": Entry(
             file="vllm/models/deepseek_v4/cpu/cpu_sparse.py",

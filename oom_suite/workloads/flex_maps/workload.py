@@ -46,7 +46,6 @@ FLEX_INVERSE = Workload(
             "a pool as small as those of ordinary tests",
         ),
     },
-    default_scenario="server",
     entries={
         "vllm": Entry(
             file=_FILE,
@@ -80,7 +79,6 @@ FLEX_UNIQUE = Workload(
             "a pool as small as those of ordinary tests",
         ),
     },
-    default_scenario="server",
     entries={
         "vllm": Entry(
             file=_FILE,

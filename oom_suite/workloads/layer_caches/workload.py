@@ -82,7 +82,6 @@ SLIDING_CACHE = Workload(
             _scenario("small", 64, 256, 16, "a prompt of 64 tokens"),
         )
     },
-    default_scenario="prompt",
     entries={
         "transformers": _entry("DynamicSlidingWindowLayer", "cache of a sliding window", "4.56.0")
     },

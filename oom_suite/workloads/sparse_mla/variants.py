@@ -224,12 +224,10 @@ class DecodeVariants(Variants):
 
     def captured_sizes(self, workload: Workload) -> Sequence[Mapping[str, int]]:
         """Two batches of the small scenario."""
-        del workload
         return [resize(SMALL_SCENARIO.sizes, {"num_tokens": batch}) for batch in BATCHES]
 
     def cycle(self, workload: Workload, *, is_small: bool) -> Sequence[Mapping[str, int]]:
         """Batches that fall and rise."""
-        del workload
         batches = _SMALL_CYCLE if is_small else _CYCLE
         return [_creep_sizes(batch, _CREEP_EXTRA_TOPK, is_small=is_small) for batch in batches]
 

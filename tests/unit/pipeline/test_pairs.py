@@ -11,8 +11,7 @@ from packaging.version import Version
 
 from oom_suite.errors import FetchError, UsageError
 from oom_suite.pipeline import pairs
-from oom_suite.pipeline.commits.kept import Kept
-from oom_suite.pipeline.commits.known_ends import judged_to_json
+from oom_suite.pipeline.commits.kept import Kept, judged_to_json
 from oom_suite.pipeline.pairs import CombinationJudge, read_combination, search_pairs
 from oom_suite.pipeline.settings import silent
 from oom_suite.records import Verdict
@@ -84,7 +83,7 @@ def _made_up_releases(monkeypatch):
     family = SimpleNamespace(releases=lambda: RELEASES["made"])
     monkeypatch.setattr(pairs.doors, "families", lambda: {"made": family})
     monkeypatch.setattr(registry, "index_versions", lambda project: RELEASES[project.name])
-    monkeypatch.setattr(pairs, "_content", lambda subject: subject)
+    monkeypatch.setattr(pairs, "content_of_subject", lambda subject: subject)
 
 
 def found_in(environments, good=GOOD, bad=BAD, kept=None, subject=""):

@@ -12,6 +12,7 @@ from fixtures.commits import git, repository_of
 from fixtures.made_predicates import ByWord, states
 from oom_suite.errors import UsageError
 from oom_suite.pipeline import releases
+from oom_suite.pipeline.commits import kept as kept_answers
 from oom_suite.pipeline.commits.kept import Kept
 from oom_suite.pipeline.commits.repository import Repository
 from oom_suite.pipeline.releases import ends_in, search_releases
@@ -51,9 +52,10 @@ def searched(tmp_path, monkeypatch):
             folder / str(len(family_of_words)), words
         )
         family_of_words[tuple(words)] = family
-        monkeypatch.setattr(releases, "parse", family.parse)
         monkeypatch.setattr(releases, "family_of", lambda _: family)
-        monkeypatch.setattr(releases, "obtain", lambda spec: family.folders[spec.version])
+        for module in (releases, kept_answers):
+            monkeypatch.setattr(module, "parse", family.parse)
+            monkeypatch.setattr(module, "obtain", lambda spec: family.folders[spec.version])
         asked = []
 
         class OfRelease(ByWord):

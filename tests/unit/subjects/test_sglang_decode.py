@@ -49,7 +49,7 @@ def test_a_step_of_one_cache_or_two_has_the_answer_of_the_oracle(layer_kind):
     """Padded pages and rows that are not full included."""
     options = decode.StepOptions(layer_kind, seed=3, padded=True, lens="short")
     step = decode.random_step(options)
-    flash_mla(released, "the step")(**step)
+    flash_mla(released)(**step)
     expected = decode.oracle(step, torch.float8_e4m3fn)
     torch.testing.assert_close(expected, step["output"].to(expected.dtype), rtol=0.05, atol=0.05)
 

@@ -65,14 +65,14 @@ def test_a_prefill_is_called_on_a_layer_of_the_workload(released, passes_layer):
     form = ("@classmethod", "layer, ", "layer") if passes_layer else ()
     module = released(*form)
     output = torch.ones_like(INPUTS["output"])
-    workspace_alone(module.Attention._forward_prefill, "a prefill")(**INPUTS | {"output": output})
+    workspace_alone(module.Attention._forward_prefill)(**INPUTS | {"output": output})
     assert [(([256], 4, 4), (64, 640), 1024)] == module.seen
     assert 0 == output.count_nonzero()
 
 
 def test_a_profile_run_has_no_metadata(released):
     module = released()
-    reservation_alone(module.Attention.forward_mqa, "a profile run")(**INPUTS)
+    reservation_alone(module.Attention.forward_mqa)(**INPUTS)
     assert [None] == module.seen
 
 

@@ -34,7 +34,7 @@ class Sampler:
 def test_log_probabilities_are_made_of_logits_and_gathered():
     module = ModuleType("toyllm.sampler")
     exec(SOURCE, module.__dict__)
-    call = of_logits(module.Sampler.gather_logprobs, "log-probabilities")
+    call = of_logits(module.Sampler.gather_logprobs)
     logits, token_ids = torch.zeros(2, 8, dtype=torch.bfloat16), torch.zeros(2)
     expected = (torch.float32, 5, token_ids)
     assert expected == call(logits=logits, num_logprobs=5, token_ids=token_ids)

@@ -63,6 +63,6 @@ def test_the_dispatcher_is_called_by_its_own_names(takes_ratio):
         return schedule_metadata, max_model_len, compress_ratio
 
     names = ("q", "kv_cache", "weights", "context_lens", "block_tables")
-    call = dispatched(newer if takes_ratio else older, "the indexer")
+    call = dispatched(newer if takes_ratio else older)
     given = dict.fromkeys(names, torch.zeros(1))
     assert (None, 64, 4 if takes_ratio else None) == call(**given, max_model_len=64)

@@ -17,16 +17,12 @@ def fp8_kernel(given: Given) -> dict[str, Any]:
     return {"is_fp8_fnuz": lambda: given.arch == "gfx942"}
 
 
-def flash_mla(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def flash_mla(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function under the names of a decode step; a token is a request with one query.
 
-    Args:
-        function: ``flash_mla_with_kvcache_torch``.
-        name: what messages call it.
-
-    Source: sglang 0.5.23 `sglang/srt/layers/attention/hip_flash_mla.py:246`.
+    Source: sglang 0.5.23 `sglang/srt/layers/attention/hip_flash_mla.py:246`,
+    `flash_mla_with_kvcache_torch`.
     """
-    del name
 
     def call(
         q: torch.Tensor,

@@ -33,26 +33,22 @@ class Record:
     """Takes whatever keywords its caller gives."""
 
     def __init__(self, **fields: Any) -> None:
-        """Keep them."""
         self.__dict__.update(fields)
 
 
-def quant(given: Given) -> dict[str, Any]:
+def quant(_: Given) -> dict[str, Any]:
     """The names of `sglang.srt.flashmla_tests.quant`."""
-    del given
     return {"FP8KVCacheLayout": FP8KVCacheLayout, "dequantize_k_cache": dequantize_k_cache}
 
 
-def lib(given: Given) -> dict[str, Any]:
+def lib(_: Given) -> dict[str, Any]:
     """The names of `sglang.srt.flashmla_tests.lib`."""
-    del given
     names = ("ExtraTestParamForDecode", "KVScope", "TestcaseForDecode", "TestParam")
     return dict.fromkeys(names, Record)
 
 
-def ref(given: Given) -> dict[str, Any]:
+def ref(_: Given) -> dict[str, Any]:
     """The names of `sglang.srt.flashmla_tests.ref`."""
-    del given
     return {"ref_sparse_attn_decode": ref_sparse_attn_decode}
 
 

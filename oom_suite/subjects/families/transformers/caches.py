@@ -14,16 +14,11 @@ if TYPE_CHECKING:
     from oom_suite.subjects.loading import Given
 
 
-def of_layers(layer: type[Any], name: str) -> Callable[..., Any]:
+def of_layers(layer: type[Any]) -> Callable[..., Any]:
     """A function that gives each of some layers a prompt, and gives back the layers.
-
-    Args:
-        layer: the class.
-        name: what messages call it.
 
     Source: transformers 5.24.0 `transformers/cache_utils.py:119`, :222 and :462, `update`.
     """
-    del name
     taken = inspect.signature(layer).parameters
 
     def call(
@@ -43,9 +38,8 @@ def of_layers(layer: type[Any], name: str) -> Callable[..., Any]:
     return call
 
 
-def utils(given: Given) -> dict[str, Any]:
+def utils(_: Given) -> dict[str, Any]:
     """What the file asks of the machine: no quantizer is installed, and nothing is compiled."""
-    del given
 
     def no(*_: Any, **__: Any) -> bool:
         return False

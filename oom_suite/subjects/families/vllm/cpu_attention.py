@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def on_a_layer(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def on_a_layer(function: Callable[..., Any]) -> Callable[..., Any]:
     """The method on a layer with the workload's numbers; its kernel writes the output it is given.
 
     Args:
         function: ``forward_mqa``.
-        name: what messages call it.
 
     Source: vLLM 0.33.0 `vllm/models/deepseek_v4/cpu/cpu_sparse.py:554`; 0.30.0 the same.
     """
-    del name
     module = inspect.unwrap(function).__globals__
     current: dict[str, Any] = {}
     module["torch"] = TorchWithKernel()

@@ -16,16 +16,11 @@ _RATIO = 4
 """Tokens that a key of the indexer stands for; what newer releases choose the kernel by."""
 
 
-def dispatched(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function under the names of the workload, without a schedule: that is for CUDA alone.
-
-    Args:
-        function: ``rocm_fp8_paged_mqa_logits``.
-        name: what messages call it.
 
     Source: vLLM 0.21.0 `vllm/v1/attention/ops/rocm_aiter_mla_sparse.py:347`; 0.33.0 :756.
     """
-    del name
     takes_ratio = "compress_ratio" in inspect.signature(function).parameters
     more = {"compress_ratio": _RATIO} if takes_ratio else {}
 

@@ -24,7 +24,7 @@ _ALIGNMENT = 128
 _PLANS = "v1.attention.backends.mla.sparse_swa"
 
 
-def workspace_alone(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def workspace_alone(function: Callable[..., Any]) -> Callable[..., Any]:
     """The method on a layer with the workload's numbers, whose kernels take nothing of their own.
 
     The gather and attention write into what they are given; the indices of the window and of the
@@ -32,12 +32,10 @@ def workspace_alone(function: Callable[..., Any], name: str) -> Callable[..., An
 
     Args:
         function: ``_forward_prefill``: bound to its class in releases that pass the layer.
-        name: what messages call it.
 
     Source: vLLM 0.22.0 `vllm/models/deepseek_v4/nvidia/flashmla.py:305` (a method of the class);
     0.33.0 :266.
     """
-    del name
     module = inspect.unwrap(function).__globals__
     module |= {
         "dequantize_and_gather_k_cache": _takes_nothing,
@@ -63,16 +61,14 @@ def workspace_alone(function: Callable[..., Any], name: str) -> Callable[..., An
     return with_own_workspace(call)
 
 
-def reservation_alone(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def reservation_alone(function: Callable[..., Any]) -> Callable[..., Any]:
     """The step's method in a profile run, which has no metadata and reserves what prefills take.
 
     Args:
         function: ``forward_mqa``, as of `workspace_alone`.
-        name: what messages call it.
 
     Source: vLLM 0.22.0 `vllm/models/deepseek_v4/nvidia/flashmla.py:131`; 0.33.0 :87.
     """
-    del name
     module = inspect.unwrap(function).__globals__
     module["get_forward_context"] = lambda: SimpleNamespace(attn_metadata=None)
     _complete_owner(function)

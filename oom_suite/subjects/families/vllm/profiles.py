@@ -21,7 +21,6 @@ from oom_suite.records.covering import Profile, Step
 from oom_suite.records.symbolic import Formula
 
 _ROCM_INDEXER = "vllm/v1/attention/ops/rocm_aiter_mla_sparse.py"
-_CUDA_INDEXER = "vllm/model_executor/layers/sparse_attn_indexer.py"
 _ROCM_LAYER = "vllm/models/deepseek_v4/amd/rocm.py"
 _CUDA_LAYER = "vllm/models/deepseek_v4/nvidia/flashmla.py"
 _FIRST_LAYER = "vllm/model_executor/layers/deepseek_v4_attention.py"

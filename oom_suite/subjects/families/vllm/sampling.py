@@ -14,16 +14,11 @@ if TYPE_CHECKING:
     from oom_suite.subjects.loading import Given
 
 
-def of_logits(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def of_logits(function: Callable[..., Any]) -> Callable[..., Any]:
     """The two steps of log-probabilities, one after the other, as a prompt's chunk takes them.
-
-    Args:
-        function: ``Sampler.gather_logprobs``.
-        name: what messages call it.
 
     Source: vLLM 0.33.0 `vllm/v1/sample/sampler.py:369` and :373.
     """
-    del name
     sampler = inspect.unwrap(function).__globals__["Sampler"]
 
     def call(logits: torch.Tensor, num_logprobs: int, token_ids: torch.Tensor) -> Any:
@@ -32,18 +27,16 @@ def of_logits(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return call
 
 
-def logprobs(given: Given) -> dict[str, Any]:
+def logprobs(_: Given) -> dict[str, Any]:
     """The rank of each token, which vLLM compiles into one kernel: it takes its result alone.
 
     Source: vLLM 0.33.0 `vllm/v1/sample/ops/logprobs.py:11`.
     """
-    del given
     return {"batched_count_greater_than": _ranks}
 
 
-def outputs(given: Given) -> dict[str, Any]:
+def outputs(_: Given) -> dict[str, Any]:
     """The record of log-probabilities, as a tuple."""
-    del given
     return {"LogprobsTensors": Tensors}
 
 
@@ -57,18 +50,16 @@ class Tensors(tuple[torch.Tensor, ...]):
         return super().__new__(cls, tensors)
 
 
-def sync_debug(given: Given) -> dict[str, Any]:
+def sync_debug(_: Given) -> dict[str, Any]:
     """A context in which a wait for the device is allowed, as it is everywhere here."""
-    del given
     return {"gpu_sync_allowed": lambda **_: contextlib.nullcontext()}
 
 
-def custom_ops(given: Given) -> dict[str, Any]:
+def custom_ops(_: Given) -> dict[str, Any]:
     """The kernel of repetition penalties, which writes logits in their place.
 
     Source: vLLM 0.33.0 `vllm/_custom_ops.py:410`.
     """
-    del given
     return {"apply_repetition_penalties": _in_place}
 
 

@@ -27,9 +27,8 @@ def rocm(given: Given) -> dict[str, Any]:
     return rocm_names(given.arch)
 
 
-def logger(given: Given) -> dict[str, Any]:
+def logger(_: Given) -> dict[str, Any]:
     """The logging of vLLM."""
-    del given
     return {"init_logger": init_logger}
 
 
@@ -44,20 +43,18 @@ def triton_utils(given: Given) -> dict[str, Any]:
     return {"triton": triton, "tl": language, "HAS_TRITON": True}
 
 
-def breakable_cudagraph(given: Given) -> dict[str, Any]:
+def breakable_cudagraph(_: Given) -> dict[str, Any]:
     """A decorator that, outside a graph capture of vLLM's own, only calls the function.
 
     Source: vLLM 0.22.0 `vllm/compilation/breakable_cudagraph.py:59` (returns the function unless
     enabled; enabled, calls it when no capture is current); 0.25.0 :59 the same; 0.33.0 :67 (calls
     it when no capture is current).
     """
-    del given
     return {"eager_break_during_capture": _itself}
 
 
-def aiter_ops(given: Given) -> dict[str, Any]:
+def aiter_ops(_: Given) -> dict[str, Any]:
     """AITER's switches, all off: it is not installed, so no release would take it."""
-    del given
     return {"rocm_aiter_ops": NoAiter()}
 
 
@@ -79,17 +76,14 @@ class OnceLogger(logging.LoggerAdapter[logging.Logger]):
 
     def debug_once(self, message: str, *args: object, **kwargs: object) -> None:
         """Nothing; logged at level DEBUG."""
-        del kwargs
         self.debug(message, *args)
 
     def info_once(self, message: str, *args: object, **kwargs: object) -> None:
         """Nothing; logged at level INFO."""
-        del kwargs
         self.info(message, *args)
 
     def warning_once(self, message: str, *args: object, **kwargs: object) -> None:
         """Nothing; logged at level WARNING."""
-        del kwargs
         self.warning(message, *args)
 
 

@@ -29,12 +29,7 @@ def set_on_launch(hook: LaunchHook | None) -> LaunchHook | None:
 
 
 class Kernel:
-    """A function under `triton.jit`, which cannot run here.
-
-    Args:
-        fn: the kernel's Python function.
-        log: where launches without a hook are recorded.
-    """
+    """A function under `triton.jit`, which cannot run here."""
 
     def __init__(self, fn: Callable[..., Any], log: StubLog) -> None:
         """Remember the function: its name is all that a launch tells."""
@@ -44,7 +39,6 @@ class Kernel:
 
     def __getitem__(self, grid: object) -> Callable[..., None]:
         """The launcher for a grid, as in ``kernel[grid](...)``."""
-        del grid
         return self.run
 
     def run(self, *args: object, **kwargs: object) -> None:
@@ -63,16 +57,11 @@ class Kernel:
         Raises:
             StubUsedError: always.
         """
-        del args, kwargs
         self._log.refuse(f"triton.jit({self.__name__})")
 
 
 class TritonPlaceholder:
-    """The part of the `triton` module that vLLM's host code and decorators use.
-
-    Args:
-        log: where uses of the rest are recorded.
-    """
+    """The part of the `triton` module that vLLM's host code and decorators use."""
 
     def __init__(self, log: StubLog) -> None:
         """Remember the log; names that are not here become stubs."""
@@ -80,12 +69,10 @@ class TritonPlaceholder:
 
     def jit(self, fn: Callable[..., Any] | None = None, **options: object) -> Any:
         """A kernel, from ``@triton.jit`` and from ``@triton.jit(...)``."""
-        del options
         return self._decorated if fn is None else self._decorated(fn)
 
     def autotune(self, *args: object, **options: object) -> Any:
         """A decorator that gives the kernel itself."""
-        del args, options
         return self._decorated
 
     heuristics = autotune

@@ -31,7 +31,6 @@ class Workspace:
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Nothing is made yet."""
         self._device = device
         self._buffer: torch.Tensor | None = None
 

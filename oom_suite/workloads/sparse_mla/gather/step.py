@@ -127,7 +127,6 @@ class GatherVariants(Variants):
 
     def plain(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Variant]:
         """Scattered slots, some twice, in pages of either kind; every row is written."""
-        del workload
         padded = GatherOptions(slots=(9, 62, 30, 9), padded=True, seed=1)
         return [
             _variant("scattered", GatherOptions(), device, arch),
@@ -150,7 +149,6 @@ class GatherVariants(Variants):
         self, workload: Workload, device: torch.device, arch: str
     ) -> Sequence[IndexVariant]:
         """Padding alone and between, the last slot of the last block, and no slot at all."""
-        del workload
         kinds = (
             ("-1 alone", True, (-1, -1)),
             ("-1 anywhere", True, (-1, 9, 62, -1, 30, -1)),
@@ -164,13 +162,11 @@ class GatherVariants(Variants):
 
     def far(self, workload: Workload, device: torch.device, arch: str) -> Variant:
         """The first token and the last of each of eight blocks of 64."""
-        del workload
         ends = tuple(64 * block + offset for block in range(8) for offset in (0, 63))
         return _variant("ends of blocks", GatherOptions(slots=ends, block_size=64), device, arch)
 
     def replays(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Replay]:
         """Other slots of a cache with contents everywhere."""
-        del workload
         every = GatherOptions(slots=tuple(range(64)), fp8_dtype=fp8_of(arch))
         first, other = replace(every, seed=1), replace(every, seed=2, slots=every.slots[::-1])
         return [

@@ -52,7 +52,6 @@ GATHER = Workload(
     settle=_settle,
     convention=Convention(("out", "k_cache", "slot_indices", "block_size"), output="out"),
     scenarios=SCENARIOS,
-    default_scenario="prefill",
     pools=(Pool("k_cache", "slot_indices"),),
     variants=f"{_HERE}:VARIANTS",
     oracle=f"{_HERE}:oracle",

@@ -12,12 +12,6 @@ LAYER_KINDS = {0: "swa_only", 1: "full", 4: "c4a", 128: "c128a"}
 Source: vLLM 0.21.0 `model_executor/layers/deepseek_v4_attention.py:879`.
 """
 
-MAIN_BLOCK_TOKENS = 256
-"""Original tokens that one compressed block stands for: 64 entries at ratio 4, 2 at ratio 128.
-
-Source: vLLM 0.21.0 `v1/attention/backends/mla/sparse_swa.py:70`.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -52,16 +46,6 @@ class Model:
     def layer_kinds(self) -> tuple[str, ...]:
         """The kind of each layer, in order: a value of `LAYER_KINDS`."""
         return tuple(LAYER_KINDS[ratio] for ratio in self.compress_ratios)
-
-    def num_layers_of(self, kind: str) -> int:
-        """Layers of this kind.
-
-        Raises:
-            UsageError: the kind is not one of `LAYER_KINDS`.
-        """
-        if kind not in LAYER_KINDS.values():
-            raise unknown("layer kind", kind, LAYER_KINDS.values())
-        return self.layer_kinds.count(kind)
 
     def heads_per_rank(self, tensor_parallel: int) -> int:
         """Query heads of one rank when `tensor_parallel` ranks share them.

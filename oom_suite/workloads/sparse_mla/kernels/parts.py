@@ -22,12 +22,7 @@ FLOATS_OF_A_PART = 513
 
 
 def num_splits(num_programs: int, num_tiles: int) -> int:
-    """Into how many parts the keys of a token are split: a power of two.
-
-    Args:
-        num_programs: programs without a split.
-        num_tiles: what a split takes at least one of.
-    """
+    """Into how many parts the keys of a token are split: a power of two."""
     return _power_of_two(min(MOST_PROGRAMS // num_programs, num_tiles))
 
 

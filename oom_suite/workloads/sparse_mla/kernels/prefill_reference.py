@@ -31,10 +31,6 @@ class _Queries(NamedTuple):
 def union(chunk: Chunk, max_union: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The distinct entries of a chunk in order of request and entry.
 
-    Args:
-        chunk: the chunk.
-        max_union: rows that there are for them.
-
     Returns:
         the row of each entry that a query names, int32 [num_queries, topk], -1 where it has none;
         the slot of each row, int32 [max_union], -1 where no entry took it; and how many distinct

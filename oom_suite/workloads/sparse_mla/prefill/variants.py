@@ -42,7 +42,6 @@ class ChunkVariants(Variants):
 
     def plain(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Variant]:
         """Two requests whose queries share entries, and one in padded pages."""
-        del workload, arch
         two = _variant("two requests", ChunkOptions(), device)
         return [two, _variant("padded pages", _PADDED, device)]
 
@@ -50,7 +49,6 @@ class ChunkVariants(Variants):
         self, workload: Workload, device: torch.device, arch: str
     ) -> Sequence[IndexVariant]:
         """Padding, entries that there are not, and requests with little or nothing."""
-        del workload, arch
         return [
             IndexVariant(name, needed, _variant(name, replace(ChunkOptions(), **changes), device))
             for name, needed, changes in _INDICES
@@ -72,7 +70,6 @@ class ChunkVariants(Variants):
 
     def far(self, workload: Workload, device: torch.device, arch: str) -> Variant:
         """One request that has all of eight blocks of 64 tokens."""
-        del workload, arch
         options = ChunkOptions(
             seq_lens=(512,), query_lens=(8,), topk=128, window=64, num_blocks=8, block_size=64,
             named=tuple(range(127, -1, -1)),
@@ -81,7 +78,6 @@ class ChunkVariants(Variants):
 
     def replays(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Replay]:
         """Other entries, blocks and contents, of which there are fewer than rows."""
-        del workload, arch
         first = ChunkOptions(seed=1)
         other = replace(first, seed=2, named=(8, 2, 2, -1, 11), spare_rows=0)
         rows = small(other)["max_union"]

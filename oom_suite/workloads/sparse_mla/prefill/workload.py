@@ -116,7 +116,6 @@ PREFILL_GATHER = Workload(
         output="output",
     ),
     scenarios=SCENARIOS,
-    default_scenario="chunk",
     builtins={
         "dense_staging": Builtin(
             "oom_suite.workloads.sparse_mla.builtins.dense_staging:dense_staging",

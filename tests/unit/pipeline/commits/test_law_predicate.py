@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 from oom_suite.doors import workload
 from oom_suite.errors import UsageError
 from oom_suite.laws.lockfile import compare
-from oom_suite.pipeline.commits import known_ends
+from oom_suite.pipeline.commits.kept import judged_of, judged_to_json
 from oom_suite.pipeline.commits.predicate import (
     DEVICE,
     LawPredicate,
@@ -19,7 +20,7 @@ from oom_suite.pipeline.commits.predicate import (
 )
 from oom_suite.pipeline.settings import Settings, silent
 from oom_suite.records import Law, Polynomial, Verdict
-from oom_suite.records.commits import Finding, Judged, Place, Step
+from oom_suite.records.commits import Finding, Judged, Place
 from oom_suite.records.lock import Change, Entry
 from oom_suite.subjects import parse
 
@@ -149,7 +150,7 @@ def test_one_question_is_asked(axis):
     refuse_mixed(axis, "", "", locked=False)
 
 
-def test_ends_come_back_as_they_were_kept(tmp_path):
+def test_what_was_judged_comes_back_as_it_was_kept():
     """With laws that can be compared, guilty lines and all."""
     place = Place("a.py", 3, "f", "num_tokens", 8.5)
     law = replace(BEFORE, scenario_bytes={"small": 3}, versions={"torch": "2.13.0"})
@@ -157,7 +158,5 @@ def test_ends_come_back_as_they_were_kept(tmp_path):
         Finding("f", "decode", Verdict.PASS, "why", "8*num_tokens", 32, (place,), {DEVICE: law}),
         Finding("g", "", Verdict.FAIL, "why not", is_baseline=True),
     )
-    ends = (Step("a" * 40, "aaa title", Judged(findings), 1.5, "good"),)
-    known_ends.save(tmp_path, "key", ends)
-    assert ends == known_ends.load(tmp_path, "key")
-    assert () == known_ends.load(tmp_path, "another key")
+    written = json.dumps(judged_to_json(Judged(findings)))
+    assert Judged(findings) == judged_of(json.loads(written))

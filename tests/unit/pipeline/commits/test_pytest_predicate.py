@@ -112,6 +112,7 @@ def test_only_a_test_that_ran_is_good_or_bad(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("__pycache__")), "byte code was left for the next commit"
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", NO_OUTCOMES)
 def test_run_without_an_outcome_is_neither(tmp_path, monkeypatch, name):
     """The reason says what happened instead."""

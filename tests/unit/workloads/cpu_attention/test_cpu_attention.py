@@ -60,7 +60,7 @@ def test_the_method_is_called_on_a_layer_of_the_workload_and_its_kernel_writes()
     exec(SOURCE, module.__dict__)
     inputs = step.build(SMALL, "cpu")
     output = torch.ones_like(inputs["output"])
-    on_a_layer(module.Attention.forward_mqa, "attention")(**inputs | {"output": output})
+    on_a_layer(module.Attention.forward_mqa)(**inputs | {"output": output})
     assert [(256, (1, 4), 32)] == module.seen
     assert 0 == output.count_nonzero()
 

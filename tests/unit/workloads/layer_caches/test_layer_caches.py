@@ -39,7 +39,7 @@ def peak_bytes(layer, sizes):
 
     def made(sizes, device):
         inputs = step.build(sizes, device)
-        call = of_layers(layer, "layers")
+        call = of_layers(layer)
         return lambda: call(**inputs)
 
     return ShadowLane(Path(__file__).parent).run(made, sizes).peak().num_bytes
@@ -68,7 +68,7 @@ class Bare:
 
 def test_a_layer_is_given_the_numbers_that_it_is_made_with():
     states = torch.zeros(1, 1, 4, 8)
-    call = of_layers(Bare, "layers")
+    call = of_layers(Bare)
     layers = call(key_states=states, value_states=states, num_layers=3, window=2, max_len=8)
     assert [states] * 3 == [one.kept for one in layers]
 
