@@ -20,7 +20,7 @@ from oom_suite.safety.index_outcomes import (
     unknown_outcome,
 )
 from oom_suite.safety.poison import POISONS
-from oom_suite.safety.steps import Answer, answer, oracle, output_of, tolerance
+from oom_suite.safety.steps import Answer, answer, errors, oracle, output_of, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,5 +182,5 @@ def _is_right(
     target: Target, output: torch.Tensor, sane: Mapping[str, Any], variant: Variant
 ) -> bool:
     expected = oracle(target, sane, variant)
-    error = (output.cpu().to(torch.float64) - expected).abs()
-    return bool((error <= tolerance(target, sane, expected, variant)).all())
+    allowed = tolerance(target, sane, expected, variant)
+    return bool((errors(output, expected[0]) <= allowed[0]).all())

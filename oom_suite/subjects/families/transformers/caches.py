@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def of_layers(layer: type[Any], name: str) -> Callable[..., Any]:
-    """A function that gives each of some layers a prompt, and gives back the layers.
+    """A function that gives each of some layers a prompt.
+
+    It gives back the layers, each with the keys and the values that it has.
 
     Args:
         layer: the class.
@@ -32,13 +34,13 @@ def of_layers(layer: type[Any], name: str) -> Callable[..., Any]:
         num_layers: int,
         window: int,
         max_len: int,
-    ) -> list[Any]:
+    ) -> list[tuple[Any, torch.Tensor, torch.Tensor]]:
         given = {"sliding_window": window, "max_cache_len": max_len}
         known = {key: size for key, size in given.items() if key in taken}
         layers = [layer(**known) for _ in range(num_layers)]
         for one in layers:
             one.update(key_states, value_states)
-        return layers
+        return [(one, one.keys, one.values) for one in layers]
 
     return call
 
