@@ -242,7 +242,10 @@ PREFILL_WORKSPACE = Workload(
     by_design=_BY_DESIGN,
     made_for="cuda",
 )
-"""The workspace of a step's prefills on NVIDIA: keys gathered as bf16 rows, and indices."""
+"""The workspace of a step's prefills on NVIDIA: keys gathered as bf16 rows, and indices.
+
+It has no oracle: the kernels that would fill it are stand-ins, so its values mean nothing.
+"""
 
 PREFILL_WORKSPACE_ROCM = replace(
     PREFILL_WORKSPACE,
@@ -295,7 +298,7 @@ PREFILL_RESERVATION = _reservation(
     "prefill-reservation",
     ("DeepseekV4FlashMLAAttention", "DeepseekV4FlashMLASparseImpl"),
 )
-"""What a profile run reserves for prefills on NVIDIA."""
+"""What a profile run reserves for prefills on NVIDIA; nothing is computed, so no oracle either."""
 
 PREFILL_RESERVATION_ROCM = _reservation(
     PREFILL_WORKSPACE_ROCM,

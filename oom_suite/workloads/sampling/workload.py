@@ -105,7 +105,10 @@ PENALTIES = Workload(
     },
     is_scanned_alone=True,
 )
-"""Presence, frequency and repetition penalties of a batch's logits."""
+"""Presence, frequency and repetition penalties of a batch's logits.
+
+Repetition is penalised by a kernel of vLLM's, which has a stand-in that leaves logits as they are.
+"""
 
 LOGPROBS = Workload(
     name="logprobs",
@@ -137,7 +140,10 @@ LOGPROBS = Workload(
     },
     is_scanned_alone=True,
 )
-"""Log-probabilities of tokens and of the likeliest, as for a prompt's chunk."""
+"""Log-probabilities of tokens and of the likeliest, as for a prompt's chunk.
+
+The rank of a token is counted by compiled code, which has a stand-in: ranks are zeros here.
+"""
 
 
 @hookimpl
