@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--subject",
                 metavar="SUBJECT",
-                help="what is timed, and not the usual ones: sparse, dense, fused, fused_parts, "
-                "flash_mla, union, a built-in, FILE.py:FUNCTION or module:function; repeatable",
+                help="what is timed, and not the usual ones: sparse, dense, fused, flash_mla, "
+                "union, a built-in, FILE.py:FUNCTION or module:function; repeatable",
             ),
         ] = None,
         peer: Annotated[

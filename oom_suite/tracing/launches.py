@@ -17,15 +17,37 @@ def recorded_launches(on_launch: Callable[[str, list[object]], None]) -> Iterato
     Without Triton installed there is nothing to intercept, and nothing is done.
     """
 
-    def run(kernel: Any, *args: object, **kwargs: object) -> None:
+    def run(kernel: Any, *args: object, **kwargs: object) -> _Compiled | None:
+        name = _kernel_name(kernel)
         # A warm-up only compiles.
-        if not kwargs.get("warmup", False):
-            on_launch(_kernel_name(kernel), [*args, *kwargs.values()])
+        if kwargs.get("warmup", False):
+            return _Compiled(lambda *given: on_launch(name, list(given)))
+        on_launch(name, [*args, *kwargs.values()])
+        return None
 
     with contextlib.ExitStack() as patches:
         for launcher in _launchers():
             patches.enter_context(mock.patch.object(launcher, "run", run))
         yield
+
+
+class _Compiled:
+    """What a warm-up gives in place of a compiled kernel, by which it can be launched too.
+
+    Args:
+        launch: called with the arguments of a launch.
+
+    Attributes:
+        packed_metadata: its warps, programs of a cluster and bytes of shared memory; of none here.
+    """
+
+    def __init__(self, launch: Callable[..., None]) -> None:
+        self._launch = launch
+        self.packed_metadata: tuple[int, ...] = (1, 1, 0)
+
+    def __getitem__(self, grid: object) -> Callable[..., None]:
+        """What launches it, on any grid."""
+        return self._launch
 
 
 def _launchers() -> list[type]:

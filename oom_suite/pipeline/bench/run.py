@@ -9,7 +9,6 @@ from oom_suite.errors import LaneError, OomSuiteError, UsageError, unknown
 from oom_suite.pipeline.bench.shapes import (
     DENSE,
     FLASH_MLA,
-    FUSED_PARTS,
     PARTS,
     PEERS,
     SPELLINGS,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 TIME_LIMIT_S = 300.0
 """Seconds that one subject may take at one shape, kernels compiled and all."""
-_MADE_HERE = frozenset({DENSE, FLASH_MLA, FUSED_PARTS})
+_MADE_HERE = frozenset({DENSE, FLASH_MLA})
 """Subjects that no spelling stands for."""
 _HERE = "here"
 """The child of all that needs no tree of a release."""

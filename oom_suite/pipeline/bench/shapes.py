@@ -13,8 +13,6 @@ PARTS = (GATHER, DECODE, PREFILL)
 
 _KERNELS = "oom_suite.workloads.sparse_mla.kernels"
 SPARSE, DENSE, FUSED, FLASH_MLA = "sparse", "dense", "fused", "flash_mla"
-FUSED_PARTS = "fused_parts"
-"""`fused` with room for its parts that is made once."""
 UNION = "union"
 SPELLINGS = {
     SPARSE: f"{_KERNELS}.gather:dequantize_and_gather_k_cache_sparse",
@@ -25,7 +23,7 @@ SPELLINGS = {
 
 SUBJECTS = {
     GATHER: (SPARSE, DENSE),
-    DECODE: (FUSED, FUSED_PARTS, "block_compaction", "token_gather", "streaming", FLASH_MLA),
+    DECODE: (FUSED, "block_compaction", "token_gather", "streaming", FLASH_MLA),
     PREFILL: (UNION, "dense_staging"),
 }
 """What is timed of each part where nothing else is asked for, the kernels of the suite first."""

@@ -11,7 +11,6 @@ from oom_suite.errors import UsageError
 from oom_suite.pipeline.bench.shapes import (
     DENSE,
     FLASH_MLA,
-    FUSED_PARTS,
     PREFILL,
     SPELLINGS,
     WORKLOADS,
@@ -80,8 +79,6 @@ class Load(Request[str]):
             return dequantize_and_gather_k_cache
         if self.subject == FLASH_MLA:
             return FlashMla()
-        if self.subject == FUSED_PARTS:
-            return _fused_with_parts()
         if self.part == PREFILL and self.subject.startswith("vllm"):
             return _vllm_prefill(self.subject)
         from oom_suite.doors import workload
@@ -134,7 +131,6 @@ class Time(Request[Timing]):
         return Timing(name, how, took, taken_bytes, len(calls), moved)
 
 
-_HEADS_OF_A_PROGRAM = 64
 REFUSED = "not captured: "
 """How the note of a capture that was refused begins."""
 
@@ -190,19 +186,6 @@ def _vllm_prefill(subject: str) -> Call:
     if subject != PEER:
         raise UsageError(f"of vLLM's prefills that of {PEER} alone can be called")
     return vllm_staging()
-
-
-def _fused_with_parts() -> Call:
-    """`fused_decode` with room for the parts of every step, 16 MiB and 32 KiB."""
-    import torch
-
-    from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
-    from oom_suite.workloads.sparse_mla.kernels.parts import FLOATS_OF_A_PART, MOST_PROGRAMS
-
-    num_floats = FLOATS_OF_A_PART * MOST_PROGRAMS * _HEADS_OF_A_PROGRAM
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    parts = torch.empty(num_floats, dtype=torch.float32, device=device)
-    return functools.partial(fused_decode, parts=parts)
 
 
 def _first_line(error: BaseException) -> str:

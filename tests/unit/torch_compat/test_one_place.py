@@ -22,7 +22,7 @@ PACKAGE = Path(oom_suite.__file__).parent
 EXEMPT: frozenset[str] = frozenset()
 """Files that may use private names of torch all the same; never more than three."""
 
-TRITONS = frozenset({"interpreter._patch_attr", "keys._reinterpret"})
+TRITONS = frozenset({"interpreter._patch_attr", "memory._reinterpret", "queries._reinterpret"})
 """Private names of Triton's: its interpreter says when it is another, and Gluon has no public one
 for memory that is used again with another shape.
 """

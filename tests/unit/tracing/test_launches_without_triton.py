@@ -60,6 +60,19 @@ def test_a_kernel_without_a_name_is_told_by_its_text(triton):
     assert ["7"] == seen
 
 
+def test_a_kernel_that_was_compiled_before_is_launched_too(triton):
+    """By what a warm-up gave, whose warps and memory are nobody's."""
+    seen = []
+    launcher = triton.JITFunction()
+    launcher.fn = scale_kernel
+    with recorded_launches(lambda name, arguments: seen.append((name, arguments))):
+        compiled = launcher.run("x", warmup=True)
+        compiled.packed_metadata = (4, 2, *compiled.packed_metadata[2:])
+        assert [] == seen
+        compiled[(7, 1, 1)]("x", 8)
+    assert [("scale_kernel", ["x", 8])] == seen
+
+
 @pytest.mark.parametrize("what", ["module", "class", "run"])
 def test_a_triton_without_an_interpreter_has_two_launchers(triton, monkeypatch, what):
     if what == "module":

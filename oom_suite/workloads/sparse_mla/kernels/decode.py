@@ -112,7 +112,8 @@ def _in_triton(
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
     made = Parts(q, num_splits(num_tokens * blocks, num_tiles), output, parts)
     decode_kernel[(num_tokens, blocks, made.splits)](
-        *arguments(made, q, reads, attn_sink, scale),
+        *made.tensors,
+        *arguments(output, q, reads, attn_sink, scale),
         SWA_BLOCK_SIZE=reads[0].pool.shape[1],
         EXTRA_BLOCK_SIZE=reads[-1].pool.shape[1],
         HEADS=heads,

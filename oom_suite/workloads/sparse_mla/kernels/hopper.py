@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from oom_suite.workloads.sparse_mla.kernels.dispatch import FastPath
-from oom_suite.workloads.sparse_mla.kernels.parts import Parts, arguments, num_splits
+from oom_suite.workloads.sparse_mla.kernels.parts import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
 
 _CAPABILITY = (9, 0)
-_HEADS, _KEYS = 64, 64
+_HEADS, _KEYS, _LEAST_ROWS = 64, 64, 8
 _ALIGNMENT_BYTES = 16
-_TILES_OF_A_MERGE = 2
 
 
 def _applies(
@@ -60,25 +59,43 @@ def _run(
 ) -> None:
     from oom_suite.workloads.sparse_mla.kernels.on_triton.decode_hopper import decode_kernel
 
-    del fp8_dtype
+    # What programs that share a token have to exchange stays in their shared memory.
+    del fp8_dtype, parts
     num_tokens, num_heads, _ = q.shape
-    blocks = -(-num_heads // _HEADS)
+    grid = (num_tokens, -(-num_heads // _HEADS), 1)
+    given = arguments(output, q, reads, attn_sink, scale)
+    constants = {
+        "SWA_SIZE": reads[0].pool.shape[1],
+        "EXTRA_SIZE": reads[-1].pool.shape[1],
+        "HAS_EXTRA": len(reads) > 1,
+        "HAS_SINK": attn_sink is not None,
+        "ROWS": min(_HEADS, max(_LEAST_ROWS, 1 << (num_heads - 1).bit_length())),
+    }
     num_tiles = sum(-(-read.indices.shape[1] // _KEYS) for read in reads)
-    # A program is fast enough to do without parts: they are for who keeps memory for them, and
-    # for more tiles than a merge takes the time of.
-    may_split = parts is not None and num_tiles > _TILES_OF_A_MERGE
-    splits = num_splits(num_tokens * blocks, num_tiles) if may_split else 1
-    made = Parts(q, splits, output, parts)
-    decode_kernel[(num_tokens, blocks, made.splits)](
-        *arguments(made, q, reads, attn_sink, scale),
-        SWA_SIZE=reads[0].pool.shape[1],
-        EXTRA_SIZE=reads[-1].pool.shape[1],
-        SPLITS=made.splits,
-        HAS_EXTRA=len(reads) > 1,
-        HAS_SINK=attn_sink is not None,
-        num_warps=8,
-    )
-    made.merge(attn_sink)
+    num_cores = torch.cuda.get_device_properties(q.device).multi_processor_count
+    size = cluster_size(grid[0] * grid[1], num_tiles, num_cores)
+    compiled = decode_kernel.warmup(*given, *constants.values(), size, grid=grid, num_warps=8)
+    # Triton starts clusters of as many programs as this says that it compiled for. Here each of
+    # them is a program of its own.
+    num_warps, _, *rest = compiled.packed_metadata
+    compiled.packed_metadata = (num_warps, size, *rest)
+    compiled[grid](*given, *constants.values(), size)
+
+
+def cluster_size(num_programs: int, num_tiles: int, num_cores: int) -> int:
+    """How many programs share the keys of a token: 8, 4, 2 or 1.
+
+    Args:
+        num_programs: how many there are if none do.
+        num_tiles: none is without a tile.
+        num_cores: of the GPU. A program fills one; those of a cluster are neighbours, of which
+            an eighth of the cores is not surely part, but where it is of two.
+    """
+    for size in (8, 4, 2):
+        free = num_cores if size == 2 else num_cores * 7 // 8
+        if size <= num_tiles and size * num_programs <= free:
+            return size
+    return 1
 
 
 DECODE = FastPath("decode", _applies, _run)

@@ -66,9 +66,9 @@ class Parts:
             self._logs = flat[width * size * splits : room]
 
     @property
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What a kernel writes: the output, the parts' values and their logarithms."""
-        return self._output, self._values, self._logs
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The parts' values and their logarithms."""
+        return self._values, self._logs
 
     def merge(self, attn_sink: torch.Tensor | None) -> None:
         """Write the output from the parts, where there are any."""
@@ -90,7 +90,7 @@ class Parts:
 
 
 def arguments(
-    parts: Parts,
+    output: torch.Tensor,
     q: torch.Tensor,
     reads: Sequence[PoolRead],
     attn_sink: torch.Tensor | None,
@@ -99,14 +99,14 @@ def arguments(
     """What a decode kernel is given, up to what it is compiled for.
 
     Args:
-        parts: what it writes.
+        output: as q, written.
         q: bfloat16 [num_tokens, num_heads, 512].
         reads: of the sliding window's pool, and of the compressed one unless there is none.
         attn_sink: float32 [num_heads], or None.
         scale: factor of the logits.
     """
     return (
-        *parts.tensors,
+        output,
         q,
         *_of_read(reads[0]),
         *_of_read(reads[-1]),
@@ -114,7 +114,7 @@ def arguments(
         q.shape[1],
         scale * _LOG2_E,
         q.stride(0),
-        parts.tensors[0].stride(0),
+        output.stride(0),
     )
 
 

@@ -225,7 +225,6 @@ def test_a_call_that_fails_is_no_time_and_says_why(asked):
     ("subject", "part"),
     [
         ("fused", "decode"),
-        ("fused_parts", "decode"),
         ("sparse", "gather"),
         ("dense", "gather"),
         ("streaming", "decode"),

@@ -58,7 +58,7 @@ def traced(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("target", "num_heads", "num_tokens", "splits"),
     [
-        # 32 keys a tile and 16 heads a program; on Hopper nothing is split.
+        # 32 keys a tile and 16 heads a program; on Hopper a split takes nothing.
         ("rocm:gfx942", 8, 4, 16),
         ("rocm:gfx942", 8, 64, 2),
         ("rocm:gfx942", 128, 64, 1),
@@ -81,9 +81,8 @@ def test_a_step_takes_its_parts_and_nothing_else(traced, target, num_heads, num_
     [
         ("rocm:gfx942", 16, True),
         ("rocm:gfx942", 1, False),
-        ("cuda:sm_90", 8, True),
-        ("cuda:sm_90", 2, True),
-        ("cuda:sm_90", 1, False),
+        # Programs of Hopper's exchange what they have by themselves.
+        ("cuda:sm_90", 8, False),
     ],
 )
 def test_a_step_that_is_given_its_parts_takes_nothing(traced, target, num_parts, merges):
@@ -107,11 +106,31 @@ def test_parts_of_another_kind_are_refused_in_a_line(parts):
 
 
 def test_a_layer_with_a_sliding_window_alone_is_split_by_its_own_keys(traced):
-    """128 keys are four tiles of 32; on Hopper two of 64, too few to be worth a merge."""
+    """128 keys are four tiles of 32."""
     trace = traced("rocm:gfx942", build_swa_only, num_tokens=4)
     assert PART_BYTES * 4 * 4 * 8 == trace.peak().num_bytes
-    hopper_trace = traced("cuda:sm_90", build_swa_only, 8, num_tokens=4)
-    assert ["decode_kernel"] == [launch.kernel for launch in hopper_trace.launches]
+
+
+@pytest.mark.parametrize(
+    ("num_programs", "num_tiles", "size"),
+    [
+        (1, 10, 8),
+        (1, 8, 8),
+        (1, 7, 4),
+        (1, 2, 2),
+        (1, 1, 1),
+        (1, 0, 1),
+        (14, 10, 8),
+        (15, 10, 4),
+        (28, 10, 4),
+        (29, 10, 2),
+        (66, 10, 2),
+        (67, 10, 1),
+    ],
+)
+def test_programs_of_a_cluster_have_a_tile_each_and_all_run_at_once(num_programs, num_tiles, size):
+    """On an H200's 132 cores."""
+    assert size == hopper.cluster_size(num_programs, num_tiles, 132)
 
 
 class OnGpu:

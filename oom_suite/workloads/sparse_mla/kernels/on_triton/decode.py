@@ -82,9 +82,9 @@ def _store(target, a0, a1, a2, a3, factor, mask):
 
 @triton.jit
 def decode_kernel(
-    output,
     partial,
     lse,
+    output,
     q,
     swa_pool,
     swa_indices,

@@ -73,7 +73,9 @@ def nope_tile(
     """
     NUM: tl.constexpr = data.shape[0]
     column = tl.arange(0, 64 * GROUPS)
-    codes = tl.load(pool + data[:, None] + (FIRST + column)[None, :], mask=counts[:, None], other=0)
+    where = pool + data[:, None] + (FIRST + column)[None, :]
+    # Eight of them are 16 bytes when they are decoded: a thread loads what it can store at once.
+    codes = tl.load(tl.max_contiguous(where, [1, 8]), mask=counts[:, None], other=0)
     group = tl.arange(0, GROUPS)
     exponents = tl.load(
         pool + scales[:, None] + (FIRST // 64 + group)[None, :], mask=counts[:, None], other=0
