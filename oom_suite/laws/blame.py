@@ -86,11 +86,25 @@ def blame_excess(regime: Regime, sizes: Mapping[str, int]) -> tuple[Blame, ...]:
     whole = regime.polynomial(sizes)
     common = next(iter(steepest(regime.polynomial, sizes)), "")
     rows: list[Row] = []
-    for site, held in regime.live:
-        if held(sizes) * _SHARE >= whole:
-            axis, slope = next(iter(steepest(held, sizes).items()), (common, 0))
-            rows.append((site, axis, float(held(sizes)), float(slope)))
+    polynomials = dict(regime.live)
+    for site in _holders({one: float(held(sizes)) for one, held in polynomials.items()}, whole):
+        held = polynomials[site]
+        axis, slope = next(iter(steepest(held, sizes).items()), (common, 0))
+        rows.append((site, axis, float(held(sizes)), float(slope)))
     return _lines(rows, sizes)
+
+
+def _holders(held: Mapping[Site, float], whole: float | Fraction) -> tuple[Site, ...]:
+    """The sites of the lines that hold enough of the peak, however often each was passed."""
+
+    def line(site: Site) -> object:
+        (_, stack), _ = site
+        return (stack[0].file, stack[0].line) if stack else site
+
+    of_line: dict[object, float] = {}
+    for site, num_bytes in held.items():
+        of_line[line(site)] = of_line.get(line(site), 0) + num_bytes
+    return tuple(site for site in held if of_line[line(site)] * _SHARE >= whole)
 
 
 def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]:
@@ -110,9 +124,8 @@ def blame_run(violation: Violation, derivation: Derivation) -> tuple[Blame, ...]
     alive = alive_with(violation.trace, merged, reached)
     return _lines(
         (
-            (site, axis, held, held / sizes[axis])
-            for site, held in alive.items()
-            if held * _SHARE >= peak.num_bytes
+            (site, axis, alive[site], alive[site] / sizes[axis])
+            for site in _holders(alive, peak.num_bytes)
         ),
         sizes,
     )

@@ -127,12 +127,14 @@ class SafetyReport:
         device: where it ran, for example ``cpu`` or ``cuda``.
         findings: one for each property that was asked for, in the order of `PROPERTIES`.
         expected: properties that this subject is known to break, for example ``("capture",)``.
+        workload: the workload that was named; empty for the usual one.
     """
 
     subject: str
     device: str
     findings: tuple[Finding, ...]
     expected: tuple[str, ...] = ()
+    workload: str = ""
 
     @property
     def as_expected(self) -> bool:

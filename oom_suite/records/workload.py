@@ -60,12 +60,14 @@ class Convention:
         optional: those of them that a subject need not take; it is called without them then.
         output: the keyword of the tensor that the subject writes; empty where it returns it.
         gradients: whether the call is made with gradients on.
+        in_place: keywords of tensors that the subject may write its result into.
     """
 
     keywords: tuple[str, ...]
     optional: tuple[str, ...] = ()
     output: str = ""
     gradients: bool = False
+    in_place: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

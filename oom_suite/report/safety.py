@@ -109,7 +109,8 @@ def closing_line(reports: Sequence[SafetyReport]) -> str:
 def check_command(reports: Sequence[SafetyReport]) -> str:
     """What judges the growth of these subjects."""
     subjects = shlex.join(printable(report.subject) for report in reports)
-    return f"oom-suite check {subjects}"
+    named = next((f" --workload {report.workload}" for report in reports if report.workload), "")
+    return f"oom-suite check {subjects}{named}"
 
 
 def _is_expected(report: SafetyReport, finding: Finding) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,9 @@ from oom_suite.safety.capture_record import CaptureWatch, waits_noted
 from oom_suite.safety.capture_table import OTHER_THREAD
 from oom_suite.safety.cpu_replay import cpu_replays
 from oom_suite.safety.fake_isolation import in_fork
-from oom_suite.safety.graph_replay import graph_replays
+from oom_suite.safety.graph_replay import captured, graph_replays
 from oom_suite.safety.hip_releases import reports_capture_errors
-from oom_suite.safety.replay_cases import replays
+from oom_suite.safety.replay_cases import has_replays, replays
 from oom_suite.safety.steps import builder_of
 from oom_suite.tracing.shadow import ShadowLane
 from oom_suite.tracing.shadow_device import shadow_device
@@ -192,9 +193,13 @@ def on_cpu(target: Target) -> tuple[Hit, ...]:
 def on_gpu(target: Target) -> tuple[Hit, ...]:
     """The hits of real captures, at each batch until one is refused.
 
+    A workload without steps to be replayed has those of its builder captured.
+
     Raises:
         LaneError: the step fails outside of a capture too.
     """
+    if not has_replays(target):
+        return _captured_alone(target)
     found: list[Hit] = []
     with torch.no_grad():
         for replay in replays(target):
@@ -203,6 +208,17 @@ def on_gpu(target: Target) -> tuple[Hit, ...]:
             if not run.was_captured:
                 break
     return _distinct(found)
+
+
+def _captured_alone(target: Target) -> tuple[Hit, ...]:
+    """The first refusal of a capture at the workload's sizes."""
+    for sizes in target.variants.captured_sizes(target.workload):
+        buffers = builder_of(target.workload)(sizes, target.device)
+        with torch.no_grad():
+            graph = captured(functools.partial(target.call, **buffers), target.device, target.root)
+        if isinstance(graph, Hit):
+            return (graph,)
+    return ()
 
 
 def by_record_alone(record: Answer) -> Finding | None:

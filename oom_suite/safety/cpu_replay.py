@@ -7,15 +7,17 @@ argument objects; a replay calls them again, and writes each result where the fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from oom_suite.errors import LaneError
 from oom_suite.operators.operands import DEVICE_QUERY, operator, tensors
-from oom_suite.safety.replay_cases import cases, copied, judged, write, written
+from oom_suite.safety.replay_cases import cases, copied, judged, result, write
 from oom_suite.torch_compat.dispatch import DispatchMode, is_composed, storage_key, taken_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import torch
 
     from oom_suite.records.safety import Hit
     from oom_suite.safety.steps import Target
@@ -28,12 +30,15 @@ _UNINITIALISED = frozenset(
 )
 
 
+_Call: TypeAlias = "tuple[OpOverload, tuple[Any, ...], Mapping[str, Any], Any, list[torch.Size]]"
+
+
 class Tape(DispatchMode):
     """A dispatch mode that keeps what it sees, and can run it again."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self._calls: list[tuple[OpOverload, tuple[Any, ...], Mapping[str, Any], Any]] = []
+        self._calls: list[_Call] = []
 
     def __torch_dispatch__(
         self,
@@ -48,7 +53,9 @@ class Tape(DispatchMode):
             return taken_apart(self, func, args, kwargs)
         result = func(*args, **kwargs)
         if func is not DEVICE_QUERY:
-            self._calls.append((func, args, kwargs, result))
+            # Later code may reshape a result in place, as a product with a vector does.
+            shapes = [one.shape for one in tensors(result)]
+            self._calls.append((func, args, kwargs, result, shapes))
         return result
 
     def replay(self) -> None:
@@ -57,7 +64,7 @@ class Tape(DispatchMode):
         Raises:
             LaneError: a result has another shape than it had.
         """
-        for func, args, kwargs, result in self._calls:
+        for func, args, kwargs, first, shapes in self._calls:
             facts = operator(func)
             if facts.family in _UNINITIALISED or (facts.returns_alias and not facts.is_mutable):
                 # Views follow what they look at.
@@ -65,11 +72,11 @@ class Tape(DispatchMode):
             again = func(*args, **kwargs)
             if facts.is_mutable:
                 continue
-            for old, new in zip(tensors(result), tensors(again), strict=True):
-                if old.shape != new.shape:
+            for old, new, shape in zip(tensors(first), tensors(again), shapes, strict=True):
+                if new.shape != shape:
                     raise LaneError(f"{facts.family} has a result whose size follows the values")
                 if storage_key(old.untyped_storage()) != storage_key(new.untyped_storage()):
-                    old.copy_(new)
+                    old.copy_(new.reshape(old.shape))
 
 
 def cpu_replays(target: Target, replay: Replay) -> tuple[Hit, ...]:
@@ -85,10 +92,10 @@ def cpu_replays(target: Target, replay: Replay) -> tuple[Hit, ...]:
         target.call(**buffers)
     tape = Tape()
     with tape:
-        target.call(**buffers)
+        returned = target.call(**buffers)
     hits = []
     for case in wanted:
         write(target, buffers, case, original)
         tape.replay()
-        hits.append(judged(case, buffers[written(target)]))
+        hits.append(judged(case, result(target, buffers, returned)))
     return tuple(hit for hit in hits if hit is not None)

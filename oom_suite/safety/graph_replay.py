@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from oom_suite.errors import LaneError, line_of
 from oom_suite.records.frame import Frame
 from oom_suite.records.safety import Hit
-from oom_suite.safety.replay_cases import cases, copied, judged, write, written
+from oom_suite.safety.replay_cases import cases, copied, judged, result, write
 from oom_suite.tracing.source_lines import FileNames
 
 if TYPE_CHECKING:
@@ -58,7 +58,13 @@ def graph_replays(target: Target, replay: Replay) -> GraphRun:
     except Exception as error:
         raise _error_without_capture(error) from error
     buffers = {name: copied(value) for name, value in original.items()}
-    graph = captured(lambda: target.call(**buffers), target.device, target.root)
+    # A graph writes into the memory of what the call returned while it was captured.
+    returned: list[Any] = [None]
+
+    def call() -> None:
+        returned[0] = target.call(**buffers)
+
+    graph = captured(call, target.device, target.root)
     if isinstance(graph, Hit):
         return GraphRun((graph,), was_captured=False)
     hits = []
@@ -66,7 +72,7 @@ def graph_replays(target: Target, replay: Replay) -> GraphRun:
         write(target, buffers, case, original)
         graph.replay()
         torch.cuda.synchronize(target.device)
-        hits.append(judged(case, buffers[written(target)]))
+        hits.append(judged(case, result(target, buffers, returned[0])))
     found = tuple(hit for hit in hits if hit is not None)
     return GraphRun(found, was_captured=True, groups=tuple(case.group for case in wanted))
 

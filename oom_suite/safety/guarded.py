@@ -169,16 +169,21 @@ class GuardedStep:
 
 
 def guard_step(target: Target, step: Mapping[str, Any]) -> GuardedStep:
-    """A copy of the step with every tensor between red zones."""
-    buffers = {
-        name: guarded(name, value)
-        for name, value in step.items()
-        if isinstance(value, torch.Tensor)
-    }
-    tensors = {name: buffer.tensor for name, buffer in buffers.items()}
+    """A copy of the step with every tensor between red zones, those in tuples as ``name[0]``."""
+    buffers: dict[str, GuardedBuffer] = {}
+
+    def within(name: str, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(within(f"{name}[{number}]", one) for number, one in enumerate(value))
+        if isinstance(value, torch.Tensor):
+            buffers[name] = guarded(name, value)
+            return buffers[name].tensor
+        return value
+
+    own = {name: within(name, value) for name, value in step.items()}
     pools = {pool.name: pool for pool in pools_of(target.workload.pools, step)}
     slots = {name: named_slots(pool, step) for name, pool in pools.items()}
-    return GuardedStep({**step, **tensors}, buffers, pools, slots, target.variants.pool_bytes)
+    return GuardedStep(own, buffers, pools, slots, target.variants.pool_bytes)
 
 
 def fill_unreferenced(guarded_step: GuardedStep, seed: int = 0) -> None:

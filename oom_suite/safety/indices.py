@@ -20,7 +20,7 @@ from oom_suite.safety.index_outcomes import (
     unknown_outcome,
 )
 from oom_suite.safety.poison import POISONS
-from oom_suite.safety.steps import Answer, answer, oracle, output_of, tolerance
+from oom_suite.safety.steps import Answer, answer, errors, oracle, output_of, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,8 @@ TIME_LIMIT_S = 60.0
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")
 _WILD = ("illegal memory access", "illegal address", "misaligned address")
 """Source: CUDA Runtime API 13.0, cudaError_t 700 and 716; HIP 7.0 has the same words."""
+_NOT_THE_CODE_S = "InterpreterError"
+"""What Triton's interpreter raises for what it cannot do, such as MI300's own fp8."""
 _DEADLY = (*_WILD, "device-side assert", "unspecified launch failure", "AcceleratorError")
 
 
@@ -152,6 +154,8 @@ def _outside(
 
 def _refused(case: IndexCase, got: Answer) -> Outcome:
     seen = f"error: {got.error}"
+    if _NOT_THE_CODE_S in got.error:
+        return unknown_outcome(case.name, got.error)
     deadly = any(words in got.error for words in _DEADLY)
     if any(words in got.error for words in _WILD):
         return Outcome(case.name, seen, "wild-access", deadly)
@@ -177,5 +181,5 @@ def _is_right(
     target: Target, output: torch.Tensor, sane: Mapping[str, Any], variant: Variant
 ) -> bool:
     expected = oracle(target, sane, variant)
-    error = (output.cpu().to(torch.float64) - expected).abs()
-    return bool((error <= tolerance(target, sane, expected, variant)).all())
+    allowed = tolerance(target, sane, expected, variant)
+    return bool((errors(output, expected[0]) <= allowed[0]).all())

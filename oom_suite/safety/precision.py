@@ -10,10 +10,10 @@ import torch
 
 from oom_suite.records import Verdict
 from oom_suite.records.safety import Finding, Hit
-from oom_suite.safety.steps import Answer, answer, oracle, output_of, tolerance
+from oom_suite.safety.steps import Answer, answer, errors, oracle, output_of, tolerance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from oom_suite.safety.steps import Target
@@ -63,12 +63,13 @@ class Precision:
         for tried in _forms(target):
             for variant in tried.variants.thorough(tried.workload, tried.device, tried.arch):
                 step = variant.make()
-                got = answer(tried, step)
-                if got.output is None:
-                    return _raised(variant, got)
+                # Before the call: it may write its result where its input was.
                 expected = oracle(tried, step, variant)
                 allowed = tolerance(tried, step, expected, variant)
-                found.append(_errors(got.output, expected, allowed))
+                got = answer(tried, step)
+                if got.outputs is None:
+                    return _raised(variant, got)
+                found.append(_errors(got.outputs, expected, allowed))
                 if not found[-1].share <= 1.0:
                     hits.append(_hit(variant, found[-1]))
                 compared.append(self._reference_errors(tried, step, expected, allowed))
@@ -93,8 +94,8 @@ class Precision:
         self,
         target: Target,
         step: Mapping[str, Any],
-        expected: torch.Tensor,
-        allowed: torch.Tensor,
+        expected: tuple[torch.Tensor, ...],
+        allowed: tuple[torch.Tensor, ...],
     ) -> _Errors:
         if self._reference is None:
             return _Errors(0.0, 0.0, 0.0)
@@ -102,8 +103,8 @@ class Precision:
         same = next(one for one in forms if one.arch == target.arch)
         written = output_of(target.workload)
         got = answer(same, {**step, written: step[written].clone()} if written else step)
-        assert got.output is not None, got.error
-        return _errors(got.output, expected, allowed)
+        assert got.outputs is not None, got.error
+        return _errors(got.outputs, expected, allowed)
 
 
 def _forms(target: Target) -> Iterator[Target]:
@@ -112,8 +113,20 @@ def _forms(target: Target) -> Iterator[Target]:
         yield replace(target, call=call, arch=arch)
 
 
-def _errors(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> _Errors:
-    error = (got.cpu().to(torch.float64) - expected).abs()
+def _errors(
+    got: Sequence[torch.Tensor],
+    expected: Sequence[torch.Tensor],
+    allowed: Sequence[torch.Tensor],
+) -> _Errors:
+    """Those of the worst of the results that the oracle knows; one that is missing is that."""
+    if len(got) < len(expected):
+        return _Errors(math.inf, math.inf, 0.0)
+    each = map(_errors_of, got[: len(expected)], expected, allowed)
+    return max(each, key=lambda one: one.share)
+
+
+def _errors_of(got: torch.Tensor, expected: torch.Tensor, allowed: torch.Tensor) -> _Errors:
+    error = errors(got, expected)
     # Where no error is allowed (a row of zeros), any error has an infinite share.
     share = torch.where(error == 0, 0.0, error / allowed)
     share = share.nan_to_num(nan=torch.inf, posinf=torch.inf)

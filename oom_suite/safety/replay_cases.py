@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from oom_suite.errors import LaneError
+from oom_suite.operators.operands import has_tensors, tensors
 from oom_suite.records.safety import Hit
 from oom_suite.safety.poison import pools_of
-from oom_suite.safety.steps import output_of, same_bits
+from oom_suite.safety.steps import errors, output_of, same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ class Case:
     """
 
     group: str
-    changed: Mapping[str, torch.Tensor]
+    changed: Mapping[str, Any]
     before: torch.Tensor
     after: torch.Tensor
 
@@ -48,18 +49,32 @@ def replays(target: Target) -> Sequence[Replay]:
     """The steps of the workload that can be captured, each with other contents.
 
     Raises:
-        LaneError: it has none, or its calls write no output that a replay could write again.
+        LaneError: it has none.
     """
     found = target.variants.replays(target.workload, target.device, target.arch)
-    if not found or not written(target):
+    if not found:
         msg = f"the workload {target.workload.name} has no steps to be replayed on new contents"
         raise LaneError(msg)
     return found
 
 
-def written(target: Target) -> str:
-    """The keyword of the tensor that a call writes."""
-    return output_of(target.workload)
+def has_replays(target: Target) -> bool:
+    """Whether the workload has steps that can be replayed."""
+    return bool(target.variants.replays(target.workload, target.device, target.arch))
+
+
+def result(target: Target, step: Step, returned: Any) -> torch.Tensor:
+    """What a call wrote or, where it writes none of its arguments, the first that it returned.
+
+    Raises:
+        LaneError: it returned no tensor.
+    """
+    written = output_of(target.workload)
+    found = next(tensors(step[written] if written else returned), None)
+    if found is None:
+        raise LaneError("the call returned no tensor: a replay of it has no result")
+    (counted, *_) = target.variants.counted(step, (found.detach().clone(),))
+    return counted
 
 
 def cases(target: Target, step: Step, other: Step) -> list[Case]:
@@ -89,21 +104,19 @@ def _groups(target: Target, step: Step) -> dict[str, tuple[str, ...]]:
         "lengths": tuple(pool.lens for pool in pools if pool.lens),
         "cache contents": tuple(pool.name for pool in pools),
     }
-    known = {written(target), *sum(groups.values(), ())}
+    known = {output_of(target.workload), *sum(groups.values(), ())}
     titles = target.variants.titles()
     for name, value in step.items():
-        if isinstance(value, torch.Tensor) and name not in known:
+        if name not in known and has_tensors(value):
             groups[titles.get(name, name)] = (name,)
     return {group: names for group, names in groups.items() if names}
 
 
 def answer(target: Target, step: Step) -> torch.Tensor:
-    """What an eager run on copies of these inputs writes."""
+    """What an eager run on copies of these inputs writes or returns."""
     own = {name: copied(value) for name, value in step.items()}
-    _forget(own[written(target)])
-    target.call(**own)
-    result: torch.Tensor = own[written(target)]
-    return result
+    _forget(target, own)
+    return result(target, own, target.call(**own))
 
 
 def judged(case: Case, replayed: torch.Tensor) -> Hit | None:
@@ -113,7 +126,7 @@ def judged(case: Case, replayed: torch.Tensor) -> Hit | None:
     if same_bits(replayed, case.before) or _is_close(replayed, case.before):
         text = f"a replay after new {case.group} were written gives the answer to the old ones"
         return Hit(STALE, text)
-    wrong = (replayed.float() - case.after.float()).abs().max()
+    wrong = errors(replayed, case.after.cpu().double()).max()
     text = f"a replay after new {case.group} were written is off by {float(wrong):.3g}"
     return Hit(WRONG, text)
 
@@ -121,21 +134,30 @@ def judged(case: Case, replayed: torch.Tensor) -> Hit | None:
 def write(target: Target, step: Step, case: Case | None, original: Step) -> None:
     """Put the original contents back in place, then the case's; the output is NaN after it."""
     for name, value in original.items():
-        if isinstance(value, torch.Tensor) and name != written(target):
-            step[name].copy_(value if case is None else case.changed.get(name, value))
-    _forget(step[written(target)])
+        if name != output_of(target.workload):
+            changed = value if case is None else case.changed.get(name, value)
+            for old, new in zip(tensors(step[name]), tensors(changed), strict=True):
+                old.copy_(new)
+    _forget(target, step)
 
 
-def _forget(output: torch.Tensor) -> None:
-    output.fill_(torch.nan if output.is_floating_point() else 0)
+def _forget(target: Target, step: Step) -> None:
+    """The output, where the call writes one, is NaN."""
+    written = output_of(target.workload)
+    if written:
+        output = step[written]
+        output.fill_(torch.nan if output.is_floating_point() else 0)
 
 
 def copied(value: Any) -> Any:
-    """A copy of a tensor with the same strides; anything else as it is."""
+    """Copies of tensors with the same strides; anything else as it is."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(copied(one) for one in value)
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    allowed = float(other.float().abs().max()) * _CLOSE
+    finite = other.float()[other.isfinite()] if other.is_floating_point() else other.float()
+    allowed = float(finite.abs().max()) * _CLOSE if finite.numel() else 0.0
     # A NaN is close to nothing.
-    return bool(((one.float() - other.float()).abs() <= allowed).all())
+    return bool((errors(one, other.cpu().double()) <= allowed).all())

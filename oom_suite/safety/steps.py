@@ -103,17 +103,32 @@ def plain_steps(target: Target) -> Sequence[Variant]:
     return target.variants.plain(target.workload, target.device, target.arch)
 
 
-def oracle(target: Target, step: Mapping[str, Any], variant: Variant) -> torch.Tensor:
-    """What the step must give, in float64 on the CPU."""
-    return cast("torch.Tensor", _named(target.workload.oracle)(step, **variant.oracle_arguments))
+def oracle(target: Target, step: Mapping[str, Any], variant: Variant) -> tuple[torch.Tensor, ...]:
+    """What the step must give, in float64 on the CPU: its first results, in their order."""
+    return _several(_named(target.workload.oracle)(step, **variant.oracle_arguments))
+
+
+def _several(given: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return given if isinstance(given, tuple) else (given,)
+
+
+def errors(got: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """How far each value is from the oracle's: float64 on the CPU; 0 where both are infinite.
+
+    A result of another shape is infinitely far from it.
+    """
+    if got.shape != expected.shape:
+        return torch.full_like(expected, torch.inf)
+    found = got.cpu().to(torch.float64)
+    return torch.where(found == expected, 0.0, (found - expected).abs())
 
 
 def tolerance(
-    target: Target, step: Mapping[str, Any], expected: torch.Tensor, variant: Variant
-) -> torch.Tensor:
-    """How far from that a correct result may be, in float64 on the CPU."""
-    allowed = _named(target.workload.tolerance)(step, expected, **variant.oracle_arguments)
-    return cast("torch.Tensor", allowed)
+    target: Target, step: Mapping[str, Any], expected: tuple[torch.Tensor, ...], variant: Variant
+) -> tuple[torch.Tensor, ...]:
+    """How far from that correct results may be, in float64 on the CPU."""
+    given = expected if len(expected) > 1 else expected[0]
+    return _several(_named(target.workload.tolerance)(step, given, **variant.oracle_arguments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +192,8 @@ def answer(target: Target, step: Mapping[str, Any]) -> Answer:
         outputs = tuple(tensors(step[written] if written else returned))
         if not outputs:
             return Answer(None, "it returned no tensor, and its workload names no output")
-        return Answer(tuple(one.detach().clone() for one in outputs))
+        own = tuple(one.detach().clone() for one in outputs)
+        return Answer(target.variants.counted(step, own))
     except Exception as error:
         lines = str(error).strip().splitlines()
         return Answer(None, f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))

@@ -11,7 +11,7 @@ from oom_suite.safety.guards import changed_run
 from oom_suite.safety.steps import answer, output_of, plain_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import torch
 
@@ -48,6 +48,8 @@ class Writes:
         hits: dict[tuple[str, str], Hit] = {}
         num_bytes = 0
         written = output_of(target.workload)
+        convention = target.workload.convention
+        in_place = convention.in_place if convention is not None else ()
         for variant in plain_steps(target):
             where = variant.name
             unwritten: torch.Tensor | None = None
@@ -66,7 +68,7 @@ class Writes:
                 num_bytes += sum(buffer.memory.numel() for buffer in step.buffers.values())
                 for hit in (
                     *_zone_hits(step, where),
-                    *_input_hits(step, before, written, where),
+                    *_input_hits(step, before, written, in_place, where),
                 ):
                     hits.setdefault((hit.kind, hit.region.tensor if hit.region else ""), hit)
             if unwritten is not None:
@@ -95,10 +97,14 @@ def _zone_hits(step: GuardedStep, where: str) -> Iterator[Hit]:
 
 
 def _input_hits(
-    step: GuardedStep, before: dict[str, torch.Tensor], written: str, where: str
+    step: GuardedStep,
+    before: dict[str, torch.Tensor],
+    written: str,
+    in_place: Collection[str],
+    where: str,
 ) -> Iterator[Hit]:
     for name, buffer in step.buffers.items():
-        if name == written:
+        if name == written or name in in_place:
             continue
         run = changed_run(buffer.own_bytes != before[name])
         if run is None:

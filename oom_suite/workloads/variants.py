@@ -7,8 +7,9 @@ detector cannot do this part.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from oom_suite.records.safety import Region
 
@@ -189,6 +190,18 @@ class Variants:
         """What arguments are called whose contents change before a replay; else their keyword."""
         return {}
 
+    def counted(
+        self, step: Mapping[str, Any], outputs: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...]:
+        """What counts of a call's results; by default all of it.
+
+        Args:
+            step: what was called.
+            outputs: copies of what it gave.
+        """
+        del step
+        return outputs
+
     def at_sizes(
         self, workload: Workload, sizes: Mapping[str, int], device: torch.device
     ) -> Variant | None:
@@ -209,12 +222,7 @@ class Variants:
             is_small: whether real tensors on a CPU are to be computed.
         """
         base = small_sizes(workload) if is_small else dict(workload.scenario().sizes)
-        moving = [a for a in workload.axes if a.name not in workload.contract.independent_of]
-        found = []
-        for number in (5, 4, 2, 1, 0, 3):
-            sizes = base | {axis.name: base[axis.name] + number * axis.step for axis in moving}
-            found.append(workload.settle(sizes) or base)
-        return found
+        return cycle_from(workload, base)
 
     def longer(self, workload: Workload, *, is_small: bool) -> Sequence[Mapping[str, int]]:
         """The builder's sizes of steps with ever longer contexts; none by default."""
@@ -233,9 +241,67 @@ class Variants:
         return {}
 
 
+class SmallSteps(Variants):
+    """Steps whose memory is watched near the smallest sizes of their axes, on a GPU too."""
+
+    def cycle(self, workload: Workload, *, is_small: bool) -> Sequence[Mapping[str, int]]:
+        """Every axis but the pools' falls and rises by its step."""
+        del is_small
+        base = small_sizes(workload)
+        base |= {axis.name: min(base[axis.name], *axis.far) for axis in workload.axes}
+        return cycle_from(workload, base)
+
+
+class SeededSteps(SmallSteps):
+    """One small step, and other contents of it.
+
+    Args:
+        name: what it is like, for hits and facts.
+        make: gives its keyword arguments for a device and a seed.
+        oracle_arguments: as of `Variant`.
+    """
+
+    def __init__(self, name: str, make: Callable[..., Step], **oracle_arguments: Any) -> None:
+        """Nothing is made yet."""
+        self._variant = functools.partial(Variant, name, oracle_arguments=oracle_arguments)
+        self._make = make
+
+    def plain(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Variant]:
+        """The one."""
+        del workload, arch
+        return [self._variant(make=functools.partial(self._make, device, 0))]
+
+    def replays(self, workload: Workload, device: torch.device, arch: str) -> Sequence[Replay]:
+        """With the contents of another seed."""
+        del workload, arch
+        return [Replay(*(functools.partial(self._make, device, seed) for seed in (0, 1)))]
+
+
+Results = TypeVar("Results", "torch.Tensor", "tuple[torch.Tensor, ...]")
+
+
+def exact(step: Mapping[str, Any], expected: Results, **arguments: Any) -> Results:
+    """The tolerance of a result that must be exact: zeros."""
+    del step, arguments
+    if isinstance(expected, tuple):
+        return tuple(one.new_zeros(one.shape) for one in expected)
+    return expected.new_zeros(expected.shape)
+
+
+def cycle_from(workload: Workload, base: Mapping[str, int]) -> Sequence[Mapping[str, int]]:
+    """`CYCLE` sizes from these on; every axis but the pools' falls and rises by its step."""
+    moving = [a for a in workload.axes if a.name not in workload.contract.independent_of]
+    found = []
+    for number in (5, 4, 2, 1, 0, 3):
+        sizes = {**base, **{a.name: base[a.name] + number * a.step for a in moving}}
+        found.append(workload.settle(sizes) or base)
+    return found
+
+
 def small_sizes(workload: Workload) -> dict[str, int]:
-    """The sizes of its default scenario with the pools as small as its axes say."""
-    sizes = dict(workload.scenario().sizes)
+    """The sizes of its scenario ``small``, else of its default one, with the smallest pools."""
+    name = "small" if "small" in workload.scenarios else None
+    sizes = dict(workload.scenario(name).sizes)
     for axis in workload.axes:
         if axis.name in workload.contract.independent_of:
             sizes[axis.name] = min(axis.far)

@@ -112,7 +112,8 @@ def check_safety(
         is_on_gpu = settings.device != "cpu"
         find = _find_on_gpu if is_on_gpu else _find_on_cpu
         findings = find(spec, job, settings, wanted, on_progress)
-    return SafetyReport(spec.text, settings.device, tuple(findings), known)
+    named = "" if settings.workload == DEFAULTS.workload else settings.workload
+    return SafetyReport(spec.text, settings.device, tuple(findings), known, named)
 
 
 def _find_on_cpu(

@@ -24,6 +24,12 @@ _FILES = (
     "precision",
     "kernels",
     "kernel_twins",
+    "indexer",
+    "indexer_prefill",
+    "sparse_prefill",
+    "sampling",
+    "layer_caches",
+    "capacities",
 )
 
 

@@ -94,7 +94,10 @@ CPU_ATTENTION = Workload(
     is_scanned_alone=True,
     made_for="cpu",
 )
-"""Attention of some tokens of a request, in a layer with a key for 128 tokens."""
+"""Attention of some tokens of a request, in a layer with a key for 128 tokens.
+
+It has no oracle: the kernel that attends is a stand-in that writes zeros.
+"""
 
 
 @hookimpl

@@ -12,6 +12,8 @@ from oom_suite.records.workload import Entry
 from oom_suite.units import MIB
 
 _STEP = "oom_suite.workloads.flex_maps.step"
+_VARIANTS = "oom_suite.workloads.flex_maps.variants"
+_EXACT = "oom_suite.workloads.variants:exact"
 _FILE = "vllm/v1/attention/backends/flex_attention.py"
 _POOL = Axis("num_blocks", step=64, far=(64, 4096, 1 << 20), unit="block")
 _BLOCKS = Axis("blocks_of_each", step=16, far=(16, 4096), unit="block")
@@ -34,6 +36,9 @@ FLEX_INVERSE = Workload(
     builder=f"{_STEP}:build_inverse",
     contract=Contract(at_most=INVERSE_BOUND),
     convention=Convention(("block_table", "seq_lens", "block_size", "total_blocks")),
+    variants=f"{_VARIANTS}:INVERSE",
+    oracle=f"{_VARIANTS}:inverse_oracle",
+    tolerance=_EXACT,
     scenarios={
         "server": Scenario(
             "server",
@@ -67,6 +72,9 @@ FLEX_UNIQUE = Workload(
     builder=f"{_STEP}:build_unique",
     contract=Contract(at_most=UNIQUE_BOUND),
     convention=Convention(("x", "M")),
+    variants=f"{_VARIANTS}:UNIQUE",
+    oracle=f"{_VARIANTS}:unique_oracle",
+    tolerance=_EXACT,
     scenarios={
         "server": Scenario(
             "server",

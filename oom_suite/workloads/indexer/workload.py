@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from oom_suite.hookspecs import hookimpl
 from oom_suite.records import Axis, Contract, Convention, Polynomial, Scenario, Workload
-from oom_suite.records.workload import Entry
+from oom_suite.records.workload import Entry, Pool
 from oom_suite.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _STEP = "oom_suite.workloads.indexer.step"
+_VARIANTS = "oom_suite.workloads.indexer.variants"
+_ORACLE = "oom_suite.workloads.indexer.oracle"
 _ADAPT = "oom_suite.subjects.families.vllm.indexer"
 _FILE = "vllm/v1/attention/ops/rocm_aiter_mla_sparse.py"
 
@@ -118,6 +120,10 @@ INDEXER_LOGITS = Workload(
     convention=Convention(
         ("q", "kv_cache", "weights", "context_lens", "block_tables", "max_model_len")
     ),
+    pools=(Pool("kv_cache", "block_tables", "context_lens", names="blocks"),),
+    variants=f"{_VARIANTS}:DECODE",
+    oracle=f"{_ORACLE}:decode_oracle",
+    tolerance=f"{_ORACLE}:decode_tolerance",
     scenarios=_DECODE_SCENARIOS,
     default_scenario="speculative",
     scanned=("speculative", "plain"),
@@ -145,6 +151,7 @@ INDEXER_LOGITS_ROCM = replace(
             adapt=f"{_ADAPT}:dispatched",
         )
     },
+    variants=f"{_VARIANTS}:DISPATCHED",
     made_for="rocm",
 )
 """The same, as ROCm takes it where AITER is not installed: in torch, or by a Triton kernel."""
@@ -175,6 +182,9 @@ INDEXER_PREFILL = Workload(
     builder=f"{_STEP}:build_prefill",
     contract=Contract(at_most=PREFILL_BOUND),
     convention=Convention(("q", "kv", "weights", "cu_seqlen_ks", "cu_seqlen_ke")),
+    variants=f"{_VARIANTS}:PREFILL",
+    oracle=f"{_ORACLE}:prefill_oracle",
+    tolerance=f"{_ORACLE}:prefill_tolerance",
     scenarios=_PREFILL_SCENARIOS,
     default_scenario="chunk",
     entries={

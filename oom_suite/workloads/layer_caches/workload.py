@@ -17,6 +17,7 @@ from oom_suite.units import KIB, MIB
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_VARIANTS = "oom_suite.workloads.layer_caches.variants"
 _ORDER = ("batch", "num_heads", "num_layers", "prompt_len", "window", "max_len")
 
 
@@ -75,6 +76,9 @@ SLIDING_CACHE = Workload(
     settle=_settle,
     host=False,
     convention=Convention(("key_states", "value_states", "num_layers", "window", "max_len")),
+    variants=f"{_VARIANTS}:SLIDING",
+    oracle=f"{_VARIANTS}:oracle",
+    tolerance="oom_suite.workloads.variants:exact",
     scenarios={
         one.name: one
         for one in (
@@ -93,6 +97,7 @@ DYNAMIC_CACHE = replace(
     SLIDING_CACHE,
     name="dynamic-cache",
     contract=Contract(at_most=_bound("prompt_len")),
+    variants=f"{_VARIANTS}:DYNAMIC",
     entries={"transformers": _entry("DynamicLayer", "cache of a layer that grows", "4.54.0")},
 )
 """A prompt in the caches of layers that need all of it."""
@@ -105,6 +110,7 @@ STATIC_CACHE = replace(
         Axis("max_len", step=64, far=(64, 1 << 20), lower=64, unit="token"),
     ),
     contract=Contract(at_most=_bound("max_len")),
+    variants=f"{_VARIANTS}:STATIC",
     entries={"transformers": _entry("StaticLayer", "cache of a layer with fixed room", "4.54.0")},
     by_design={
         "max_len": "room for the longest text is made once, so that a compiled step finds the "

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from oom_suite.hookspecs import hookimpl
 from oom_suite.records import Axis, Contract, Convention, Polynomial, Scenario, Workload
-from oom_suite.records.workload import Entry
+from oom_suite.records.workload import Entry, Pool
 from oom_suite.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _STEP = "oom_suite.workloads.prefill.step"
+_VARIANTS = "oom_suite.workloads.prefill.variants"
 _ADAPT = "oom_suite.subjects.families.vllm.prefill"
 
 ATTENTION_BOUND = Polynomial.of(
@@ -116,6 +117,10 @@ SPARSE_PREFILL = Workload(
         optional=("nope_head_dim", "rope_head_dim"),
         output="output",
     ),
+    pools=(Pool("kv", "indices", "topk_length"),),
+    variants=f"{_VARIANTS}:VARIANTS",
+    oracle=f"{_VARIANTS}:oracle",
+    tolerance=f"{_VARIANTS}:tolerance",
     scenarios={
         one.name: one
         for one in (
@@ -237,7 +242,10 @@ PREFILL_WORKSPACE = Workload(
     by_design=_BY_DESIGN,
     made_for="cuda",
 )
-"""The workspace of a step's prefills on NVIDIA: keys gathered as bf16 rows, and indices."""
+"""The workspace of a step's prefills on NVIDIA: keys gathered as bf16 rows, and indices.
+
+It has no oracle: the kernels that would fill it are stand-ins, so its values mean nothing.
+"""
 
 PREFILL_WORKSPACE_ROCM = replace(
     PREFILL_WORKSPACE,
@@ -290,7 +298,7 @@ PREFILL_RESERVATION = _reservation(
     "prefill-reservation",
     ("DeepseekV4FlashMLAAttention", "DeepseekV4FlashMLASparseImpl"),
 )
-"""What a profile run reserves for prefills on NVIDIA."""
+"""What a profile run reserves for prefills on NVIDIA; nothing is computed, so no oracle either."""
 
 PREFILL_RESERVATION_ROCM = _reservation(
     PREFILL_WORKSPACE_ROCM,

@@ -12,6 +12,8 @@ from oom_suite.records.workload import Entry
 from oom_suite.units import KIB, MIB
 
 _STEP = "oom_suite.workloads.sampling.step"
+_VARIANTS = "oom_suite.workloads.sampling.variants"
+_EXACT = "oom_suite.workloads.variants:exact"
 _ADAPT = "oom_suite.subjects.families.vllm.sampling"
 _ORDER = ("num_rows", "vocab_size", "prompt_len", "output_len", "num_logprobs")
 
@@ -35,7 +37,10 @@ TOP_K_TOP_P = Workload(
     axes=(_ROWS, _VOCAB),
     builder=f"{_STEP}:build_top_k_top_p",
     contract=Contract(at_most=_bound()),
-    convention=Convention(("logits", "k", "p")),
+    convention=Convention(("logits", "k", "p"), in_place=("logits",)),
+    variants=f"{_VARIANTS}:TOP_K_TOP_P",
+    oracle=f"{_VARIANTS}:top_k_top_p_oracle",
+    tolerance=_EXACT,
     scenarios={
         "server": Scenario(
             "server", {"num_rows": 256, "vocab_size": 129_280}, "256 requests, DeepSeek's tokens"
@@ -72,8 +77,12 @@ PENALTIES = Workload(
             "presence_penalties",
             "frequency_penalties",
             "repetition_penalties",
-        )
+        ),
+        in_place=("logits",),
     ),
+    variants=f"{_VARIANTS}:PENALTIES",
+    oracle=f"{_VARIANTS}:penalties_oracle",
+    tolerance=f"{_VARIANTS}:penalties_tolerance",
     scenarios={
         "server": Scenario(
             "server",
@@ -96,7 +105,10 @@ PENALTIES = Workload(
     },
     is_scanned_alone=True,
 )
-"""Presence, frequency and repetition penalties of a batch's logits."""
+"""Presence, frequency and repetition penalties of a batch's logits.
+
+Repetition is penalised by a kernel of vLLM's, which has a stand-in that leaves logits as they are.
+"""
 
 LOGPROBS = Workload(
     name="logprobs",
@@ -104,6 +116,9 @@ LOGPROBS = Workload(
     builder=f"{_STEP}:build_logprobs",
     contract=Contract(at_most=_bound(num_logprobs=64)),
     convention=Convention(("logits", "num_logprobs", "token_ids")),
+    variants=f"{_VARIANTS}:LOGPROBS",
+    oracle=f"{_VARIANTS}:logprobs_oracle",
+    tolerance=f"{_VARIANTS}:logprobs_tolerance",
     scenarios={
         "prompt": Scenario(
             "prompt",
@@ -125,7 +140,10 @@ LOGPROBS = Workload(
     },
     is_scanned_alone=True,
 )
-"""Log-probabilities of tokens and of the likeliest, as for a prompt's chunk."""
+"""Log-probabilities of tokens and of the likeliest, as for a prompt's chunk.
+
+The rank of a token is counted by compiled code, which has a stand-in: ranks are zeros here.
+"""
 
 
 @hookimpl

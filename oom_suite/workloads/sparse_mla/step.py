@@ -22,6 +22,7 @@ from oom_suite.workloads.sparse_mla.caches import (
     spread_indices,
     write_blocks,
 )
+from oom_suite.workloads.sparse_mla.exact_attention import attention, rounding
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 
 if TYPE_CHECKING:
@@ -174,10 +175,7 @@ def random_step(options: StepOptions, device: torch.device | str = "cpu") -> dic
 
 
 def oracle(step: Mapping[str, Any], fp8_dtype: torch.dtype = torch.float8_e4m3fn) -> torch.Tensor:
-    """The attention that a step must give, computed in float64 one token at a time.
-
-    Softmax runs over the counting entries of both pools and the sink, if there is one; the sink
-    gives no value. A token without any counting entry gets zeros.
+    """The attention that a step must give over the counting entries of both pools, and the sink.
 
     Args:
         step: keyword arguments as `random_step` gives them; nothing in them is written.
@@ -186,17 +184,7 @@ def oracle(step: Mapping[str, Any], fp8_dtype: torch.dtype = torch.float8_e4m3fn
     Returns:
         float64 [num_tokens, num_heads, head_dim], on the CPU.
     """
-    q = step["q"].to("cpu", torch.float64)
-    sink = step["attn_sink"]
-    result = torch.zeros_like(q)
-    for token in range(q.shape[0]):
-        named = _named_keys(step, token, fp8_dtype)
-        logits = q[token] @ named.T * step["scale"]
-        if sink is not None:
-            column = sink[: q.shape[1]].to("cpu", torch.float64)[:, None]
-            logits = torch.cat([logits, column], dim=1)
-        result[token] = logits.softmax(dim=1)[:, : len(named)] @ named
-    return result
+    return attention(step, lambda token: _named_keys(step, token, fp8_dtype))
 
 
 def tolerance(
@@ -204,13 +192,7 @@ def tolerance(
     expected: torch.Tensor,
     fp8_dtype: torch.dtype = torch.float8_e4m3fn,
 ) -> torch.Tensor:
-    """How far a correct result may be from `oracle`'s, value by value.
-
-    Decoding is exact (fp8 times a power of two), so the error comes from the result's rounding
-    to bf16, at most ``2**-8`` of the value, and from float32 sums. With ``u = 2**-24``, n terms
-    sum to within ``n*u`` of the sum of their sizes. A logit of 512 products is thus off by at
-    most ``d = 514*u*scale*max(|q|.|k|)``, which changes a weight by a factor of ``1 +- 2*d``;
-    the weighted sum over n keys adds ``2*(n + 8)*u``. Both count against the largest key value.
+    """How far a correct result may be from `oracle`'s; decoding fp8 times a power of two is exact.
 
     Args:
         step: keyword arguments as `random_step` gives them.
@@ -219,18 +201,8 @@ def tolerance(
 
     Returns:
         float64 [num_tokens, num_heads, head_dim], on the CPU.
-
-    Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1.
     """
-    unit = 2.0**-24
-    allowed = expected.abs() * 2.0**-8
-    for token in range(expected.shape[0]):
-        named = _named_keys(step, token, fp8_dtype).abs()
-        if len(named):
-            sizes = step["q"][token].to("cpu", torch.float64).abs() @ named.T
-            logit_error = 514 * unit * step["scale"] * sizes.max()
-            allowed[token] += (2 * logit_error + 2 * (len(named) + 8) * unit) * named.max() * 1.01
-    return allowed
+    return rounding(step, expected, lambda token: _named_keys(step, token, fp8_dtype))
 
 
 def _constants() -> dict[str, Any]:

@@ -98,6 +98,12 @@ def test_all_green_does_not_say_that_the_peak_does_not_grow():
     assert "Growth" not in text()
 
 
+def test_the_growth_of_a_workload_that_was_named_is_asked_for_by_its_name():
+    """Another workload's law would answer another question."""
+    report = SafetyReport("vllm==0.33.0", "cpu", (PASS,), workload="sparse-prefill")
+    assert "next     oom-suite check vllm==0.33.0 --workload sparse-prefill\n" in text(report)
+
+
 def test_a_known_breach_that_is_gone_is_not_as_expected():
     """A PASS where a FAIL is known counts against the subject, so that the list is kept true."""
     report = SafetyReport("b", "cpu", (PASS,), ("reads",))

@@ -78,7 +78,7 @@ def test_a_call_without_the_choice_is_tried_with_the_targets_fp8(safety_target):
 
 def errors(got, expected, allowed):
     tensors = [torch.tensor(one, dtype=torch.float64) for one in (got, expected, allowed)]
-    found = precision._errors(*tensors)
+    found = precision._errors_of(*tensors)
     return found.largest, found.share, found.allowed
 
 

@@ -26,7 +26,8 @@ def test_on_a_gpu_what_needs_a_process_of_its_own_comes_first():
 def test_a_group_keeps_to_its_own():
     """One group has no other's subjects."""
     own = {"twins", "builders", "devices", "host", "kept", "threads", "custom_operators"}
-    own |= {"kernel_twins"}
+    own |= {"kernel_twins", "indexer", "indexer_prefill", "sparse_prefill"}
+    own |= {"sampling", "layer_caches", "capacities"}
     assert own == {t.subject.group for t in tasks(SUBJECTS, "cpu", only=TWINS_GROUP)}
 
 

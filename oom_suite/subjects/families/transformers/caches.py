@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def of_layers(layer: type[Any]) -> Callable[..., Any]:
-    """A function that gives each of some layers a prompt, and gives back the layers.
+    """A function that gives each of some layers a prompt.
+
+    It gives back the layers, each with the keys and the values that it has.
 
     Source: transformers 5.24.0 `transformers/cache_utils.py:119`, :222 and :462, `update`.
     """
@@ -27,13 +29,13 @@ def of_layers(layer: type[Any]) -> Callable[..., Any]:
         num_layers: int,
         window: int,
         max_len: int,
-    ) -> list[Any]:
+    ) -> list[tuple[Any, torch.Tensor, torch.Tensor]]:
         given = {"sliding_window": window, "max_cache_len": max_len}
         known = {key: size for key, size in given.items() if key in taken}
         layers = [layer(**known) for _ in range(num_layers)]
         for one in layers:
             one.update(key_states, value_states)
-        return layers
+        return [(one, one.keys, one.values) for one in layers]
 
     return call
 

@@ -65,7 +65,7 @@ def custom_ops(_: Given) -> dict[str, Any]:
 
 def _ranks(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     del values
-    return torch.empty(x.shape[0], dtype=torch.int64, device=x.device)
+    return torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
 
 
 def _in_place(logits: torch.Tensor, *others: torch.Tensor) -> None:

@@ -110,16 +110,6 @@ def oracle(step: Mapping[str, Any], fp8_dtype: torch.dtype = torch.float8_e4m3fn
     return expected
 
 
-def tolerance(
-    step: Mapping[str, Any],
-    expected: torch.Tensor,
-    fp8_dtype: torch.dtype = torch.float8_e4m3fn,
-) -> torch.Tensor:
-    """Nothing: an fp8 value times a power of two is a number of bf16."""
-    del step, fp8_dtype
-    return torch.zeros_like(expected)
-
-
 class GatherVariants(Variants):
     """Small gathers: scattered, with padding, and all of a cache."""
 

@@ -23,7 +23,7 @@ class View:
 
     def update(self, key_states, value_states):
         whole = torch.cat([key_states], dim=2), torch.cat([value_states], dim=2)
-        self.kept = [one[:, :, 1 - self.window :] for one in whole]
+        self.keys, self.values = [one[:, :, 1 - self.window :] for one in whole]
 
 
 class Copy(View):
@@ -31,7 +31,7 @@ class Copy(View):
 
     def update(self, key_states, value_states):
         super().update(key_states, value_states)
-        self.kept = [one.clone() for one in self.kept]
+        self.keys, self.values = self.keys.clone(), self.values.clone()
 
 
 def peak_bytes(layer, sizes):
@@ -63,14 +63,14 @@ class Bare:
     """A layer of an older release, which is made without numbers."""
 
     def update(self, key_states, value_states):
-        self.kept = key_states
+        self.keys, self.values = key_states, value_states
 
 
 def test_a_layer_is_given_the_numbers_that_it_is_made_with():
     states = torch.zeros(1, 1, 4, 8)
     call = of_layers(Bare)
     layers = call(key_states=states, value_states=states, num_layers=3, window=2, max_len=8)
-    assert [states] * 3 == [one.kept for one in layers]
+    assert [(Bare, states, states)] * 3 == [(type(one), *kept) for one, *kept in layers]
 
 
 def test_no_quantizer_is_there_and_torch_is_as_new_as_it_is():
