@@ -23,6 +23,12 @@ _COPY_BYTES = 2 << 30
 _SLOW_US = 200_000.0
 """All inputs once in more than that are timed three times, not seven."""
 _FEWER_REPLAYS = 3
+WARM_UP_US = 50_000.0
+"""What runs before anything counts: a GPU that had nothing to do is slower for some milliseconds.
+
+Seen on an H200: a gather of 110 us took 126 at first, beside a copy that had run for longer.
+"""
+_LEAST_US = 50.0
 
 
 class RefusedError(Exception):
@@ -106,6 +112,8 @@ def time_us(
     timed.elapsed_us(every)
     once = timed.capture(calls) if uses_graph else every
     first_us = timed.elapsed_us(once)
+    for _ in range(int(WARM_UP_US / max(first_us, _LEAST_US))):
+        timed.elapsed_us(once)
     replays = _FEWER_REPLAYS if first_us > _SLOW_US else REPLAYS
     times = sorted(timed.elapsed_us(once) for _ in range(replays))
     return times[replays // 2] / len(calls)

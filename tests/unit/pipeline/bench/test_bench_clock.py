@@ -56,18 +56,18 @@ class Simulated:
 
 
 def test_the_median_of_seven_replays_is_shared_by_the_calls():
-    """The warm-up and the first replay do not count."""
-    device = Simulated([900.0, 800.0, 40.0, 44.0, 36.0, 4000.0, 41.0, 39.0, 42.0])
+    """The first run and the first replay do not count, nor the two that fill 50 ms."""
+    device = Simulated([900.0, 20_000.0, 900.0, 800.0, 40.0, 44.0, 36.0, 4000.0, 41.0, 39.0, 42.0])
     assert 41.0 / 4 == time_us([lambda: None] * 4, device)
     assert ([4], []) == (device.captured, device.times)
 
 
 def test_without_a_graph_the_calls_themselves_are_timed():
-    """Each of them in each run: before, first, and seven times."""
+    """Each of them in each run: before, first, once more to fill 50 ms, and seven times."""
     num_calls = []
-    device = Simulated([10.0] * (2 + REPLAYS))
-    assert 5.0 == time_us([lambda: num_calls.append(1)] * 2, device, uses_graph=False)
-    assert 2 * (2 + REPLAYS) == len(num_calls)
+    device = Simulated([50_000.0] * (3 + REPLAYS))
+    assert 25_000.0 == time_us([lambda: num_calls.append(1)] * 2, device, uses_graph=False)
+    assert 2 * (3 + REPLAYS) == len(num_calls)
     assert [] == device.captured
 
 
@@ -203,10 +203,10 @@ def asked(inputs, monkeypatch):
 @pytest.mark.parametrize(("uses_graph", "how"), [(True, "graph"), (False, "events")])
 def test_a_time_comes_with_memory_and_with_how_it_was_taken(asked, uses_graph, how):
     """What it moves, too, for the share of a copy's bandwidth."""
-    gpu = Simulated([80.0] * (2 + REPLAYS))
+    gpu = Simulated([80_000.0] * (2 + REPLAYS))
     found = asked(gpu, uses_graph=uses_graph)
     moved = 640 * 584 + 2 * 8 * 1024
-    assert Timing("ours", how, 80.0 / LEAST_INPUTS, 4096, LEAST_INPUTS, moved) == found
+    assert Timing("ours", how, 80_000.0 / LEAST_INPUTS, 4096, LEAST_INPUTS, moved) == found
 
 
 def test_a_capture_that_is_refused_is_no_time_and_says_so(asked):
