@@ -22,7 +22,7 @@ def judged(monkeypatch):
     def run_units(units, num_jobs, on_row, on_progress, time_limit_s):
         for unit in units:
             subjects.append(unit.subject)
-            on_row(ScanRow(unit, Found.FAIL if "0.21" in unit.subject else Found.PASS, "so"))
+            on_row(ScanRow(unit, Found.FAIL if "0.21" in unit.subject else Found.PASS, "so"), "")
 
     monkeypatch.setattr(scan, "run_units", run_units)
     return subjects

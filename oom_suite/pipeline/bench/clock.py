@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 REPLAYS = 7
 """Of which the median counts."""
 LEAST_INPUTS, MOST_INPUTS = 4, 512
+LEAST_CALLS = 32
+"""Calls of a graph: to begin one takes some 10 us, of which each call's time has a share."""
 _COPY_BYTES = 2 << 30
 _SLOW_US = 200_000.0
 """All inputs once in more than that are timed three times, not seven."""
@@ -110,6 +112,8 @@ def time_us(
             call()
 
     timed.elapsed_us(every)
+    if uses_graph:
+        calls = [*calls] * math.ceil(LEAST_CALLS / len(calls))
     once = timed.capture(calls) if uses_graph else every
     first_us = timed.elapsed_us(once)
     for _ in range(int(WARM_UP_US / max(first_us, _LEAST_US))):

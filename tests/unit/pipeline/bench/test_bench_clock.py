@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from oom_suite.pipeline.bench.clock import (
+    LEAST_CALLS,
     LEAST_INPUTS,
     MOST_INPUTS,
     REPLAYS,
@@ -58,8 +59,16 @@ class Simulated:
 def test_the_median_of_seven_replays_is_shared_by_the_calls():
     """The first run and the first replay do not count, nor the two that fill 50 ms."""
     device = Simulated([900.0, 20_000.0, 900.0, 800.0, 40.0, 44.0, 36.0, 4000.0, 41.0, 39.0, 42.0])
-    assert 41.0 / 4 == time_us([lambda: None] * 4, device)
-    assert ([4], []) == (device.captured, device.times)
+    assert 41.0 / 40 == time_us([lambda: None] * 40, device)
+    assert ([40], []) == (device.captured, device.times)
+
+
+@pytest.mark.parametrize(("num_calls", "captured"), [(4, 32), (31, 62), (32, 32), (33, 33)])
+def test_a_graph_has_so_many_calls_that_its_own_beginning_is_little(num_calls, captured):
+    """All of them as often as it takes."""
+    device = Simulated([1.0, 50_001.0, *[320.0] * REPLAYS])
+    assert 320.0 / captured == time_us([lambda: None] * num_calls, device)
+    assert [captured] == device.captured
 
 
 def test_without_a_graph_the_calls_themselves_are_timed():
@@ -74,9 +83,9 @@ def test_without_a_graph_the_calls_themselves_are_timed():
 def test_what_is_slow_is_replayed_less_often():
     """More than 200 ms for all inputs once: three times, not seven."""
     device = Simulated([1.0, 200_001.0, 3.0, 1.0, 2.0])
-    assert 2.0 == time_us([lambda: None], device)
+    assert 2.0 / 32 == time_us([lambda: None], device)
     at_most = Simulated([1.0, 200_000.0, *range(1, 8)])
-    assert 4.0 == time_us([lambda: None], at_most)
+    assert 4.0 / 32 == time_us([lambda: None], at_most)
 
 
 def test_a_capture_that_is_refused_is_an_error_of_its_own():
@@ -206,7 +215,8 @@ def test_a_time_comes_with_memory_and_with_how_it_was_taken(asked, uses_graph, h
     gpu = Simulated([80_000.0] * (2 + REPLAYS))
     found = asked(gpu, uses_graph=uses_graph)
     moved = 640 * 584 + 2 * 8 * 1024
-    assert Timing("ours", how, 80_000.0 / LEAST_INPUTS, 4096, LEAST_INPUTS, moved) == found
+    num_calls = LEAST_CALLS if uses_graph else LEAST_INPUTS
+    assert Timing("ours", how, 80_000.0 / num_calls, 4096, LEAST_INPUTS, moved) == found
 
 
 def test_a_capture_that_is_refused_is_no_time_and_says_so(asked):
