@@ -44,7 +44,9 @@ def first_bad(bisected):
 
 def documented():
     """The search in docs/bisect.md: its words, and what it prints."""
-    block = PAGE.read_text(encoding="utf-8").partition("```console\n$ ")[2].partition("```")[0]
+    begins = "oom-suite bisect decode.py:"
+    rest = PAGE.read_text(encoding="utf-8").partition(f"```console\n$ {begins}")[2]
+    block = begins + rest.partition("```")[0]
     command, _, shown = block.replace("\\\n", "").partition("\n")
     return shlex.split(command)[1:], shown
 

@@ -79,11 +79,6 @@ def test_what_a_gpu_saw_grow_is_what_fake_tensors_show(row, crept):
 
 
 BY_NAME = {one.name: one for one in (*MUTANTS, *TWINS)}
-# Files of faults that came after the last run on a GPU; the next one takes them out of here.
-AWAITING_GROUPS = {
-    "indexer", "indexer_prefill", "sparse_prefill", "sampling", "layer_caches", "capacities"
-}  # fmt: skip
-AWAITING = {name for name, one in BY_NAME.items() if one.group in AWAITING_GROUPS}
 
 
 def is_sampled(number, row):
@@ -125,7 +120,7 @@ def test_the_record_of_a_capture_is_made_again_word_for_word(row, records):
 def test_no_real_capture_contradicted_the_record_by_its_own_figures():
     """Both ways gave every case the same verdict; the one built-in refused is the known one."""
     tried = {row["case"] for row in CAPTURES["rows"]}
-    assert tried >= set(BY_NAME) - AWAITING
+    assert tried >= set(BY_NAME)
     built_in = {"block_compaction", "full_dequant", "streaming", "token_gather"}
     refused = {row["case"] for row in CAPTURES["rows"] if row["verdict"] == "FAIL"}
     undecided = {row["case"] for row in CAPTURES["rows"] if row["verdict"] == "INCONCLUSIVE"}
@@ -175,6 +170,6 @@ def test_the_releases_break_what_the_docs_say_they_break_by_its_own_figures():
 def test_the_self_check_saw_everything_on_the_gpu_by_its_own_figures():
     """Every mutant and twin was tried there, and none is wrong."""
     seen = SELFCHECK["selfcheck"]["seen"]
-    assert {one["name"] for one in seen} == set(BY_NAME) - AWAITING
+    assert {one["name"] for one in seen} == set(BY_NAME)
     assert all(one["is_right"] for one in seen)
     assert SELFCHECK["selfcheck"]["blocks_a_byte"] >= REQUIRED_BLOCKS_PER_BYTE

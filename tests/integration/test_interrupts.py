@@ -284,7 +284,7 @@ def test_standard_output_has_what_was_judged(begun):
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_scan_is_resumed(begun, suite, tmp_path):
+def test_an_interrupted_scan_is_resumed(begun, tmp_path):
     """What it had judged is not judged again, and it ends as a scan at one go does."""
     (tmp_path / "once.py").write_text(ONCE, encoding="utf-8")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
@@ -297,11 +297,13 @@ def test_an_interrupted_scan_is_resumed(begun, suite, tmp_path):
     assert 130 == run.process.wait(GONE_S)
     known = run.body()["scan"]["rows"]
     assert ["once.py:quick"] == [row["subject"] for row in known]
-    resumed = suite(*words, "--json", "a.json", "--resume")
-    at_once = suite(*words, "--json", "b.json")
-    assert (1, at_once.stdout) == (at_once.returncode, resumed.stdout)
-    assert 1 == resumed.returncode
-    told = resumed.stderr.splitlines()
+    resumed, at_once = (
+        begun(*words, *more) for more in (("--json", "a.json", "--resume"), ("--json", "b.json"))
+    )
+    assert at_once.process.stdout.read() == resumed.process.stdout.read()
+    assert [1, 1] == [each.process.wait(GONE_S) for each in (resumed, at_once)]
+    assert waited_for(lambda: len(resumed.lines()) == 2, GONE_S)
+    told = [line.rstrip("\n") for line in resumed.lines()]
     assert "1 of 2 units were judged before" == told[0]
     assert [True] == [line.startswith("2 of 2: once.py:hangs_once") for line in told[1:]]
     rows = [
