@@ -1,11 +1,11 @@
 """Sparse attention of one decode step from the stored caches, in one pass over both.
 
-A program decodes some stored keys, weighs them and drops them, so nothing dense is ever made. Few
-tokens may be split over their keys, and a second kernel merges the parts exactly: each part keeps
-its sum and its logarithm in float32, ``2052 * num_splits * num_tokens * num_heads`` bytes in all.
-They lie in what the caller keeps for them (``parts``). Where nothing is kept, a step on NVIDIA's
-Hopper is not split and takes nothing; on other GPUs it takes its parts, of which at most
-`oom_suite.workloads.sparse_mla.kernels.parts.MOST_PROGRAMS` programs have one.
+A program decodes some stored keys, weighs them and drops them, so nothing dense is ever made. The
+keys of few tokens are split over several programs. On NVIDIA's Hopper these merge in their shared
+memory, and a step takes nothing. On other GPUs a second kernel merges the parts exactly: each part
+keeps its sum and its logarithm in float32, ``2052 * num_splits * num_tokens * num_heads`` bytes in
+all, of which at most `oom_suite.workloads.sparse_mla.kernels.parts.MOST_PROGRAMS` programs have
+one. They lie in what the caller keeps for them (``parts``), or the step takes them.
 
 Weights are multiplied as two bf16 numbers each, so that a result is as close to the exact one as
 its own rounding to bf16 lets it be.
@@ -64,7 +64,7 @@ def fused_decode(
     The arguments are those of `oom_suite.workloads.sparse_mla.builtins`; the pages of a pool may
     be strided by any number of bytes. ``parts`` is memory that a split step may use, float32 and
     contiguous, whatever is in it: a step is split no further than it holds, and 16 MiB and 32 KiB
-    hold every step. Steps that run at once must not share it.
+    hold every step. Steps that run at once must not share it. Hopper has no use for it.
 
     Raises:
         UsageError: a layer that is not `swa_only` lacks its pool, indices or lens; ``parts`` is of
