@@ -110,11 +110,12 @@ def _life_of(result: Recorded) -> tuple[str, ...]:
 
 
 def _moment(result: Recorded) -> tuple[Any, ...]:
+    release: tuple[int, Version | str]
     try:
-        release = (0, Version(result.release)) if result.release else (0, Version("0"))
+        release = (0, Version(result.release or "0"))
     except InvalidVersion:
         # Never compared with a Version: the number before it decides.
-        release = (1, result.release)  # type: ignore[assignment]
+        release = (1, result.release)
     # The file's own time is that of the judging: whoever judges an old commit later is not late.
     return (*release, result.committed_at or result.made_at, result.made_at, result.key)
 
