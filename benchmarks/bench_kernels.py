@@ -62,15 +62,19 @@ def timed(name: str, options: Options) -> Bench:
 def test_gathers_against_copy_bandwidth() -> None:
     """Scattered rows, and a part of 32,768 beside all of them: the tables of vLLM #42504."""
     found = timed("bench-gather", Options.of(only=["gather"]))
-    faster = {}
+    faster, bandwidth = {}, {}
     for row in found.rows:
         times = {one.subject: one.elapsed_us for one in row.timings}
+        moved = row.timings[0].moved_bytes
+        bandwidth[row.shape.sizes["rows"]] = (moved or 0) / (times.get("sparse") or 1) / 1e3
         if sparse := times.get("sparse"):
             faster[row.shape.sizes.get("percent")] = (times.get("dense") or 0) / sparse
     # What is referenced decides the time; all of it costs no more than by block table, but for
     # what two runs differ.
     assert faster[3] >= 1.75
     assert faster[100] >= 0.95
+    if torch.cuda.get_device_capability() == (9, 0):
+        assert bandwidth[262_144] >= 0.9 * found.device.copy_gb_per_s
 
 
 def test_decode_beside_vllm() -> None:

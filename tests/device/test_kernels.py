@@ -12,6 +12,7 @@ from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
 from oom_suite.workloads.sparse_mla.kernels import decode, dispatch
 from oom_suite.workloads.sparse_mla.kernels.gather import (
     _decode_slots,
+    dequantize_and_gather_k_cache,
     dequantize_and_gather_k_cache_sparse,
 )
 from oom_suite.workloads.sparse_mla.step import StepOptions, oracle, random_step, tolerance
@@ -77,21 +78,66 @@ def test_a_result_is_no_further_off_than_that_of_the_bug(oom_device):
     assert errors["fused"] <= errors["bug"] * 1.001, errors
 
 
-def test_a_gather_is_to_the_bit_what_torch_gives(oom_device):
-    """Random bytes in all of the cache, padding between the slots."""
-    pool = paged_pool(2048, 64, FP8_DS_MLA_V4, oom_device, padded=True)
+@pytest.fixture(params=["this device's", "portable"])
+def kernels(request, monkeypatch):
+    """The kernels that a call takes."""
+    if request.param == "portable":
+        monkeypatch.setattr(dispatch, "_fast", [])
+
+
+def random_pool(device, num_blocks=2048):
+    """Random bytes in all of the cache."""
+    pool = paged_pool(num_blocks, 64, FP8_DS_MLA_V4, device, padded=True)
     pool.as_strided((pool.untyped_storage().nbytes(),), (1,)).random_(0, 256)
-    slots = torch.randperm(2048 * 64, device=oom_device)[:40_000].int()
-    slots[::7] = -1
-    given, wanted = (
-        torch.full((len(slots), 512), 7.0, dtype=torch.bfloat16, device=oom_device)
-        for _ in range(2)
-    )
-    dequantize_and_gather_k_cache_sparse(given, pool, slots, 64)
-    _decode_slots(wanted, pool, slots, 64, FP8)
+    return pool
+
+
+def untouched_rows(device, *shape):
+    return torch.full((*shape, 512), 7.0, dtype=torch.bfloat16, device=device)
+
+
+def assert_same(given, wanted):
+    """To the bit, where it is a number."""
     numbers = wanted.isfinite()
     assert torch.equal(given[numbers].view(torch.int16), wanted[numbers].view(torch.int16))
     assert torch.equal(given.isnan(), wanted.isnan())
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 4, 5, 40_000])
+def test_a_gather_is_to_the_bit_what_torch_gives(oom_device, num_rows):
+    """Padding between the slots, which are strided, and slots that the cache does not have."""
+    pool = random_pool(oom_device)
+    slots = torch.randperm(2048 * 64, device=oom_device)[: 2 * num_rows].int()[::2]
+    slots[1::7], slots[2::11] = -1, 2048 * 64
+    given, wanted = (untouched_rows(oom_device, num_rows + 3) for _ in range(2))
+    dequantize_and_gather_k_cache_sparse(given[:num_rows], pool, slots, 64)
+    has_slot = torch.where(slots < 2048 * 64, slots, -1)
+    _decode_slots(wanted[:num_rows], pool, has_slot, 64, FP8)
+    assert_same(given, wanted)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("gap", [0, 8, 1])
+def test_a_prefix_is_to_the_bit_what_torch_gives(oom_device, gap):
+    """Of requests of many lengths, behind an offset, into rows with a gap behind each."""
+    pool, offset = random_pool(oom_device), 5
+    lens, some = (
+        torch.tensor(each, dtype=torch.int32, device=oom_device)
+        for each in ([0, 1, 63, 64, 65, 777, 4096], [0, 1, 3, 64, 2, 700, 4096])
+    )
+    table = torch.randperm(2048, device=oom_device)[: 7 * 64].int().view(7, 64)
+    given, wanted = (
+        torch.full((7, 4101, 512 + gap), 7.0, dtype=torch.bfloat16, device=oom_device)[..., :512]
+        for _ in range(2)
+    )
+    dequantize_and_gather_k_cache(given, pool, lens, some, table, 64, offset)
+    for request in range(7):
+        tokens = torch.arange(int(lens[request] - some[request]), int(lens[request]))
+        tokens = tokens.to(oom_device)
+        slots = table[request, tokens // 64] * 64 + tokens % 64
+        _decode_slots(wanted[request, offset : offset + len(slots)], pool, slots, 64, FP8)
+    assert_same(given, wanted)
 
 
 def test_the_last_block_of_a_pool_of_six_gib_is_found(oom_device):

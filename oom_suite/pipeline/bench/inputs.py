@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 64
 _GATHER_BLOCKS, _DECODE_BLOCKS = 16_384, 4096
+_SCALES_BYTES, _SCALES_LINE = 8, 64
+"""Scales of a token, and the bytes that come with them: a kernel may ask the cache to keep them."""
 _SWA_TOPK, _EXTRA_TOPK = 128, 512
 _C128A_BLOCK_SIZE = 2
 _MOST_CHUNKS = 16
@@ -48,6 +50,16 @@ def moved_bytes(shape: Shape) -> int:
         num_keys += _EXTRA_TOPK
     stored = num_tokens * num_keys * FP8_DS_MLA_V4.token_bytes
     return stored + 2 * num_tokens * shape.sizes["heads"] * _ROW_BYTES
+
+
+def _is_part(shape: Shape) -> bool:
+    """Whether a gather's rows are some of a prefix's, and not of the whole pool's."""
+    return "percent" in shape.sizes
+
+
+def _num_slots(shape: Shape) -> int:
+    """How many slots a gather's rows are some of."""
+    return _ALL_ROWS if _is_part(shape) else _GATHER_BLOCKS * BLOCK_SIZE
 
 
 def _union_rows(shape: Shape) -> int:
@@ -91,16 +103,33 @@ class Inputs:
         return self._made
 
     def _rows(self, shape: Shape) -> list[dict[str, Any]]:
-        pool, num_rows = filled_pool(_GATHER_BLOCKS, device=self._device), shape.sizes["rows"]
+        """Over so many pools and slots that the scales, too, are twice the cache in the end."""
+        num_rows = shape.sizes["rows"]
+        scales = min(num_rows * _SCALES_LINE, _num_slots(shape) * _SCALES_BYTES)
+        all_scales = _GATHER_BLOCKS * BLOCK_SIZE * _SCALES_BYTES
+        outs = [self._empty(num_rows) for _ in range(self._num_inputs(moved_bytes(shape)))]
+        pools = [
+            filled_pool(_GATHER_BLOCKS, device=self._device)
+            for _ in range(self._num_inputs(all_scales))
+        ]
         return [
             {
-                "out": self._empty(num_rows),
-                "k_cache": pool,
-                "slot_indices": self._permuted(_GATHER_BLOCKS * BLOCK_SIZE, num_rows),
+                "out": outs[each % len(outs)],
+                "k_cache": pools[each % len(pools)],
+                "slot_indices": self._slots(shape),
                 "block_size": BLOCK_SIZE,
             }
-            for _ in range(num_inputs(moved_bytes(shape), self._l2_bytes))
+            for each in range(self._num_inputs(scales))
         ]
+
+    def _slots(self, shape: Shape) -> torch.Tensor:
+        """In no order: of all there are, or of a prefix, where a part of its rows is wanted."""
+        num_slots, num_rows = _num_slots(shape), shape.sizes["rows"]
+        found = self._permuted(num_slots, num_rows)
+        if not _is_part(shape):
+            return found
+        table = self._permuted(_GATHER_BLOCKS, num_slots // BLOCK_SIZE)
+        return table[found // BLOCK_SIZE] * BLOCK_SIZE + found % BLOCK_SIZE
 
     def _prefixes(self) -> list[dict[str, Any]]:
         """Of all rows, whatever part of them the shape wants: that is what it is beside."""
@@ -117,7 +146,7 @@ class Inputs:
                 "block_size": BLOCK_SIZE,
                 "offset": 0,
             }
-            for _ in range(num_inputs(all_bytes, self._l2_bytes))
+            for _ in range(self._num_inputs(all_bytes))
         ]
 
     def _steps(self, shape: Shape) -> list[dict[str, Any]]:
@@ -127,7 +156,7 @@ class Inputs:
             extra = filled_pool(num_blocks, _C128A_BLOCK_SIZE, self._device)
         elif shape.layer == "c4a":
             extra = filled_pool(_DECODE_BLOCKS, device=self._device)
-        count = num_inputs(moved_bytes(shape), self._l2_bytes)
+        count = self._num_inputs(moved_bytes(shape))
         return [self._step(shape, swa, extra) for _ in range(count)]
 
     def _step(self, shape: Shape, swa: torch.Tensor, extra: torch.Tensor | None) -> dict[str, Any]:
@@ -160,9 +189,12 @@ class Inputs:
 
     def _chunks(self, shape: Shape) -> list[dict[str, Any]]:
         first, second = (filled_pool(PREFILL_POOL_BLOCKS, device=self._device) for _ in range(2))
-        count = min(_MOST_CHUNKS, num_inputs(moved_bytes(shape), self._l2_bytes))
+        count = min(_MOST_CHUNKS, self._num_inputs(moved_bytes(shape)))
         sizes = _prefill_sizes(shape)
         return [chunk(sizes, (first, second), seed) for seed in range(count)]
+
+    def _num_inputs(self, num_bytes: int) -> int:
+        return num_inputs(num_bytes, self._l2_bytes)
 
     def _empty(self, num_rows: int) -> torch.Tensor:
         return torch.empty(num_rows, HEAD_DIM, dtype=torch.bfloat16, device=self._device)

@@ -22,13 +22,13 @@ import torch
 from oom_suite.errors import UsageError
 from oom_suite.workloads.sparse_mla.builtins.rows import pool_reads
 from oom_suite.workloads.sparse_mla.builtins.streaming import streaming_decode
-from oom_suite.workloads.sparse_mla.kernels import hopper
+from oom_suite.workloads.sparse_mla.kernels import arguments, hopper
 from oom_suite.workloads.sparse_mla.kernels.dispatch import (
     register_fast_path,
     run_fast,
     takes_triton,
 )
-from oom_suite.workloads.sparse_mla.kernels.parts import Parts, arguments, num_splits
+from oom_suite.workloads.sparse_mla.kernels.parts import Parts, num_splits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ def _in_triton(
     made = Parts(q, num_splits(num_tokens * blocks, num_tiles), output, parts)
     decode_kernel[(num_tokens, blocks, made.splits)](
         *made.tensors,
-        *arguments(output, q, reads, attn_sink, scale),
+        *arguments.of_step(output, q, reads, attn_sink, scale),
         SWA_BLOCK_SIZE=reads[0].pool.shape[1],
         EXTRA_BLOCK_SIZE=reads[-1].pool.shape[1],
         HEADS=heads,

@@ -16,12 +16,20 @@ import torch
 from oom_suite.errors import UsageError
 from oom_suite.workloads.sparse_mla.builtins.rows import Fp8Rows
 from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
-from oom_suite.workloads.sparse_mla.kernels.dispatch import run_fast, takes_triton
+from oom_suite.workloads.sparse_mla.kernels import arguments, hopper
+from oom_suite.workloads.sparse_mla.kernels.dispatch import (
+    register_fast_path,
+    run_fast,
+    takes_triton,
+)
 
 _ROWS, _WARPS = 8, 4
 """Rows of a program and its warps: the fastest of 14 pairs at 262,144 rows on an H200."""
 
 FP8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz)
+
+register_fast_path(hopper.GATHER_SPARSE)
+register_fast_path(hopper.GATHER_DENSE)
 
 
 def dequantize_and_gather_k_cache_sparse(
@@ -64,16 +72,8 @@ def dequantize_and_gather_k_cache_sparse(
         return
     from oom_suite.workloads.sparse_mla.kernels.on_triton.gather import gather_sparse_kernel
 
-    num_rows = slot_indices.shape[0]
-    gather_sparse_kernel[(-(-num_rows // _ROWS),)](
-        out,
-        k_cache,
-        slot_indices,
-        slot_indices.stride(0),
-        num_rows,
-        k_cache.shape[0] * block_size,
-        out.stride(0),
-        k_cache.stride(0),
+    gather_sparse_kernel[(-(-slot_indices.shape[0] // _ROWS),)](
+        *arguments.of_slots(out, k_cache, slot_indices),
         BLOCK_SIZE=block_size,
         ROWS=_ROWS,
         IS_FNUZ=fp8_dtype == torch.float8_e4m3fnuz,
@@ -124,9 +124,8 @@ def dequantize_and_gather_k_cache(
     num_requests, num_rows = out.shape[0], out.shape[1] - offset
     if num_requests == 0 or num_rows == 0 or run_fast("gather_dense", **call):
         return
-    seq_lens = seq_lens.contiguous()
-    wanted = seq_lens if gather_lens is None else gather_lens.contiguous()
     if not takes_triton(out):
+        wanted = seq_lens if gather_lens is None else gather_lens
         row = torch.arange(num_rows, device=out.device)
         counts = row < wanted.unsqueeze(1)
         token = ((seq_lens - wanted).unsqueeze(1) + row) * counts
@@ -137,19 +136,7 @@ def dequantize_and_gather_k_cache(
     from oom_suite.workloads.sparse_mla.kernels.on_triton.gather import gather_dense_kernel
 
     gather_dense_kernel[(-(-num_rows // _ROWS), num_requests)](
-        out,
-        k_cache,
-        seq_lens,
-        wanted,
-        block_table,
-        out.stride(0),
-        out.stride(1),
-        *block_table.stride(),
-        block_table.shape[1],
-        k_cache.stride(0),
-        k_cache.shape[0] * block_size,
-        offset,
-        num_rows,
+        *arguments.of_prefixes(out, k_cache, seq_lens, gather_lens, block_table, offset),
         BLOCK_SIZE=block_size,
         ROWS=_ROWS,
         IS_FNUZ=fp8_dtype == torch.float8_e4m3fnuz,

@@ -1,4 +1,4 @@
-"""The fast path of `decode` on NVIDIA's Hopper, for the shapes that it is written for."""
+"""The fast paths on NVIDIA's Hopper, for what they are written for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from oom_suite.workloads.sparse_mla.kernels import arguments
 from oom_suite.workloads.sparse_mla.kernels.dispatch import FastPath
-from oom_suite.workloads.sparse_mla.kernels.parts import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,22 +22,24 @@ _HEADS, _KEYS, _LEAST_ROWS = 64, 64, 8
 _ALIGNMENT_BYTES = 16
 
 
-def _applies(
-    q: torch.Tensor, reads: Sequence[PoolRead], fp8_dtype: torch.dtype, **_rest: object
-) -> bool:
+def _is_written_for(tensor: torch.Tensor, fp8_dtype: torch.dtype, *strided: torch.Tensor) -> bool:
+    """Whether it is a Hopper, with Triton's lower language, that this fp8 and these lie for."""
     return (
-        q.is_cuda
+        tensor.is_cuda
         and torch.version.hip is None
-        and torch.cuda.get_device_capability(q.device) == _CAPABILITY
+        and torch.cuda.get_device_capability(tensor.device) == _CAPABILITY
         and fp8_dtype == torch.float8_e4m3fn
-        and all(_is_aligned(read.pool) for read in reads)
+        and all(_is_aligned(one) for one in strided)
         and os.environ.get("TRITON_INTERPRET") != "1"
         and _has_gluon()
     )
 
 
-def _is_aligned(pool: torch.Tensor) -> bool:
-    return not (pool.stride(0) % _ALIGNMENT_BYTES or pool.storage_offset() % _ALIGNMENT_BYTES)
+def _is_aligned(tensor: torch.Tensor) -> bool:
+    """Whether all but its last two dimensions, and its rows of bf16, begin at whole vectors."""
+    strides = tensor.stride()[: 1 if tensor.dtype == torch.uint8 else -1]
+    steps = (tensor.storage_offset(), *strides)
+    return not any(step * tensor.element_size() % _ALIGNMENT_BYTES for step in steps)
 
 
 @functools.cache
@@ -48,7 +50,13 @@ def _has_gluon() -> bool:
         return False
 
 
-def _run(
+def _decode_applies(
+    q: torch.Tensor, reads: Sequence[PoolRead], fp8_dtype: torch.dtype, **_rest: object
+) -> bool:
+    return _is_written_for(q, fp8_dtype, *(read.pool for read in reads))
+
+
+def _decode(
     q: torch.Tensor,
     reads: Sequence[PoolRead],
     attn_sink: torch.Tensor | None,
@@ -63,7 +71,7 @@ def _run(
     del fp8_dtype, parts
     num_tokens, num_heads, _ = q.shape
     grid = (num_tokens, -(-num_heads // _HEADS), 1)
-    given = arguments(output, q, reads, attn_sink, scale)
+    given = arguments.of_step(output, q, reads, attn_sink, scale)
     constants = {
         "SWA_SIZE": reads[0].pool.shape[1],
         "EXTRA_SIZE": reads[-1].pool.shape[1],
@@ -98,4 +106,45 @@ def cluster_size(num_programs: int, num_tiles: int, num_cores: int) -> int:
     return 1
 
 
-DECODE = FastPath("decode", _applies, _run)
+def _gather_applies(
+    out: torch.Tensor, k_cache: torch.Tensor, fp8_dtype: torch.dtype, **_rest: object
+) -> bool:
+    return _is_written_for(out, fp8_dtype, out, k_cache)
+
+
+def _gather_sparse(
+    out: torch.Tensor,
+    k_cache: torch.Tensor,
+    slot_indices: torch.Tensor,
+    block_size: int,
+    fp8_dtype: torch.dtype,
+) -> None:
+    from oom_suite.workloads.sparse_mla.kernels.on_triton import gather_hopper
+
+    del fp8_dtype
+    given = arguments.of_slots(out, k_cache, slot_indices)
+    grid = (-(-slot_indices.shape[0] // gather_hopper.ROWS.value),)
+    gather_hopper.gather_sparse_kernel[grid](*given, BLOCK_SIZE=block_size, num_warps=1)
+
+
+def _gather_dense(
+    out: torch.Tensor,
+    k_cache: torch.Tensor,
+    seq_lens: torch.Tensor,
+    gather_lens: torch.Tensor | None,
+    block_table: torch.Tensor,
+    block_size: int,
+    offset: int,
+    fp8_dtype: torch.dtype,
+) -> None:
+    from oom_suite.workloads.sparse_mla.kernels.on_triton import gather_hopper
+
+    del fp8_dtype
+    given = arguments.of_prefixes(out, k_cache, seq_lens, gather_lens, block_table, offset)
+    grid = (-(-(out.shape[1] - offset) // gather_hopper.ROWS.value), out.shape[0])
+    gather_hopper.gather_dense_kernel[grid](*given, BLOCK_SIZE=block_size, num_warps=1)
+
+
+DECODE = FastPath("decode", _decode_applies, _decode)
+GATHER_SPARSE = FastPath("gather_sparse", _gather_applies, _gather_sparse)
+GATHER_DENSE = FastPath("gather_dense", _gather_applies, _gather_dense)

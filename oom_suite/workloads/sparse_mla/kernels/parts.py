@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
-
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
-
-_LOG2_E = math.log2(math.e)
 
 MOST_PROGRAMS = 128
 """Programs that a split step is spread over: about the cores of the GPUs that serve."""
@@ -82,46 +72,3 @@ class Parts:
             HAS_SINK=attn_sink is not None,
             num_warps=4,
         )
-
-
-def arguments(
-    output: torch.Tensor,
-    q: torch.Tensor,
-    reads: Sequence[PoolRead],
-    attn_sink: torch.Tensor | None,
-    scale: float,
-) -> tuple[Any, ...]:
-    """What a decode kernel is given, up to what it is compiled for.
-
-    Args:
-        output: as q, written.
-        q: bfloat16 [num_tokens, num_heads, 512].
-        reads: of the sliding window's pool, and of the compressed one unless there is none.
-        attn_sink: float32 [num_heads], or None.
-        scale: factor of the logits.
-    """
-    return (
-        output,
-        q,
-        *_of_read(reads[0]),
-        *_of_read(reads[-1]),
-        q if attn_sink is None else attn_sink,
-        q.shape[1],
-        scale * _LOG2_E,
-        q.stride(0),
-        output.stride(0),
-    )
-
-
-def _of_read(read: PoolRead) -> tuple[Any, ...]:
-    """How a kernel is given a pool and what is read of it.
-
-    Returns:
-        The pool, its indices, its lens, the stride of a row of indices and its width, the bytes of
-        a page, and how many slots there are: what is beyond either is not read.
-    """
-    indices, pool = read.indices, read.pool
-    if indices.stride(1) != 1:
-        indices = indices.contiguous()
-    num_slots = pool.shape[0] * pool.shape[1]
-    return pool, indices, read.lens, indices.stride(0), indices.shape[1], pool.stride(0), num_slots

@@ -151,6 +151,30 @@ def test_the_gathers_are_what_the_kernels_take(inputs):
         assert (1, 128, 512) == step["out"].shape
 
 
+def test_a_part_is_of_the_rows_of_a_prefix(inputs):
+    """In two of eight blocks, no row twice, and not in order."""
+    for step in inputs.of(Shape("gather", "", {"rows": 128, "percent": 100}), SPARSE):
+        slots = step["slot_indices"]
+        assert 2 == len((slots // 64).unique())
+        assert 128 == len(slots.unique())
+        assert not torch.equal(slots, slots.sort().values)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "scales_of_a_call"),
+    [({"rows": 256}, 8 * 512), ({"rows": 32}, 64 * 32), ({"rows": 128, "percent": 100}, 8 * 128)],
+    ids=["all slots'", "64 bytes for a row", "a prefix's"],
+)
+def test_no_gather_finds_its_scales_in_the_cache(inputs, sizes, scales_of_a_call):
+    """Between a call and the next of the same slots, as many others pass as fill it twice."""
+    scales_of_a_pool = 8 * 512
+    inputs._l2_bytes = 4 * scales_of_a_pool
+    steps = inputs.of(Shape("gather", "", sizes), SPARSE)
+    assert 2 * inputs._l2_bytes == len(steps) * scales_of_a_call
+    assert 8 == len({step["k_cache"].data_ptr() for step in steps})
+    assert LEAST_INPUTS == len({step["out"].data_ptr() for step in steps})
+
+
 def test_the_chunks_are_what_a_prefill_takes(inputs, monkeypatch):
     """Of the rows of the union a part of the prefix's entries, over two caches."""
     monkeypatch.setattr("oom_suite.pipeline.bench.inputs.PREFILL_POOL_BLOCKS", 8)

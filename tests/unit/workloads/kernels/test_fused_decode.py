@@ -7,9 +7,7 @@ import torch
 
 from oom_suite.errors import UsageError
 from oom_suite.tracing.shadow import ShadowLane
-from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
 from oom_suite.workloads.sparse_mla.geometry.scenarios import SMALL, resize
-from oom_suite.workloads.sparse_mla.kernels import hopper
 from oom_suite.workloads.sparse_mla.kernels.decode import fused_decode
 from oom_suite.workloads.sparse_mla.kernels.parts import MOST_PROGRAMS, num_splits
 from oom_suite.workloads.sparse_mla.step import build, build_swa_only
@@ -109,73 +107,3 @@ def test_a_layer_with_a_sliding_window_alone_is_split_by_its_own_keys(traced):
     """128 keys are four tiles of 32."""
     trace = traced("rocm:gfx942", build_swa_only, num_tokens=4)
     assert PART_BYTES * 4 * 4 * 8 == trace.peak().num_bytes
-
-
-@pytest.mark.parametrize(
-    ("num_programs", "num_tiles", "size"),
-    [
-        (1, 10, 8),
-        (1, 8, 8),
-        (1, 7, 4),
-        (1, 2, 2),
-        (1, 1, 1),
-        (1, 0, 1),
-        (14, 10, 8),
-        (15, 10, 4),
-        (28, 10, 4),
-        (29, 10, 2),
-        (66, 10, 2),
-        (67, 10, 1),
-    ],
-)
-def test_programs_of_a_cluster_have_a_tile_each_and_all_run_at_once(num_programs, num_tiles, size):
-    """On an H200's 132 cores."""
-    assert size == hopper.cluster_size(num_programs, num_tiles, 132)
-
-
-class OnGpu:
-    """What stands for queries on a GPU."""
-
-    is_cuda, device = True, "cuda"
-
-
-def pool_of(stride_bytes, offset_bytes=0):
-    """A cache of four blocks of two tokens, somewhere in memory."""
-    memory = torch.zeros(4 * stride_bytes + offset_bytes, dtype=torch.uint8)
-    pool = memory.as_strided((4, 2, 584), (stride_bytes, 584, 1), offset_bytes)
-    return PoolRead(pool, torch.zeros(1, 4, dtype=torch.int32), torch.ones(1))
-
-
-HOPPER = {
-    "capability": (9, 0),
-    "hip": None,
-    "fp8_dtype": torch.float8_e4m3fn,
-    "read": pool_of(1168),
-    "has_gluon": True,
-}
-
-
-@pytest.mark.parametrize(
-    ("unlike", "applies"),
-    [
-        ({}, True),
-        ({"read": pool_of(1168, 16)}, True),
-        ({"read": pool_of(1176)}, False),
-        ({"read": pool_of(1168, 8)}, False),
-        ({"fp8_dtype": torch.float8_e4m3fnuz}, False),
-        ({"capability": (8, 9)}, False),
-        ({"capability": (10, 0)}, False),
-        ({"hip": "7.0"}, False),
-        ({"has_gluon": False}, False),
-    ],
-    ids=["hopper", "aligned", "page", "start", "fnuz", "ada", "blackwell", "hip", "triton 3.5"],
-)
-def test_the_fast_path_is_taken_for_what_it_is_written_for(monkeypatch, unlike, applies):
-    """Each condition by itself; all else takes the portable kernel."""
-    given = HOPPER | unlike
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: given["capability"])
-    monkeypatch.setattr(torch.version, "hip", given["hip"])
-    monkeypatch.setattr(hopper, "_has_gluon", lambda: given["has_gluon"])
-    call = {"q": OnGpu(), "reads": [given["read"]], "fp8_dtype": given["fp8_dtype"]}
-    assert applies is hopper.DECODE.applies(**call)
