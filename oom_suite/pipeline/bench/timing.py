@@ -137,11 +137,9 @@ REFUSED = "not captured: "
 class FlashMla:
     """A decode step by the package `flash_mla`, where it is installed.
 
-    Source: FlashMLA `flash_mla/flash_mla_interface.py` (commit 02fe0d0),
+    Source: FlashMLA `flash_mla/flash_mla_interface.py` (commit 9241ae3),
     ``flash_mla_with_kvcache``; what it plans for given lengths it keeps in an object of the
     caller's, one for each input here.
-
-    Does not prove: that a release of the package takes caches of this layout. We have not run it.
     """
 
     def __init__(self) -> None:
@@ -150,15 +148,17 @@ class FlashMla:
         Raises:
             ImportError: it is not installed, or was built for another GPU.
         """
-        self._package: Any = importlib.import_module("flash_mla")
-        self._plans: dict[int, Any] = {}
+        from torch.utils.weak import WeakTensorKeyDictionary
 
-    def __call__(self, **step: Any) -> None:
-        """Write ``output``; keywords as of a decode step."""
+        self._package: Any = importlib.import_module("flash_mla")
+        # Memory of an input that is gone may be another's: what was planned goes with its tensor.
+        self._plans = WeakTensorKeyDictionary()
+
+    def __call__(self, **step: Any) -> Any:
+        """The result, in a tensor of the package's own; keywords as of a decode step."""
         output = step["output"]
-        key = output.data_ptr()
-        if key not in self._plans:
-            self._plans[key], _ = self._package.get_mla_metadata()
+        if output not in self._plans:
+            self._plans[output], _ = self._package.get_mla_metadata()
         extra = step["kv_cache"]
         result, _ = self._package.flash_mla_with_kvcache(
             step["q"].unsqueeze(1),
@@ -166,7 +166,7 @@ class FlashMla:
             None,
             None,
             step["head_dim"],
-            self._plans[key],
+            self._plans[output],
             softmax_scale=step["scale"],
             is_fp8_kvcache=True,
             indices=step["swa_indices"].unsqueeze(1),
@@ -176,7 +176,7 @@ class FlashMla:
             topk_length=step["swa_lens"],
             extra_topk_length=step["topk_lens"],
         )
-        output.copy_(result.squeeze(1))
+        return result.squeeze(1)
 
 
 def _vllm_prefill(subject: str) -> Call:
