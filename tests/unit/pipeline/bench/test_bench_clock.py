@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 
@@ -19,7 +17,7 @@ from oom_suite.pipeline.bench.clock import (
 )
 from oom_suite.pipeline.bench.inputs import Inputs, moved_bytes
 from oom_suite.pipeline.bench.shapes import DENSE, SPARSE
-from oom_suite.pipeline.bench.timing import REFUSED, FlashMla, Load, Time
+from oom_suite.pipeline.bench.timing import REFUSED, Load, Time
 from oom_suite.processes.protocol import Kept
 from oom_suite.records.bench import Shape, Timing
 from oom_suite.workloads.sparse_mla.builtins.dense_staging import dense_staging
@@ -274,29 +272,3 @@ def test_a_package_that_is_missing_is_said_in_one_line():
     assert "ModuleNotFoundError: No module named 'flash_mla'" == Load("flash_mla", "decode").answer(
         Kept()
     )
-
-
-def test_flash_mla_is_given_a_step_as_it_takes_one(inputs, monkeypatch):
-    """Caches and queries with a dimension of one head or query, and one plan for each input."""
-    calls = []
-
-    class Package:
-        """The two functions of it that are called."""
-
-        def get_mla_metadata(self):
-            return object(), None
-
-        def flash_mla_with_kvcache(self, q, k_cache, *rest, **named):
-            calls.append((q.shape, k_cache.shape, rest[3], named["extra_k_cache"].shape))
-            return torch.ones_like(q), None
-
-    monkeypatch.setitem(sys.modules, "flash_mla", Package())
-    call = FlashMla()
-    steps = inputs.of(Shape("decode", "", {"heads": 8, "tokens": 2}, "c4a"), "flash_mla")[:2]
-    for step in (*steps, *steps):
-        call(**step)
-        assert (step["output"] == 1).all()
-    assert (2, 1, 8, 512) == calls[0][0]
-    assert (64, 1, 584) == calls[0][1][1:]
-    assert (64, 1, 584) == calls[0][3][1:]
-    assert 2 == len({id(one[2]) for one in calls})

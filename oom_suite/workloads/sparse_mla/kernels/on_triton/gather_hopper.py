@@ -67,12 +67,10 @@ def _store_rows(
     `KEPT` is what the cache does with scales: 64 bytes come at once, those of eight tokens, which
     rows in no order want again.
     """
-    room = gl.allocate_shared_memory(
+    memory = gl.allocate_shared_memory(
         gl.bfloat16, [ROWS * 16 + 1, 32], gl.SwizzledSharedLayout(1, 1, 1, [0])
-    )
-    staged = room.index(1)._reinterpret(
-        gl.bfloat16, [ROWS, 512], gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
-    )
+    ).index(1)
+    staged = memory._reinterpret(gl.bfloat16, [ROWS, 512], gl.SwizzledSharedLayout(1, 1, 1, [1, 0]))
     counts = (slots >= 0) & (slots < num_slots)
     slots = gl.where(counts, slots, 0)
     offset = slots % BLOCK_SIZE
