@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,28 +20,41 @@ from oom_suite.workloads.sparse_mla.builtins import token_gather_decode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MADE_EARLIER = ThreadPoolExecutor(1)
-_TASKS: queue.Queue[Callable[[], object]] = queue.Queue()
-_DONE: queue.Queue[object] = queue.Queue()
-
 _grows = functools.partial(mutant, LAW, along=())
 _BATCH = ("num_tokens",)
 
 
-def _serve() -> None:
-    """Do whatever is asked, one after the other, until the process ends."""
-    while True:
-        task = _TASKS.get()
-        _DONE.put(task())
-        del task
+class _Earlier:
+    """Threads that are there before a step; a fork has none of them, and begins its own."""
+
+    def __init__(self) -> None:
+        """Begin now, and again in every fork."""
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """With an executor, and a queue that nobody reads yet."""
+        self.executor = ThreadPoolExecutor(1)
+        self._tasks: queue.Queue[Callable[[], object]] = queue.Queue()
+        self._done: queue.Queue[object] = queue.Queue()
+        self._is_read = False
+
+    def done(self, task: Callable[[], object]) -> Any:
+        """What the task gives on the one thread that reads the queue until the process ends."""
+        if not self._is_read:
+            self._is_read = True
+            threading.Thread(target=self._serve, daemon=True).start()
+        self._tasks.put(task)
+        return self._done.get()
+
+    def _serve(self) -> None:
+        while True:
+            task = self._tasks.get()
+            self._done.put(task())
+            del task
 
 
-@functools.cache
-def _server() -> threading.Thread:
-    """The one thread that takes tasks from the queue, started when it is first asked for."""
-    server = threading.Thread(target=_serve, daemon=True)
-    server.start()
-    return server
+_EARLIER = _Earlier()
 
 
 def _on_a_thread(work: Callable[[], object]) -> None:
@@ -65,7 +79,7 @@ def on_a_started_thread(**step: Any) -> None:
 @_grows()
 def in_an_executor_made_earlier(**step: Any) -> None:
     """The bytes of the pool as float16, made by an executor that was there before."""
-    decode_holding(step, _MADE_EARLIER.submit(step["swa_k_cache"].to, torch.float16).result())
+    decode_holding(step, _EARLIER.executor.submit(step["swa_k_cache"].to, torch.float16).result())
 
 
 @_grows("_byte_per_block")
@@ -77,9 +91,7 @@ def by_asyncio(**step: Any) -> None:
 @_grows("_byte_per_block", is_stateful=True)
 def through_a_queue(**step: Any) -> None:
     """A byte for each block, taken by a thread that reads a queue for ever."""
-    _server()
-    _TASKS.put(lambda: _byte_per_block(step))
-    decode_holding(step, _DONE.get())
+    decode_holding(step, _EARLIER.done(lambda: _byte_per_block(step)))
 
 
 @_grows("_byte_per_block", along=_BATCH)
@@ -139,17 +151,11 @@ def _gather(sizes: Any, device: torch.device) -> Callable[[], torch.Tensor]:
 def gathered_in_an_executor_made_earlier(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A gather in an executor that was there before."""
     gather = _gather(sizes, device)
-    return lambda: _MADE_EARLIER.submit(gather).result()
+    return lambda: _EARLIER.executor.submit(gather).result()
 
 
 @_gathers()
 def gathered_through_a_queue(sizes: Any, device: torch.device) -> Callable[[], object]:
     """A gather on a thread that reads a queue for ever."""
     gather = _gather(sizes, device)
-
-    def call() -> object:
-        _server()
-        _TASKS.put(gather)
-        return _DONE.get()
-
-    return call
+    return lambda: _EARLIER.done(gather)
