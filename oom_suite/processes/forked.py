@@ -16,6 +16,7 @@ import torch
 
 from oom_suite.errors import LaneError, OomSuiteError, line_of
 from oom_suite.processes.ending import Life
+from oom_suite.processes.executors import begin_again, executors_with_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +29,14 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
     """What `work` returns, run in a fork.
 
     A wild access may end it. The fork must not touch a GPU; nothing of what it changes is seen
-    here, limits of the process included.
+    here, limits of the process included. Executors of threads start theirs again in it; other
+    threads that wait for work here are not there.
 
     Raises:
         LaneError: it raised, ended by itself, was killed or took too long.
     """
     reading, writing = os.pipe()
-    life = Life()
+    life, executors = Life(), executors_with_threads()
     with warnings.catch_warnings():
         # Python 3.12 warns where threads run; the fork calls into none of theirs.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -42,6 +44,7 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
     if pid == 0:
         os.close(reading)
         life.inherited()
+        begin_again(executors)
         _answer(work, writing)
     os.close(writing)
     life.handed_over()
