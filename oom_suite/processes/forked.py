@@ -16,13 +16,15 @@ import torch
 
 from oom_suite.errors import LaneError, OomSuiteError, line_of
 from oom_suite.processes.ending import Life
-from oom_suite.processes.executors import begin_again, executors_with_threads
+from oom_suite.processes.fork_threads import LeftBehind, Stillness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Answer = TypeVar("Answer")
 _CHUNK_BYTES = 1 << 16
+_LOOK_S, _STILL_S = 1.0, 10.0
+"""How often a fork that lacks threads is looked at, and how long it may do nothing."""
 
 
 def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
@@ -30,13 +32,13 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
 
     A wild access may end it. The fork must not touch a GPU; nothing of what it changes is seen
     here, limits of the process included. Executors of threads start theirs again in it; other
-    threads that wait for work here are not there.
+    threads are not there, and who waits for one is told so.
 
     Raises:
         LaneError: it raised, ended by itself, was killed or took too long.
     """
     reading, writing = os.pipe()
-    life, executors = Life(), executors_with_threads()
+    life, left_behind = Life(), LeftBehind.by_a_fork()
     with warnings.catch_warnings():
         # Python 3.12 warns where threads run; the fork calls into none of theirs.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -44,12 +46,12 @@ def in_fork(work: Callable[[], Answer], time_limit_s: float) -> Answer:
     if pid == 0:
         os.close(reading)
         life.inherited()
-        begin_again(executors)
+        left_behind.begin_again()
         _answer(work, writing)
     os.close(writing)
     life.handed_over()
     try:
-        text = _read(reading, time_limit_s)
+        text = _read(reading, time_limit_s, pid, left_behind.others)
     finally:
         os.close(reading)
         # It has answered, or nobody waits for its answer any more.
@@ -85,14 +87,23 @@ def _answer(work: Callable[[], object], writing: int) -> None:
         os._exit(0)
 
 
-def _read(reading: int, time_limit_s: float) -> bytes:
+def _read(reading: int, time_limit_s: float, pid: int, missing: tuple[str, ...]) -> bytes:
     parts: list[bytes] = []
+    still = Stillness(pid)
     until = time.monotonic() + time_limit_s
     while True:
-        ready, _, _ = select.select([reading], [], [], max(0.0, until - time.monotonic()))
-        if not ready:
+        now = time.monotonic()
+        wait_s = max(0.0, until - now)
+        ready, _, _ = select.select([reading], [], [], min(wait_s, _LOOK_S) if missing else wait_s)
+        if ready:
+            part = os.read(reading, _CHUNK_BYTES)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+        elif wait_s <= _LOOK_S or not missing:
             raise LaneError(f"the step took more than {time_limit_s:g} s")
-        part = os.read(reading, _CHUNK_BYTES)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
+        elif still.seconds(now) >= _STILL_S:
+            raise LaneError(
+                f"it did nothing for {_STILL_S:g} s in a fork, which lacks the threads that ran "
+                f"before: {', '.join(missing)} (those of a ThreadPoolExecutor begin again there)"
+            )

@@ -9,7 +9,7 @@ from oom_suite.records.frame import Frame
 from oom_suite.records.result import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 PROPERTIES = (
@@ -153,3 +153,11 @@ class SafetyReport:
             "as_expected": self.as_expected,
             "findings": [one.to_json() for one in self.findings],
         }
+
+
+def by_what_was_seen(seen: Iterable[tuple[str, str]]) -> str:
+    """``A, B: timed out; C: killed`` of cases and what was seen of each, said once."""
+    names: dict[str, list[str]] = {}
+    for name, what in seen:
+        names.setdefault(what, []).append(name)
+    return "; ".join(f"{', '.join(alike)}: {what}" for what, alike in names.items())

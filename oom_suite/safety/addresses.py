@@ -14,7 +14,7 @@ import torch
 from oom_suite.errors import LaneError
 from oom_suite.processes.forked import in_fork
 from oom_suite.records import Verdict
-from oom_suite.records.safety import Finding, Hit, Region
+from oom_suite.records.safety import Finding, Hit, Region, by_what_was_seen
 from oom_suite.safety.placements import (
     Placement,
     only_block,
@@ -83,15 +83,15 @@ class Addresses:
     def _judged(self, outcomes: Mapping[str, _Outcome]) -> Finding:
         facts = tuple((name, outcome.seen) for name, outcome in outcomes.items())
         hits = tuple(outcome.hit for outcome in outcomes.values() if outcome.hit is not None)
-        open_ones = [f"{name}: {one.seen}" for name, one in outcomes.items() if one.is_open]
+        open_ones = [(name, one.seen) for name, one in outcomes.items() if one.is_open]
         if hits:
             return Finding(self.name, Verdict.FAIL, hits[0].text, hits, facts, NOT_PROVED)
         if open_ones:
-            reason = "; ".join(open_ones)
+            reason = by_what_was_seen(open_ones)
             return Finding(self.name, Verdict.INCONCLUSIVE, reason, (), facts, NOT_PROVED)
         num_right = sum(one.seen == _RIGHT for one in outcomes.values())
-        rest = "; ".join(
-            f"{name}: {one.seen}" for name, one in outcomes.items() if one.seen != _RIGHT
+        rest = by_what_was_seen(
+            (name, one.seen) for name, one in outcomes.items() if one.seen != _RIGHT
         )
         reason = f"the same bits in {num_right} of {len(outcomes)} placements"
         reason += f"; {rest}" if rest else ", up to 8 GiB from a pool's start"

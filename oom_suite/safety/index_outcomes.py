@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oom_suite.records import Verdict
-from oom_suite.records.safety import Finding, Hit
+from oom_suite.records.safety import Finding, Hit, by_what_was_seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,12 +45,16 @@ def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
     """The finding on all cases: INCONCLUSIVE where one has no outcome and none is a breach."""
     facts = tuple((one.case, one.seen) for one in outcomes)
     hits = tuple(Hit(one.breach, f"{one.case}: {one.seen}") for one in outcomes if one.breach)
-    known = {name for name, seen in facts if not seen.startswith(_UNKNOWN)}
-    missing = [case for case in cases if case not in known]
+    why = dict.fromkeys(cases, "it was not come to") | dict(facts)
+    missing = [
+        (case, why[case].removeprefix(f"{_UNKNOWN}: "))
+        for case in cases
+        if case not in dict(facts) or why[case].startswith(_UNKNOWN)
+    ]
     if hits:
         reason, verdict = f"{hits[0].kind} at {hits[0].text}", Verdict.FAIL
     elif missing:
-        reason, verdict = f"no outcome for {', '.join(missing)}", Verdict.INCONCLUSIVE
+        reason, verdict = f"no outcome for {by_what_was_seen(missing)}", Verdict.INCONCLUSIVE
     else:
         seen = [one.seen for one in outcomes]
         num_errors = sum(text.startswith("error") for text in seen)

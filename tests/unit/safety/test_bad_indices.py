@@ -11,7 +11,7 @@ from oom_suite.processes.forked import in_fork
 from oom_suite.records import Verdict
 from oom_suite.safety import indices
 from oom_suite.safety.index_cases import IMPOSSIBLE, OPTIONAL, VALID, cases_of
-from oom_suite.safety.index_outcomes import Outcome, judge
+from oom_suite.safety.index_outcomes import Outcome, judge, unknown_outcome
 from oom_suite.safety.indices import BadIndices, names_of_cases, run_case
 from oom_suite.workloads.sparse_mla.builtins import BUILTINS, token_gather_decode
 from oom_suite.workloads.sparse_mla.workload import DECODE
@@ -167,10 +167,18 @@ def test_a_case_without_an_outcome_is_not_green():
     outcomes = [Outcome(name, "right") for name in NAMES]
     assert Verdict.PASS is judge(outcomes, NAMES).verdict
     finding = judge(outcomes[:-1], NAMES)
-    assert (Verdict.INCONCLUSIVE, f"no outcome for {NAMES[-1]}") == (
-        finding.verdict,
-        finding.reason,
+    assert Verdict.INCONCLUSIVE is finding.verdict
+    assert f"no outcome for {NAMES[-1]}: it was not come to" == finding.reason
+
+
+def test_cases_without_an_outcome_for_one_reason_are_told_it_once():
+    """And the others apart."""
+    outcomes = [Outcome(name, "right") for name in NAMES[:-3]]
+    outcomes += [unknown_outcome(name, "killed by SIGKILL") for name in NAMES[-3:-1]]
+    expected = (
+        f"no outcome for {NAMES[-3]}, {NAMES[-2]}: killed by SIGKILL; {NAMES[-1]}: it was not"
     )
+    assert judge(outcomes, NAMES).reason.startswith(expected)
 
 
 def test_the_impossible_cases_come_last():
