@@ -89,18 +89,18 @@ def _answer(work: Callable[[], object], writing: int) -> None:
 
 def _read(reading: int, time_limit_s: float, pid: int, missing: tuple[str, ...]) -> bytes:
     parts: list[bytes] = []
-    still = Stillness(pid)
+    still = Stillness(pid) if missing else None
     until = time.monotonic() + time_limit_s
     while True:
         now = time.monotonic()
         wait_s = max(0.0, until - now)
-        ready, _, _ = select.select([reading], [], [], min(wait_s, _LOOK_S) if missing else wait_s)
+        ready, _, _ = select.select([reading], [], [], min(wait_s, _LOOK_S) if still else wait_s)
         if ready:
             part = os.read(reading, _CHUNK_BYTES)
             if not part:
                 return b"".join(parts)
             parts.append(part)
-        elif wait_s <= _LOOK_S or not missing:
+        elif still is None or wait_s <= _LOOK_S:
             raise LaneError(f"the step took more than {time_limit_s:g} s")
         elif still.seconds(now) >= _STILL_S:
             raise LaneError(

@@ -45,11 +45,11 @@ def judge(outcomes: Sequence[Outcome], cases: Sequence[str]) -> Finding:
     """The finding on all cases: INCONCLUSIVE where one has no outcome and none is a breach."""
     facts = tuple((one.case, one.seen) for one in outcomes)
     hits = tuple(Hit(one.breach, f"{one.case}: {one.seen}") for one in outcomes if one.breach)
-    why = dict.fromkeys(cases, "it was not come to") | dict(facts)
+    seen_of = dict.fromkeys(cases, f"{_UNKNOWN}: not tried") | dict(facts)
     missing = [
-        (case, why[case].removeprefix(f"{_UNKNOWN}: "))
+        (case, seen_of[case].removeprefix(f"{_UNKNOWN}: "))
         for case in cases
-        if case not in dict(facts) or why[case].startswith(_UNKNOWN)
+        if seen_of[case].startswith(_UNKNOWN)
     ]
     if hits:
         reason, verdict = f"{hits[0].kind} at {hits[0].text}", Verdict.FAIL

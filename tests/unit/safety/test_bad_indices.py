@@ -168,17 +168,16 @@ def test_a_case_without_an_outcome_is_not_green():
     assert Verdict.PASS is judge(outcomes, NAMES).verdict
     finding = judge(outcomes[:-1], NAMES)
     assert Verdict.INCONCLUSIVE is finding.verdict
-    assert f"no outcome for {NAMES[-1]}: it was not come to" == finding.reason
+    assert f"no outcome for {NAMES[-1]}: not tried" == finding.reason
 
 
 def test_cases_without_an_outcome_for_one_reason_are_told_it_once():
     """And the others apart."""
     outcomes = [Outcome(name, "right") for name in NAMES[:-3]]
     outcomes += [unknown_outcome(name, "killed by SIGKILL") for name in NAMES[-3:-1]]
-    expected = (
-        f"no outcome for {NAMES[-3]}, {NAMES[-2]}: killed by SIGKILL; {NAMES[-1]}: it was not"
+    assert judge(outcomes, NAMES).reason == (
+        f"no outcome for {NAMES[-3]}, {NAMES[-2]}: killed by SIGKILL; {NAMES[-1]}: not tried"
     )
-    assert judge(outcomes, NAMES).reason.startswith(expected)
 
 
 def test_the_impossible_cases_come_last():

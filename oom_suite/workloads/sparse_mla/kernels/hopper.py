@@ -36,7 +36,7 @@ def _is_written_for(tensor: torch.Tensor, fp8_dtype: torch.dtype, *strided: torc
 
 
 def _is_aligned(tensor: torch.Tensor) -> bool:
-    """Whether all but its last two dimensions, and its rows of bf16, begin at whole vectors."""
+    """Whether every page of a pool, or every row of bf16, begins at a multiple of 16 bytes."""
     strides = tensor.stride()[: 1 if tensor.dtype == torch.uint8 else -1]
     steps = (tensor.storage_offset(), *strides)
     return not any(step * tensor.element_size() % _ALIGNMENT_BYTES for step in steps)
