@@ -9,6 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from oom_suite.workloads.sparse_mla.kernels.on_triton.decode import store_heads
 from oom_suite.workloads.sparse_mla.kernels.on_triton.stored import (
     SCALES_BYTES,
     TOKEN_BYTES,
@@ -118,32 +119,23 @@ def sums_cut_to_bf16(weights, low, values, total):
 
 
 @triton.jit
-def _store_where(target, a0, a1, a2, a3, factor, mask):
-    """As `_store` of the kernel."""
-    tl.store(target + tl.arange(0, 256)[None, :], a0 * factor[:, None], mask=mask)
-    tl.store(target + (256 + tl.arange(0, 128))[None, :], a1 * factor[:, None], mask=mask)
-    tl.store(target + (384 + tl.arange(0, 64))[None, :], a2 * factor[:, None], mask=mask)
-    tl.store(target + (448 + tl.arange(0, 64))[None, :], a3 * factor[:, None], mask=mask)
-
-
-@triton.jit
 def heads_of_the_tile(target, a0, a1, a2, a3, factor, mask):
-    """`_store` of every head that a program has room for."""
-    _store_where(target, a0, a1, a2, a3, factor, mask | (factor == factor)[:, None])
+    """`store_heads` of every head that a program has room for."""
+    store_heads(target, a0, a1, a2, a3, factor, mask | (factor == factor)[:, None])
 
 
 @triton.jit
 def rows_with_keys(target, a0, a1, a2, a3, factor, mask):
-    """`_store` of what has a sum of weights."""
-    _store_where(target, a0, a1, a2, a3, factor, mask & (factor > 0.0)[:, None])
+    """`store_heads` of what has a sum of weights."""
+    store_heads(target, a0, a1, a2, a3, factor, mask & (factor > 0.0)[:, None])
 
 
 @triton.jit
 def heads_of_the_query(target, a0, a1, a2, a3, factor, mask):
-    """`_store` of every head, and of the rows without keys by a store of their own."""
+    """`store_heads` of every head, and of the rows without keys by a store of their own."""
     is_empty = (factor == 0.0)[:, None]
-    _store_where(target, a0, a1, a2, a3, factor, mask & (is_empty == 0))
-    _store_where(target, a0, a1, a2, a3, factor, mask & is_empty)
+    store_heads(target, a0, a1, a2, a3, factor, mask & (is_empty == 0))
+    store_heads(target, a0, a1, a2, a3, factor, mask & is_empty)
 
 
 @triton.jit

@@ -107,7 +107,7 @@ def decode_masks_the_eighth_scale(**step: Any) -> None:
 @_decode_kernel("writes", workload=ONE_POOL)
 def rows_without_keys_apart(**step: Any) -> None:
     """Stores rows with keys and rows without by a mask of their own each."""
-    with planted(step["q"], DECODE, _store="heads_of_the_query"):
+    with planted(step["q"], DECODE, store_heads="heads_of_the_query"):
         fused_decode(**step)
 
 

@@ -172,14 +172,14 @@ def decode_reads_eight_scales(**step: Any) -> None:
 @_decode_kernel("writes", "writes-outside", workload=ONE_POOL)
 def heads_of_the_tile_stored(**step: Any) -> None:
     """Stores as many heads as a program has room for, masked or not."""
-    with planted(step["q"], DECODE, _store="heads_of_the_tile"):
+    with planted(step["q"], DECODE, store_heads="heads_of_the_tile"):
         fused_decode(**step)
 
 
 @_decode_kernel("writes", "leaves-output-unwritten", workload=ONE_POOL)
 def row_without_keys_masked(**step: Any) -> None:
     """Masks the store of rows whose sum of weights is zero."""
-    with planted(step["q"], DECODE, _store="rows_with_keys"):
+    with planted(step["q"], DECODE, store_heads="rows_with_keys"):
         fused_decode(**step)
 
 

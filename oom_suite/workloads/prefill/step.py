@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from oom_suite.workloads.sparse_mla.geometry.layouts import FP8_DS_MLA_V4
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HEAD_DIM, NOPE_HEAD_DIM, ROPE_HEAD_DIM = 512, 448, 64
+HEAD_DIM, NOPE_HEAD_DIM = FP8_DS_MLA_V4.head_dim, FP8_DS_MLA_V4.nope_head_dim
+ROPE_HEAD_DIM, TOKEN_BYTES = FP8_DS_MLA_V4.rope_head_dim, FP8_DS_MLA_V4.token_bytes
 WINDOW_SIZE = 128
 COMPRESS_RATIO = 4
 TOPK = 512
@@ -19,7 +22,6 @@ Source: vLLM 0.21.0 `vllm/model_executor/layers/deepseek_v4_attention.py:620`; t
 configuration.
 """
 
-TOKEN_BYTES = 584
 PAGE_TOKENS = 256
 """Tokens of a page; 64 entries of it at ratio 4."""
 

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import torch
+from packaging.specifiers import SpecifierSet
 
 from oom_suite.workloads.sparse_mla.kernels import arguments
 from oom_suite.workloads.sparse_mla.kernels.dispatch import FastPath
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from oom_suite.workloads.sparse_mla.builtins.rows import PoolRead
 
 _CAPABILITY = (9, 0)
+_TRITON = SpecifierSet(">=3.6,<3.8")
+"""That of torch 2.11 to 2.13; `tests/unit/workloads/kernels/test_compiled.py` compiles for them."""
 _HEADS, _KEYS, _LEAST_ROWS = 64, 64, 8
 _ALIGNMENT_BYTES = 16
 
@@ -44,10 +47,12 @@ def _is_aligned(tensor: torch.Tensor) -> bool:
 
 @functools.cache
 def _has_gluon() -> bool:
-    try:
-        return importlib.util.find_spec("triton.experimental.gluon") is not None
-    except ModuleNotFoundError:
+    """Whether Triton is one whose lower language the kernels are written in."""
+    if importlib.util.find_spec("triton") is None:
         return False
+    import triton
+
+    return _TRITON.contains(triton.__version__, prereleases=True)
 
 
 def _decode_applies(

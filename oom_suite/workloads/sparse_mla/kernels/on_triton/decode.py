@@ -72,7 +72,7 @@ def _attend(
 
 
 @triton.jit
-def _store(target, a0, a1, a2, a3, factor, mask):
+def store_heads(target, a0, a1, a2, a3, factor, mask):
     """512 values of each head."""
     tl.store(target + tl.arange(0, 256)[None, :], a0 * factor[:, None], mask=mask)
     tl.store(target + (256 + tl.arange(0, 128))[None, :], a1 * factor[:, None], mask=mask)
@@ -196,11 +196,11 @@ def decode_kernel(
             total += tl.exp2(weight - finite)
         inverse = tl.where(summed > 0, 1.0 / total, 0.0)
         place = output + token * out_token_stride + head[:, None] * 512
-        _store(place, a0, a1, a2, a3, inverse, mask)
+        store_heads(place, a0, a1, a2, a3, inverse, mask)
     else:
         inverse = tl.where(summed > 0, 1.0 / summed, 0.0)
         at = (token * SPLITS + split) * num_heads + head
-        _store(partial + at[:, None] * 512, a0, a1, a2, a3, inverse, mask)
+        store_heads(partial + at[:, None] * 512, a0, a1, a2, a3, inverse, mask)
         tl.store(
             lse + at, tl.where(summed > 0, finite + tl.log2(summed), float("-inf")), mask=is_head
         )

@@ -33,6 +33,7 @@ from oom_suite.workloads.sparse_mla.kernels.on_triton.cluster import (
     trap_where_unlike,
     wait,
 )
+from oom_suite.workloads.sparse_mla.kernels.on_triton.gluon_names import barrier
 from oom_suite.workloads.sparse_mla.kernels.on_triton.keys_hopper import KEYS, produce_keys
 
 HEADS = gl.constexpr(64)
@@ -65,7 +66,7 @@ def _weigh(
     summed = gl.zeros([HEADS], gl.float32, gl.SliceLayout(1, LOGITS))
     async_copy.wait_group(0)
     fence_async_shared()
-    gl.thread_barrier()
+    barrier()
     for tile in range(first, end):
         turn = tile - first
         mbarrier.wait(ready.index(turn % 2), (turn // 2) & 1)
@@ -88,7 +89,7 @@ def _weigh(
         lows.store(low)
         factors.store(kept)
         fence_async_shared()
-        gl.thread_barrier()
+        barrier()
         mbarrier.arrive(weighed)
     finite = gl.where(largest == float("-inf"), 0.0, largest)
     log = gl.where(summed > 0, finite + gl.log2(summed), float("-inf"))
@@ -99,7 +100,7 @@ def _weigh(
         whole += gl.exp2(weight - base)
     mbarrier.wait(taken, (gl.maximum(end - first, 0) & 1) ^ 1)
     factors.store(gl.where(summed > 0, gl.exp2(finite - base) / whole, 0.0))
-    gl.thread_barrier()
+    barrier()
     mbarrier.arrive(weighed)
     stay(PROGRAMS, 2)
 
@@ -146,7 +147,7 @@ def _sum(
         total = warpgroup_mma(highs, here, total, is_async=True)
         total = warpgroup_mma(lows, here, total, is_async=True)
         total = warpgroup_mma_wait(0, deps=[total])
-        gl.thread_barrier()
+        barrier()
         mbarrier.arrive(taken)
         mbarrier.arrive(free.index(turn % 2))
     mbarrier.wait(weighed, gl.maximum(end - first, 0) & 1)
@@ -165,7 +166,7 @@ def _store_whole(memory, total, place, head0, num_heads, ROWS: gl.constexpr):
     OUT: gl.constexpr = gl.BlockedLayout([1, 8], [1, 32], [8, 1], [1, 0])
     staged = memory._reinterpret(gl.bfloat16, [HEADS, 512], gl.NVMMASharedLayout(128, 16, 2))
     staged.store(total.to(gl.bfloat16))
-    gl.thread_barrier()
+    barrier()
     for part in gl.static_range(2):
         rows = staged.slice(0, ROWS, dim=0).slice(part * 256, 256, dim=1).load(OUT)
         _store_rows(place + part * 256, rows, head0, num_heads, OUT)

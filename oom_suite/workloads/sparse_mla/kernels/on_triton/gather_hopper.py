@@ -14,6 +14,8 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, tma
 
+from oom_suite.workloads.sparse_mla.kernels.on_triton.gluon_names import barrier
+
 ROWS = gl.constexpr(4)
 """Rows of a program, which is one warp."""
 _TILE = gl.constexpr(gl.BlockedLayout([1, 8], [1, 32], [1, 1], [1, 0]))
@@ -93,7 +95,7 @@ def _store_rows(
     nope = _scaled(second, (gl.expand_dims(high, 1) >> shift) & 255)
     staged.slice(256, 256, dim=1).store(gl.where(is_nope, nope, rope))
     fence_async_shared()
-    gl.thread_barrier()
+    barrier()
     _copy_out(out + rows.to(gl.int64) * row_stride, counts)
 
 

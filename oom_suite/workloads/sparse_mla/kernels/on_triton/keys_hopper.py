@@ -11,6 +11,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 
 from oom_suite.workloads.sparse_mla.kernels.on_triton.cluster import stay
+from oom_suite.workloads.sparse_mla.kernels.on_triton.gluon_names import barrier
 
 KEYS = gl.constexpr(64)
 """Keys of a tile."""
@@ -124,7 +125,7 @@ def produce_keys(
         target.slice(384, 64, dim=1).store(_decoded(codes2, scales, 6))
         scales = next_scales
         fence_async_shared()
-        gl.thread_barrier()
+        barrier()
         mbarrier.arrive(ready.index(buffer))
     async_copy.wait_group(0)
     stay(PROGRAMS, 3)

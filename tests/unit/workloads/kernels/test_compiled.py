@@ -1,0 +1,65 @@
+"""Hopper's kernels are compiled by the Triton that is here, whatever Gluon it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oom_suite.workloads.sparse_mla.kernels import hopper
+
+PROGRAM = Path(__file__).with_name("compiled.py")
+REPOSITORY = Path(__file__).parents[4]
+SHARED_OF_A_PROGRAM = 227 * 1024
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What the program writes."""
+    pytest.importorskip("triton", reason="needs the extra `triton`")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM)],
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("kernel", ["gather_sparse_kernel", "gather_dense_kernel"])
+def test_rows_are_the_one_thing_in_shared_memory(found, kernel):
+    """64 bytes and four rows: the copies out of it count from where it begins."""
+    assert [64 + 4 * 1024, True] == found[kernel]
+
+
+@pytest.mark.parametrize("size", [64, 2])
+@pytest.mark.parametrize("programs", [1, 8])
+def test_a_decode_step_fits_a_core_and_reads_others_where_it_shares_a_token(found, programs, size):
+    """At pages of both kinds of layer."""
+    shared, reads_others = found[f"decode_kernel {programs} {size}"]
+    assert shared <= SHARED_OF_A_PROGRAM
+    assert reads_others is (programs > 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_known"),
+    [("3.5.1", False), ("3.6.0", True), ("3.7.1+git1a2b3c4", True), ("3.8.0", False)],
+)
+def test_another_triton_takes_the_portable_kernels(monkeypatch, version, is_known):
+    """Its Gluon may have other names, and a kernel that does not compile serves nobody."""
+    triton = pytest.importorskip("triton", reason="needs the extra `triton`")
+    monkeypatch.setattr(triton, "__version__", version)
+    assert is_known is hopper._has_gluon.__wrapped__()
+
+
+def test_the_triton_that_is_here_is_known():
+    """Raise the bound where these tests pass."""
+    triton = pytest.importorskip("triton", reason="needs the extra `triton`")
+    assert hopper._TRITON.contains(triton.__version__, prereleases=True)
