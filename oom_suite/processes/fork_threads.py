@@ -8,18 +8,13 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from concurrent.futures import thread as threads
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
-_WORKER = getattr(threads, "_worker", None)
-"""What an executor's threads run, given first how to find the executor (Python 3.10 to 3.14)."""
 _OUR_OWN = (
     "oom_suite.processes",
     "oom_suite.pipeline",
@@ -47,13 +42,14 @@ class LeftBehind:
         others: list[str] = []
         for thread in threading.enumerate():
             target = getattr(thread, "_target", None)
+            module = str(getattr(target, "__module__", ""))
             if thread in (threading.current_thread(), threading.main_thread()):
                 continue
-            if target is not None and target is _WORKER:
-                # Kept while the thread runs.
-                executor = vars(thread)["_args"][0]()
-                executors[id(executor)] = executor
-            elif not str(getattr(target, "__module__", "")).startswith(_OUR_OWN):
+            if module == ThreadPoolExecutor.__module__:
+                # Its threads are given first how to find it (Python 3.10 to 3.14), until they end.
+                for find in vars(thread).get("_args", ())[:1]:
+                    executors[id(find())] = find()
+            elif not module.startswith(_OUR_OWN):
                 others.append(_name(thread, target))
         return cls(tuple(one for one in executors.values() if one is not None), tuple(others))
 
