@@ -1,4 +1,4 @@
-"""Hopper's kernels are compiled by the Triton that is here, whatever Gluon it has."""
+"""The kernels are compiled by the Triton that is here, for GPUs that are not."""
 
 from __future__ import annotations
 
@@ -46,6 +46,34 @@ def test_a_decode_step_fits_a_core_and_reads_others_where_it_shares_a_token(foun
     shared, reads_others = found[f"decode_kernel {programs} {size}"]
     assert shared <= SHARED_OF_A_PROGRAM
     assert reads_others is (programs > 1)
+
+
+@pytest.mark.parametrize("arch", ["gfx942", "gfx950"])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "gather_sparse_kernel",
+        "gather_dense_kernel",
+        "merge_kernel",
+        "clear_kernel",
+        "mark_kernel",
+        "rank_kernel",
+        "combine_kernel",
+    ],
+)
+def test_on_amd_no_value_is_kept_in_memory_for_want_of_registers(found, kernel, arch):
+    """By MI300's fp8 and by that of MI350: compiled, and not run."""
+    registers, in_memory = found[f"{kernel} {arch}"]
+    assert 0 < registers <= 128
+    assert 0 == in_memory
+
+
+@pytest.mark.parametrize(("arch", "most"), [("gfx942", 32), ("gfx950", 0)])
+def test_on_amd_a_decode_step_of_16_heads_keeps_few_or_none(found, arch, most):
+    """At all the registers that a thread can have."""
+    registers, in_memory = found[f"decode_kernel {arch}"]
+    assert registers <= 512
+    assert in_memory <= most
 
 
 @pytest.mark.parametrize(
