@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# tox installs every extra, so CI skips nothing here; a bare pytest may be without Dask.
 pytest.importorskip("distributed", reason="needs the extra `fleet`: pip install .[fleet]")
 
 from distributed import LocalCluster

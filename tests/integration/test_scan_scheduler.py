@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+# tox installs every extra, so CI skips nothing here; a bare pytest may be without Dask.
 pytest.importorskip("distributed", reason="needs the extra `fleet`: pip install .[fleet]")
 
 from distributed import Client, KilledWorker, LocalCluster

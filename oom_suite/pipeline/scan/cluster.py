@@ -46,7 +46,7 @@ def run_on_cluster(
     on_progress: OnProgress = silent,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
 ) -> None:
-    """Nothing; every unit is judged by a worker, as `oom_suite.pipeline.scan.run.run_units` would.
+    """Have a cluster's workers judge every unit, as `oom_suite.pipeline.scan.run.run_units` does.
 
     What a worker was at when it died is given to another one. The scheduler gives up on a unit
     that more workers have died with than it allows (``allowed-failures``, 3), and on what they

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+# tox installs every extra, so CI skips nothing here; a bare pytest may be without Dask.
 pytest.importorskip("distributed", reason="needs the extra `fleet`: pip install .[fleet]")
 
 from oom_suite.pipeline.scan.on_worker import ADVICE, Asked, facts, refusals
